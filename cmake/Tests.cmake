@@ -1,0 +1,44 @@
+# One test program a module, tests/<module>/*_test.cpp -> <module>_test, and one ctest entry for it; tests whose
+# suite name ends in "Gpu" form a second entry, labelled gpu, and skip, saying so, where there is no GPU.
+function(ddpm_add_tests name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name}_test ${sources})
+  target_link_libraries(${name}_test PRIVATE ${arg_LINK} GTest::gtest_main ${DDPM_SANITIZER_OPTIONS})
+  target_include_directories(${name}_test PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${name}_test PRIVATE
+    DDPM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" DDPM_TEST_DATA="${DDPM_TEST_DATA}" DDPM_PROGRAM="$<TARGET_FILE:ddpm>")
+  ddpm_use_pch(${name}_test)
+  add_test(NAME ${name} COMMAND ${name}_test --gtest_filter=-*Gpu.*)
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1")
+  set(has_gpu_tests FALSE)
+  foreach(source IN LISTS sources)
+    file(STRINGS "${source}" gpu_suites REGEX "^TEST.*[(][A-Za-z0-9]*Gpu,")
+    if(gpu_suites)
+      set(has_gpu_tests TRUE)
+    endif()
+  endforeach()
+  if(has_gpu_tests)
+    add_test(NAME ${name}_gpu COMMAND ${name}_test --gtest_filter=*Gpu.*)
+    set_tests_properties(${name}_gpu PROPERTIES LABELS gpu)
+  endif()
+endfunction()
+
+foreach(module base config io kernels diffusion nn data sample train cli)
+  ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io)  # io: tests read golden files
+endforeach()
+# End-to-end tests drive the real binary.
+if(TARGET cli_test)
+  add_dependencies(cli_test ddpm)
+endif()
+
+# The sources' layers, and the program as a file.
+add_test(NAME layers COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" "${PROJECT_SOURCE_DIR}")
+add_test(NAME layers_self_test COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" --self-test)
+add_test(NAME link_order COMMAND "${CMAKE_COMMAND}" "-DREADELF=${CMAKE_READELF}" "-DPROGRAM=$<TARGET_FILE:ddpm>"
+  -P "${PROJECT_SOURCE_DIR}/tests/packaging/link_order.cmake")
+add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}"
+  -P "${PROJECT_SOURCE_DIR}/tests/packaging/install.cmake")

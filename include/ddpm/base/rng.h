@@ -1,0 +1,59 @@
+#pragma once
+
+#include "ddpm/base/philox.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace ddpm {
+
+/// What a random number is for. Each purpose is a stream of its own, so that no two uses share
+/// numbers. The values are part of the format: a run resumes, and a seed reproduces, only while
+/// they stay.
+enum class Purpose : uint32_t {
+  kWeightInit = 1,     ///< id = parameter's position
+  kShuffle = 2,        ///< id = epoch
+  kFlip = 3,           ///< id = global sample index
+  kTimestep = 4,       ///< id = global sample index
+  kTrainingNoise = 5,  ///< id = global sample index
+  kDropout = 6,        ///< seeds torch's generator, per step and rank
+  kInitialNoise = 7,   ///< x_T; id = image index
+  kSamplerNoise = 8,   ///< z; id = image index, step = position in the plan
+  kProcedural = 9,     ///< id = image index
+  kCrop = 10,          ///< id = global sample index
+  kTest = 1000,
+};
+
+/// The stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.
+RngKey rng_key(uint64_t seed, Purpose purpose);
+
+/// One 64-bit number from (seed, purpose, a, b): for seeding generators that are not ours.
+uint64_t derived_seed(uint64_t seed, Purpose purpose, uint64_t a, uint64_t b = 0);
+
+/// A uniformly random permutation of 0..n-1, a function of (key, id) alone (Fisher and Yates).
+std::vector<int64_t> random_permutation(int64_t n, RngKey key, uint64_t id);
+
+/// Numbers drawn one after another from row `id` of a stream, for code that needs a handful (host
+/// only).
+class RngStream {
+ public:
+  RngStream(RngKey key, uint64_t id, uint32_t step = 0) : key_(key), id_(id), step_(step) {}
+  uint32_t word();
+  /// Uniform in (0, 1).
+  double uniform();
+  /// Uniform in [low, high).
+  double uniform(double low, double high);
+  /// Uniform integer in [0, n), 0 < n < 2^32.
+  uint32_t below(uint32_t n);
+  /// N(0, 1).
+  double normal();
+
+ private:
+  RngKey key_;
+  uint64_t id_;
+  uint32_t step_;
+  uint32_t next_ = 0;
+  Words block_{};
+};
+
+}  // namespace ddpm

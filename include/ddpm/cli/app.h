@@ -1,0 +1,34 @@
+#pragma once
+
+#include "ddpm/base/error.h"
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace ddpm::cli {
+
+/// Exit statuses of the program (README, "Exit status").
+enum ExitStatus {
+  kOk = 0,
+  kFailure = 1,   ///< a file, a disk, the data or the training went wrong
+  kUsage = 2,     ///< a wrong config or command line; nothing was begun
+  kStopped = 75,  ///< a signal stopped the work after saving; the same command goes on
+  kKilled = 130,  ///< a second Ctrl-C: ended at once
+};
+
+/// What a subcommand does once the command line is parsed. Returns an exit status.
+using Command = std::function<int()>;
+
+/// Each adds its subcommand and flags to the app, and sets `chosen` when the user names it.
+void add_train(CLI::App& app, Command& chosen);
+void add_sample(CLI::App& app, Command& chosen);
+void add_noise(CLI::App& app, Command& chosen);
+void add_info(CLI::App& app, Command& chosen);
+
+/// Parses the command line and runs the chosen command; any ddpm::Error becomes one line on stderr.
+int run(int argc, char** argv);
+
+}  // namespace ddpm::cli

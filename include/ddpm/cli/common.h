@@ -1,0 +1,21 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace ddpm::cli {
+
+/// The config file with --set overrides applied in order.
+config::Document load_config(const std::filesystem::path& path,
+                             const std::vector<std::string>& overrides);
+
+/// Uses `threads` CPU threads for tensor work; 0: all cores, or OMP_NUM_THREADS where it is set.
+void set_threads(int64_t threads);
+
+/// "12,345,678".
+std::string with_commas(int64_t n);
+
+}  // namespace ddpm::cli

@@ -1,0 +1,114 @@
+#pragma once
+
+#include "ddpm/base/error.h"
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ddpm::config {
+
+template <class T>
+struct Range {
+  T low;
+  T high;
+  bool low_open = false;   ///< low itself is not allowed
+  bool high_open = false;  ///< high itself is not allowed
+};
+
+/// At least `low`.
+Range<int64_t> at_least(int64_t low);
+inline Range<int64_t> at_least(int low) { return at_least(int64_t{low}); }
+Range<double> at_least(double low);
+/// Greater than zero.
+Range<double> positive();
+
+class Reader;
+
+/// A TOML file (or text) whose keys are read once each, typed and range-checked, through Reader. It
+/// remembers which keys were asked for: what nobody asked for is a user's mistake, found by
+/// check_all_read.
+class Document {
+ public:
+  /// Throws IoError where the file cannot be read, ConfigError where it is not TOML.
+  static Document load(const std::filesystem::path& path);
+  /// `name` stands for the file in error messages.
+  static Document parse(std::string_view text, const std::string& name);
+  ~Document();
+  Document(Document&&) noexcept;
+  Document& operator=(Document&&) noexcept;
+
+  /// Applies "section.key=value" from the command line. The value is TOML; a bare word is taken as
+  /// a string. Throws ConfigError where the assignment has no such form.
+  void set(std::string_view assignment);
+
+  /// The section [name]; a section that is not in the file reads as empty.
+  Reader section(const std::string& name);
+
+  /// Throws ConfigError at the first key, in file order, that nothing has read, and names the
+  /// nearest known one.
+  void check_all_read() const;
+
+  /// Every value read so far, defaults included, as TOML: reading this text gives the same values.
+  std::string effective() const;
+  /// The same for the named sections alone.
+  std::string effective(const std::vector<std::string>& sections) const;
+
+ private:
+  Document();
+  friend class Reader;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Reads the keys of one section. Every read states its default and its range; each throws
+/// ConfigError, located at the value, where the value has another type or lies outside.
+class Reader {
+ public:
+  int64_t integer(const std::string& key, int64_t fallback, Range<int64_t> range);
+  double real(const std::string& key, double fallback, Range<double> range);
+  bool boolean(const std::string& key, bool fallback);
+  std::string text(const std::string& key, const std::string& fallback);
+  /// One of `allowed`.
+  std::string choice(const std::string& key, const std::string& fallback,
+                     const std::vector<std::string>& allowed);
+  /// An array, or one number, of at least `min_count` integers.
+  std::vector<int64_t> integers(const std::string& key, const std::vector<int64_t>& fallback,
+                                Range<int64_t> range, size_t min_count = 0);
+  /// An array, or one number, of at least `min_count` reals.
+  std::vector<double> reals(const std::string& key, const std::vector<double>& fallback,
+                            Range<double> range, size_t min_count = 0);
+
+  /// An array of texts.
+  std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& fallback);
+
+  /// Where the value of `key` was written (for errors that span several keys); the section's name
+  /// and file where it has its default.
+  SourceLocation where(const std::string& key) const;
+  /// Throws ConfigError("section.key: <message>"), located at the value. Messages read "is 7; must
+  /// be ...".
+  [[noreturn]] void fail(const std::string& key, const std::string& message) const;
+  /// Is the key written in the file or on the command line?
+  bool has(const std::string& key) const;
+
+ private:
+  friend class Document;
+  Reader(Document::State* state, std::string section)
+      : state_(state), section_(std::move(section)) {}
+  [[noreturn]] void fail_at(const SourceLocation& where, const std::string& key,
+                            const std::string& message) const;
+  template <class T>
+  T read_number(const std::string& key, T fallback, const Range<T>& range);
+  template <class T>
+  std::vector<T> read_numbers(const std::string& key, const std::vector<T>& fallback,
+                              const Range<T>& range, size_t min_count);
+
+  Document::State* state_;
+  std::string section_;
+};
+
+}  // namespace ddpm::config

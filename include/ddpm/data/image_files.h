@@ -1,0 +1,40 @@
+#pragma once
+
+#include "ddpm/data/dataset.h"
+#include "ddpm/data/transform.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ddpm::data {
+
+/// Encoded image files below one root: what a folder and a zip archive have in common.
+struct ImageSource {
+  std::string kind;                ///< "image folder", for people
+  std::filesystem::path root;      ///< the folder or archive
+  std::vector<std::string> names;  ///< paths below root, with '/', sorted
+  std::function<std::vector<uint8_t>(const std::string& name)> read;  ///< for many threads at once
+};
+
+/// Is the path that of an image: ending in png, jpg, jpeg, bmp, tga, pgm or ppm (either case), with
+/// no hidden part (".name", as in "._name", or "__MACOSX")?
+bool is_image_name(const std::string& name);
+
+/// Class names (sorted) and each file's class, from the first-level folders; none where an image
+/// lies in no folder. Folders that every image shares are passed over as long as all images lie in
+/// folders below them.
+struct FolderLabels {
+  std::vector<std::string> classes;
+  std::vector<int64_t> labels;  ///< one a name, or empty
+};
+FolderLabels labels_from_folders(const std::vector<std::string>& names);
+
+/// Without options.size, the headers of all files are read, and a size unlike the first file's is
+/// an IoError. Throws IoError where there is no image, or the first cannot be read.
+std::unique_ptr<Dataset> open_images(ImageSource source, const ImageOptions& options);
+
+}  // namespace ddpm::data

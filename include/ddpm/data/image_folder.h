@@ -1,0 +1,16 @@
+#pragma once
+
+#include "ddpm/data/dataset.h"
+#include "ddpm/data/transform.h"
+
+#include <filesystem>
+#include <memory>
+
+namespace ddpm::data {
+
+/// All images below a folder, in the order of their paths; labels from first-level folders where
+/// every image lies in one (see image_files.h). Throws IoError.
+std::unique_ptr<Dataset> open_image_folder(const std::filesystem::path& folder,
+                                           const ImageOptions& options);
+
+}  // namespace ddpm::data

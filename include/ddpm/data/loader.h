@@ -1,0 +1,95 @@
+#pragma once
+
+#include "ddpm/base/philox.h"
+#include "ddpm/data/dataset.h"
+#include "ddpm/data/epoch_sampler.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::data {
+
+struct Batch {
+  torch::Tensor images;  ///< uint8 [B,C,H,W], contiguous; in pinned memory where CUDA is available
+  torch::Tensor labels;  ///< int64 [B], -1 where there are none
+  torch::Tensor ids;     ///< int64 [B], global sample index
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 1;    ///< images a batch of this loader
+  int64_t global_batch = 0;  ///< images a batch over all ranks; 0: batch_size
+  int64_t first = 0;         ///< where this loader's images begin in the global batch
+  uint64_t seed = 0;         ///< of order and flips
+  int64_t workers = 2;       ///< background threads
+  int64_t prefetch = 4;      ///< batches kept ready; at least `workers` are
+  bool flip = false;         ///< mirror each sample left to right with probability 1/2
+  int64_t cache_bytes = 0;   ///< keep decoded images if the whole data set fits into this
+};
+
+/// The endless training data: batch k holds the global samples k * global_batch + first + 0 ..
+/// batch_size - 1, in EpochSampler's order. What a batch holds is a function of (data set, seed, k)
+/// alone: not of the number of workers, of timing, or of the batches asked for before.
+class Loader {
+ public:
+  /// `dataset` must outlive the loader.
+  Loader(const Dataset& dataset, const LoaderOptions& options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// The next batch will be batch `k`.
+  void seek(int64_t k);
+  /// The number of the batch that next() will return.
+  int64_t position() const;
+  /// Waits for the next batch. What a worker threw while making it (an IoError for a damaged image)
+  /// is thrown here; the loader then stays at this batch.
+  Batch next();
+  /// True where decoded images are kept in memory.
+  bool cached() const { return cache_.images.defined(); }
+
+ private:
+  struct Result {
+    Batch batch;
+    std::exception_ptr error;
+  };
+  struct Cache {
+    torch::Tensor images;  ///< uint8 [N,C,H,W], filled as images are first asked for
+    std::vector<int64_t> labels;
+    std::unique_ptr<std::atomic<uint8_t>[]> states;  ///< one CacheState an image
+  };
+
+  void work();
+  Batch make_batch(int64_t k) const;
+  /// Copies image `index` to `to`, C*H*W bytes, and returns its label.
+  int64_t load(int64_t index, uint8_t* to) const;
+  bool flips(int64_t p) const;
+
+  const Dataset& dataset_;
+  LoaderOptions options_;
+  ImageShape shape_;
+  EpochSampler order_;
+  RngKey flip_key_;
+  bool pinned_;
+  mutable Cache cache_;
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::condition_variable wanted_;
+  std::condition_variable made_;
+  bool stopping_ = false;
+  int64_t generation_ = 0;  ///< counts seeks: results of older generations are dropped
+  int64_t returned_ = 0;    ///< batch that next() returns next
+  int64_t started_ = 0;     ///< batch that a worker makes next
+  std::map<int64_t, Result> results_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace ddpm::data

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::diffusion {
+
+/// How beta_t grows with t = 1..T. u = (t - 1) / (T - 1) runs over 0..1; it is 0 where T = 1.
+enum class ScheduleKind {
+  /// beta_start + u (beta_end - beta_start) (Ho 2020).
+  kLinear,
+  /// 1 - f(t) / f(t-1) with f(t) = cos^2(pi/2 (t/T + s) / (1 + s)), at most 0.999 (Nichol and
+  /// Dhariwal 2021, Eq. 17).
+  kCosine,
+  /// (sqrt(beta_start) + u (sqrt(beta_end) - sqrt(beta_start)))^2 (Ho's code).
+  kQuadratic,
+  /// beta_start + (beta_end - beta_start) / (1 + exp(6 - 12 u)) (DDIM's code).
+  kSigmoid,
+  /// beta_end (Ho's code).
+  kConstant,
+};
+
+/// "linear", "cosine", ... : the names in a config.
+const std::vector<std::string>& schedule_names();
+std::string to_string(ScheduleKind kind);
+
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::kLinear;
+  int64_t timesteps = 1000;  ///< T, at least 1
+  double beta_start = 1e-4;  ///< 0 < beta_start <= beta_end < 1; unused by cosine and constant
+  double beta_end = 0.02;    ///< unused by cosine
+  double cosine_s = 0.008;   ///< the cosine's offset, 0 or more: keeps beta_1 away from 0
+};
+
+/// The tables that gather() reads, by t = 1..T.
+enum class Table {
+  kBeta,
+  kAlpha,                 ///< 1 - beta
+  kAlphaBar,              ///< prod alpha
+  kSqrtBeta,              ///< noise of one forward step (Ho 2020, Eq. 2)
+  kSqrtAlpha,             ///< signal of one forward step (Ho 2020, Eq. 2)
+  kSqrtAlphaBar,          ///< signal of x_t (Ho 2020, Eq. 4)
+  kSqrtOneMinusAlphaBar,  ///< noise of x_t (Ho 2020, Eq. 4)
+  kPosteriorMeanX0,       ///< x_0's weight in the posterior mean (Ho 2020, Eq. 7)
+  kPosteriorMeanXt,       ///< x_t's weight in the posterior mean (Ho 2020, Eq. 7)
+  kPosteriorVariance,     ///< beta_tilde (Ho 2020, Eq. 7)
+  kSnr,                   ///< alpha_bar / (1 - alpha_bar)
+  kCount,
+};
+
+/// The noise schedule: every number that depends on t alone, in float64. t runs 1..T, and
+/// alpha_bar(0) = 1. Copies share their tables. Safe to use from several threads.
+class Schedule {
+ public:
+  explicit Schedule(const ScheduleConfig& config);
+
+  int64_t timesteps() const { return timesteps_; }
+  const ScheduleConfig& config() const { return config_; }
+
+  double beta(int64_t t) const { return at(Table::kBeta, t); }
+  double alpha(int64_t t) const { return at(Table::kAlpha, t); }
+  /// t = 0 is allowed here and gives 1.
+  double alpha_bar(int64_t t) const;
+  /// 1 - alpha_bar(t) without cancellation. t = 0 is allowed and gives 0.
+  double one_minus_alpha_bar(int64_t t) const;
+  /// beta_tilde (Ho 2020, Eq. 7); 0 at t = 1.
+  double posterior_variance(int64_t t) const { return at(Table::kPosteriorVariance, t); }
+  double snr(int64_t t) const { return at(Table::kSnr, t); }
+  /// The beta of the jump from s to t, 0 <= s < t: 1 - alpha_bar(t) / alpha_bar(s). It is beta(t)
+  /// where s = t - 1.
+  double jump_beta(int64_t t, int64_t s) const;
+
+  double at(Table table, int64_t t) const;
+  /// The table's values at t (int64 [B] in 1..T, on like's device), in like's dtype, shaped
+  /// [B,1,...,1] to multiply `like`. Copies the tables to a device once, on the first call there;
+  /// no host sync after that.
+  torch::Tensor gather(Table table, const torch::Tensor& t, const torch::Tensor& like) const;
+
+ private:
+  struct DeviceCopies;
+  ScheduleConfig config_;
+  int64_t timesteps_;
+  std::vector<double> one_minus_alpha_bar_;  // by t = 0..T
+  torch::Tensor tables_;  // float64 [Table::kCount, T + 1]: column t; column 0 is unused
+                          // but for alpha_bar(0) = 1, so no caller ever shifts t
+  std::shared_ptr<DeviceCopies> copies_;
+};
+
+}  // namespace ddpm::diffusion

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+struct zip;
+
+namespace ddpm::io {
+
+/// Reads the files in a zip archive.
+class ZipReader {
+ public:
+  /// Throws IoError where the file is missing or is no zip archive.
+  explicit ZipReader(const std::filesystem::path& path);
+  ~ZipReader();
+  ZipReader(const ZipReader&) = delete;
+  ZipReader& operator=(const ZipReader&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  /// The files in it (folders left out), sorted.
+  const std::vector<std::string>& names() const { return names_; }
+  /// The content of one file, its CRC-32 checked. Many threads may call this at once. Throws
+  /// IoError("archive.zip/name", ...) where it is not in the archive, encrypted or damaged.
+  std::vector<uint8_t> read(const std::string& name) const;
+
+ private:
+  struct Close {
+    void operator()(zip* archive) const;
+  };
+  std::filesystem::path path_;
+  std::unique_ptr<zip, Close> archive_;
+  mutable std::mutex mutex_;  ///< a libzip handle serves one thread at a time
+  std::vector<std::string> names_;
+  std::vector<uint64_t> entries_;  ///< names_[i] is entry entries_[i] of the archive
+};
+
+}  // namespace ddpm::io

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ddpm::io {
+
+/// A system call that changes the disk, as a SyscallHook sees it.
+struct Syscall {
+  std::string_view name;  ///< mkdir, open, write, fsync, close, rename, fsync_dir, unlink or rmdir
+  const std::filesystem::path& path;
+  bool done;  ///< false: about to be made; true: made, with success
+};
+
+/// For tests that stop, fail or record at a chosen call: called before and after each one. A
+/// non-zero value returned before a call is the errno it fails with instead of being made. Empty
+/// otherwise.
+using SyscallHook = std::function<int(const Syscall&)>;
+
+/// Makes one system call, again where a signal interrupts it, and returns its result. Throws
+/// IoError "cannot <name>: <reason>" where the result is negative.
+long checked_syscall(std::string_view name, const std::filesystem::path& path,
+                     const SyscallHook& hook, const std::function<long()>& call);
+
+/// Size and CRC32C of a file's content.
+struct FileSum {
+  uint64_t size = 0;
+  uint32_t crc32c = 0;
+  bool operator==(const FileSum&) const = default;
+};
+
+/// A file being written from its beginning. Every call is checked and throws IoError.
+class OutputFile {
+ public:
+  /// Creates or empties the file.
+  explicit OutputFile(std::filesystem::path path, SyscallHook hook = {});
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(std::span<const uint8_t> bytes);
+  void write(std::string_view text);
+  /// Brings the content to the disk (fsync) and closes. Without it the file is closed unsynced.
+  FileSum finish();
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  SyscallHook hook_;
+  int fd_ = -1;
+  FileSum sum_;
+};
+
+/// A regular file open for reading at any position; thread-safe.
+class InputFile {
+ public:
+  /// Throws IoError where the file cannot be opened or is no regular file.
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&& other) noexcept;
+
+  /// In bytes, when it was opened.
+  uint64_t size() const { return size_; }
+  /// Fills `bytes` from `offset` on. Throws IoError where the file cannot be read or ends before.
+  void read_at(uint64_t offset, std::span<uint8_t> bytes) const;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+};
+
+/// The whole content. Throws IoError.
+std::vector<uint8_t> read_file(const std::filesystem::path& path);
+std::string read_text(const std::filesystem::path& path);
+
+/// Size and CRC32C of a regular file, read in pieces. Throws IoError.
+FileSum file_sum(const std::filesystem::path& path);
+
+/// Writes, syncs (fsync) and closes. Throws IoError; then the file may hold a part.
+FileSum write_file_synced(const std::filesystem::path& path, std::span<const uint8_t> bytes,
+                          const SyscallHook& hook = {});
+FileSum write_file_synced(const std::filesystem::path& path, std::string_view text,
+                          const SyscallHook& hook = {});
+
+/// Replaces `path` as one step: whenever the machine stops, it holds the old content or the new
+/// one. Writes a temporary file beside it, syncs, renames, syncs the folder. Throws IoError,
+/// leaving the old.
+void write_file_atomic(const std::filesystem::path& path, std::string_view text,
+                       const SyscallHook& hook = {});
+/// The same for content that `write` puts into the temporary file (it must not finish the file).
+FileSum write_file_atomic(const std::filesystem::path& path,
+                          const std::function<void(OutputFile&)>& write,
+                          const SyscallHook& hook = {});
+
+/// Renames within a file system; the folder is not synced. Throws IoError.
+void rename_path(const std::filesystem::path& from, const std::filesystem::path& to,
+                 const SyscallHook& hook = {});
+/// Makes names created, renamed or removed in a folder last (fsync of the folder). Throws IoError.
+void sync_directory(const std::filesystem::path& directory, const SyscallHook& hook = {});
+/// Removes a folder and what is in it; a folder that is not there is no error. Throws IoError.
+void remove_tree(const std::filesystem::path& directory, const SyscallHook& hook = {});
+
+/// Bytes that an ordinary user may still write where `path` lies. Throws IoError.
+uint64_t free_space(const std::filesystem::path& path);
+
+}  // namespace ddpm::io

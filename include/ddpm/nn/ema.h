@@ -1,0 +1,54 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+
+#include <vector>
+
+#include <torch/nn/module.h>
+
+namespace ddpm::nn {
+
+struct EmaConfig {
+  std::vector<double> decays{
+      0.9999};         ///< one average each; 0 <= decay < 1. The first is the one to sample from
+  bool warmup = true;  ///< decay at update n is min(decay, (1 + n) / (10 + n))
+};
+
+/// Reads [ema]: decay (a number or several) and warmup.
+EmaConfig read_ema_config(config::Reader& reader);
+
+/// An exponential moving average of a network's parameters (Ho 2020, App. B: decay 0.9999).
+class Ema {
+ public:
+  /// Starts at the parameters' values.
+  Ema(const torch::nn::Module& module, double decay, bool warmup);
+
+  /// average += (1 - decay_n) (parameter - average), for the n-th update, n >= 1. No host sync.
+  void update_(const torch::nn::Module& module, int64_t n);
+
+  double decay() const { return decay_; }
+  /// The decay of the n-th update.
+  double decay_at(int64_t n) const;
+  /// In the order of the module's parameters().
+  const std::vector<torch::Tensor>& averages() const { return averages_; }
+
+ private:
+  double decay_;
+  bool warmup_;
+  std::vector<torch::Tensor> averages_;
+};
+
+/// While it lives, the module's parameters are the given tensors instead of its own.
+class WeightSwap {
+ public:
+  WeightSwap(torch::nn::Module& module, const std::vector<torch::Tensor>& weights);
+  ~WeightSwap();
+  WeightSwap(const WeightSwap&) = delete;
+  WeightSwap& operator=(const WeightSwap&) = delete;
+
+ private:
+  std::vector<torch::Tensor> parameters_;
+  std::vector<torch::Tensor> own_;
+};
+
+}  // namespace ddpm::nn

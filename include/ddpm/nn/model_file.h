@@ -1,0 +1,52 @@
+#pragma once
+
+#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/diffusion_config.h"
+#include "ddpm/io/safetensors.h"
+#include "ddpm/nn/precision.h"
+#include "ddpm/nn/unet.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace ddpm::nn {
+
+/// What must be known, besides weights, to use a network: a checkpoint's model.toml, whose sections
+/// are [image] (shape and class names), [model] and [diffusion].
+struct ModelDescription {
+  UNetConfig unet;
+  diffusion::DiffusionConfig diffusion;
+  std::vector<std::string> class_names;
+};
+
+/// Reads model.toml. Throws IoError or ConfigError.
+ModelDescription read_model_description(const std::filesystem::path& path);
+
+/// The text of a model.toml: [image] from the arguments, [model] and [diffusion] as `document` was
+/// read.
+std::string model_description_text(const config::Document& document, const ImageSpec& image,
+                                   const std::vector<std::string>& class_names);
+
+/// Parameters under their names, or other tensors (averages, moments) under the same names with a
+/// prefix.
+std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module);
+std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module,
+                                           const std::vector<torch::Tensor>& tensors,
+                                           const std::string& prefix = "");
+
+/// Copies the file's tensors `prefix + name` into `tensors`, one a parameter of `module`, in place.
+/// Throws IoError where one is missing or has another shape.
+void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& module,
+                   const std::vector<torch::Tensor>& tensors, const std::string& prefix = "");
+
+/// A network with the weights of a safetensors file, in eval mode. Throws IoError where the file's
+/// tensors are not this network's.
+UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
+               const torch::Device& device, Precision precision);
+
+/// The network as samplers see it (diffusion/denoiser.h). Runs without gradients, in eval mode as
+/// it stands. label: the class of every image of a class-conditional network, ignored otherwise.
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, int64_t label = 0);
+
+}  // namespace ddpm::nn

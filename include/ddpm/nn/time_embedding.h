@@ -1,0 +1,33 @@
+#pragma once
+
+#include <torch/nn/modules/linear.h>
+
+namespace ddpm::nn {
+
+/// How a time step becomes sines and cosines.
+struct SinusoidConfig {
+  bool cosine_first = false;  ///< [cos, sin] instead of Ho's [sin, cos]
+  double freq_shift =
+      1.0;  ///< frequencies 10000^(-k / (dim/2 - freq_shift)); Ho 1, diffusers' default 0
+};
+
+/// The sinusoidal embedding of a time index (Vaswani 2017, Sec. 3.5; Ho 2020, App. B), in float32.
+/// t: int64 [B], 0..T-1. Returns [B, dim]; an odd dim ends in a zero column.
+torch::Tensor sinusoidal_embedding(const torch::Tensor& t, int64_t dim,
+                                   const SinusoidConfig& config);
+
+/// The embedding and its two-layer network, shared by all residual blocks: Linear, SiLU, Linear.
+class TimeEmbeddingImpl : public torch::nn::Module {
+ public:
+  TimeEmbeddingImpl(int64_t channels, int64_t time_channels, const SinusoidConfig& sinusoid);
+  /// t: int64 [B], 0..T-1. Returns [B, time_channels] in the parameters' type.
+  torch::Tensor forward(const torch::Tensor& t);
+
+ private:
+  int64_t channels_;
+  SinusoidConfig sinusoid_;
+  torch::nn::Linear linear_1_, linear_2_;
+};
+TORCH_MODULE(TimeEmbedding);
+
+}  // namespace ddpm::nn

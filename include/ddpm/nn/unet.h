@@ -1,0 +1,80 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+#include "ddpm/nn/stage.h"
+#include "ddpm/nn/time_embedding.h"
+
+#include <optional>
+#include <vector>
+
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/normalization.h>
+
+namespace ddpm::nn {
+
+/// What the network is fed: the shape of an image and the number of classes.
+struct ImageSpec {
+  int64_t channels = 3;
+  int64_t height = 32;
+  int64_t width = 32;
+  int64_t classes = 0;  ///< 0: the data has no labels
+};
+
+struct UNetConfig {
+  ImageSpec image;
+  int64_t channels = 128;  ///< width of the first level
+  std::vector<int64_t> channel_multipliers{1, 2, 2,
+                                           2};  ///< one a level; each level halves the image
+  int64_t blocks = 2;                           ///< residual blocks a level
+  std::vector<int64_t> attention_levels{1};     ///< levels (from 0) with attention after each block
+  bool mid_attention = true;                    ///< attention between the two innermost blocks
+  int64_t head_channels = 0;                    ///< channels an attention head; 0: one head
+  double dropout = 0.0;                         ///< 0 <= p < 1
+  int64_t groups = 32;                          ///< of every GroupNorm
+  double norm_eps = 1e-6;
+  bool same_padding = true;  ///< TensorFlow's SAME when downsampling, as Ho
+  SinusoidConfig sinusoid;
+  bool class_conditional = false;  ///< a learned class vector joins the time embedding
+};
+
+/// Reads [model]. Throws ConfigError where groups or heads do not divide the channels and, where
+/// the images are known, where their shape cannot be halved often enough, attention is asked for at
+/// a resolution that no level has, or classes are asked for that the data has not. Without `image`
+/// (the data is not open yet) image and attention_levels keep their defaults.
+UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpec>& image);
+
+/// The U-Net of Ho 2020, App. B: residual blocks and attention on a pyramid of resolutions, skip
+/// connections from each block on the way down to its mirror on the way up. Parameters carry
+/// diffusers' names.
+class UNetImpl : public torch::nn::Module {
+ public:
+  explicit UNetImpl(const UNetConfig& config);
+
+  /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B] where class_conditional, else
+  /// undefined. Returns [B, C, H, W].
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
+                        const torch::Tensor& labels = {});
+
+  const UNetConfig& config() const { return config_; }
+
+ private:
+  UNetConfig config_;
+  torch::nn::Conv2d conv_in_;
+  TimeEmbedding time_embedding_;
+  torch::nn::Embedding class_embedding_{nullptr};
+  std::vector<DownStage> down_blocks_;  // highest resolution first
+  MidStage mid_block_{nullptr};
+  std::vector<UpStage> up_blocks_;  // lowest resolution first
+  torch::nn::GroupNorm conv_norm_out_;
+  torch::nn::Conv2d conv_out_;
+};
+TORCH_MODULE(UNet);
+
+/// Number of elements over all parameters.
+int64_t parameter_count(const torch::nn::Module& module);
+
+/// Stores every 4-d parameter channels_last, the faster order for convolutions. Values stay.
+void use_channels_last_(torch::nn::Module& module);
+
+}  // namespace ddpm::nn

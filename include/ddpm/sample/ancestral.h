@@ -1,0 +1,29 @@
+#pragma once
+
+#include "ddpm/sample/sampler.h"
+
+namespace ddpm::sample {
+
+/// The noise of an ancestral step from t to s, where beta is the jump's beta.
+enum class AncestralVariance {
+  kSmall,  ///< beta_tilde = (1 - alpha_bar_s) / (1 - alpha_bar_t) beta: right if x_0 is one point
+  kLarge,  ///< beta: right if x_0 ~ N(0,I) (Ho 2020, Sec. 3.2)
+};
+
+/// Algorithm 2 (Ho 2020) on any subset of the steps: x_s ~ N(posterior mean, variance), with the
+/// posterior of the schedule that has only the visited steps. No noise at the last step (s = 0).
+class AncestralSampler : public Sampler {
+ public:
+  AncestralSampler(const diffusion::Schedule& schedule, AncestralVariance variance)
+      : schedule_(schedule), variance_(variance) {}
+
+  bool uses_noise(const PlanStep& step) const override { return step.s > 0; }
+  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
+                     const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
+
+ private:
+  diffusion::Schedule schedule_;
+  AncestralVariance variance_;
+};
+
+}  // namespace ddpm::sample

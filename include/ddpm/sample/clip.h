@@ -1,0 +1,28 @@
+#pragma once
+
+#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/schedule.h"
+
+#include <string>
+#include <vector>
+
+namespace ddpm::sample {
+
+/// What becomes of an x0_hat outside [-1,1]. Ancestral sampling never reads eps_hat, so for it
+/// kClip and kRederive are the same.
+enum class Clip {
+  kNone,      ///< nothing (DDIM's code)
+  kClip,      ///< clamped; eps_hat is kept, and no longer agrees with x_t (diffusers' clip_sample)
+  kRederive,  ///< clamped, and eps_hat = (x_t - sqrt(alpha_bar) x0_hat) / sqrt(1 - alpha_bar)
+};
+
+/// "none", "clip", "rederive": the names in a config.
+const std::vector<std::string>& clip_names();
+std::string to_string(Clip clip);
+
+/// The estimate at x_t, its x0 brought into [-1,1] as `clip` says.
+diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
+                            const diffusion::Schedule& schedule, const torch::Tensor& x_t,
+                            int64_t t);
+
+}  // namespace ddpm::sample

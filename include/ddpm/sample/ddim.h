@@ -1,0 +1,32 @@
+#pragma once
+
+#include "ddpm/sample/sampler.h"
+
+namespace ddpm::sample {
+
+/// How much noise a DDIM step adds.
+struct DdimNoise {
+  double eta = 0.0;        ///< 0..1: 0 is deterministic, 1 is Algorithm 2 with beta_tilde
+  bool sigma_hat = false;  ///< the mean of eta = 1 with noise sqrt(1 - alpha_bar_t / alpha_bar_s)
+                           ///< (Song 2021, Sec. 5); eta is not read
+};
+
+/// Song 2021, Eqs. 12 and 16, from any t to any s < t:
+///   x_s = sqrt(alpha_bar_s) x0_hat + sqrt(1 - alpha_bar_s - sigma^2) eps_hat + sigma z,
+///   sigma = eta sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_s).
+/// The last step (s = 0) gives x0_hat, without noise.
+class DdimSampler : public Sampler {
+ public:
+  /// c10::Error unless eta is in 0..1.
+  DdimSampler(const diffusion::Schedule& schedule, const DdimNoise& noise);
+
+  bool uses_noise(const PlanStep& step) const override;
+  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
+                     const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
+
+ private:
+  diffusion::Schedule schedule_;
+  DdimNoise noise_;
+};
+
+}  // namespace ddpm::sample

@@ -1,0 +1,73 @@
+#pragma once
+
+#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/sample/reverse_process.h"
+#include "ddpm/sample/sample_config.h"
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::sample {
+
+/// Where a generate() call stands, after each step of each batch.
+struct Progress {
+  int64_t images_done;  ///< handed to the sink
+  int64_t images_total;
+  int64_t batch_images;  ///< in the batch under way
+  int64_t step;          ///< 1..steps, done in this batch
+  int64_t steps;         ///< S
+  double seconds;        ///< since the beginning
+};
+
+/// Which images to draw, how large, and where.
+struct GenerateOptions {
+  /// The images' indices. Image i of a seed is the same picture whatever else is drawn beside it.
+  std::vector<int64_t> images;
+  int64_t channels = 3;
+  int64_t height = 32;
+  int64_t width = 32;
+  int64_t batch = 64;  ///< images drawn at a time
+  uint64_t seed = 0;
+  torch::Device device = torch::kCPU;
+  torch::ScalarType dtype = torch::kFloat32;  ///< of the chain's state: float32 or float64
+
+  /// Noise from outside instead of the seed's, any float dtype and device; row n belongs to
+  /// images[n].
+  torch::Tensor initial_noise;  ///< x_T [N,C,H,W], or undefined
+  torch::Tensor step_noise;  ///< z [S,N,C,H,W] in the order of use (z[k] at plan position k, also
+                             ///< where a step has no use for it), or undefined
+
+  std::function<bool(const Progress&)> progress;  ///< after each step; false stops
+  /// After each step, with the batch's first row in `images`: for pictures of the way.
+  std::function<void(int64_t first, const TrajectoryPoint&)> observer;
+};
+
+/// first, first + 1, ..., first + count - 1: the usual GenerateOptions::images.
+std::vector<int64_t> image_range(int64_t first, int64_t count);
+
+/// Takes a finished batch: images[first], images[first + 1], ... as [B,C,H,W] in the chain's dtype,
+/// on its device, about [-1,1], unclamped.
+using Sink = std::function<void(int64_t first, const torch::Tensor& batch)>;
+
+struct GenerateResult {
+  int64_t images = 0;         ///< handed to the sink
+  int64_t network_calls = 0;  ///< per image: S
+  int64_t batches = 0;        ///< started; the network ran network_calls times in each finished one
+  double seconds = 0;         ///< wall time, the sink's included
+  bool stopped = false;       ///< by the progress callback
+};
+
+/// Draws images batch by batch, each batch a run of ReverseProcess, and hands every finished batch
+/// over. x_T of image i is row i of the seed's stream kInitialNoise, z at plan position k is row i,
+/// step k of kSamplerNoise. Throws UsageError where settings do not go together or a given noise
+/// has another shape.
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
+                        diffusion::Prediction prediction, const SampleConfig& config,
+                        const GenerateOptions& options, const Sink& sink);
+
+}  // namespace ddpm::sample

@@ -1,0 +1,56 @@
+#pragma once
+
+#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/sample/sample_config.h"
+#include "ddpm/sample/sampler.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::sample {
+
+/// What one step saw: x_t, and the x0_hat made of it (clipped as the config says).
+struct TrajectoryPoint {
+  int64_t position;  ///< k = 0..S-1 in the plan
+  PlanStep step;
+  torch::Tensor x_t;     ///< [B,C,H,W]
+  torch::Tensor x0_hat;  ///< [B,C,H,W]
+};
+
+/// Called after each step; false stops the process.
+using StepHook = std::function<bool(const TrajectoryPoint&)>;
+
+/// z ~ N(0,I) [B,C,H,W] for plan position k. The tensor is read before the next call.
+using NoiseSource = std::function<torch::Tensor(int64_t k)>;
+
+/// The chain x_T -> x_0 of one batch: plan, network, clipping and update rule together. Reusable
+/// for any number of batches.
+class ReverseProcess {
+ public:
+  /// Throws UsageError where find_conflict finds something.
+  ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
+                 const SampleConfig& config);
+
+  /// S jumps; the network is called once for each.
+  const std::vector<PlanStep>& plan() const { return plan_; }
+
+  /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is asked for
+  /// only at the steps that use it. nullopt where the hook stopped it. Builds no autograd graph.
+  std::optional<torch::Tensor> run(const diffusion::Denoiser& denoiser, const torch::Tensor& x_T,
+                                   const NoiseSource& noise, const StepHook& hook = {}) const;
+
+ private:
+  diffusion::Schedule schedule_;
+  diffusion::Prediction prediction_;
+  Clip clip_;
+  std::vector<PlanStep> plan_;
+  std::unique_ptr<Sampler> sampler_;
+};
+
+}  // namespace ddpm::sample

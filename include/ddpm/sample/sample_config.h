@@ -1,0 +1,61 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+#include "ddpm/sample/clip.h"
+#include "ddpm/sample/timestep_plan.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ddpm::sample {
+
+enum class Method {
+  kDdpm,  ///< "ddpm": Algorithm 2 (Ho 2020)
+  kDdim,  ///< "ddim": Song 2021
+};
+
+/// Where the noise of a step gets its size from.
+enum class Sigma {
+  kSmall,  ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
+  kLarge,  ///< "large": sigma^2 = beta; ddpm only
+  kHat,    ///< "hat": sigma^2 = beta over the mean of eta = 1; ddim only, and without eta
+};
+
+/// "ddpm", "ddim" and "small", "large", "hat": the names in a config.
+const std::vector<std::string>& method_names();
+const std::vector<std::string>& sigma_names();
+std::string to_string(Method method);
+std::string to_string(Sigma sigma);
+
+/// [sample]: how to draw. The defaults are Ho's Algorithm 2 over all T steps, with the choices that
+/// stay sound when `steps` or `method` alone is changed: beta_tilde, since beta over few steps adds
+/// far more noise than was there; leading, the skip of DDIM's published figures and of diffusers;
+/// rederive, which for ddpm is Ho's own clipping, and keeps ddim's two halves of x_t consistent.
+struct SampleConfig {
+  Method method = Method::kDdpm;
+  int64_t steps = 0;                    ///< S, the network calls per image; 0 means all T
+  double eta = 0.0;                     ///< ddim's noise, 0..1: 0 none, 1 as much as ddpm's
+  Sigma sigma = Sigma::kSmall;          ///< see Sigma
+  Spacing spacing = Spacing::kLeading;  ///< which S of the T steps; no matter where S = T
+  Clip clip = Clip::kRederive;          ///< what becomes of an x0_hat outside [-1,1]
+  int64_t num = 64;                     ///< images to draw
+  int64_t batch = 64;                   ///< images drawn at a time; changes no image
+};
+
+/// Two settings that do not go together, or one that the schedule does not allow.
+struct Conflict {
+  std::string key;      ///< of SampleConfig: "eta", "sigma", "steps"
+  std::string message;  ///< "= 0.5 needs method ddim, ...": to stand behind the key's name
+};
+
+/// The first conflict in `config`, if any; steps is checked where T is known.
+std::optional<Conflict> find_conflict(const SampleConfig& config,
+                                      std::optional<int64_t> timesteps = std::nullopt);
+
+/// Reads the keys method, steps, eta, sigma, spacing, clip, num and batch. Throws ConfigError, also
+/// for a conflict.
+SampleConfig read_sample_config(config::Reader& reader);
+
+}  // namespace ddpm::sample

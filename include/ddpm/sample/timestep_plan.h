@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ddpm::sample {
+
+/// Which S of the T timesteps a sampler visits. With i = 0..S-1:
+enum class Spacing {
+  /// t = 1 + floor(i T / S). Where S divides T these are the steps of DDIM's "uniform" skip and of
+  /// diffusers' "leading". Ends at t = 1 and never starts at T unless S = T.
+  kLeading,
+  /// t = round(T - i T / S), halves to even: diffusers' "trailing". Starts at T.
+  kTrailing,
+  /// t = 1 + round(i (T - 1) / (S - 1)), halves to even: diffusers' "linspace". Holds 1 and T. S =
+  /// 1
+  /// gives t = T (where numpy's linspace would give the other end, t = 1, of no use for sampling).
+  kLinspace,
+  /// t = 1 + floor(0.8 T (i / (S - 1))^2): DDIM's "quad" skip, dense at small t. That formula
+  /// repeats small t once S is large; a repeated t is moved up to the next free one, and what would
+  /// pass T that way is moved down again, so S distinct steps always come out. S = 1 gives the
+  /// formula's upper end.
+  kQuadratic,
+};
+
+/// "leading", "trailing", "linspace", "quadratic": the names in a config.
+const std::vector<std::string>& spacing_names();
+std::string to_string(Spacing spacing);
+
+/// One jump of a sampler: from x_t to x_s, s < t. s = 0 is the finished image.
+struct PlanStep {
+  int64_t t;
+  int64_t s;
+};
+
+/// Exactly `steps` jumps with t strictly decreasing in 1..timesteps, each starting where the one
+/// before it ended; the last ends at 0. All of 1..timesteps where steps = timesteps, whatever the
+/// spacing. c10::Error unless 1 <= steps <= timesteps.
+std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing);
+
+}  // namespace ddpm::sample

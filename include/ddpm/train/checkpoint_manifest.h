@@ -1,0 +1,41 @@
+#pragma once
+
+#include "ddpm/io/file.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ddpm::train {
+
+constexpr const char* kManifestName = "MANIFEST";
+
+/// One file of a checkpoint, as it was written.
+struct CheckpointFile {
+  std::string name;
+  io::FileSum sum;
+  bool operator==(const CheckpointFile&) const = default;
+};
+
+/// What a checkpoint holds. It is the last file written into one, as text:
+///   ddpm-checkpoint 1
+///   step 12000
+///   file 143005184 9ae0daaf model.safetensors      (size in bytes, CRC32C, name)
+///   crc32c 1c291ca3                                (of the lines above)
+struct Manifest {
+  int64_t step = 0;
+  std::vector<CheckpointFile> files;
+};
+
+std::string to_text(const Manifest& manifest);
+
+/// Throws IoError, naming `path`, unless the text is exactly what to_text writes.
+Manifest parse_manifest(const std::filesystem::path& path, std::string_view text);
+
+/// May a file of a checkpoint be called so? Letters, digits and "._-", no leading dot, not
+/// MANIFEST.
+bool is_checkpoint_file_name(std::string_view name);
+
+}  // namespace ddpm::train

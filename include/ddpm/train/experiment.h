@@ -1,0 +1,65 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+#include "ddpm/data/factory.h"
+#include "ddpm/diffusion/diffusion_config.h"
+#include "ddpm/nn/ema.h"
+#include "ddpm/nn/precision.h"
+#include "ddpm/nn/unet.h"
+#include "ddpm/sample/sample_config.h"
+#include "ddpm/train/optimizer.h"
+
+#include <optional>
+#include <string>
+
+namespace ddpm::train {
+
+/// [run]
+struct RunConfig {
+  uint64_t seed = 0;            ///< of weights, order, noise, t and dropout; 0 .. 2^53
+  std::string device = "auto";  ///< auto (CUDA where there is one), cpu, cuda or cuda:N
+  int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
+};
+
+/// [train]
+struct TrainConfig {
+  int64_t steps = 100000;    ///< parameter updates
+  int64_t batch_size = 128;  ///< images an update
+  int64_t accumulate = 1;    ///< micro-batches an update; same result, less memory
+  nn::Precision precision = nn::Precision::kFp32;
+  int64_t log_every = 50;           ///< steps between metrics
+  int64_t checkpoint_every = 1000;  ///< steps between checkpoints
+  int64_t keep_last = 3;            ///< checkpoints kept: the newest ones
+  int64_t keep_every = 0;           ///< checkpoints kept for good: each multiple of this; 0: none
+  int64_t sample_every = 0;         ///< steps between sample grids; 0: none
+  int64_t sample_count = 64;        ///< images a grid
+  int64_t sample_steps = 50;        ///< network calls an image of a grid (DDIM, eta 0)
+  int64_t max_bad_steps =
+      100;  ///< updates in a row with a non-finite gradient before training stops
+};
+
+/// A whole training run as configured. `unet` is complete only once the data is open: see
+/// resolve_unet.
+struct Experiment {
+  RunConfig run;
+  data::DataConfig data;
+  nn::UNetConfig unet;
+  diffusion::DiffusionConfig diffusion;
+  TrainConfig train;
+  OptimizerConfig optimizer;
+  nn::EmaConfig ema;
+  sample::SampleConfig sample;
+};
+
+/// Reads every section. Throws ConfigError at the first thing that is wrong, unread keys included;
+/// opens and allocates nothing.
+Experiment read_experiment(config::Document& document);
+
+/// Completes experiment.unet for the images of the data set. Throws ConfigError where they do not
+/// fit the network.
+void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
+
+/// "auto", "cpu", "cuda", "cuda:1" to a device that is there. Throws UsageError.
+torch::Device parse_device(const std::string& name);
+
+}  // namespace ddpm::train

@@ -1,0 +1,71 @@
+#pragma once
+
+#include "ddpm/io/tensorboard.h"
+#include "ddpm/train/optimizer.h"
+#include "ddpm/train/train_step.h"
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <torch/types.h>
+
+namespace ddpm::train {
+
+/// Averages over the steps since the last reading.
+struct MetricsReading {
+  double loss = 0.0;  ///< L_simple over the samples of finite steps
+  std::array<double, 4>
+      loss_by_quartile{};        ///< of samples whose t lies in each quarter of 1..T; NaN: none did
+  double grad_norm = 0.0;        ///< over the finite steps
+  int64_t skipped = 0;           ///< steps without an update, their gradient not being finite
+  int64_t skipped_in_a_row = 0;  ///< such steps up to now without a finite one between
+};
+
+/// Sums what steps found in one small tensor on the device, so that a step never waits for a
+/// number.
+class MetricsAccumulator {
+ public:
+  MetricsAccumulator(const torch::Device& device, int64_t timesteps);
+  void add_losses(const StepLosses& losses);
+  void add_update(const UpdateInfo& update);
+  /// Waits for the device, reads and resets.
+  MetricsReading read();
+
+ private:
+  int64_t timesteps_;
+  torch::Tensor loss_;  // float64 [2, 4]: sums and counts by quartile
+  torch::Tensor norm_;  // float64 [2]: sum and count
+  torch::Tensor bad_;   // float64 [2]: skipped since the last reading; skipped in a row
+};
+
+/// One line of metrics.jsonl.
+struct MetricsLine {
+  int64_t step = 0;
+  int64_t images = 0;  ///< seen since step 0
+  MetricsReading reading;
+  double lr = 0.0;
+  double images_per_s = 0.0;
+  double data_wait = 0.0;   ///< share of the time spent waiting for data, 0..1
+  double memory_mib = 0.0;  ///< peak resident memory of the process
+  double seconds = 0.0;     ///< of training, over all of the run's sessions
+};
+
+/// Writes RUN/metrics.jsonl and RUN/tb.
+class MetricsLog {
+ public:
+  /// Opens the run's files, dropping what they hold after `step`: a resumed run writes it again.
+  MetricsLog(const std::filesystem::path& run, int64_t step);
+  void write(const MetricsLine& line);
+  void image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8);
+
+ private:
+  std::filesystem::path jsonl_;
+  std::unique_ptr<io::EventWriter> events_;
+};
+
+/// Peak resident memory of this process so far, MiB; 0 where the system does not tell.
+double peak_memory_mib();
+
+}  // namespace ddpm::train

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::train {
+
+enum class LrDecay { kConstant, kCosine, kLinear };
+
+/// [optimizer]
+struct OptimizerConfig {
+  bool decoupled = false;  ///< kind = "adamw": weight decay outside the moments (Loshchilov 2019)
+  double lr = 2e-4;        ///< after warm-up
+  double beta1 = 0.9;      ///< 0 <= beta < 1
+  double beta2 = 0.999;    ///< 0 <= beta < 1
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  double grad_clip = 1.0;              ///< largest global gradient norm; 0: no clipping
+  int64_t warmup_steps = 0;            ///< the rate rises linearly from 0 over these steps
+  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up to train.steps, down to 0
+};
+
+OptimizerConfig read_optimizer_config(config::Reader& reader);
+
+/// The learning rate of update `step` (1..total): a function of the step alone, so that no resume
+/// can miss it.
+double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
+
+/// What one update found, as scalars on the device: nothing here waits for it.
+struct UpdateInfo {
+  torch::Tensor grad_norm;  ///< before clipping
+  torch::Tensor skipped;    ///< 1 where the norm was not finite and nothing was changed, else 0
+};
+
+/// Adam (Kingma 2015) or AdamW by ATen's fused kernels, after clipping by the global norm. An
+/// update with a non-finite gradient changes neither parameters nor moments.
+class Optimizer {
+ public:
+  Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config);
+
+  /// One update from the parameters' gradients, which it may scale in place.
+  UpdateInfo step_(double lr);
+
+  /// The moments, one a parameter, and the count of updates (float32 scalar): what a checkpoint
+  /// keeps.
+  const std::vector<torch::Tensor>& first_moments() const { return first_moments_; }
+  const std::vector<torch::Tensor>& second_moments() const { return second_moments_; }
+  const torch::Tensor& updates() const { return updates_; }
+
+ private:
+  std::vector<torch::Tensor> parameters_;
+  OptimizerConfig config_;
+  std::vector<torch::Tensor> first_moments_, second_moments_;
+  torch::Tensor updates_;
+  std::vector<torch::Tensor> update_counts_;  // updates_ once a parameter, as the kernels want it
+};
+
+}  // namespace ddpm::train

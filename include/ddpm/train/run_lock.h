@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+
+namespace ddpm::train {
+
+/// Holds a run's folder for this process: two writers would destroy each other's checkpoints. The
+/// kernel releases the lock when the process ends, however it ends, so none is ever stale.
+class RunLock {
+ public:
+  /// Locks RUN/run.lock, making the file where it is missing. Throws IoError "is in use by process
+  /// PID on HOST" where another process (or another RunLock) holds it.
+  explicit RunLock(const std::filesystem::path& run);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace ddpm::train

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "ddpm/data/loader.h"
+#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/nn/precision.h"
+#include "ddpm/nn/unet.h"
+
+#include <torch/types.h>
+
+namespace ddpm::train {
+
+/// What a step needs besides the network and the batch.
+struct StepSettings {
+  diffusion::ForwardProcess forward;
+  diffusion::Prediction prediction = diffusion::Prediction::kEpsilon;
+  nn::Precision precision = nn::Precision::kFp32;
+  torch::Device device = torch::kCPU;
+  uint64_t seed = 0;
+};
+
+/// The losses of a batch, on the device.
+struct StepLosses {
+  torch::Tensor per_sample;  ///< L_simple of each sample, [B]
+  torch::Tensor t;           ///< int64 [B], 1..T
+};
+
+/// uint8 [B,C,H,W] to [-1,1] in `dtype`, on `device`, channels_last: x / 127.5 - 1 (Ho 2020,
+/// Sec. 3.3).
+torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& device,
+                            torch::Dtype dtype);
+
+/// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * L_simple on one batch to the
+/// parameters' gradients. t and noise are functions of (seed, global sample index) alone. No host
+/// sync.
+StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
+                               const data::Batch& batch, double weight);
+
+/// Samples first .. first + count - 1 of a batch.
+data::Batch slice(const data::Batch& batch, int64_t first, int64_t count);
+
+}  // namespace ddpm::train

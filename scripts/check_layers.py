@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Checks the layering of the sources and prints each violation as file:line: what is wrong.
+
+    check_layers.py [ROOT]       exit status 1 where there is a violation
+    check_layers.py --self-test  breaks each rule in a scratch tree and checks that it is reported
+
+The rules:
+  - an include leads to a lower layer, or stays within its module; base and config are open to all, and of
+    these two only config includes base
+  - sample does not include nn, so that a sampler knows no network
+  - no .cu or .cuh file sees a torch header, directly or through a header of ours
+  - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h beside it
+  - no folder is called utils
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+# Modules of one layer do not include one another.
+LAYERS = [
+    ["base"],
+    ["config"],
+    ["io", "kernels", "dist", "diffusion"],
+    ["nn", "data"],
+    ["sample"],
+    ["train", "eval"],
+    ["cli"],
+]
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+LEVEL["main"] = len(LAYERS)
+FORBIDDEN = {("sample", "nn")}
+# Bodies without a header of their own: they compile a third party's.
+HEADERLESS = {"io/stb.cpp"}
+VARIANT_FOLDERS = {"cuda", "cpu", "no_cuda"}
+SOURCES = {".h", ".cpp", ".cu", ".cuh"}
+TORCH = re.compile(r"(torch|ATen|c10|caffe2)/")
+INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^">]+)[">]')
+COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+
+def includes(path):
+    """Yields (line number, included path) of a file, comments aside."""
+
+    def blank(match):
+        text = match.group()
+        return text if text.startswith('"') else "\n" * text.count("\n")
+
+    lines = COMMENT.sub(blank, path.read_text(encoding="utf-8")).splitlines()
+    for number, line in enumerate(lines, 1):
+        if match := INCLUDE.match(line):
+            yield number, match.group(1)
+
+
+class Tree:
+    def __init__(self, root):
+        self.root = root
+        self.files = sorted(
+            path
+            for top in ("include/ddpm", "src")
+            for path in (root / top).rglob("*")
+            if path.suffix in SOURCES and path.is_file()
+        )
+
+    def module(self, path):
+        """The module a file belongs to: include/ddpm/<module>/..., src/<module>/..., src/main.cpp."""
+        parts = path.relative_to(self.root).parts
+        parts = parts[2:] if parts[0] == "include" else parts[1:]
+        return parts[0] if len(parts) > 1 else Path(parts[0]).stem
+
+    def resolve(self, path, name):
+        """The file of ours that an include leads to, or None."""
+        for folder in (path.parent, self.root / "include", self.root / "src"):
+            candidate = (folder / name).resolve()
+            if candidate.is_file() and any(
+                candidate.is_relative_to(self.root / top) for top in ("include/ddpm", "src")
+            ):
+                return candidate
+        return None
+
+    def torch_header_seen(self, path, seen=None):
+        """The first torch header that a file includes, in however many steps, or None."""
+        seen = set() if seen is None else seen
+        if path in seen:
+            return None
+        seen.add(path)
+        for _, name in includes(path):
+            if TORCH.match(name):
+                return name
+            target = self.resolve(path, name)
+            if target and (found := self.torch_header_seen(target, seen)):
+                return found
+        return None
+
+    def check_include(self, path, name):
+        """What is wrong with an include, or None."""
+        module, target = self.module(path), self.resolve(path, name)
+        if path.suffix in (".cu", ".cuh"):
+            torch = name if TORCH.match(name) else target and self.torch_header_seen(target)
+            if torch:
+                return f"a CUDA source sees a torch header, {torch}; take raw pointers and a stream"
+        if not target:
+            return f"there is no {name}" if name.startswith("ddpm/") else None
+        other = self.module(target)
+        if module == other or module not in LEVEL or other not in LEVEL:
+            return None  # a module without a place is reported once, by check_modules
+        if (module, other) in FORBIDDEN:
+            return f"{module} must not include {other}"
+        if LEVEL[other] >= LEVEL[module]:
+            return f"{module} includes {other}, which is not below it"
+        return None
+
+    def check_modules(self):
+        for path in self.files:
+            module = self.module(path)
+            if module not in LEVEL:
+                yield path, 1, f"module {module} has no place in the layers of scripts/check_layers.py"
+
+    def check_headers(self):
+        for path in self.files:
+            parts = path.relative_to(self.root).parts
+            if parts[0] != "src" or path.suffix != ".cpp" or len(parts) < 3:
+                continue
+            if parts[2] in VARIANT_FOLDERS or "/".join(parts[1:]) in HEADERLESS:
+                continue
+            header = (self.root / "include/ddpm").joinpath(*parts[1:]).with_suffix(".h")
+            if not header.exists() and not path.with_suffix(".h").exists():
+                yield path, 1, f"has no header {header.relative_to(self.root)}"
+
+    def check_folders(self):
+        for top in ("include", "src", "tests", "scripts", "cmake"):
+            for path in sorted((self.root / top).rglob("util*")):
+                if path.is_dir() and path.name in ("util", "utils"):
+                    yield path, 1, "a folder of leftovers; name it after what it does"
+
+    def violations(self):
+        """Every violation as (path, line, message)."""
+        yield from self.check_modules()
+        yield from self.check_headers()
+        yield from self.check_folders()
+        for path in self.files:
+            for line, name in includes(path):
+                if message := self.check_include(path, name):
+                    yield path, line, message
+
+
+def report(root):
+    """The violations below a root, as lines of text; and the number of files read."""
+    tree = Tree(root.resolve())
+    lines = [f"{path.relative_to(tree.root)}:{line}: {what}" for path, line, what in tree.violations()]
+    return lines, len(tree.files)
+
+
+CLEAN = {
+    "include/ddpm/base/error.h": "#pragma once\n",
+    "include/ddpm/config/document.h": '#include "ddpm/base/error.h"\n',
+    "include/ddpm/io/image.h": '#include "ddpm/config/document.h"\n#include <torch/types.h>\n',
+    "include/ddpm/nn/unet.h": '#include "ddpm/io/image.h"\n',
+    "include/ddpm/kernels/random.h": "#include <torch/types.h>\n",
+    "include/ddpm/sample/ddim.h": '#include "ddpm/io/image.h"\n',
+    "include/ddpm/train/trainer.h": '#include "ddpm/nn/unet.h"\n#include "ddpm/sample/ddim.h"\n',
+    "include/ddpm/cli/train.h": '#include "ddpm/train/trainer.h"\n',
+    "src/main.cpp": '#include "ddpm/cli/train.h"\n',
+    "src/io/image.cpp": '#include "ddpm/io/image.h"\n#include "format.h"\n',
+    "src/io/format.h": "#pragma once\n",
+    "src/io/format.cpp": '#include "format.h"\n// #include "ddpm/nn/unet.h"\n/*\n#include "ddpm/cli/train.h"\n*/\n',
+    "src/io/stb.cpp": "#include <stb_image.h>\n",
+    "src/kernels/random.cpp": '#include "random_device.h"\n#include <torch/torch.h>\n',
+    "src/kernels/random_device.h": '#include "ddpm/base/error.h"\n',
+    "src/kernels/cuda/random.cu": '#include "../random_device.h"\n',
+}
+# Each breaks one rule: the file, its text, and how the one line reported begins.
+BROKEN = [
+    ("include/ddpm/base/rng.h", '\n#include "ddpm/config/document.h"\n', "include/ddpm/base/rng.h:2: base includes config"),
+    ("include/ddpm/io/grid.h", '#include "ddpm/kernels/random.h"\n', "include/ddpm/io/grid.h:1: io includes kernels"),
+    ("include/ddpm/io/grid.h", '#include "ddpm/nn/unet.h"\n', "include/ddpm/io/grid.h:1: io includes nn"),
+    ("include/ddpm/io/grid.h", '/* a\n b */ #include "ddpm/nn/unet.h"\n', "include/ddpm/io/grid.h:2: io includes nn"),
+    ("include/ddpm/sample/plan.h", "#include <ddpm/nn/unet.h>\n", "include/ddpm/sample/plan.h:1: sample must not include nn"),
+    ("include/ddpm/eval/fid.h", '#include "ddpm/train/trainer.h"\n', "include/ddpm/eval/fid.h:1: eval includes train"),
+    ("src/kernels/random.h", '#include "../io/format.h"\n', "src/kernels/random.h:1: kernels includes io"),
+    ("src/kernels/cuda/a.cu", "#include <c10/cuda/CUDAStream.h>\n", "src/kernels/cuda/a.cu:1: a CUDA source sees"),
+    ("src/kernels/cuda/a.cu", '\n\n#include "ddpm/kernels/random.h"\n', "src/kernels/cuda/a.cu:3: a CUDA source sees"),
+    ("src/io/png.cpp", "", "src/io/png.cpp:1: has no header include/ddpm/io/png.h"),
+    ("src/misc/x.h", "", "src/misc/x.h:1: module misc has no place"),
+    ("src/nn/utils/x.h", "", "src/nn/utils:1: a folder of leftovers"),
+    ("include/ddpm/nn/gone.h", '#include "ddpm/io/gone.h"\n', "include/ddpm/nn/gone.h:1: there is no ddpm/io/gone.h"),
+]
+
+
+def self_test():
+    """Exits with a message where a broken rule goes unnoticed, or an unbroken one is reported."""
+    cases = [(None, None, None), *BROKEN]
+    for name, text, expected in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            files = CLEAN | ({name: text} if name else {})
+            for path, content in files.items():
+                path = Path(folder) / path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding="utf-8")
+            found, _ = report(Path(folder))
+        right = len(found) == 1 and found[0].startswith(expected) if expected else not found
+        if not right:
+            sys.exit(f"self-test: expected {expected or 'nothing'}, found {found or 'nothing'}")
+    print(f"self-test: {len(BROKEN)} broken trees are reported, the clean one is not")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).parent.parent)
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.self_test:
+        self_test()
+        return
+    found, count = report(arguments.root)
+    if count == 0:
+        sys.exit(f"{arguments.root}: there are no sources here")
+    print("\n".join([*found, f"{count} files, {len(found)} violations"]))
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+#!/usr/bin/env bash
+# Installs what a build of ddpm needs and is not there yet. Safe to run again.
+#
+#   scripts/setup.sh [--cuda | --no-cuda] [--no-packages]
+#
+#   1. Debian/Ubuntu packages: the compiler, CMake, Ninja and the small libraries, by apt-get (as root or
+#      through sudo). Elsewhere the script names the libraries and leaves the check to CMake.
+#   2. LibTorch: the PyPI wheel torch==2.11.0 and numpy, in a virtual environment in the cache folder, about
+#      3 GB to download and 5 GB on disk. Skipped where Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch.
+#   3. nvcc, only where a GPU is there and no nvcc, or with --cuda: from PyPI into the cache folder, 100 MB.
+#
+#   --cuda         fetch nvcc 13.0 even where there is no GPU, or another nvcc
+#   --no-cuda      never fetch nvcc
+#   --no-packages  leave the system's packages alone
+#   --help         show this text
+#
+# Environment: DDPM_CACHE, the cache folder (default: $XDG_CACHE_HOME/ddpm, else ~/.cache/ddpm).
+
+set -euo pipefail
+# shellcheck source=scripts/steps.sh
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+readonly cache="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}"
+readonly torch_version=2.11.0
+readonly cuda_version=13.0
+readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
+  nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
+readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
+  libtomlplusplus-dev nlohmann-json3-dev libzip-dev zlib1g-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+
+with_cuda=auto
+with_packages=yes
+for argument in "$@"; do
+  case $argument in
+    --cuda) with_cuda=yes ;;
+    --no-cuda) with_cuda=no ;;
+    --no-packages) with_packages=no ;;
+    -h | --help) usage && exit 0 ;;
+    *) fail "unknown option '$argument'; see scripts/setup.sh --help" ;;
+  esac
+done
+
+# --- 1. System packages --------------------------------------------------------------------------------------
+
+missing_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || echo "$package"
+  done
+}
+
+# Prints how to become root: nothing for root, sudo where it works. A sudo that wants a password is only used
+# where there is somebody to type it.
+root_command() {
+  if [[ $(id -u) == 0 ]]; then
+    echo ""
+  elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }; }; then
+    echo sudo
+  else
+    return 1
+  fi
+}
+
+apt_install() {
+  local as_root=() apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+  [[ -z $1 ]] || as_root=("$1")
+  shift
+  # Lists that cannot be refreshed may still do; the install says so if they do not.
+  "${as_root[@]}" "${apt[@]}" update || true
+  "${as_root[@]}" "${apt[@]}" install -y --no-install-recommends "$@"
+}
+
+set_up_packages() {
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    say "packages: no apt-get on this system, nothing is installed; needed are a C++20 compiler, CMake >= 3.25," \
+      "Ninja, Python >= 3.10 with venv, CLI11, spdlog, fmt, stb, toml++, nlohmann-json, libzip, zlib, GoogleTest"
+    return
+  fi
+  local missing as_root
+  mapfile -t missing < <(missing_packages)
+  if ((${#missing[@]} == 0)); then
+    say "packages: all ${#packages[@]} are installed"
+    return
+  fi
+  as_root=$(root_command) || fail "packages are missing, and you are neither root nor able to use sudo; have" \
+    "them installed by: apt-get install --no-install-recommends ${missing[*]}" \
+    "(or, with the libraries elsewhere, run with --no-packages)"
+  logged packages "packages: installing ${missing[*]}" apt_install "$as_root" "${missing[@]}"
+  mapfile -t missing < <(missing_packages)
+  ((${#missing[@]} == 0)) || fail "packages: still missing after the installation: ${missing[*]}"
+}
+
+check_cmake() {
+  local version
+  version=$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p') || true
+  [[ -n $version ]] || fail "there is no cmake on PATH; 3.25 or newer is needed"
+  if [[ $(printf '%s\n' 3.25 "$version" | sort -V | head -n 1) != 3.25 ]]; then
+    fail "$(command -v cmake) is version $version, but 3.25 or newer is needed (python3 -m pip install cmake has one)"
+  fi
+}
+
+# --- 2. LibTorch ---------------------------------------------------------------------------------------------
+
+# The LibTorch that Torch_DIR or CMAKE_PREFIX_PATH leads to, if any; cmake/FindLibTorch.cmake looks the same way.
+own_libtorch() {
+  local prefix place prefixes=()
+  IFS=:\; read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
+  [[ -z ${Torch_DIR:-} ]] || prefixes=("$Torch_DIR/.." "${prefixes[@]}")
+  for prefix in "${prefixes[@]}"; do
+    for place in "$prefix" "$prefix/../.."; do
+      if [[ -e $place/include/torch/csrc/api/include/torch/torch.h ]]; then
+        (cd "$place" && pwd)
+        return
+      fi
+    done
+  done
+}
+
+# A python3 that can make virtual environments and that the torch wheel exists for.
+find_python() {
+  local candidate
+  for candidate in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
+    if command -v "$candidate" >/dev/null && "$candidate" -I -c \
+      'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+torch_works() {
+  [[ $("$1/bin/python" -I -c 'import numpy, torch; print(torch.__version__.split("+")[0])' 2>/dev/null) == "$torch_version" ]]
+}
+
+install_torch() {
+  local python=$1 venv=$2
+  # Stopped half-way, it has no stamp, so the next run begins here again.
+  "$python" -I -m venv --clear "$venv" &&
+    "$venv/bin/python" -I -m pip install --progress-bar off "torch==$torch_version" numpy &&
+    { torch_works "$venv" || { echo "'import torch' in $venv does not give $torch_version" && false; }; }
+}
+
+set_up_torch() {
+  local own python venv="$cache/torch-$torch_version"
+  own=$(own_libtorch)
+  if [[ -n $own ]]; then
+    say "LibTorch: yours, $own (from Torch_DIR or CMAKE_PREFIX_PATH)"
+    return
+  fi
+  # The stamp is written last. An environment that works but has none is checked once and gets one.
+  if [[ ! -e $venv/.complete ]] && torch_works "$venv"; then
+    echo "torch $torch_version" >"$venv/.complete"
+  fi
+  if [[ -e $venv/.complete && -e $venv/bin/python ]]; then
+    say "LibTorch: $torch_version is in $venv"
+    return
+  fi
+  python=$(find_python) || fail "no Python 3.10 to 3.14 with the venv module was found; on Debian and Ubuntu:" \
+    "apt-get install python3-venv"
+  logged torch "LibTorch: installing torch $torch_version (about 3 GB to download) into $venv" \
+    install_torch "$python" "$venv"
+  echo "torch $torch_version" >"$venv/.complete"
+}
+
+# --- 3. nvcc -------------------------------------------------------------------------------------------------
+
+gpu_present() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# Is there an nvcc of the wheel's CUDA major version, where cmake/Cuda.cmake looks?
+nvcc_present() {
+  local nvcc
+  for nvcc in "${CUDACXX:-}" nvcc "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" /usr/local/cuda/bin/nvcc; do
+    if [[ -n $nvcc ]] && "$nvcc" --version 2>/dev/null | grep -q "release ${cuda_version%.*}\."; then
+      return
+    fi
+  done
+  return 1
+}
+
+# Lays the wheels out as a toolkit: they carry libcudart.so.13 without the plain name that linkers look for.
+install_nvcc() {
+  local python=$1 toolkit=$2 partial="$2.partial"
+  local unpacked="$partial/wheels/nvidia/cu13"
+  rm -rf "$partial" "$toolkit" &&
+    "$python" -I -m venv "$partial/venv" &&
+    "$partial/venv/bin/python" -I -m pip install --progress-bar off --no-deps \
+      --target "$partial/wheels" "${cuda_wheels[@]}" &&
+    ln -s lib "$unpacked/lib64" &&
+    ln -s libcudart.so.13 "$unpacked/lib/libcudart.so" &&
+    chmod +x "$unpacked"/bin/* "$unpacked"/nvvm/bin/* &&
+    "$unpacked/bin/nvcc" --version &&
+    mv "$unpacked" "$toolkit" && # in one move: a toolkit that is there is complete
+    rm -rf "$partial"
+}
+
+set_up_nvcc() {
+  local python toolkit="$cache/cuda-$cuda_version"
+  case $with_cuda in
+    no) return ;;
+    auto) if ! gpu_present || nvcc_present || [[ -n $(own_libtorch) ]]; then return; fi ;;
+  esac
+  if [[ -x $toolkit/bin/nvcc ]]; then
+    say "nvcc: $cuda_version is in $toolkit"
+    return
+  fi
+  python=$(find_python) || fail "no Python 3.10 to 3.14 with the venv module was found"
+  logged nvcc "nvcc: installing $cuda_version (100 MB to download) into $toolkit" install_nvcc "$python" "$toolkit"
+}
+
+# One set-up at a time: two of them would write the same folders.
+mkdir -p "$cache" 2>/dev/null || fail "the cache folder $cache cannot be made; set DDPM_CACHE to one that can"
+exec 9>"$cache/.lock"
+if command -v flock >/dev/null && ! flock -n 9; then
+  say "waiting for another setup.sh that is at work on $cache"
+  flock 9
+fi
+if [[ $with_packages == yes ]]; then
+  set_up_packages
+fi
+check_cmake
+set_up_torch
+set_up_nvcc

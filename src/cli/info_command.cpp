@@ -1,0 +1,96 @@
+#include "ddpm/base/progress.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+#include "ddpm/nn/model_file.h"
+#include "ddpm/train/checkpoint.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+void print(const std::string& key, const std::string& value) {
+  fmt::print("{:<12} {}\n", key, value);
+}
+
+std::string describe(const diffusion::DiffusionConfig& c) {
+  const diffusion::Schedule schedule(c.schedule);
+  return fmt::format("{}, T = {}, beta {:.4g} to {:.4g}, alpha_bar_T {:.4g}",
+                     diffusion::to_string(c.schedule.kind), schedule.timesteps(), schedule.beta(1),
+                     schedule.beta(schedule.timesteps()), schedule.alpha_bar(schedule.timesteps()));
+}
+
+std::string describe(const nn::UNetConfig& c) {
+  nn::UNet unet(c);
+  return fmt::format(
+      "UNet, {} parameters, channels {} x ({}), {} blocks, attention at levels [{}], dropout {}{}",
+      with_commas(nn::parameter_count(*unet)), c.channels, fmt::join(c.channel_multipliers, ", "),
+      c.blocks, fmt::join(c.attention_levels, ", "), c.dropout,
+      c.class_conditional ? ", class-conditional" : "");
+}
+
+bool print_checkpoint(const fs::path& checkpoint) {
+  const train::Verification verification = train::CheckpointStore::verify(checkpoint);
+  print("checkpoint", checkpoint.string());
+  print("checksums", verification.ok() ? "all hold" : "DAMAGED: " + verification.problem);
+  if (!verification.ok()) return false;
+  const train::TrainingState state = train::read_training_state(checkpoint);
+  const nn::ModelDescription model = nn::read_model_description(checkpoint / "model.toml");
+  const nn::ImageSpec& image = model.unet.image;
+  print("step", fmt::format("{} ({} images seen, batch {}, {} of training)", state.step,
+                            with_commas(state.samples_seen), state.batch_size,
+                            format_duration(state.seconds)));
+  print("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
+  print("images", fmt::format("{}x{}, {} channels, {} classes", image.height, image.width,
+                              image.channels, image.classes));
+  print("network", describe(model.unet));
+  print("schedule", describe(model.diffusion));
+  print("predicts", diffusion::to_string(model.diffusion.prediction));
+  print("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
+  print("data", state.dataset);
+  print("training", fmt::format("seed {}, {}, {} CPU threads, {} skipped steps", state.seed,
+                                state.precision, state.threads, state.skipped_steps));
+  uint64_t bytes = 0;
+  for (const train::CheckpointFile& file : verification.files) bytes += file.sum.size;
+  print("size", fmt::format("{:.1f} MiB in {} files", static_cast<double>(bytes) / (1 << 20),
+                            verification.files.size()));
+  return true;
+}
+
+int run_info(const std::string& path) {
+  const fs::path given = path;
+  if (!fs::exists(given)) throw IoError(given, "is not there; give a checkpoint or a run's folder");
+  if (fs::exists(given / "checkpoints")) {  // a run
+    const train::CheckpointStore store(given / "checkpoints");
+    std::vector<int64_t> steps = store.steps();
+    print("run", given.string());
+    print("saved steps", steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
+    bool sound = true;
+    for (const int64_t step : steps) {
+      if (const auto v = train::CheckpointStore::verify(store.folder_of(step)); !v.ok()) {
+        print("DAMAGED", fmt::format("{}: {}", store.folder_of(step).string(), v.problem));
+        sound = false;
+      }
+    }
+    if (steps.empty()) return sound ? kOk : kFailure;
+    return print_checkpoint(train::resolve_checkpoint(given)) && sound ? kOk : kFailure;
+  }
+  if (fs::exists(given / train::kManifestName)) return print_checkpoint(given) ? kOk : kFailure;
+  return print_checkpoint(train::resolve_checkpoint(given)) ? kOk : kFailure;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Command& chosen) {
+  auto path = std::make_shared<std::string>();
+  CLI::App* command =
+      app.add_subcommand("info", "Describe a checkpoint or a run, and check its checksums");
+  command->add_option("path", *path, "a checkpoint, a run, or a folder of runs")->required();
+  command->callback([path, &chosen] { chosen = [path] { return run_info(*path); }; });
+}
+
+}  // namespace ddpm::cli

@@ -1,0 +1,104 @@
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/io/image.h"
+#include "ddpm/kernels/random.h"
+#include "ddpm/train/experiment.h"
+#include "ddpm/train/train_step.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+struct NoiseOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::vector<int64_t> images, times;
+  std::string out = "noise.png";
+  int64_t seed = 0;
+};
+
+// 0, T/8, 2T/8, ..., T: the whole way in nine pictures.
+std::vector<int64_t> default_times(int64_t timesteps) {
+  std::vector<int64_t> times;
+  for (int64_t k = 0; k <= 8; ++k) {
+    const int64_t t = timesteps * k / 8;
+    if (times.empty() || t > times.back()) times.push_back(t);
+  }
+  return times;
+}
+
+int run_noise(NoiseOptions options) {
+  config::Document document = load_config(options.config, options.overrides);
+  const train::Experiment experiment = train::read_experiment(document);
+  const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
+  const diffusion::Schedule& schedule = forward.schedule();
+  const int64_t timesteps = schedule.timesteps();
+  if (options.times.empty()) options.times = default_times(timesteps);
+  for (const int64_t t : options.times) {
+    if (t < 0 || t > timesteps)
+      throw UsageError(fmt::format("--t {} must lie in 0..{} (0: the image itself)", t, timesteps));
+  }
+  const auto dataset = data::open_dataset(experiment.data, experiment.run.seed);
+  if (options.images.empty()) {
+    for (int64_t i = 0; i < std::min<int64_t>(8, dataset->size()); ++i) options.images.push_back(i);
+  }
+
+  std::vector<torch::Tensor> cells;  // a row an image, a column a t
+  for (const int64_t index : options.images) {
+    if (index < 0 || index >= dataset->size()) {
+      throw UsageError(fmt::format("--images {} must lie in 0..{}", index, dataset->size() - 1));
+    }
+    const torch::Tensor x0 =
+        train::to_unit_range(dataset->get(index).image.unsqueeze(0), torch::kCPU, torch::kFloat);
+    const torch::Tensor eps = torch::empty_like(x0);
+    kernels::fill_normal_(eps,
+                          rng_key(static_cast<uint64_t>(options.seed), Purpose::kTrainingNoise),
+                          torch::full({1}, index, torch::kLong));
+    for (const int64_t t : options.times) {
+      cells.push_back(
+          io::to_uint8(t == 0 ? x0 : forward.sample(x0, torch::full({1}, t, torch::kLong), eps)));
+    }
+  }
+  io::write_png(options.out,
+                io::make_grid(torch::cat(cells), static_cast<int64_t>(options.times.size())));
+
+  fmt::print("columns, from left to right ({} schedule, T = {}):\n",
+             diffusion::to_string(experiment.diffusion.schedule.kind), timesteps);
+  for (const int64_t t : options.times) {
+    const double alpha_bar = schedule.alpha_bar(t);
+    fmt::print("  t = {:<6} alpha_bar = {:<12.6g} SNR = {:.6g}\n", t, alpha_bar,
+               t == 0 ? std::numeric_limits<double>::infinity() : schedule.snr(t));
+  }
+  fmt::print("{}\n", options.out);
+  return kOk;
+}
+
+}  // namespace
+
+void add_noise(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<NoiseOptions>();
+  CLI::App* command =
+      app.add_subcommand("noise", "Draw the forward process of some images as a picture");
+  command->add_option("--config", o->config, "TOML file that names the data and the schedule")
+      ->required();
+  command->add_option("--set", o->overrides, "override a config value; may repeat")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--images", o->images,
+                   "indices of the images, a row each (default: the first eight)")
+      ->delimiter(',');
+  command->add_option("--t", o->times, "time steps 0..T, a column each (default: nine from 0 to T)")
+      ->delimiter(',');
+  command->add_option("--seed", o->seed, "of the noise")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+      ->capture_default_str();
+  command->add_option("--out", o->out, "the picture")->capture_default_str();
+  command->callback([o, &chosen] { chosen = [o] { return run_noise(*o); }; });
+}
+
+}  // namespace ddpm::cli

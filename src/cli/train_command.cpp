@@ -1,0 +1,102 @@
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+#include "ddpm/train/trainer.h"
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string out;
+  std::string resume = "auto";
+  std::string device;
+};
+
+train::ResumePolicy resume_policy(const std::string& text) {
+  if (text == "auto") return {train::ResumePolicy::Kind::kAuto, {}};
+  if (text == "never") return {train::ResumePolicy::Kind::kNever, {}};
+  return {train::ResumePolicy::Kind::kFrom, text};
+}
+
+// runs/NAME: --out, else the run that the config was written into, else the config's own name below
+// runs/.
+fs::path run_folder(const TrainOptions& options) {
+  if (!options.out.empty()) return options.out;
+  const fs::path config = options.config;
+  if (config.filename() == "config.toml" && fs::exists(config.parent_path() / "checkpoints")) {
+    return config.parent_path();
+  }
+  return fs::path("runs") / config.stem();
+}
+
+void log_to_file(const fs::path& run) {
+  std::error_code ignored;
+  fs::create_directories(run, ignored);  // where it cannot be made, Trainer says so
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>((run / "log.txt").string());
+    sink->set_pattern("[%Y-%m-%d %H:%M:%S] %l %v");
+    spdlog::default_logger()->sinks().push_back(sink);
+    spdlog::default_logger()->flush_on(spdlog::level::info);
+  } catch (const spdlog::spdlog_ex& error) {
+    throw IoError(run / "log.txt", fmt::format("cannot be written: {}", error.what()));
+  }
+}
+
+int run_train(const TrainOptions& options) {
+  config::Document document = load_config(options.config, options.overrides);
+  if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
+  train::Experiment experiment = train::read_experiment(document);
+  const torch::Device device = train::parse_device(experiment.run.device);
+  set_threads(experiment.run.threads);
+
+  auto dataset = data::open_dataset(experiment.data, experiment.run.seed);
+  train::resolve_unet(experiment, document, *dataset);
+
+  const fs::path run = run_folder(options);
+  log_to_file(run);
+  spdlog::info("run {}: {}", run.string(), dataset->description());
+  train::Trainer trainer(experiment, document, std::move(dataset), device, run,
+                         resume_policy(options.resume));
+  spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
+               with_commas(nn::parameter_count(*trainer.unet())),
+               nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),
+               experiment.train.batch_size, experiment.train.steps);
+  if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
+  spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
+  return kOk;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* command =
+      app.add_subcommand("train", "Train a network (Algorithm 1), or go on where a run stopped");
+  command->add_option("--config", options->config, "TOML file; see configs/")->required();
+  command
+      ->add_option("--set", options->overrides,
+                   "override a config value, as in train.batch_size=64; may repeat")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_option("--out", options->out, "the run's folder (default: runs/NAME-OF-CONFIG)");
+  command
+      ->add_option("--resume", options->resume,
+                   "auto: go on from the run's newest valid checkpoint; never: start anew; or a "
+                   "checkpoint's path")
+      ->type_name("auto|never|PATH")
+      ->capture_default_str();
+  command->add_option("--device", options->device,
+                      "auto, cpu, cuda or cuda:N (default: run.device)");
+  command->callback([options, &chosen] { chosen = [options] { return run_train(*options); }; });
+}
+
+}  // namespace ddpm::cli

@@ -1,0 +1,403 @@
+#include "ddpm/config/document.h"
+
+#include "toml_text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+namespace ddpm::config {
+
+namespace fs = std::filesystem;
+
+struct Document::State {
+  struct Entry {
+    std::string key;
+    std::string value;  // as TOML
+  };
+  struct Section {
+    std::string name;
+    std::vector<Entry> read;  // in order of reading
+  };
+
+  struct Override {
+    SourceLocation where;
+    std::string value;  // as written
+  };
+
+  std::string name;
+  toml::table root;
+  std::map<std::string, Override> overrides;  // by "section.key"
+  std::vector<Section> sections;
+
+  Section& section(const std::string& section_name) {
+    for (Section& s : sections) {
+      if (s.name == section_name) return s;
+    }
+    return sections.emplace_back(Section{section_name, {}});
+  }
+
+  const toml::node* find(const std::string& section_name, const std::string& key) const {
+    const toml::table* table = root.get_as<toml::table>(section_name);
+    return table ? table->get(key) : nullptr;
+  }
+
+  void remember(const std::string& section_name, const std::string& key, std::string value) {
+    Section& s = section(section_name);
+    for (Entry& entry : s.read) {
+      if (entry.key == key) {
+        entry.value = std::move(value);
+        return;
+      }
+    }
+    s.read.push_back({key, std::move(value)});
+  }
+};
+
+namespace {
+
+SourceLocation locate(const std::string& file, const toml::source_region& region) {
+  return {file, static_cast<int>(region.begin.line), static_cast<int>(region.begin.column)};
+}
+
+// The parser's own words, and a hint where they are far from the usual cause.
+std::string syntax_message(const toml::parse_error& error) {
+  const std::string_view words = error.description();
+  const bool value = words.find("parsing value") != std::string::npos ||
+                     words.find("parsing boolean") != std::string::npos;
+  return fmt::format("not valid TOML: {}{}", words,
+                     value ? "; text must stand in quotes, as in path = \"data\"" : "");
+}
+
+template <class T>
+std::string describe(const Range<T>& range) {
+  const bool has_low = range.low > std::numeric_limits<T>::lowest();
+  const bool has_high = range.high < std::numeric_limits<T>::max();
+  const std::string low =
+      has_low ? fmt::format("{} {}", range.low_open ? "above" : "at least", range.low) : "";
+  const std::string high =
+      has_high ? fmt::format("{} {}", range.high_open ? "below" : "at most", range.high) : "";
+  return low + (has_low && has_high ? " and " : "") + high;
+}
+
+template <class T>
+bool inside(const Range<T>& range, T value) {
+  return (range.low_open ? value > range.low : value >= range.low) &&
+         (range.high_open ? value < range.high : value <= range.high);
+}
+
+// What a value of this range must be; `node` is the wrong value that was found.
+template <class T>
+std::string requirement(const Range<T>& range, const toml::node& node) {
+  const auto* real = node.as_floating_point();
+  const bool finite = !real || std::isfinite(real->get());
+  const std::string bounds = describe(range);
+  return fmt::format("{}{}{}",
+                     std::is_integral_v<T> ? "an integer"
+                     : finite              ? "a number"
+                                           : "a finite number",
+                     bounds.empty() ? "" : ", ", bounds);
+}
+
+template <class T>
+std::optional<T> number(const toml::node& node) {
+  if (const auto* integer = node.as_integer()) return static_cast<T>(integer->get());
+  const auto* real = node.as_floating_point();
+  if (std::is_integral_v<T> || !real) return std::nullopt;
+  return static_cast<T>(real->get());
+}
+
+// The place of one element, given the place of the whole value.
+SourceLocation where_in(const SourceLocation& whole, const toml::node& item) {
+  const bool known = whole.line > 0 && item.source().begin.line > 0;
+  return known ? locate(whole.file, item.source()) : whole;
+}
+
+}  // namespace
+
+Range<int64_t> at_least(int64_t low) { return {low, std::numeric_limits<int64_t>::max()}; }
+Range<double> at_least(double low) { return {low, std::numeric_limits<double>::max()}; }
+Range<double> positive() { return {0.0, std::numeric_limits<double>::max(), true}; }
+
+Document::Document() : state_(std::make_unique<State>()) {}
+Document::~Document() = default;
+Document::Document(Document&&) noexcept = default;
+Document& Document::operator=(Document&&) noexcept = default;
+
+Document Document::load(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored))
+    throw IoError(path, "is a folder; give the .toml file itself");
+  std::ifstream in(path, std::ios::binary);
+  if (!in)
+    throw IoError(path, "cannot be opened; give the path of a .toml config file (see configs/)");
+  std::ostringstream text;
+  text << in.rdbuf();
+  return parse(text.str(), path.string());
+}
+
+Document Document::parse(std::string_view text, const std::string& name) {
+  Document document;
+  document.state_->name = name;
+  try {
+    document.state_->root = toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(locate(name, error.source()), syntax_message(error));
+  }
+  for (const auto& [key, node] : document.state_->root) {
+    if (node.is_table()) continue;
+    throw ConfigError(
+        locate(name, key.source()),
+        node.is_array_of_tables()
+            ? fmt::format("{0}: is an array of tables; write [{0}], in single brackets", key.str())
+            : fmt::format("{}: stands outside any section; put it below a [section] line",
+                          key.str()));
+  }
+  return document;
+}
+
+void Document::set(std::string_view assignment) {
+  const SourceLocation where{fmt::format("--set {}", assignment)};
+  const size_t equals = assignment.find('=');
+  const std::string path(trimmed(assignment.substr(0, equals)));
+  const size_t dot = path.find('.');
+  if (equals == std::string_view::npos || dot == std::string::npos || dot == 0 ||
+      dot + 1 == path.size()) {
+    throw ConfigError(where, "must have the form section.key=value, as in train.batch_size=64");
+  }
+  const std::string value(trimmed(assignment.substr(equals + 1)));
+  toml::table parsed;
+  try {
+    parsed = toml::parse("value = " + value);
+  } catch (const toml::parse_error&) {
+    parsed.insert("value", value);  // a bare word or a path
+  }
+  if (parsed.size() != 1) throw ConfigError(where, "must hold one value");
+  toml::table& root = state_->root;
+  const std::string section = path.substr(0, dot);
+  if (!root.contains(section)) root.insert(section, toml::table{});
+  root[section].as_table()->insert_or_assign(path.substr(dot + 1), *parsed.get("value"));
+  state_->overrides[path] = {where, value};
+}
+
+Reader Document::section(const std::string& name) {
+  state_->section(name);
+  return Reader(state_.get(), name);
+}
+
+void Document::check_all_read() const {
+  std::vector<std::string> sections, keys;
+  for (const State::Section& s : state_->sections) {
+    sections.push_back(s.name);
+    for (const State::Entry& e : s.read) keys.push_back(s.name + "." + e.key);
+  }
+  struct Unknown {
+    SourceLocation where;
+    std::string path;
+    bool is_section;
+  };
+  std::vector<Unknown> unknown;
+  for (const auto& [section, node] : state_->root) {
+    const std::string name(section.str());
+    if (std::find(sections.begin(), sections.end(), name) == sections.end() &&
+        node.as_table()->empty()) {
+      unknown.push_back({locate(state_->name, section.source()), name, true});
+    }
+    for (const auto& [key, value] : *node.as_table()) {
+      const std::string path = name + "." + std::string(key.str());
+      if (std::find(keys.begin(), keys.end(), path) != keys.end()) continue;
+      const auto overridden = state_->overrides.find(path);
+      const SourceLocation where = overridden != state_->overrides.end()
+                                       ? overridden->second.where
+                                       : locate(state_->name, key.source());
+      unknown.push_back({where, path, false});
+    }
+  }
+  if (unknown.empty()) return;
+  const auto first =
+      std::min_element(unknown.begin(), unknown.end(), [](const Unknown& a, const Unknown& b) {
+        return std::pair(a.where.line, a.where.column) < std::pair(b.where.line, b.where.column);
+      });
+  const std::string suggestion = nearest(first->path, first->is_section ? sections : keys);
+  if (!suggestion.empty()) {
+    throw ConfigError(first->where,
+                      fmt::format("{}: unknown key; did you mean {}?", first->path, suggestion));
+  }
+  const std::string section = first->path.substr(0, first->path.find('.'));
+  std::vector<std::string> candidates;
+  for (const State::Section& s : state_->sections) {
+    if (s.name != section) continue;
+    for (const State::Entry& e : s.read) candidates.push_back(e.key);
+  }
+  if (candidates.empty()) {
+    throw ConfigError(first->where, fmt::format("{}: unknown section; the sections are {}",
+                                                first->path, fmt::join(sections, ", ")));
+  }
+  throw ConfigError(first->where, fmt::format("{}: unknown key; [{}] knows {}", first->path,
+                                              section, fmt::join(candidates, ", ")));
+}
+
+std::string Document::effective() const {
+  std::vector<std::string> names;
+  for (const State::Section& section : state_->sections) names.push_back(section.name);
+  return effective(names);
+}
+
+std::string Document::effective(const std::vector<std::string>& sections) const {
+  std::string text;
+  for (const State::Section& section : state_->sections) {
+    const bool wanted = std::find(sections.begin(), sections.end(), section.name) != sections.end();
+    if (!wanted || section.read.empty()) continue;
+    text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section.name);
+    for (const State::Entry& entry : section.read) {
+      text += fmt::format("{} = {}\n", entry.key, entry.value);
+    }
+  }
+  return text;
+}
+
+// --- Reader ---
+
+SourceLocation Reader::where(const std::string& key) const {
+  const auto overridden = state_->overrides.find(section_ + "." + key);
+  if (overridden != state_->overrides.end()) return overridden->second.where;
+  if (const toml::node* node = state_->find(section_, key))
+    return locate(state_->name, node->source());
+  return {state_->name};
+}
+
+bool Reader::has(const std::string& key) const { return state_->find(section_, key) != nullptr; }
+
+void Reader::fail(const std::string& key, const std::string& message) const {
+  fail_at(where(key), key, message);
+}
+
+void Reader::fail_at(const SourceLocation& where, const std::string& key,
+                     const std::string& message) const {
+  throw ConfigError(where, fmt::format("{}.{}: {}", section_, key, message));
+}
+
+template <class T>
+T Reader::read_number(const std::string& key, T fallback, const Range<T>& range) {
+  T value = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    const std::optional<T> read = number<T>(*node);
+    if (!read || !inside(range, *read))
+      fail(key, fmt::format("is {}; must be {}", read ? render(*read) : describe(*node),
+                            requirement(range, *node)));
+    value = *read;
+  }
+  state_->remember(section_, key, render(value));
+  return value;
+}
+
+template <class T>
+std::vector<T> Reader::read_numbers(const std::string& key, const std::vector<T>& fallback,
+                                    const Range<T>& range, size_t min_count) {
+  std::vector<T> values = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    const toml::array one_number(*node);
+    const toml::array* array = node->is_number() ? &one_number : node->as_array();
+    if (!array)
+      fail(key, fmt::format("is {}; must be an array such as [1, 2, 2]", describe(*node)));
+    values.clear();
+    for (const toml::node& item : *array) {
+      const std::optional<T> read = number<T>(item);
+      if (!read || !inside(range, *read)) {
+        fail_at(where_in(where(key), item), key,
+                fmt::format("holds {}; each element must be {}",
+                            read ? render(*read) : describe(item), requirement(range, item)));
+      }
+      values.push_back(*read);
+    }
+    if (values.size() < min_count) {
+      fail(key, fmt::format("has {} elements; must have at least {}", values.size(), min_count));
+    }
+  }
+  state_->remember(section_, key, render(values));
+  return values;
+}
+
+int64_t Reader::integer(const std::string& key, int64_t fallback, Range<int64_t> range) {
+  return read_number(key, fallback, range);
+}
+
+double Reader::real(const std::string& key, double fallback, Range<double> range) {
+  return read_number(key, fallback, range);
+}
+
+std::vector<int64_t> Reader::integers(const std::string& key, const std::vector<int64_t>& fallback,
+                                      Range<int64_t> range, size_t min_count) {
+  return read_numbers(key, fallback, range, min_count);
+}
+
+std::vector<double> Reader::reals(const std::string& key, const std::vector<double>& fallback,
+                                  Range<double> range, size_t min_count) {
+  return read_numbers(key, fallback, range, min_count);
+}
+
+bool Reader::boolean(const std::string& key, bool fallback) {
+  bool value = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    if (!node->is_boolean())
+      fail(key, fmt::format("is {}; must be true or false", describe(*node)));
+    value = node->as_boolean()->get();
+  }
+  state_->remember(section_, key, value ? "true" : "false");
+  return value;
+}
+
+std::string Reader::text(const std::string& key, const std::string& fallback) {
+  std::string value = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    const auto overridden = state_->overrides.find(section_ + "." + key);
+    if (node->is_string()) {
+      value = node->as_string()->get();
+    } else if (node->is_value() && overridden != state_->overrides.end()) {
+      value = overridden->second.value;  // --set run.name=12: a shell takes quotes away
+    } else {
+      fail(key, fmt::format("is {}; must be text in quotes", describe(*node)));
+    }
+  }
+  state_->remember(section_, key, render(value));
+  return value;
+}
+
+std::string Reader::choice(const std::string& key, const std::string& fallback,
+                           const std::vector<std::string>& allowed) {
+  const std::string value = text(key, fallback);
+  if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
+    const std::string suggestion = nearest(value, allowed);
+    fail(key,
+         fmt::format("is {}; must be one of {}{}", render(value), fmt::join(allowed, ", "),
+                     suggestion.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", suggestion)));
+  }
+  return value;
+}
+
+std::vector<std::string> Reader::texts(const std::string& key,
+                                       const std::vector<std::string>& fallback) {
+  std::vector<std::string> values = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    if (!node->is_array())
+      fail(key, fmt::format("is {}; must be an array of texts", describe(*node)));
+    values.clear();
+    for (const toml::node& item : *node->as_array()) {
+      if (!item.is_string()) {
+        fail_at(where_in(where(key), item), key,
+                fmt::format("holds {}; each element must be text in quotes", describe(item)));
+      }
+      values.push_back(item.as_string()->get());
+    }
+  }
+  state_->remember(section_, key, render(values));
+  return values;
+}
+
+}  // namespace ddpm::config

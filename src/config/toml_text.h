@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <toml++/toml.h>
+
+// How values and keys read in messages and in the effective config.
+
+namespace ddpm::config {
+
+/// A TOML string in double quotes, on one line.
+std::string render(std::string_view text);
+/// The shortest text that reads back as the same double, and as a TOML float rather than an
+/// integer.
+std::string render(double value);
+std::string render(int64_t value);
+
+template <class T>
+std::string render(const std::vector<T>& values) {
+  std::string text = "[";
+  for (size_t i = 0; i < values.size(); ++i) text += (i ? ", " : "") + render(values[i]);
+  return text + "]";
+}
+
+/// A value as written and its type: `1.5 (floating-point)`.
+std::string describe(const toml::node& node);
+
+/// Without the spaces and tabs around it.
+std::string_view trimmed(std::string_view text);
+
+/// The known name that a misspelt one is likely to mean, or nothing.
+std::string nearest(const std::string& wrong, const std::vector<std::string>& known);
+
+}  // namespace ddpm::config

@@ -1,0 +1,21 @@
+#include "ddpm/data/dataset.h"
+
+#include <fmt/format.h>
+
+namespace ddpm::data {
+namespace {
+
+std::string counted(int64_t count, const std::string& one, const std::string& many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+}  // namespace
+
+std::string Dataset::describe_contents() const {
+  const ImageShape s = shape();
+  return fmt::format("{} of {}x{} (height x width), {}, {}", counted(size(), "image", "images"),
+                     s.height, s.width, counted(s.channels, "channel", "channels"),
+                     class_count() == 0 ? "no labels" : counted(class_count(), "class", "classes"));
+}
+
+}  // namespace ddpm::data

@@ -1,0 +1,119 @@
+#include "ddpm/data/factory.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/data/idx.h"
+#include "ddpm/data/image_folder.h"
+#include "ddpm/data/image_zip.h"
+#include "ddpm/data/procedural.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace ddpm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kLargestSide = 8192;
+constexpr int64_t kSmallestProcedural = 8;
+
+ImageOptions options_of(const DataConfig& config) { return {config.image_size, config.channels}; }
+
+struct Kind {
+  std::string_view name;
+  std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed);
+};
+
+constexpr std::array<Kind, 4> kKinds = {{
+    {"procedural",
+     [](const DataConfig& config, uint64_t seed) -> std::unique_ptr<Dataset> {
+       const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
+       const ImageShape shape{config.channels == 0 ? 3 : config.channels, size.height, size.width};
+       return std::make_unique<ProceduralShapes>(config.size, shape, seed);
+     }},
+    {"idx",
+     [](const DataConfig& config, uint64_t) { return open_idx(config.path, options_of(config)); }},
+    {"folder", [](const DataConfig& config,
+                  uint64_t) { return open_image_folder(config.path, options_of(config)); }},
+    {"zip", [](const DataConfig& config,
+               uint64_t) { return open_image_zip(config.path, options_of(config)); }},
+}};
+
+std::optional<ImageSize> read_image_size(config::Reader& reader) {
+  const std::vector<int64_t> sides = reader.integers("image_size", {}, {1, kLargestSide});
+  if (sides.size() > 2)
+    reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
+  if (sides.empty()) return std::nullopt;
+  return ImageSize{sides.front(), sides.back()};
+}
+
+}  // namespace
+
+DataConfig read_data_config(config::Reader& reader) {
+  std::vector<std::string> kinds = {"auto"};
+  for (const Kind& kind : kKinds) kinds.emplace_back(kind.name);
+
+  DataConfig config;
+  config.kind = reader.choice("kind", config.kind, kinds);
+  config.path = reader.text("path", "");
+  config.image_size = read_image_size(reader);
+  config.channels = reader.integer("channels", config.channels, {0, 3});
+  if (config.channels == 2)
+    reader.fail("channels", "must be 1 (grey), 3 (RGB) or 0 (as in the first file)");
+  config.size = reader.integer("size", config.size, {1, std::numeric_limits<uint32_t>::max()});
+  config.flip = reader.boolean("flip", config.flip);
+  config.workers = reader.integer("workers", config.workers, {1, 256});
+  config.cache_mb = reader.integer("cache_mb", config.cache_mb, config::at_least(int64_t{0}));
+
+  if (config.kind == "procedural") {
+    const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
+    if (std::min(size.height, size.width) < kSmallestProcedural) {
+      reader.fail("image_size", fmt::format("is below {0}; procedural images are at least {0}x{0}",
+                                            kSmallestProcedural));
+    }
+  } else if (config.path.empty()) {
+    reader.fail("path",
+                "names no data; set it to a folder of images, a .zip of them or IDX files, or set "
+                "data.kind = "
+                "\"procedural\"");
+  }
+  return config;
+}
+
+std::string kind_of_path(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) throw IoError(path, "no such file or folder; check data.path");
+  if (fs::is_directory(status)) {
+    const fs::directory_iterator entries(path, error);
+    if (error) throw IoError(path, "cannot be listed (" + error.message() + ")");
+    const bool idx = std::any_of(begin(entries), end(entries),
+                                 [](const auto& e) { return is_idx_image_name(e.path()); });
+    return idx ? "idx" : "folder";
+  }
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  if (ending == ".zip") return "zip";
+  if (is_idx_image_name(path)) return "idx";
+  throw IoError(path,
+                "is neither a folder, a .zip nor an IDX file (…images-idx3-ubyte[.gz]); check "
+                "data.path, or set "
+                "data.kind");
+}
+
+std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed) {
+  const std::string name = config.kind == "auto" ? kind_of_path(config.path) : config.kind;
+  const auto kind =
+      std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.name == name; });
+  TORCH_CHECK(kind != kKinds.end(), "unknown data kind ", name);
+  return kind->open(config, seed);
+}
+
+}  // namespace ddpm::data

@@ -1,0 +1,170 @@
+#include "ddpm/data/idx.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/io/gzip.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/types.h>
+
+namespace ddpm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Magic number: 0, 0, type (8 = unsigned byte), number of dimensions; then each dimension,
+// big-endian.
+constexpr uint32_t kImagesMagic = 0x00000803;
+constexpr uint32_t kLabelsMagic = 0x00000801;
+
+constexpr std::array<std::array<const char*, 2>, 2> kNames = {{
+    {"images-idx3-ubyte", "labels-idx1-ubyte"},
+    {"images.idx3-ubyte", "labels.idx1-ubyte"},
+}};
+
+uint32_t big_endian_32(const uint8_t* p) {
+  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
+}
+
+// Reads an IDX file of unsigned bytes with `dimensions` axes. Returns uint8 of the header's sizes.
+torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
+  const std::vector<uint8_t> bytes = io::read_file_maybe_gzip(path);
+  const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
+  if (bytes.size() < header) {
+    throw IoError(path,
+                  fmt::format("is cut short: {} bytes, but an IDX header has {}; fetch it again",
+                              bytes.size(), header));
+  }
+  if (big_endian_32(bytes.data()) != magic) {
+    throw IoError(path,
+                  fmt::format("is not an IDX file of {}: magic number 0x{:08x}, expected 0x{:08x}",
+                              dimensions == 3 ? "8-bit images" : "8-bit labels",
+                              big_endian_32(bytes.data()), magic));
+  }
+  std::vector<int64_t> sizes;
+  double expected = 1;  // in double: the product of three 32-bit sizes may exceed 64 bits
+  for (int i = 0; i < dimensions; ++i) {
+    sizes.push_back(big_endian_32(&bytes[4 + 4 * i]));
+    expected *= static_cast<double>(sizes.back());
+  }
+  if (expected == 0) throw IoError(path, "is an IDX file with no data in it");
+  const size_t have = bytes.size() - header;
+  if (expected != static_cast<double>(have)) {
+    throw IoError(
+        path, fmt::format(
+                  "{}: its header announces {:.0f} bytes of data ({}), it holds {}; fetch it again",
+                  static_cast<double>(have) < expected ? "is cut short" : "is too long", expected,
+                  fmt::join(sizes, " x "), have));
+  }
+  torch::Tensor out = torch::empty(sizes, torch::kUInt8);
+  std::memcpy(out.data_ptr<uint8_t>(), bytes.data() + header, have);
+  return out;
+}
+
+// The label file that belongs to an image file, or an empty path.
+fs::path labels_beside(const fs::path& images) {
+  std::string name = images.filename().string();
+  for (const auto& [image_part, label_part] : kNames) {
+    const size_t at = name.rfind(image_part);
+    if (at == std::string::npos) continue;
+    name = name.substr(0, at) + label_part;
+    for (const char* end : {"", ".gz"}) {
+      const fs::path candidate = images.parent_path() / (name + end);
+      if (fs::exists(candidate)) return candidate;
+    }
+    break;
+  }
+  return {};
+}
+
+fs::path image_file_in(const fs::path& folder) {
+  std::vector<fs::path> found, training;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const fs::path path = entry.path();
+    if (!is_idx_image_name(path)) continue;
+    // The unpacked file serves as well as the packed one beside it.
+    if (path.extension() == ".gz" && fs::exists(fs::path(path).replace_extension())) continue;
+    found.push_back(path);
+    if (path.filename().string().starts_with("train-")) training.push_back(path);
+  }
+  if (training.size() == 1) return training[0];
+  if (found.size() == 1) return found[0];
+  if (found.empty()) {
+    throw IoError(folder,
+                  "no IDX image file in this folder; expected train-images-idx3-ubyte[.gz]");
+  }
+  std::sort(found.begin(), found.end());
+  throw IoError(
+      folder,
+      fmt::format("{} IDX image files in this folder ({}, {}, ...); set data.path to one of them",
+                  found.size(), found[0].filename().string(), found[1].filename().string()));
+}
+
+class IdxDataset final : public Dataset {
+ public:
+  IdxDataset(fs::path path, torch::Tensor images, torch::Tensor labels, const ImageOptions& options)
+      : path_(std::move(path)), images_(std::move(images)), labels_(std::move(labels)) {
+    size_ = options.size.value_or(ImageSize{images_.size(1), images_.size(2)});
+    channels_ = options.channels == 0 ? 1 : options.channels;
+    if (labels_.defined()) class_count_ = labels_.max().item<int64_t>() + 1;
+  }
+
+  int64_t size() const override { return images_.size(0); }
+  ImageShape shape() const override { return {channels_, size_.height, size_.width}; }
+  int64_t class_count() const override { return class_count_; }
+  std::vector<std::string> class_names() const override {
+    std::vector<std::string> names;
+    for (int64_t i = 0; i < class_count_; ++i) names.push_back(std::to_string(i));
+    return names;
+  }
+  Example get(int64_t index) const override {
+    TORCH_CHECK(index >= 0 && index < size(), "image ", index, " of ", size());
+    const torch::Tensor image =
+        with_channels(resize_and_crop(images_.narrow(0, index, 1), size_), channels_);
+    return {image, labels_.defined() ? labels_.data_ptr<uint8_t>()[index] : int64_t{-1}};
+  }
+  std::string description() const override {
+    return fmt::format("IDX file {}: {}", path_.string(), describe_contents());
+  }
+
+ private:
+  fs::path path_;
+  torch::Tensor images_;  // uint8 [N,H,W]
+  torch::Tensor labels_;  // uint8 [N], or undefined
+  ImageSize size_;
+  int64_t channels_ = 1;
+  int64_t class_count_ = 0;
+};
+
+}  // namespace
+
+bool is_idx_image_name(const fs::path& path) {
+  std::string name = path.filename().string();
+  if (name.ends_with(".gz")) name.resize(name.size() - 3);
+  return std::any_of(kNames.begin(), kNames.end(),
+                     [&](const auto& pair) { return name.ends_with(pair[0]); });
+}
+
+std::unique_ptr<Dataset> open_idx(const fs::path& path, const ImageOptions& options) {
+  if (!fs::exists(path)) throw IoError(path, "no such file or folder; check data.path");
+  const fs::path file = fs::is_directory(path) ? image_file_in(path) : path;
+  torch::Tensor images = read_idx(file, kImagesMagic, 3);
+  torch::Tensor labels;
+  if (const fs::path label_file = labels_beside(file); !label_file.empty()) {
+    labels = read_idx(label_file, kLabelsMagic, 1);
+    if (labels.size(0) != images.size(0)) {
+      throw IoError(
+          label_file,
+          fmt::format("holds {} labels, but {} holds {} images; they belong to different sets",
+                      labels.size(0), file.string(), images.size(0)));
+    }
+  }
+  return std::make_unique<IdxDataset>(file, images, labels, options);
+}
+
+}  // namespace ddpm::data

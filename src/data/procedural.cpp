@@ -1,0 +1,238 @@
+#include "ddpm/data/procedural.h"
+
+#include "ddpm/base/rng.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace ddpm::data {
+namespace {
+
+struct Point {
+  float x;
+  float y;
+};
+
+struct Colour {
+  float r;
+  float g;
+  float b;
+};
+
+Point operator-(Point a, Point b) { return {a.x - b.x, a.y - b.y}; }
+Colour blend(Colour a, Colour b, float t) {
+  return {a.r + t * (b.r - a.r), a.g + t * (b.g - a.g), a.b + t * (b.b - a.b)};
+}
+float length(Point p) { return std::hypot(p.x, p.y); }
+
+// Signed distances to shapes that fill about the unit disc, negative inside; y points up.
+
+float box_distance(Point p, float half_width, float half_height) {
+  const Point q = {std::fabs(p.x) - half_width, std::fabs(p.y) - half_height};
+  return length({std::max(q.x, 0.0f), std::max(q.y, 0.0f)}) + std::min(std::max(q.x, q.y), 0.0f);
+}
+
+// Distance to a closed polygon; the sign from the number of edges a ray to the right crosses.
+template <size_t N>
+float polygon_distance(Point p, const std::array<Point, N>& corners) {
+  float nearest = 1e9f;
+  bool inside = false;
+  for (size_t i = 0; i < N; ++i) {
+    const Point a = corners[i], b = corners[(i + 1) % N];
+    const Point edge = b - a, to_p = p - a;
+    const float along = (edge.x * to_p.x + edge.y * to_p.y) / (edge.x * edge.x + edge.y * edge.y);
+    const float t = std::clamp(along, 0.0f, 1.0f);
+    nearest = std::min(nearest, length({to_p.x - t * edge.x, to_p.y - t * edge.y}));
+    if ((a.y > p.y) != (b.y > p.y) && p.x < a.x + (p.y - a.y) / (b.y - a.y) * edge.x)
+      inside = !inside;
+  }
+  return inside ? -nearest : nearest;
+}
+
+float disc(Point p) { return length(p) - 0.9f; }
+float square(Point p) { return box_distance(p, 0.78f, 0.78f); }
+float triangle(Point p) {
+  constexpr std::array<Point, 3> kCorners = {{{0.0f, 1.0f}, {-0.95f, -0.7f}, {0.95f, -0.7f}}};
+  return polygon_distance(p, kCorners);
+}
+float ring(Point p) { return std::fabs(length(p) - 0.68f) - 0.26f; }
+float cross(Point p) {
+  return std::min(box_distance(p, 0.95f, 0.32f), box_distance(p, 0.32f, 0.95f));
+}
+float star(Point p) {
+  static const std::array<Point, 10> corners = [] {
+    std::array<Point, 10> points{};
+    for (int i = 0; i < 10; ++i) {
+      const float radius = i % 2 == 0 ? 1.05f : 0.5f, angle = 0.6283185f * static_cast<float>(i);
+      points[i] = {radius * std::sin(angle), radius * std::cos(angle)};
+    }
+    return points;
+  }();
+  return polygon_distance(p, corners);
+}
+// A square standing on its corner between two discs.
+float heart(Point p) {
+  p.x = std::fabs(p.x);
+  const Point turned = {(p.x + p.y + 0.2f) * 0.7071068f, (p.y + 0.2f - p.x) * 0.7071068f};
+  const float lobe = length(p - Point{0.41f, 0.31f}) - 0.54f;
+  return std::min(lobe, box_distance(turned, 0.52f, 0.52f));
+}
+float stripes(Point p) {
+  const float y = std::fabs(p.y);
+  return std::min(box_distance({p.x, y}, 0.82f, 0.18f),
+                  box_distance({p.x, y - 0.62f}, 0.82f, 0.18f));
+}
+
+struct Shape {
+  const char* name;
+  float (*distance)(Point);
+  float turn;  // largest turn either way, radians: small where a turned shape looks like another
+};
+
+constexpr std::array<Shape, 8> kShapes = {{
+    {"disc", disc, 3.14f},
+    {"square", square, 0.35f},
+    {"triangle", triangle, 0.35f},
+    {"ring", ring, 3.14f},
+    {"cross", cross, 0.35f},
+    {"star", star, 0.3f},
+    {"heart", heart, 0.3f},
+    {"stripes", stripes, 3.14f},
+}};
+
+// hue in turns, saturation and lightness in 0..1.
+Colour from_hsl(float hue, float saturation, float lightness) {
+  const float chroma = saturation * std::min(lightness, 1.0f - lightness);
+  const auto channel = [&](float n) {
+    const float k = std::fmod(n + 12.0f * hue, 12.0f);
+    return lightness - chroma * std::max(-1.0f, std::min({k - 3.0f, 9.0f - k, 1.0f}));
+  };
+  return {channel(0), channel(8), channel(4)};
+}
+
+enum class Pattern { kFlat, kGradient, kTwoTone };
+
+// Everything random about one image.
+struct Scene {
+  const Shape* shape;
+  Point centre;  // in units of the shorter side, from the image's middle
+  float radius;  // likewise
+  float cosine, sine;
+  Colour background[2];  // at the two ends of the gradient
+  Colour paint[2];
+  Pattern pattern;
+  Point gradient;  // its direction
+};
+
+Scene draw_scene(int64_t index, ImageShape size, RngKey key) {
+  RngStream random(key, static_cast<uint64_t>(index));
+  const auto between = [&](double low, double high) {
+    return static_cast<float>(random.uniform(low, high));
+  };
+  Scene scene{};
+  scene.shape = &kShapes[index % kShapes.size()];
+  scene.radius = between(0.30, 0.42);
+  const float shorter = static_cast<float>(std::min(size.height, size.width));
+  const float room_x = 0.5f * static_cast<float>(size.width) / shorter - scene.radius - 0.02f;
+  const float room_y = 0.5f * static_cast<float>(size.height) / shorter - scene.radius - 0.02f;
+  scene.centre = {between(-room_x, room_x), between(-room_y, room_y)};
+  const float turn = between(-scene.shape->turn, scene.shape->turn);
+  scene.cosine = std::cos(turn);
+  scene.sine = std::sin(turn);
+
+  // Light shapes on dark grounds and dark shapes on light grounds, the hues a quarter turn or more
+  // apart. Grey images have the same lightness without the saturation.
+  const float colourful = size.channels == 1 ? 0.0f : 1.0f;
+  const bool dark = random.uniform() < 0.5;
+  const float ground_hue = between(0, 1);
+  const float ground = dark ? between(0.10, 0.22) : between(0.82, 0.92);
+  const float slope = between(0.02, 0.07);
+  scene.background[0] = from_hsl(ground_hue, 0.45f * colourful, ground - slope);
+  scene.background[1] = from_hsl(ground_hue, 0.45f * colourful, ground + slope);
+  const float hue = ground_hue + between(0.25, 0.75);
+  const float lightness = dark ? between(0.60, 0.70) : between(0.36, 0.46);
+  constexpr std::array<Pattern, 4> kPatterns = {Pattern::kFlat, Pattern::kGradient,
+                                                Pattern::kGradient, Pattern::kTwoTone};
+  scene.pattern = kPatterns[random.below(kPatterns.size())];
+  const float spread = scene.pattern == Pattern::kFlat ? 0.0f : 0.09f;
+  const float second_hue = scene.pattern == Pattern::kTwoTone ? hue + 0.06f : hue;
+  scene.paint[0] = from_hsl(hue, 0.8f * colourful, lightness - spread);
+  scene.paint[1] = from_hsl(second_hue, 0.8f * colourful, lightness + spread);
+  const float angle = between(0, 6.2831853);
+  scene.gradient = {std::cos(angle), std::sin(angle)};
+  return scene;
+}
+
+// p in units of the shorter side, from the image's middle, y up; pixel is a pixel's width in them.
+Colour shade(const Scene& scene, Point p, float pixel) {
+  const float slope = 0.5f + p.x * scene.gradient.x + p.y * scene.gradient.y;
+  const Colour background =
+      blend(scene.background[0], scene.background[1], std::clamp(slope, 0.0f, 1.0f));
+  const Point q = p - scene.centre;
+  const Point local = {(scene.cosine * q.x + scene.sine * q.y) / scene.radius,
+                       (scene.cosine * q.y - scene.sine * q.x) / scene.radius};
+  // The distance in pixels gives the part of the pixel that is covered.
+  const float scale = scene.radius / pixel;
+  const float coverage = std::clamp(0.5f - scene.shape->distance(local) * scale, 0.0f, 1.0f);
+  const float across = local.x * scene.gradient.x + local.y * scene.gradient.y;
+  const float tone =
+      scene.pattern == Pattern::kTwoTone ? 0.5f + across * scale : 0.5f + 0.5f * across;
+  const Colour paint = blend(scene.paint[0], scene.paint[1], std::clamp(tone, 0.0f, 1.0f));
+  return blend(background, paint, coverage);
+}
+
+uint8_t quantize(float value) {
+  return static_cast<uint8_t>(std::lround(std::clamp(value, 0.0f, 1.0f) * 255.0f));
+}
+
+}  // namespace
+
+ProceduralShapes::ProceduralShapes(int64_t size, ImageShape shape, uint64_t seed)
+    : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
+  TORCH_CHECK(size > 0, "a procedural data set needs at least one image, not ", size);
+  TORCH_CHECK(shape.channels == 1 || shape.channels == 3,
+              "procedural images have 1 or 3 channels, not ", shape.channels);
+  TORCH_CHECK(shape.height >= 8 && shape.width >= 8, "procedural images are at least 8x8, not ",
+              shape.height, "x", shape.width);
+}
+
+int64_t ProceduralShapes::class_count() const { return kShapes.size(); }
+
+std::vector<std::string> ProceduralShapes::class_names() const {
+  std::vector<std::string> names;
+  for (const Shape& shape : kShapes) names.emplace_back(shape.name);
+  return names;
+}
+
+Example ProceduralShapes::get(int64_t index) const {
+  TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
+  const Scene scene = draw_scene(index, shape_, key_);
+  const auto [channels, height, width] = shape_;
+  torch::Tensor image = torch::empty({channels, height, width}, torch::kUInt8);
+  uint8_t* out = image.data_ptr<uint8_t>();
+  const float pixel = 1.0f / static_cast<float>(std::min(height, width));
+  const int64_t plane = height * width;
+  for (int64_t i = 0; i < plane; ++i) {
+    const float x = static_cast<float>(i % width) + 0.5f - 0.5f * static_cast<float>(width);
+    const float y = 0.5f * static_cast<float>(height) - static_cast<float>(i / width) - 0.5f;
+    const Colour colour = shade(scene, {x * pixel, y * pixel}, pixel);
+    if (channels == 1) {
+      out[i] = quantize(colour.r);
+    } else {
+      out[i] = quantize(colour.r);
+      out[plane + i] = quantize(colour.g);
+      out[2 * plane + i] = quantize(colour.b);
+    }
+  }
+  return {image, index % class_count()};
+}
+
+std::string ProceduralShapes::description() const {
+  return "procedural shapes: " + describe_contents();
+}
+
+}  // namespace ddpm::data

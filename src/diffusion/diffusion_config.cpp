@@ -1,0 +1,56 @@
+#include "ddpm/diffusion/diffusion_config.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace ddpm::diffusion {
+namespace {
+
+// x0_hat divides by sqrt(alpha_bar_T): 1e-30 still leaves float32 (down to 1e-38) room for rounding
+// errors.
+constexpr double kMinAlphaBar = 1e-60;
+constexpr int64_t kMaxTimesteps = 1'000'000;
+
+template <class Enum>
+Enum read_enum(config::Reader& reader, const std::string& key, Enum fallback,
+               const std::vector<std::string>& names) {
+  const std::string name = reader.choice(key, names.at(static_cast<size_t>(fallback)), names);
+  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+void check(const ScheduleConfig& config, const config::Reader& reader) {
+  const bool ranged =
+      config.kind != ScheduleKind::kCosine && config.kind != ScheduleKind::kConstant;
+  if (ranged && config.beta_start > config.beta_end) {
+    reader.fail(
+        reader.has("beta_start") ? "beta_start" : "beta_end",
+        fmt::format("makes beta_start = {} exceed beta_end = {}; noise must not shrink with t",
+                    config.beta_start, config.beta_end));
+  }
+  const double last = Schedule(config).alpha_bar(config.timesteps);
+  if (last < kMinAlphaBar) {
+    reader.fail("timesteps",
+                fmt::format("leaves alpha_bar = {:.1e} of the image at the last step; use fewer "
+                            "steps or smaller betas",
+                            last));
+  }
+}
+
+}  // namespace
+
+DiffusionConfig read_diffusion_config(config::Reader& reader) {
+  const config::Range<double> open_unit{0.0, 1.0, true, true};
+  DiffusionConfig config;
+  ScheduleConfig& schedule = config.schedule;
+  schedule.kind = read_enum(reader, "schedule", schedule.kind, schedule_names());
+  schedule.timesteps = reader.integer("timesteps", schedule.timesteps, {1, kMaxTimesteps});
+  schedule.beta_start = reader.real("beta_start", schedule.beta_start, open_unit);
+  schedule.beta_end = reader.real("beta_end", schedule.beta_end, open_unit);
+  schedule.cosine_s = reader.real("cosine_s", schedule.cosine_s, {0.0, 1.0});
+  config.prediction = read_enum(reader, "prediction", config.prediction, prediction_names());
+  check(schedule, reader);
+  return config;
+}
+
+}  // namespace ddpm::diffusion

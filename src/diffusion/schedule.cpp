@@ -1,0 +1,137 @@
+#include "ddpm/diffusion/schedule.h"
+
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <numbers>
+
+#include <torch/types.h>
+
+namespace ddpm::diffusion {
+namespace {
+
+constexpr double kCosineMaxBeta = 0.999;  // Nichol 2021, Sec. 3.2: no singularity at t = T
+
+double cosine_beta(int64_t t, int64_t timesteps, double s) {
+  const auto f = [&](int64_t at) {
+    const double u = static_cast<double>(at) / static_cast<double>(timesteps);
+    const double c = std::cos((u + s) / (1 + s) * std::numbers::pi / 2);
+    return c * c;
+  };
+  return std::min(1 - f(t) / f(t - 1), kCosineMaxBeta);
+}
+
+double beta_at(const ScheduleConfig& config, int64_t t) {
+  const int64_t last = config.timesteps - 1;
+  const double u = last == 0 ? 0.0 : static_cast<double>(t - 1) / static_cast<double>(last);
+  const double low = config.beta_start, high = config.beta_end;
+  switch (config.kind) {
+    case ScheduleKind::kLinear:
+      return low + u * (high - low);
+    case ScheduleKind::kCosine:
+      return cosine_beta(t, config.timesteps, config.cosine_s);
+    case ScheduleKind::kQuadratic: {
+      const double root = std::sqrt(low) + u * (std::sqrt(high) - std::sqrt(low));
+      return root * root;
+    }
+    case ScheduleKind::kSigmoid:
+      return low + (high - low) / (1 + std::exp(6 - 12 * u));
+    case ScheduleKind::kConstant:
+      return high;
+  }
+  TORCH_CHECK(false, "unknown schedule");
+}
+
+}  // namespace
+
+const std::vector<std::string>& schedule_names() {
+  static const std::vector<std::string> names{"linear", "cosine", "quadratic", "sigmoid",
+                                              "constant"};
+  return names;
+}
+
+std::string to_string(ScheduleKind kind) { return schedule_names().at(static_cast<size_t>(kind)); }
+
+/// The tables on each device that has asked for them. Never emptied, so a tensor handed out stays
+/// valid.
+struct Schedule::DeviceCopies {
+  std::mutex mutex;
+  std::map<std::pair<torch::DeviceType, torch::DeviceIndex>, torch::Tensor> tensors;
+
+  torch::Tensor on(const torch::Device& device, const torch::Tensor& host) {
+    const std::lock_guard lock(mutex);
+    torch::Tensor& copy = tensors[{device.type(), device.index()}];
+    if (!copy.defined()) {
+      copy = host.to(device);
+    }
+    return copy;
+  }
+};
+
+Schedule::Schedule(const ScheduleConfig& config)
+    : config_(config), timesteps_(config.timesteps), copies_(std::make_shared<DeviceCopies>()) {
+  TORCH_CHECK(timesteps_ >= 1, "a schedule needs at least one timestep, not ", timesteps_);
+  one_minus_alpha_bar_.assign(static_cast<size_t>(timesteps_) + 1, 0.0);
+  tables_ = torch::zeros({static_cast<int64_t>(Table::kCount), timesteps_ + 1}, torch::kFloat64);
+  auto table = tables_.accessor<double, 2>();
+  const auto set = [&](Table row, int64_t t, double value) {
+    table[static_cast<int64_t>(row)][t] = value;
+  };
+
+  double alpha_bar_before = 1;
+  set(Table::kAlphaBar, 0, 1.0);
+  for (int64_t t = 1; t <= timesteps_; ++t) {
+    const double beta = beta_at(config, t);
+    TORCH_CHECK(beta > 0 && beta < 1, "beta_", t, " = ", beta, " is not between 0 and 1");
+    const double alpha = 1 - beta;
+    const double alpha_bar = alpha_bar_before * alpha;
+    const double noise_before = one_minus_alpha_bar_[t - 1];
+    // 1 - alpha_bar_t as a sum of positive terms: no digits are lost where alpha_bar is near 1.
+    const double noise = noise_before + alpha_bar_before * beta;
+    one_minus_alpha_bar_[t] = noise;
+    set(Table::kBeta, t, beta);
+    set(Table::kAlpha, t, alpha);
+    set(Table::kAlphaBar, t, alpha_bar);
+    set(Table::kSqrtBeta, t, std::sqrt(beta));
+    set(Table::kSqrtAlpha, t, std::sqrt(alpha));
+    set(Table::kSqrtAlphaBar, t, std::sqrt(alpha_bar));
+    set(Table::kSqrtOneMinusAlphaBar, t, std::sqrt(noise));
+    set(Table::kPosteriorMeanX0, t, std::sqrt(alpha_bar_before) * beta / noise);
+    set(Table::kPosteriorMeanXt, t, std::sqrt(alpha) * noise_before / noise);
+    set(Table::kPosteriorVariance, t, noise_before / noise * beta);
+    set(Table::kSnr, t, alpha_bar / noise);
+    alpha_bar_before = alpha_bar;
+  }
+}
+
+double Schedule::alpha_bar(int64_t t) const { return t == 0 ? 1.0 : at(Table::kAlphaBar, t); }
+
+double Schedule::one_minus_alpha_bar(int64_t t) const {
+  TORCH_CHECK(t >= 0 && t <= timesteps_, "t = ", t, " is not in 0..", timesteps_);
+  return one_minus_alpha_bar_[t];
+}
+
+double Schedule::jump_beta(int64_t t, int64_t s) const {
+  TORCH_CHECK(0 <= s && s < t, "a jump needs 0 <= s < t, not s = ", s, ", t = ", t);
+  if (s == t - 1) {
+    return beta(t);
+  }
+  // 1 - abar_t / abar_s = (noise_t - noise_s) / abar_s: accurate where both alpha_bar are near 1.
+  return (one_minus_alpha_bar(t) - one_minus_alpha_bar(s)) / alpha_bar(s);
+}
+
+double Schedule::at(Table table, int64_t t) const {
+  TORCH_CHECK(t >= 1 && t <= timesteps_, "t = ", t, " is not in 1..", timesteps_);
+  return tables_.const_data_ptr<double>()[static_cast<int64_t>(table) * (timesteps_ + 1) + t];
+}
+
+torch::Tensor Schedule::gather(Table table, const torch::Tensor& t,
+                               const torch::Tensor& like) const {
+  TORCH_CHECK(t.dim() == 1 && t.scalar_type() == torch::kInt64, "t must be int64 [B]");
+  std::vector<int64_t> shape(static_cast<size_t>(like.dim()), 1);
+  shape.at(0) = t.size(0);
+  const torch::Tensor row = copies_->on(t.device(), tables_).select(0, static_cast<int64_t>(table));
+  return row.index_select(0, t).to(like.scalar_type()).view(shape);
+}
+
+}  // namespace ddpm::diffusion

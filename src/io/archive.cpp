@@ -1,0 +1,101 @@
+#include "ddpm/io/archive.h"
+
+#include "ddpm/base/error.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <zip.h>
+
+namespace ddpm::io {
+namespace {
+
+std::string describe(int code) {
+  zip_error_t error;
+  zip_error_init_with_code(&error, code);
+  std::string text = zip_error_strerror(&error);
+  zip_error_fini(&error);
+  return text;
+}
+
+zip_t* open_archive(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) throw IoError(path, "no such file; check the path");
+  int code = 0;
+  zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
+  if (!archive) {
+    throw IoError(
+        path,
+        fmt::format(
+            "is not a readable zip archive (truncated? libzip says: {}); fetch or pack it again",
+            describe(code)));
+  }
+  return archive;
+}
+
+}  // namespace
+
+void ZipReader::Close::operator()(zip* archive) const { zip_discard(archive); }
+
+ZipReader::ZipReader(const std::filesystem::path& path)
+    : path_(path), archive_(open_archive(path)) {
+  std::vector<std::pair<std::string, uint64_t>> files;
+  const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
+  for (zip_int64_t i = 0; i < count; ++i) {
+    const char* name = zip_get_name(archive_.get(), i, 0);
+    if (!name)
+      throw IoError(path, fmt::format("entry {} of the zip archive has no readable name", i));
+    const std::string text = name;
+    if (!text.empty() && text.back() != '/') files.emplace_back(text, i);
+  }
+  std::sort(files.begin(), files.end());
+  for (auto& [name, entry] : files) {
+    names_.push_back(std::move(name));
+    entries_.push_back(entry);
+  }
+}
+
+ZipReader::~ZipReader() = default;
+
+std::vector<uint8_t> ZipReader::read(const std::string& name) const {
+  const auto found = std::lower_bound(names_.begin(), names_.end(), name);
+  if (found == names_.end() || *found != name)
+    throw IoError(path_ / name, "no such file in the zip archive");
+  const uint64_t entry = entries_[found - names_.begin()];
+
+  const std::lock_guard lock(mutex_);
+  zip_stat_t stat;
+  if (zip_stat_index(archive_.get(), entry, 0, &stat) != 0) {
+    throw IoError(path_ / name, fmt::format("damaged entry in the zip archive ({})",
+                                            zip_strerror(archive_.get())));
+  }
+  if (stat.encryption_method != ZIP_EM_NONE) {
+    throw IoError(
+        path_ / name,
+        "is encrypted; unpack the archive and use the folder, or pack it without a password");
+  }
+  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(
+      zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
+  if (!file) {
+    throw IoError(path_ / name, fmt::format("cannot be read from the zip archive ({})",
+                                            zip_strerror(archive_.get())));
+  }
+  std::vector<uint8_t> bytes(stat.size);
+  size_t done = 0;
+  uint8_t beyond = 0;
+  zip_int64_t got = 0;
+  // The last read, past the end, is what makes libzip compare the checksum.
+  do {
+    got = done < bytes.size() ? zip_fread(file.get(), bytes.data() + done, bytes.size() - done)
+                              : zip_fread(file.get(), &beyond, 1);
+    if (got > 0) done += got;
+  } while (got > 0 && done <= bytes.size());
+  if (got != 0 || done != bytes.size()) {
+    throw IoError(path_ / name,
+                  fmt::format("is damaged in the zip archive ({}); fetch or pack it again",
+                              got < 0 ? zip_file_strerror(file.get()) : "wrong size"));
+  }
+  return bytes;
+}
+
+}  // namespace ddpm::io

@@ -1,0 +1,138 @@
+#include "image_format.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstring>
+
+#include <zlib.h>
+
+namespace ddpm::io {
+namespace {
+
+constexpr std::array<uint8_t, 8> kPngSignature = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+
+uint32_t big_endian_32(const uint8_t* p) {
+  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
+}
+
+uint32_t little_endian_32(const uint8_t* p) {
+  return uint32_t{p[3]} << 24 | uint32_t{p[2]} << 16 | uint32_t{p[1]} << 8 | p[0];
+}
+
+// Chunks of (length, type, data, CRC-32 of type and data), the last of type IEND (PNG 1.2,
+// section 3.2).
+std::string png_damage(std::span<const uint8_t> bytes) {
+  for (size_t at = kPngSignature.size(); bytes.size() - at >= 12;) {
+    const uint64_t length = big_endian_32(&bytes[at]);
+    const uint8_t* type = &bytes[at + 4];
+    if (length + 12 > bytes.size() - at) return "is cut short";
+    const bool critical = std::isupper(type[0]) != 0;
+    if (critical &&
+        crc32(0, type, static_cast<uInt>(length + 4)) != big_endian_32(type + 4 + length)) {
+      return "fails its checksum";
+    }
+    if (std::memcmp(type, "IEND", 4) == 0) return "";
+    at += length + 12;
+  }
+  return "is cut short";
+}
+
+// Segments of (0xFF, marker, length, data) up to the start of the scan (0xDA), whose end is marker
+// 0xD9: inside the scan a 0xFF byte of data is followed by 0, so the pair occurs at the end alone
+// (ITU T.81, B.1).
+std::string jpeg_damage(std::span<const uint8_t> bytes) {
+  size_t at = 2;
+  while (at + 4 <= bytes.size() && bytes[at] == 0xFF && bytes[at + 1] != 0xDA) {
+    if (bytes[at + 1] == 0xFF) {  // a fill byte
+      ++at;
+      continue;
+    }
+    at += 2 + (size_t{bytes[at + 2]} << 8 | bytes[at + 3]);
+  }
+  if (at >= bytes.size()) return "is cut short";
+  constexpr std::array<uint8_t, 2> kEnd = {0xFF, 0xD9};
+  const auto found = std::search(bytes.begin() + at, bytes.end(), kEnd.begin(), kEnd.end());
+  return found == bytes.end() ? "is cut short" : "";
+}
+
+// The header's file size; some writers leave it 0.
+std::string bmp_damage(std::span<const uint8_t> bytes) {
+  return bytes.size() < 26 || little_endian_32(&bytes[2]) > bytes.size() ? "is cut short" : "";
+}
+
+// "P5 width height maxval" and one white space, comments allowed, then the samples.
+std::string pnm_damage(std::span<const uint8_t> bytes) {
+  std::array<uint64_t, 3> numbers = {0, 0, 0};
+  size_t at = 2;
+  for (uint64_t& number : numbers) {
+    while (at < bytes.size() && (std::isspace(bytes[at]) || bytes[at] == '#')) {
+      if (bytes[at] == '#') {
+        while (at < bytes.size() && bytes[at] != '\n') ++at;
+      } else {
+        ++at;
+      }
+    }
+    while (at < bytes.size() && std::isdigit(bytes[at]) && number < (1u << 24)) {
+      number = 10 * number + (bytes[at++] - '0');
+    }
+  }
+  const auto [width, height, maximum] = numbers;
+  if (maximum != 255)
+    return "has a maximum sample value of " + std::to_string(maximum) + ", not 255";
+  const uint64_t samples = width * height * (bytes[1] == '6' ? 3 : 1);
+  return at + 1 + samples > bytes.size() ? "is cut short" : "";
+}
+
+// Uncompressed true-colour or grey (types 2, 3): header of 18 bytes, identification, palette,
+// samples.
+std::string tga_damage(std::span<const uint8_t> bytes) {
+  if (bytes.size() < 18) return "is cut short";
+  if (bytes[2] != 2 && bytes[2] != 3) return "";
+  const auto word = [&](size_t at) { return uint64_t{bytes[at]} | uint64_t{bytes[at + 1]} << 8; };
+  const uint64_t palette = bytes[1] ? word(5) * ((bytes[7] + 7) / 8) : 0;
+  const uint64_t samples = word(12) * word(14) * ((bytes[16] + 7) / 8);
+  return 18 + bytes[0] + palette + samples > bytes.size() ? "is cut short" : "";
+}
+
+bool ends_in_tga(const std::string& name) {
+  std::string end = name.size() < 4 ? "" : name.substr(name.size() - 4);
+  std::transform(end.begin(), end.end(), end.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return end == ".tga";
+}
+
+}  // namespace
+
+ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name) {
+  const auto begins = [&](std::span<const uint8_t> sign) {
+    return bytes.size() >= sign.size() && std::equal(sign.begin(), sign.end(), bytes.begin());
+  };
+  if (begins(kPngSignature)) return ImageFormat::kPng;
+  if (begins(std::array<uint8_t, 3>{0xFF, 0xD8, 0xFF})) return ImageFormat::kJpeg;
+  if (begins(std::array<uint8_t, 2>{'B', 'M'})) return ImageFormat::kBmp;
+  if (begins(std::array<uint8_t, 2>{'P', '5'}) || begins(std::array<uint8_t, 2>{'P', '6'})) {
+    return ImageFormat::kPnm;
+  }
+  return ends_in_tga(name) ? ImageFormat::kTga : ImageFormat::kUnknown;
+}
+
+std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {
+  switch (format) {
+    case ImageFormat::kPng:
+      return png_damage(bytes);
+    case ImageFormat::kJpeg:
+      return jpeg_damage(bytes);
+    case ImageFormat::kBmp:
+      return bmp_damage(bytes);
+    case ImageFormat::kPnm:
+      return pnm_damage(bytes);
+    case ImageFormat::kTga:
+      return tga_damage(bytes);
+    case ImageFormat::kUnknown:
+      break;
+  }
+  return "";
+}
+
+}  // namespace ddpm::io

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace ddpm::io {
+
+enum class ImageFormat { kUnknown, kPng, kJpeg, kBmp, kPnm, kTga };
+
+/// From the signature; TGA, which has none, from the name's ending.
+ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name);
+
+/// What is wrong with the file as a container, or "" if it is whole. stb_image fills up what a
+/// truncated file lacks and checks no checksum, so this comes first.
+std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format);
+
+}  // namespace ddpm::io

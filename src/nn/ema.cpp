@@ -1,0 +1,42 @@
+#include "ddpm/nn/ema.h"
+
+#include <torch/utils.h>
+
+namespace ddpm::nn {
+
+EmaConfig read_ema_config(config::Reader& reader) {
+  EmaConfig config;
+  config.decays = reader.reals("decay", config.decays, {0.0, 1.0, false, true}, 1);
+  config.warmup = reader.boolean("warmup", config.warmup);
+  return config;
+}
+
+Ema::Ema(const torch::nn::Module& module, double decay, bool warmup)
+    : decay_(decay), warmup_(warmup) {
+  for (const torch::Tensor& p : module.parameters()) averages_.push_back(p.detach().clone());
+}
+
+double Ema::decay_at(int64_t n) const {
+  if (!warmup_) return decay_;
+  return std::min(decay_, (1.0 + static_cast<double>(n)) / (10.0 + static_cast<double>(n)));
+}
+
+void Ema::update_(const torch::nn::Module& module, int64_t n) {
+  const torch::NoGradGuard no_grad;
+  at::_foreach_lerp_(averages_, module.parameters(), 1.0 - decay_at(n));
+}
+
+WeightSwap::WeightSwap(torch::nn::Module& module, const std::vector<torch::Tensor>& weights)
+    : parameters_(module.parameters()) {
+  TORCH_CHECK(parameters_.size() == weights.size(), "one tensor a parameter");
+  for (size_t i = 0; i < weights.size(); ++i) {
+    own_.push_back(parameters_[i].detach());
+    parameters_[i].set_data(weights[i]);
+  }
+}
+
+WeightSwap::~WeightSwap() {
+  for (size_t i = 0; i < own_.size(); ++i) parameters_[i].set_data(own_[i]);
+}
+
+}  // namespace ddpm::nn

@@ -1,0 +1,103 @@
+#include "ddpm/nn/model_file.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/utils.h>
+
+namespace ddpm::nn {
+
+ModelDescription read_model_description(const std::filesystem::path& path) {
+  config::Document document = config::Document::load(path);
+  config::Reader image = document.section("image");
+  ModelDescription description;
+  ImageSpec spec;
+  spec.channels = image.integer("channels", spec.channels, config::at_least(1));
+  spec.height = image.integer("height", spec.height, config::at_least(1));
+  spec.width = image.integer("width", spec.width, config::at_least(1));
+  spec.classes = image.integer("classes", spec.classes, config::at_least(0));
+  description.class_names = image.texts("class_names", {});
+  config::Reader model = document.section("model");
+  description.unet = read_unet_config(model, spec);
+  config::Reader diffusion = document.section("diffusion");
+  description.diffusion = diffusion::read_diffusion_config(diffusion);
+  document.check_all_read();
+  return description;
+}
+
+std::string model_description_text(const config::Document& document, const ImageSpec& image,
+                                   const std::vector<std::string>& class_names) {
+  config::Document shape = config::Document::parse("", "image");
+  config::Reader reader = shape.section("image");
+  reader.integer("channels", image.channels, config::at_least(1));
+  reader.integer("height", image.height, config::at_least(1));
+  reader.integer("width", image.width, config::at_least(1));
+  reader.integer("classes", image.classes, config::at_least(0));
+  reader.texts("class_names", class_names);
+  return shape.effective() + "\n" + document.effective({"model", "diffusion"});
+}
+
+std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module) {
+  return named_weights(module, module.parameters());
+}
+
+std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module,
+                                           const std::vector<torch::Tensor>& tensors,
+                                           const std::string& prefix) {
+  std::vector<io::NamedTensor> named;
+  size_t i = 0;
+  for (const auto& item : module.named_parameters()) {
+    named.push_back({prefix + item.key(), tensors.at(i++).detach()});
+  }
+  return named;
+}
+
+void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& module,
+                   const std::vector<torch::Tensor>& tensors, const std::string& prefix) {
+  const torch::NoGradGuard no_grad;
+  size_t i = 0;
+  for (const auto& item : module.named_parameters()) {
+    const torch::Tensor& destination = tensors.at(i++);
+    const std::string name = prefix + item.key();
+    if (!file.contains(name)) {
+      throw IoError(file.path(),
+                    fmt::format("holds no tensor {}; it belongs to another network", name));
+    }
+    const torch::Tensor source = file.get(name);
+    if (source.sizes() != destination.sizes()) {
+      throw IoError(file.path(), fmt::format("tensor {} has shape [{}], the network's has [{}]",
+                                             name, fmt::join(source.sizes(), ", "),
+                                             fmt::join(destination.sizes(), ", ")));
+    }
+    destination.copy_(source);
+  }
+}
+
+UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
+               const torch::Device& device, Precision precision) {
+  const io::SafetensorsFile file = io::SafetensorsFile::open(weights);
+  UNet unet(config);
+  load_weights_(file, *unet, unet->parameters());
+  if (file.names().size() != unet->parameters().size()) {
+    throw IoError(weights,
+                  fmt::format("holds {} tensors, the network has {}; it belongs to another network",
+                              file.names().size(), unet->parameters().size()));
+  }
+  unet->to(device, storage_type(precision));
+  use_channels_last_(*unet);
+  unet->eval();
+  return unet;
+}
+
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, int64_t label) {
+  return [unet, precision, label](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
+    const torch::InferenceMode no_grad;
+    const AutocastGuard autocast(x_t.device().type(), precision);
+    const torch::Tensor labels =
+        unet->config().class_conditional ? torch::full_like(t, label) : torch::Tensor();
+    const torch::Tensor x =
+        x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
+    return unet->forward(x, t - 1, labels);  // the network counts t from 0
+  };
+}
+
+}  // namespace ddpm::nn

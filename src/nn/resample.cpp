@@ -1,0 +1,26 @@
+#include "ddpm/nn/resample.h"
+
+#include <torch/types.h>
+
+namespace ddpm::nn {
+
+DownsampleImpl::DownsampleImpl(int64_t channels, bool same_padding)
+    : same_padding_(same_padding),
+      conv_(
+          register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, channels, 3)
+                                                        .stride(2)
+                                                        .padding(same_padding ? 0 : 1)))) {}
+
+torch::Tensor DownsampleImpl::forward(const torch::Tensor& x) {
+  return conv_(same_padding_ ? torch::constant_pad_nd(x, {0, 1, 0, 1}) : x);
+}
+
+UpsampleImpl::UpsampleImpl(int64_t channels)
+    : conv_(register_module(
+          "conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, channels, 3).padding(1)))) {}
+
+torch::Tensor UpsampleImpl::forward(const torch::Tensor& x) {
+  return conv_(torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+}
+
+}  // namespace ddpm::nn

@@ -1,0 +1,132 @@
+#include "ddpm/nn/unet.h"
+
+#include "ddpm/base/shape.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace ddpm::nn {
+namespace {
+
+ResnetBlockConfig block_config(const UNetConfig& config) {
+  ResnetBlockConfig block;
+  block.time_channels = 4 * config.channels;
+  block.groups = config.groups;
+  block.norm_eps = config.norm_eps;
+  block.dropout = config.dropout;
+  return block;
+}
+
+// What the last level on the way up hands over.
+int64_t last_channels(const UNetConfig& config) {
+  return config.channels * config.channel_multipliers.front();
+}
+
+bool has_attention(const UNetConfig& config, int64_t level) {
+  const auto& levels = config.attention_levels;
+  return std::find(levels.begin(), levels.end(), level) != levels.end();
+}
+
+}  // namespace
+
+UNetImpl::UNetImpl(const UNetConfig& config)
+    : config_(config),
+      conv_in_(register_module(
+          "conv_in",
+          torch::nn::Conv2d(
+              torch::nn::Conv2dOptions(config.image.channels, config.channels, 3).padding(1)))),
+      time_embedding_(register_module(
+          "time_embedding", TimeEmbedding(config.channels, 4 * config.channels, config.sinusoid))),
+      conv_norm_out_(register_module(
+          "conv_norm_out",
+          torch::nn::GroupNorm(torch::nn::GroupNormOptions(config.groups, last_channels(config))
+                                   .eps(config.norm_eps)))),
+      conv_out_(register_module(
+          "conv_out", torch::nn::Conv2d(
+                          torch::nn::Conv2dOptions(last_channels(config), config.image.channels, 3)
+                              .padding(1)))) {
+  if (config.class_conditional) {
+    class_embedding_ = register_module(
+        "class_embedding", torch::nn::Embedding(config.image.classes, 4 * config.channels));
+  }
+  const auto levels = static_cast<int64_t>(config.channel_multipliers.size());
+  const auto stage_for = [&](int64_t level) {
+    StageConfig stage;
+    stage.out_channels = config.channels * config.channel_multipliers[level];
+    stage.attention = has_attention(config, level);
+    stage.same_padding = config.same_padding;
+    stage.block = block_config(config);
+    stage.head_channels = config.head_channels;
+    return stage;
+  };
+
+  // Down: the channel counts of all outputs, conv_in's included, are what the way up will find on
+  // the stack.
+  std::vector<int64_t> skip_channels{config.channels};
+  int64_t current = config.channels;
+  auto down = register_module("down_blocks", torch::nn::ModuleList());
+  for (int64_t level = 0; level < levels; ++level) {
+    StageConfig stage = stage_for(level);
+    for (int64_t i = 0; i < config.blocks; ++i) {
+      stage.in_channels.push_back(current);
+      current = stage.out_channels;
+      skip_channels.push_back(current);
+    }
+    stage.resample = level + 1 < levels;
+    if (stage.resample) skip_channels.push_back(current);
+    down_blocks_.emplace_back(stage);
+    down->push_back(down_blocks_.back());
+  }
+
+  StageConfig mid = stage_for(levels - 1);
+  mid.attention = config.mid_attention;
+  mid.in_channels = {current, current};
+  mid_block_ = register_module("mid_block", MidStage(mid));
+
+  auto up = register_module("up_blocks", torch::nn::ModuleList());
+  for (int64_t level = levels - 1; level >= 0; --level) {
+    StageConfig stage = stage_for(level);
+    for (int64_t i = 0; i <= config.blocks; ++i) {
+      stage.in_channels.push_back(current + skip_channels.back());
+      skip_channels.pop_back();
+      current = stage.out_channels;
+    }
+    stage.resample = level > 0;
+    up_blocks_.emplace_back(stage);
+    up->push_back(up_blocks_.back());
+  }
+}
+
+torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
+                                const torch::Tensor& labels) {
+  expect_shape(x, {-1, config_.image.channels, -1, -1}, "x");
+  expect_shape(t, {x.size(0)}, "t");
+  TORCH_CHECK(labels.defined() == config_.class_conditional,
+              "labels go with a class-conditional network, and only with one");
+
+  torch::Tensor temb = time_embedding_(t);
+  if (config_.class_conditional) temb = temb + class_embedding_(labels);
+  temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
+
+  torch::Tensor h = conv_in_(x);
+  std::vector<torch::Tensor> skips{h};
+  for (DownStage& stage : down_blocks_) h = stage(h, temb, skips);
+  h = mid_block_(h, temb);
+  for (UpStage& stage : up_blocks_) h = stage(h, temb, skips);
+  return conv_out_(torch::silu(conv_norm_out_(h)));
+}
+
+int64_t parameter_count(const torch::nn::Module& module) {
+  int64_t count = 0;
+  for (const torch::Tensor& p : module.parameters()) count += p.numel();
+  return count;
+}
+
+void use_channels_last_(torch::nn::Module& module) {
+  const torch::NoGradGuard no_grad;
+  for (torch::Tensor& p : module.parameters()) {
+    if (p.dim() == 4) p.set_data(p.contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+}
+
+}  // namespace ddpm::nn

@@ -1,0 +1,119 @@
+#include "ddpm/sample/generate.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/base/rng.h"
+#include "ddpm/kernels/random.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/types.h>
+
+namespace ddpm::sample {
+namespace {
+
+void check_noise(const torch::Tensor& noise, const std::vector<int64_t>& shape,
+                 const std::string& name, const std::string& axes) {
+  if (noise.defined() && noise.sizes() != torch::IntArrayRef(shape)) {
+    throw UsageError(fmt::format("{} has shape [{}]; drawing these images takes {} = [{}]", name,
+                                 fmt::join(noise.sizes(), ", "), axes, fmt::join(shape, ", ")));
+  }
+}
+
+void check(const GenerateOptions& options, int64_t steps) {
+  TORCH_CHECK(options.batch >= 1, "a batch needs at least one image");
+  const auto count = static_cast<int64_t>(options.images.size());
+  std::vector<int64_t> shape{count, options.channels, options.height, options.width};
+  check_noise(options.initial_noise, shape, "x_T", "[images, channels, height, width]");
+  shape.insert(shape.begin(), steps);
+  check_noise(options.step_noise, shape, "z", "[steps, images, channels, height, width]");
+}
+
+/// The noise of one batch: rows first .. first + count - 1 of GenerateOptions::images.
+class BatchNoise {
+ public:
+  BatchNoise(const GenerateOptions& options, int64_t first, int64_t count)
+      : options_(options), first_(first), count_(count) {
+    const auto row = options.images.begin() + first;
+    ids_ = torch::tensor(std::vector<int64_t>(row, row + count), torch::kInt64).to(options.device);
+  }
+
+  torch::Tensor initial() const {
+    return options_.initial_noise.defined() ? given(options_.initial_noise)
+                                            : drawn(Purpose::kInitialNoise, 0);
+  }
+  torch::Tensor at(int64_t k) const {
+    return options_.step_noise.defined() ? given(options_.step_noise.select(0, k))
+                                         : drawn(Purpose::kSamplerNoise, k);
+  }
+
+ private:
+  torch::TensorOptions layout() const {
+    return torch::dtype(options_.dtype).device(options_.device);
+  }
+  torch::Tensor given(const torch::Tensor& all) const {
+    return all.narrow(0, first_, count_).to(layout());
+  }
+  torch::Tensor drawn(Purpose purpose, int64_t step) const {
+    const torch::Tensor out =
+        torch::empty({count_, options_.channels, options_.height, options_.width}, layout());
+    kernels::fill_normal_(out, rng_key(options_.seed, purpose), ids_, static_cast<uint32_t>(step));
+    return out;
+  }
+
+  const GenerateOptions& options_;
+  int64_t first_;
+  int64_t count_;
+  torch::Tensor ids_;  // int64 [count]
+};
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace
+
+std::vector<int64_t> image_range(int64_t first, int64_t count) {
+  std::vector<int64_t> images(static_cast<size_t>(count));
+  std::iota(images.begin(), images.end(), first);
+  return images;
+}
+
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
+                        diffusion::Prediction prediction, const SampleConfig& config,
+                        const GenerateOptions& options, const Sink& sink) {
+  const auto begin = std::chrono::steady_clock::now();
+  const ReverseProcess process(schedule, prediction, config);
+  const auto steps = static_cast<int64_t>(process.plan().size());
+  const auto total = static_cast<int64_t>(options.images.size());
+  check(options, steps);
+
+  GenerateResult result;
+  result.network_calls = steps;
+  for (int64_t first = 0; first < total && !result.stopped; first += options.batch) {
+    const int64_t count = std::min(options.batch, total - first);
+    const BatchNoise noise(options, first, count);
+    const auto hook = [&](const TrajectoryPoint& point) {
+      if (options.observer) {
+        options.observer(first, point);
+      }
+      return !options.progress || options.progress({result.images, total, count, point.position + 1,
+                                                    steps, seconds_since(begin)});
+    };
+    ++result.batches;
+    const auto batch = process.run(
+        denoiser, noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
+    if (batch) {
+      sink(first, *batch);
+      result.images += count;
+    }
+    result.stopped = !batch;
+  }
+  result.seconds = seconds_since(begin);
+  return result;
+}
+
+}  // namespace ddpm::sample

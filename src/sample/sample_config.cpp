@@ -1,0 +1,79 @@
+#include "ddpm/sample/sample_config.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace ddpm::sample {
+namespace {
+
+template <class Enum>
+Enum read_enum(config::Reader& reader, const std::string& key, Enum fallback,
+               const std::vector<std::string>& names) {
+  const std::string name = reader.choice(key, names.at(static_cast<size_t>(fallback)), names);
+  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+std::optional<Conflict> find_ddpm_conflict(const SampleConfig& config) {
+  if (config.eta != 0) {
+    return Conflict{"eta", "needs method ddim; ddpm's noise is set by sigma (small or large)"};
+  }
+  if (config.sigma == Sigma::kHat) {
+    return Conflict{"sigma", "needs method ddim; the same noise is called large with ddpm"};
+  }
+  return std::nullopt;
+}
+
+std::optional<Conflict> find_ddim_conflict(const SampleConfig& config) {
+  if (config.sigma == Sigma::kLarge) {
+    return Conflict{"sigma", "needs method ddpm; the same noise is called hat with ddim"};
+  }
+  if (config.sigma == Sigma::kHat && config.eta != 0) {
+    return Conflict{"eta",
+                    "does not go with sigma hat, which sets the noise itself; leave one out"};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+const std::vector<std::string>& method_names() {
+  static const std::vector<std::string> names{"ddpm", "ddim"};
+  return names;
+}
+
+const std::vector<std::string>& sigma_names() {
+  static const std::vector<std::string> names{"small", "large", "hat"};
+  return names;
+}
+
+std::string to_string(Method method) { return method_names().at(static_cast<size_t>(method)); }
+std::string to_string(Sigma sigma) { return sigma_names().at(static_cast<size_t>(sigma)); }
+
+std::optional<Conflict> find_conflict(const SampleConfig& config,
+                                      std::optional<int64_t> timesteps) {
+  if (timesteps && config.steps > *timesteps) {
+    return Conflict{"steps", fmt::format("exceeds the schedule's {0} timesteps; use 1 to {0}, or 0 "
+                                         "for all of them",
+                                         *timesteps)};
+  }
+  return config.method == Method::kDdpm ? find_ddpm_conflict(config) : find_ddim_conflict(config);
+}
+
+SampleConfig read_sample_config(config::Reader& reader) {
+  SampleConfig config;
+  config.method = read_enum(reader, "method", config.method, method_names());
+  config.steps = reader.integer("steps", config.steps, config::at_least(int64_t{0}));
+  config.eta = reader.real("eta", config.eta, {0.0, 1.0});
+  config.sigma = read_enum(reader, "sigma", config.sigma, sigma_names());
+  config.spacing = read_enum(reader, "spacing", config.spacing, spacing_names());
+  config.clip = read_enum(reader, "clip", config.clip, clip_names());
+  config.num = reader.integer("num", config.num, config::at_least(int64_t{1}));
+  config.batch = reader.integer("batch", config.batch, config::at_least(int64_t{1}));
+  if (const auto conflict = find_conflict(config)) {
+    reader.fail(conflict->key, conflict->message);
+  }
+  return config;
+}
+
+}  // namespace ddpm::sample

@@ -1,0 +1,25 @@
+#include "ddpm/sample/sampler.h"
+
+#include "ddpm/sample/ancestral.h"
+#include "ddpm/sample/ddim.h"
+#include "ddpm/sample/sample_config.h"
+
+#include <torch/types.h>
+
+namespace ddpm::sample {
+
+std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
+                                      const diffusion::Schedule& schedule) {
+  switch (config.method) {
+    case Method::kDdpm:
+      return std::make_unique<AncestralSampler>(schedule, config.sigma == Sigma::kLarge
+                                                              ? AncestralVariance::kLarge
+                                                              : AncestralVariance::kSmall);
+    case Method::kDdim:
+      return std::make_unique<DdimSampler>(schedule,
+                                           DdimNoise{config.eta, config.sigma == Sigma::kHat});
+  }
+  TORCH_CHECK(false, "unknown method");
+}
+
+}  // namespace ddpm::sample

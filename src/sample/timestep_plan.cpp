@@ -1,0 +1,89 @@
+#include "ddpm/sample/timestep_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <torch/types.h>
+
+namespace ddpm::sample {
+namespace {
+
+/// i * n / d to the nearest integer, halves to even as numpy rounds.
+int64_t rounded_fraction(int64_t i, int64_t n, int64_t d) {
+  return static_cast<int64_t>(std::nearbyint(static_cast<double>(i * n) / static_cast<double>(d)));
+}
+
+/// Makes an ascending list strictly ascending within 1..timesteps, moving as little as it can.
+void separate(std::vector<int64_t>& ascending, int64_t timesteps) {
+  for (size_t i = 1; i < ascending.size(); ++i) {
+    ascending[i] = std::max(ascending[i], ascending[i - 1] + 1);
+  }
+  int64_t limit = timesteps;
+  for (auto t = ascending.rbegin(); t != ascending.rend(); ++t) {
+    *t = std::min(*t, limit);
+    limit = *t - 1;
+  }
+}
+
+std::vector<int64_t> quadratic_steps(int64_t timesteps, int64_t steps) {
+  // The published code in its own arithmetic, np.linspace(0, sqrt(0.8 T), S) ** 2 cut to integers,
+  // since exact arithmetic would cut differently where the square is a whole number.
+  const double root = std::sqrt(static_cast<double>(timesteps) * 0.8);
+  std::vector<int64_t> ascending;
+  for (int64_t i = 0; i < steps; ++i) {
+    const bool last = i == steps - 1;
+    const double x = last ? root : static_cast<double>(i) * (root / static_cast<double>(steps - 1));
+    ascending.push_back(1 + static_cast<int64_t>(x * x));
+  }
+  separate(ascending, timesteps);
+  return ascending;
+}
+
+std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing spacing) {
+  if (spacing == Spacing::kQuadratic) {
+    return quadratic_steps(timesteps, steps);
+  }
+  std::vector<int64_t> ascending;
+  for (int64_t i = 0; i < steps; ++i) {
+    switch (spacing) {
+      case Spacing::kLeading:
+        ascending.push_back(1 + i * timesteps / steps);
+        break;
+      case Spacing::kTrailing:  // i counts from the small end here: T - (S-1-i) T/S = (i+1) T/S
+        ascending.push_back(rounded_fraction(i + 1, timesteps, steps));
+        break;
+      case Spacing::kLinspace:
+        ascending.push_back(steps == 1 ? timesteps
+                                       : 1 + rounded_fraction(i, timesteps - 1, steps - 1));
+        break;
+      case Spacing::kQuadratic:
+        break;
+    }
+  }
+  return ascending;
+}
+
+}  // namespace
+
+const std::vector<std::string>& spacing_names() {
+  static const std::vector<std::string> names{"leading", "trailing", "linspace", "quadratic"};
+  return names;
+}
+
+std::string to_string(Spacing spacing) { return spacing_names().at(static_cast<size_t>(spacing)); }
+
+std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing) {
+  TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,
+              " timesteps");
+  std::vector<PlanStep> plan;
+  int64_t s = 0;
+  for (const int64_t t : ascending_steps(timesteps, steps, spacing)) {
+    TORCH_CHECK(s < t && t <= timesteps, "spacing ", to_string(spacing), " repeats timestep ", t);
+    plan.push_back({t, s});
+    s = t;
+  }
+  std::reverse(plan.begin(), plan.end());
+  return plan;
+}
+
+}  // namespace ddpm::sample

@@ -1,0 +1,130 @@
+#include "ddpm/train/metrics.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+namespace ddpm::train {
+namespace {
+
+nlohmann::ordered_json to_json(const MetricsLine& line) {
+  const auto number = [](double x) {
+    return std::isfinite(x) ? nlohmann::ordered_json(x) : nullptr;
+  };
+  nlohmann::ordered_json json{{"step", line.step},
+                              {"images", line.images},
+                              {"loss", number(line.reading.loss)},
+                              {"grad_norm", number(line.reading.grad_norm)},
+                              {"lr", line.lr},
+                              {"images_per_s", line.images_per_s},
+                              {"data_wait", line.data_wait},
+                              {"memory_mib", line.memory_mib},
+                              {"seconds", line.seconds},
+                              {"skipped", line.reading.skipped}};
+  for (size_t q = 0; q < 4; ++q) {
+    json["loss_q" + std::to_string(q + 1)] = number(line.reading.loss_by_quartile[q]);
+  }
+  return json;
+}
+
+// The lines of a metrics file up to `step`; a last line cut short by a crash is dropped too.
+std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
+  std::istringstream in(io::read_text(path));
+  std::string kept, line;
+  while (std::getline(in, line)) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_object() && json.value("step", std::numeric_limits<int64_t>::max()) <= step)
+      kept += line + "\n";
+  }
+  return kept;
+}
+
+}  // namespace
+
+MetricsAccumulator::MetricsAccumulator(const torch::Device& device, int64_t timesteps)
+    : timesteps_(timesteps) {
+  const auto options = torch::dtype(torch::kDouble).device(device);
+  loss_ = torch::zeros({2, 4}, options);
+  norm_ = torch::zeros({2}, options);
+  bad_ = torch::zeros({2}, options);
+}
+
+void MetricsAccumulator::add_losses(const StepLosses& losses) {
+  const torch::Tensor value = losses.per_sample.to(torch::kDouble);
+  const torch::Tensor finite = torch::isfinite(value);
+  const torch::Tensor kept = torch::where(finite, value, torch::zeros_like(value));
+  const torch::Tensor quartile = torch::floor_divide((losses.t - 1) * 4, timesteps_);
+  loss_[0].index_add_(0, quartile, kept);
+  loss_[1].index_add_(0, quartile, finite.to(torch::kDouble));
+}
+
+void MetricsAccumulator::add_update(const UpdateInfo& update) {
+  const torch::Tensor norm = update.grad_norm.to(torch::kDouble);
+  const torch::Tensor skipped = update.skipped.to(torch::kDouble);
+  norm_[0] += torch::where(skipped > 0, torch::zeros_like(norm), norm);
+  norm_[1] += 1.0 - skipped;
+  bad_[0] += skipped;
+  bad_[1].add_(1.0).mul_(skipped);
+}
+
+MetricsReading MetricsAccumulator::read() {
+  const torch::Tensor host = torch::cat({loss_.flatten(), norm_, bad_}).cpu();
+  const double* v = host.data_ptr<double>();
+  MetricsReading reading;
+  reading.loss = (v[0] + v[1] + v[2] + v[3]) / (v[4] + v[5] + v[6] + v[7]);
+  for (size_t q = 0; q < 4; ++q) reading.loss_by_quartile[q] = v[q] / v[4 + q];
+  reading.grad_norm = v[8] / v[9];
+  reading.skipped = static_cast<int64_t>(v[10]);
+  reading.skipped_in_a_row = static_cast<int64_t>(v[11]);
+  loss_.zero_();
+  norm_.zero_();
+  bad_[0].zero_();
+  return reading;
+}
+
+MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
+    : jsonl_(run / "metrics.jsonl") {
+  io::write_file_atomic(jsonl_, std::filesystem::exists(jsonl_) ? lines_up_to(jsonl_, step) : "");
+  events_ = std::make_unique<io::EventWriter>(run / "tb");
+  if (step > 0) events_->restart(step + 1);
+}
+
+void MetricsLog::write(const MetricsLine& line) {
+  std::ofstream out(jsonl_, std::ios::app);
+  out << to_json(line).dump() << '\n';
+  if (!out.flush()) throw IoError(jsonl_, "cannot be written (disk full?)");
+  const MetricsReading& r = line.reading;
+  events_->scalar("train/loss", line.step, r.loss);
+  for (size_t q = 0; q < 4; ++q) {
+    const std::string tag = "train/loss_t_quartile_" + std::to_string(q + 1);
+    if (std::isfinite(r.loss_by_quartile[q]))
+      events_->scalar(tag, line.step, r.loss_by_quartile[q]);
+  }
+  events_->scalar("train/grad_norm", line.step, r.grad_norm);
+  events_->scalar("train/lr", line.step, line.lr);
+  events_->scalar("train/skipped_steps", line.step, static_cast<double>(r.skipped));
+  events_->scalar("speed/images_per_s", line.step, line.images_per_s);
+  events_->scalar("speed/data_wait", line.step, line.data_wait);
+  events_->scalar("speed/peak_memory_mib", line.step, line.memory_mib);
+  events_->flush();
+}
+
+void MetricsLog::image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8) {
+  events_->image(tag, step, chw_u8);
+  events_->flush();
+}
+
+double peak_memory_mib() {
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0.0;
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+}  // namespace ddpm::train

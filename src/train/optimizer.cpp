@@ -1,0 +1,91 @@
+#include "ddpm/train/optimizer.h"
+
+#include <cmath>
+#include <numbers>
+
+#include <torch/utils.h>
+
+namespace ddpm::train {
+
+OptimizerConfig read_optimizer_config(config::Reader& reader) {
+  OptimizerConfig c;
+  c.decoupled = reader.choice("kind", "adam", {"adam", "adamw"}) == "adamw";
+  c.lr = reader.real("lr", c.lr, config::positive());
+  c.beta1 = reader.real("beta1", c.beta1, {0.0, 1.0, false, true});
+  c.beta2 = reader.real("beta2", c.beta2, {0.0, 1.0, false, true});
+  c.eps = reader.real("eps", c.eps, config::positive());
+  c.weight_decay = reader.real("weight_decay", c.weight_decay, config::at_least(0.0));
+  c.grad_clip = reader.real("grad_clip", c.grad_clip, config::at_least(0.0));
+  c.warmup_steps = reader.integer("warmup_steps", c.warmup_steps, config::at_least(0));
+  const std::string decay = reader.choice("decay", "constant", {"constant", "cosine", "linear"});
+  c.decay = decay == "cosine"   ? LrDecay::kCosine
+            : decay == "linear" ? LrDecay::kLinear
+                                : LrDecay::kConstant;
+  return c;
+}
+
+double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
+  if (step < config.warmup_steps) {
+    return config.lr * static_cast<double>(step) / static_cast<double>(config.warmup_steps);
+  }
+  const auto after = static_cast<double>(step - config.warmup_steps);
+  const double fraction =
+      std::min(1.0, after / std::max<double>(1.0, total_steps - config.warmup_steps));
+  switch (config.decay) {
+    case LrDecay::kConstant:
+      return config.lr;
+    case LrDecay::kCosine:
+      return config.lr * 0.5 * (1.0 + std::cos(std::numbers::pi * fraction));
+    case LrDecay::kLinear:
+      return config.lr * (1.0 - fraction);
+  }
+  TORCH_CHECK(false, "unknown decay");
+}
+
+Optimizer::Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config)
+    : parameters_(std::move(parameters)), config_(config) {
+  TORCH_CHECK(!parameters_.empty(), "nothing to optimise");
+  for (const torch::Tensor& p : parameters_) {
+    first_moments_.push_back(torch::zeros_like(p).detach());
+    second_moments_.push_back(torch::zeros_like(p).detach());
+  }
+  updates_ = torch::zeros({}, torch::dtype(torch::kFloat).device(parameters_[0].device()));
+  update_counts_.assign(parameters_.size(), updates_);
+}
+
+UpdateInfo Optimizer::step_(double lr) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> grads;
+  for (const torch::Tensor& p : parameters_) {
+    TORCH_CHECK(p.grad().defined(), "a parameter has no gradient");
+    grads.push_back(p.grad());
+  }
+  const torch::Tensor norm = at::linalg_vector_norm(torch::stack(at::_foreach_norm(grads)), 2);
+  const torch::Tensor skipped = torch::logical_not(torch::isfinite(norm)).to(torch::kFloat);
+
+  // Clipping divides by max(1, norm / limit). The kernels do it on the way, in float32: too coarse
+  // for float64.
+  std::optional<torch::Tensor> divisor;
+  if (config_.grad_clip > 0.0) {
+    const torch::Tensor excess = torch::clamp_min(norm / config_.grad_clip, 1.0);
+    if (norm.scalar_type() == torch::kFloat) {
+      divisor = excess;
+    } else {
+      at::_foreach_div_(grads, excess);
+    }
+  }
+
+  updates_ += 1.0 - skipped;
+  if (config_.decoupled) {
+    at::_fused_adamw_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_, lr,
+                      config_.beta1, config_.beta2, config_.weight_decay, config_.eps, false, false,
+                      divisor, skipped);
+  } else {
+    at::_fused_adam_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_, lr,
+                     config_.beta1, config_.beta2, config_.weight_decay, config_.eps, false, false,
+                     divisor, skipped);
+  }
+  return {norm, skipped};
+}
+
+}  // namespace ddpm::train

@@ -1,0 +1,69 @@
+#include "ddpm/train/run_lock.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace ddpm::train {
+namespace {
+
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "an unknown host";
+}
+
+// The first line that the holder wrote.
+std::string holder(int fd) {
+  std::array<char, 512> text{};
+  const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
+  const std::string line(text.data(), size > 0 ? static_cast<size_t>(size) : 0);
+  return line.empty() ? "another process" : line.substr(0, line.find('\n'));
+}
+
+}  // namespace
+
+RunLock::RunLock(const std::filesystem::path& run) {
+  const std::filesystem::path path = run / "run.lock";
+  fd_ = static_cast<int>(io::checked_syscall(
+      "open", path, {}, [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); }));
+  int result = 0;
+  do {
+    result = ::flock(fd_, LOCK_EX | LOCK_NB);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0 && errno == EWOULDBLOCK) {
+    const std::string who = holder(fd_);
+    ::close(std::exchange(fd_, -1));
+    throw IoError(
+        run, fmt::format("is in use by {}; wait for it, stop it, or choose another folder", who));
+  }
+  if (result < 0) {
+    // Some network file systems have no locks; a run there is better than none.
+    spdlog::warn("{} cannot be locked ({}); do not start a second run there", path.string(),
+                 std::generic_category().message(errno));
+  }
+  const std::string text = fmt::format("process {} on {}\n", ::getpid(), host_name());
+  const bool written = ::ftruncate(fd_, 0) == 0 && ::pwrite(fd_, text.data(), text.size(), 0) ==
+                                                       static_cast<ssize_t>(text.size());
+  if (!written) spdlog::warn("{} cannot be written; the lock itself holds", path.string());
+}
+
+RunLock::~RunLock() {
+  // The file stays: removing it would let a third process lock a new one beside a second that has
+  // the old.
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace ddpm::train

@@ -1,0 +1,349 @@
+#include "ddpm/train/trainer.h"
+
+#include "ddpm/base/progress.h"
+#include "ddpm/base/rng.h"
+#include "ddpm/io/image.h"
+#include "ddpm/nn/init.h"
+#include "ddpm/nn/model_file.h"
+#include "ddpm/sample/generate.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+#include <torch/utils.h>
+
+namespace ddpm::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+double seconds_since(Interval::Clock::time_point begin) {
+  return std::chrono::duration<double>(Interval::Clock::now() - begin).count();
+}
+
+nn::UNet make_unet(const Experiment& experiment, const torch::Device& device) {
+  nn::UNet unet(experiment.unet);
+  nn::initialize_(*unet, experiment.run.seed);
+  unet->to(device, nn::storage_type(experiment.train.precision));
+  nn::use_channels_last_(*unet);
+  unet->train();
+  return unet;
+}
+
+std::vector<nn::Ema> make_averages(const nn::EmaConfig& config, const nn::UNet& unet) {
+  std::vector<nn::Ema> averages;
+  for (const double decay : config.decays) averages.emplace_back(*unet, decay, config.warmup);
+  return averages;
+}
+
+data::LoaderOptions loader_options(const Experiment& experiment) {
+  data::LoaderOptions options;
+  options.batch_size = experiment.train.batch_size;
+  options.seed = experiment.run.seed;
+  options.workers = experiment.data.workers;
+  options.flip = experiment.data.flip;
+  options.cache_bytes = experiment.data.cache_mb << 20;
+  return options;
+}
+
+StepSettings step_settings(const Experiment& experiment, const torch::Device& device) {
+  return {diffusion::ForwardProcess(diffusion::Schedule(experiment.diffusion.schedule)),
+          experiment.diffusion.prediction, experiment.train.precision, device, experiment.run.seed};
+}
+
+fs::path made_folder(const fs::path& run) {
+  std::error_code error;
+  fs::create_directories(run, error);
+  if (error)
+    throw IoError(
+        run, fmt::format("cannot be made: {}; choose another folder with --out", error.message()));
+  return run;
+}
+
+}  // namespace
+
+Trainer::Trainer(Experiment experiment, config::Document& document,
+                 std::unique_ptr<data::Dataset> dataset, const torch::Device& device,
+                 const fs::path& run, const ResumePolicy& resume_policy)
+    : experiment_(std::move(experiment)),
+      dataset_(std::move(dataset)),
+      device_(device),
+      run_(made_folder(run)),
+      model_toml_(
+          nn::model_description_text(document, experiment_.unet.image, dataset_->class_names())),
+      config_toml_(document.effective()),
+      lock_(run_),
+      store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
+      unet_(make_unet(experiment_, device)),
+      averages_(make_averages(experiment_.ema, unet_)),
+      optimizer_(unet_->parameters(), experiment_.optimizer),
+      settings_(step_settings(experiment_, device)),
+      loader_(*dataset_, loader_options(experiment_)),
+      accumulator_(device, experiment_.diffusion.schedule.timesteps) {
+  store_.clean();
+  resume(resume_policy);
+  io::write_file_atomic(run_ / "config.toml", config_toml_);
+  log_ = std::make_unique<MetricsLog>(run_, state_.step);
+  state_.seed = experiment_.run.seed;
+  state_.batch_size = experiment_.train.batch_size;
+  state_.dataset_size = dataset_->size();
+  state_.dataset = dataset_->description();
+  state_.threads = at::get_num_threads();
+  state_.precision = nn::to_string(experiment_.train.precision);
+  state_.ema_decays = experiment_.ema.decays;
+}
+
+void Trainer::resume(const ResumePolicy& policy) {
+  fs::path checkpoint;
+  switch (policy.kind) {
+    case ResumePolicy::Kind::kNever:
+      if (!store_.steps().empty()) {
+        throw IoError(run_,
+                      "already holds checkpoints, and --resume never would overwrite them; give "
+                      "another folder "
+                      "with --out, or --resume auto to go on");
+      }
+      break;
+    case ResumePolicy::Kind::kAuto: {
+      const auto report = [](const fs::path& damaged, const std::string& problem) {
+        spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
+      };
+      const auto newest = store_.newest_valid(report);
+      if (newest) checkpoint = *newest;
+      if (!newest && !store_.steps().empty()) {
+        throw IoError(store_.directory(),
+                      "holds only damaged checkpoints; move the run's folder aside to begin again");
+      }
+      break;
+    }
+    case ResumePolicy::Kind::kFrom:
+      checkpoint = resolve_checkpoint(policy.path);
+      break;
+  }
+  if (checkpoint.empty()) {
+    spdlog::info("starting at step 0");
+    return;
+  }
+  check_same_run(checkpoint);
+  state_ = load_checkpoint(checkpoint, objects());
+  if (policy.kind == ResumePolicy::Kind::kFrom && !store_.steps().empty() &&
+      store_.steps().front() > state_.step) {
+    throw IoError(
+        run_,
+        fmt::format(
+            "holds newer checkpoints (step {}) than the one asked for (step {}); give another "
+            "folder with --out to branch off",
+            store_.steps().front(), state_.step));
+  }
+  loader_.seek(state_.step);
+  spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint.string(), state_.step,
+               state_.samples_seen);
+  if (state_.threads != at::get_num_threads()) {
+    spdlog::warn("it was trained with {} CPU threads, now {}: results may differ in the last bits",
+                 state_.threads, at::get_num_threads());
+  }
+}
+
+// What may not change within a run: the network and what decides which samples and noise a step
+// sees.
+void Trainer::check_same_run(const fs::path& checkpoint) const {
+  const auto refuse = [&](const std::string& what, const auto& was, const auto& is) {
+    throw IoError(
+        checkpoint,
+        fmt::format("was trained with {} {}, the config says {}; use the same, or start a new run "
+                    "with --out",
+                    what, was, is));
+  };
+  if (io::read_text(checkpoint / "model.toml") != model_toml_) {
+    throw IoError(checkpoint / "model.toml",
+                  "describes another network or schedule than the config; use the same "
+                  "[model] and [diffusion], or start a new run with --out");
+  }
+  const TrainingState saved = read_training_state(checkpoint);
+  if (saved.seed != experiment_.run.seed) refuse("run.seed", saved.seed, experiment_.run.seed);
+  if (saved.batch_size != experiment_.train.batch_size) {
+    refuse("train.batch_size", saved.batch_size, experiment_.train.batch_size);
+  }
+  if (saved.dataset_size != dataset_->size()) {
+    refuse("a data set of this many images:", saved.dataset_size, dataset_->size());
+  }
+  const std::string precision = nn::to_string(experiment_.train.precision);
+  if ((saved.precision == "fp64") != (precision == "fp64"))
+    refuse("train.precision", saved.precision, precision);
+}
+
+TrainOutcome Trainer::run() {
+  const TrainConfig& config = experiment_.train;
+  if (state_.step >= config.steps) {
+    spdlog::info("nothing to do: {} has reached step {}; raise train.steps to go on", run_.string(),
+                 state_.step);
+    return TrainOutcome::kFinished;
+  }
+  const double seconds_before = state_.seconds;
+  const auto begin = Interval::Clock::now();
+  Progress progress("training", config.steps, state_.step);
+  interval_ = Interval{.first_step = state_.step};
+
+  // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
+  while (state_.step < config.steps) {
+    train_one_step();
+    state_.seconds = seconds_before + seconds_since(begin);
+    const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+    const bool last = state_.step == config.steps;
+    const bool stopping = signal_.stop_requested();
+    if (due(config.log_every) || last || stopping) log_metrics();
+    progress.update(state_.step, last_loss_);
+    if (due(config.sample_every) && !stopping) {
+      progress.clear();
+      draw_samples();
+    }
+    if (due(config.checkpoint_every) || last || signal_.stop_requested() ||
+        signal_.take_save_request()) {
+      progress.clear();
+      save();
+    }
+    if (signal_.stop_requested() && !last) {
+      if (saved_step_ != state_.step)
+        throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
+      spdlog::info("stopped by signal {} at step {}; the same command goes on from here",
+                   signal_.signal_number(), state_.step);
+      return TrainOutcome::kStopped;
+    }
+  }
+  progress.clear();
+  if (saved_step_ != state_.step)
+    throw IoError(run_, "finished, but its last checkpoint could not be saved");
+  spdlog::info("finished: step {}, {} images, {}", state_.step, state_.samples_seen,
+               format_duration(state_.seconds));
+  return TrainOutcome::kFinished;
+}
+
+void Trainer::train_one_step() {
+  const TrainConfig& config = experiment_.train;
+  const auto waiting = Interval::Clock::now();
+  const data::Batch batch = loader_.next();
+  interval_.data_wait_s += seconds_since(waiting);
+
+  const int64_t step = state_.step + 1;
+  // Dropout draws from torch's own generator: seeded by the step, so that a resume repeats it.
+  if (experiment_.unet.dropout > 0.0) {
+    torch::manual_seed(
+        derived_seed(experiment_.run.seed, Purpose::kDropout, static_cast<uint64_t>(step)));
+  }
+  unet_->zero_grad(/*set_to_none=*/true);
+  const int64_t micro_batch = config.batch_size / config.accumulate;
+  for (int64_t round = 0; round < config.accumulate; ++round) {
+    accumulator_.add_losses(accumulate_gradient(*unet_, settings_,
+                                                slice(batch, round * micro_batch, micro_batch),
+                                                1.0 / static_cast<double>(config.accumulate)));
+  }
+  accumulator_.add_update(
+      optimizer_.step_(learning_rate(experiment_.optimizer, step, config.steps)));
+  for (nn::Ema& average : averages_) average.update_(*unet_, step);
+
+  state_.step = step;
+  state_.samples_seen += config.batch_size;
+}
+
+void Trainer::log_metrics() {
+  MetricsLine line;
+  line.reading = accumulator_.read();
+  const double elapsed = std::max(1e-9, seconds_since(interval_.begin) - interval_.aside_s);
+  const auto images =
+      static_cast<double>((state_.step - interval_.first_step) * experiment_.train.batch_size);
+  line.step = state_.step;
+  line.images = state_.samples_seen;
+  line.lr = learning_rate(experiment_.optimizer, state_.step, experiment_.train.steps);
+  line.images_per_s = images / elapsed;
+  line.data_wait = interval_.data_wait_s / elapsed;
+  line.memory_mib = peak_memory_mib();
+  line.seconds = state_.seconds;
+  log_->write(line);
+  interval_ = Interval{.first_step = state_.step};
+  last_loss_ = fmt::format("loss {:.4f}  {:.1f} images/s", line.reading.loss, line.images_per_s);
+
+  state_.skipped_steps += line.reading.skipped;
+  if (line.reading.skipped > 0) {
+    spdlog::warn("step {}: {} updates skipped, their gradient was not finite", state_.step,
+                 line.reading.skipped);
+  }
+  if (line.reading.skipped_in_a_row >= experiment_.train.max_bad_steps) {
+    throw Error(fmt::format(
+        "step {}: the gradient was not finite for {} steps in a row (train.max_bad_steps = {}); "
+        "the "
+        "weights are those before. Lower optimizer.lr or use train.precision = \"fp32\"; the last "
+        "checkpoint in {} is intact",
+        state_.step, line.reading.skipped_in_a_row, experiment_.train.max_bad_steps,
+        store_.directory().string()));
+  }
+}
+
+void Trainer::save() {
+  constexpr int64_t kMaxFailures = 3;
+  const auto begin = Interval::Clock::now();
+  try {
+    const fs::path folder = save_checkpoint(store_, objects(), state_, model_toml_, config_toml_);
+    store_.retain();
+    saved_step_ = state_.step;
+    failed_saves_ = 0;
+    spdlog::info("step {}: saved {} in {}", state_.step, folder.string(),
+                 format_duration(seconds_since(begin)));
+  } catch (const IoError& error) {
+    ++failed_saves_;
+    spdlog::error("step {}: the checkpoint could not be saved: {} (earlier ones are untouched)",
+                  state_.step, error.what());
+    if (failed_saves_ >= kMaxFailures) {
+      throw IoError(store_.directory(),
+                    fmt::format("{} saves in a row failed; training stops", failed_saves_));
+    }
+  }
+  interval_.aside_s += seconds_since(begin);
+}
+
+void Trainer::draw_samples() {
+  const auto begin = Interval::Clock::now();
+  const nn::UNetConfig& network = experiment_.unet;
+  sample::SampleConfig config = experiment_.sample;
+  config.method = sample::Method::kDdim;
+  config.eta = 0.0;
+  config.sigma = sample::Sigma::kSmall;
+  config.steps = experiment_.train.sample_steps;
+
+  sample::GenerateOptions options;
+  options.images = sample::image_range(0, experiment_.train.sample_count);
+  options.channels = network.image.channels;
+  options.height = network.image.height;
+  options.width = network.image.width;
+  options.batch = std::min(config.batch, experiment_.train.sample_count);
+  options.seed = experiment_.run.seed;
+  options.device = device_;
+  options.dtype = nn::storage_type(experiment_.train.precision);
+  options.progress = [&](const sample::Progress&) { return !signal_.stop_requested(); };
+
+  const auto draw = [&](const std::string& name) {
+    std::vector<torch::Tensor> batches;
+    unet_->eval();
+    const auto result = sample::generate(
+        nn::make_denoiser(unet_, experiment_.train.precision), settings_.forward.schedule(),
+        experiment_.diffusion.prediction, config, options,
+        [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
+    unet_->train();
+    if (result.stopped) return;
+    const torch::Tensor grid = io::make_grid(torch::cat(batches));
+    fs::create_directories(run_ / "samples");
+    io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, name), grid);
+    log_->image("samples/" + name, state_.step, grid);
+  };
+  draw("raw");
+  {
+    const nn::WeightSwap averaged(*unet_, averages_.front().averages());
+    draw("ema");
+  }
+  spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,
+               experiment_.train.sample_count, format_duration(seconds_since(begin)));
+  interval_.aside_s += seconds_since(begin);
+}
+
+}  // namespace ddpm::train

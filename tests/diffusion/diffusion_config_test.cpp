@@ -1,0 +1,83 @@
+#include "ddpm/diffusion/diffusion_config.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+namespace ddpm::diffusion {
+namespace {
+
+DiffusionConfig read(const std::string& keys) {
+  auto document = config::Document::parse("[diffusion]\n" + keys, "test.toml");
+  auto reader = document.section("diffusion");
+  const DiffusionConfig config = read_diffusion_config(reader);
+  document.check_all_read();
+  return config;
+}
+
+std::string error_of(const std::string& keys) {
+  try {
+    read(keys);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(DiffusionConfig, DefaultsAreHos) {
+  const DiffusionConfig config = read("");
+  EXPECT_EQ(config.schedule.kind, ScheduleKind::kLinear);
+  EXPECT_EQ(config.schedule.timesteps, 1000);
+  EXPECT_EQ(config.schedule.beta_start, 1e-4);
+  EXPECT_EQ(config.schedule.beta_end, 0.02);
+  EXPECT_EQ(config.prediction, Prediction::kEpsilon);
+}
+
+TEST(DiffusionConfig, ReadsEveryKey) {
+  const DiffusionConfig config = read(
+      "schedule = 'sigmoid'\ntimesteps = 7\nbeta_start = 0.1\nbeta_end = 0.5\ncosine_s = 0.01\n"
+      "prediction = 'v'\n");
+  EXPECT_EQ(config.schedule.kind, ScheduleKind::kSigmoid);
+  EXPECT_EQ(config.schedule.timesteps, 7);
+  EXPECT_EQ(config.schedule.beta_start, 0.1);
+  EXPECT_EQ(config.schedule.beta_end, 0.5);
+  EXPECT_EQ(config.schedule.cosine_s, 0.01);
+  EXPECT_EQ(config.prediction, Prediction::kV);
+}
+
+TEST(DiffusionConfig, NamesRoundTrip) {
+  for (size_t i = 0; i < schedule_names().size(); ++i) {
+    EXPECT_EQ(to_string(read("schedule = '" + schedule_names()[i] + "'").schedule.kind),
+              schedule_names()[i]);
+  }
+  for (const std::string& name : prediction_names()) {
+    EXPECT_EQ(to_string(read("prediction = '" + name + "'").prediction), name);
+  }
+}
+
+TEST(DiffusionConfig, RefusesNoiseThatShrinksWithT) {
+  const std::string error = error_of("beta_start = 0.03\n");
+  EXPECT_NE(error.find("test.toml:2:"), std::string::npos) << error;
+  EXPECT_NE(error.find("beta_start"), std::string::npos) << error;
+  EXPECT_NE(error_of("beta_end = 0.00001\n"), "no error");
+  // The schedules that do not read beta_start do not care.
+  EXPECT_EQ(error_of("schedule = 'constant'\nbeta_end = 0.00001\n"), "no error");
+}
+
+TEST(DiffusionConfig, RefusesScheduleThatLeavesNoSignal) {
+  const std::string error = error_of("timesteps = 100000\n");
+  EXPECT_NE(error.find("timesteps"), std::string::npos) << error;
+  EXPECT_NE(error.find("smaller betas"), std::string::npos) << error;
+}
+
+TEST(DiffusionConfig, RefusesValuesOutOfRange) {
+  EXPECT_NE(error_of("timesteps = 0\n"), "no error");
+  EXPECT_NE(error_of("beta_start = 0.0\n"), "no error");
+  EXPECT_NE(error_of("beta_end = 1.0\n"), "no error");
+  EXPECT_NE(error_of("schedule = 'cosinus'\n"), "no error");
+  EXPECT_NE(error_of("prediction = 'score'\n"), "no error");
+}
+
+}  // namespace
+}  // namespace ddpm::diffusion

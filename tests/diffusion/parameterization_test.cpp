@@ -1,0 +1,137 @@
+#include "ddpm/diffusion/parameterization.h"
+
+#include "ddpm/diffusion/forward_process.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+namespace ddpm::diffusion {
+namespace {
+
+constexpr Prediction kAll[] = {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu,
+                               Prediction::kV};
+
+/// A batch of images with noise, one for each t.
+struct Case {
+  Schedule schedule;
+  torch::Tensor t, x0, eps, x_t;
+  Case(const ScheduleConfig& config, torch::Tensor timesteps,
+       torch::ScalarType dtype = torch::kFloat64)
+      : schedule(config), t(std::move(timesteps)) {
+    auto generator = at::make_generator<at::CPUGeneratorImpl>(7);
+    x0 = torch::rand({t.size(0), 2, 3, 3}, generator, dtype) * 2 - 1;
+    eps = torch::randn({t.size(0), 2, 3, 3}, generator, dtype);
+    x_t = ForwardProcess(schedule).sample(x0, t, eps);
+  }
+  torch::Tensor target(Prediction prediction) const {
+    return training_target(prediction, schedule, x0, eps, x_t, t);
+  }
+};
+
+double distance(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+TEST(Parameterization, EveryPairConvertsThereAndBack) {
+  // At all t of the schedules in use. The worst amplification of rounding is 1/sqrt(alpha_bar_T) =
+  // 2e4 (cosine), so 1e-10 leaves two digits.
+  for (const auto kind : {ScheduleKind::kLinear, ScheduleKind::kCosine}) {
+    const Case c({.kind = kind}, torch::arange(1, 1001, torch::kInt64));
+    for (const Prediction from : kAll) {
+      const Estimate found = estimate(from, c.schedule, c.target(from), c.x_t, c.t);
+      EXPECT_LT(distance(found.x0, c.x0), 1e-10) << to_string(from);
+      EXPECT_LT(distance(found.eps, c.eps), 1e-10) << to_string(from);
+      for (const Prediction to : kAll) {
+        const torch::Tensor converted =
+            training_target(to, c.schedule, found.x0, found.eps, c.x_t, c.t);
+        EXPECT_LT(distance(converted, c.target(to)), 1e-10)
+            << to_string(from) << " to " << to_string(to);
+      }
+    }
+  }
+}
+
+TEST(Parameterization, EstimatesAddUpToXtWhateverTheNetworkSays) {
+  const Case c({}, torch::arange(1, 1001, torch::kInt64));
+  const torch::Tensor nonsense = torch::cos(37 * c.x_t);
+  for (const Prediction prediction : kAll) {
+    const Estimate found = estimate(prediction, c.schedule, nonsense, c.x_t, c.t);
+    const torch::Tensor sum = ForwardProcess(c.schedule).sample(found.x0, c.t, found.eps);
+    EXPECT_LT(distance(sum, c.x_t), 1e-10) << to_string(prediction);
+  }
+}
+
+TEST(Parameterization, OneTimestepForTheBatchGivesTheSameAsATensorOfThem) {
+  for (const int64_t t : {1, 2, 500, 1000}) {
+    const Case c({}, torch::full({3}, t, torch::kInt64));
+    for (const Prediction prediction : kAll) {
+      const torch::Tensor output = c.target(prediction);
+      const Estimate by_tensor = estimate(prediction, c.schedule, output, c.x_t, c.t);
+      const Estimate by_number = estimate(prediction, c.schedule, output, c.x_t, t);
+      EXPECT_LT(distance(by_tensor.x0, by_number.x0), 1e-12);
+      EXPECT_LT(distance(by_tensor.eps, by_number.eps), 1e-12);
+    }
+  }
+}
+
+TEST(Parameterization, MuIsThePosteriorMeanAndAtTheFirstStepX0) {
+  const Case c({}, torch::arange(1, 1001, torch::kInt64));
+  const torch::Tensor mu = c.target(Prediction::kMu);
+  EXPECT_LT(distance(mu, ForwardProcess(c.schedule).posterior_mean(c.x0, c.x_t, c.t)), 1e-15);
+  EXPECT_TRUE(torch::equal(mu[0], c.x0[0]));
+  const Estimate found =
+      estimate(Prediction::kMu, c.schedule, mu.narrow(0, 0, 1), c.x_t.narrow(0, 0, 1), int64_t{1});
+  EXPECT_TRUE(torch::equal(found.x0, mu.narrow(0, 0, 1)));
+}
+
+TEST(Parameterization, MuFromEpsIsHosEquation11) {
+  // mu = (x_t - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t)
+  const Case c({}, torch::tensor({1, 2, 300, 1000}, torch::kInt64));
+  const torch::Tensor mu = c.target(Prediction::kMu);
+  for (int64_t b = 0; b < 4; ++b) {
+    const auto t = c.t[b].item<int64_t>();
+    const double weight = c.schedule.beta(t) / std::sqrt(1 - c.schedule.alpha_bar(t));
+    const torch::Tensor want = (c.x_t[b] - weight * c.eps[b]) / std::sqrt(c.schedule.alpha(t));
+    EXPECT_LT(distance(mu[b], want), 1e-12);
+  }
+}
+
+TEST(Parameterization, VIsTheVelocityAlongTheCircleOfSignalAndNoise) {
+  // Salimans and Ho 2022, App. D: with x_phi = cos(phi) x0 + sin(phi) eps, v is dx/dphi.
+  const Case c({}, torch::tensor({1, 300, 1000}, torch::kInt64));
+  const torch::Tensor v = c.target(Prediction::kV);
+  for (int64_t b = 0; b < 3; ++b) {
+    const double phi = std::acos(std::sqrt(c.schedule.alpha_bar(c.t[b].item<int64_t>())));
+    const auto x = [&](double angle) {
+      return std::cos(angle) * c.x0[b] + std::sin(angle) * c.eps[b];
+    };
+    const double h = 1e-5;  // central difference: error h^2 / 6 and rounding / h, both about 1e-11
+    EXPECT_LT(distance(v[b], (x(phi + h) - x(phi - h)) / (2 * h)), 1e-9);
+  }
+}
+
+TEST(Parameterization, StaysFiniteWhereAlmostNoSignalIsLeft) {
+  // alpha_bar_T = e^-101; what float32 cannot resolve must be large, not inf or nan.
+  const ScheduleConfig config{.timesteps = 10000};
+  const Case c(config, torch::tensor({1, 10000}, torch::kInt64), torch::kFloat32);
+  ASSERT_LT(c.schedule.alpha_bar(10000), 1e-40);
+  for (const Prediction prediction : kAll) {
+    const Estimate found = estimate(prediction, c.schedule, c.target(prediction), c.x_t, c.t);
+    EXPECT_TRUE(found.x0.isfinite().all().item<bool>()) << to_string(prediction);
+    EXPECT_TRUE(found.eps.isfinite().all().item<bool>()) << to_string(prediction);
+  }
+}
+
+TEST(Parameterization, WidensTheOutputToTheStatesDtype) {
+  const Case c({}, torch::tensor({5, 900}, torch::kInt64));
+  const Estimate found = estimate(Prediction::kV, c.schedule,
+                                  c.target(Prediction::kV).to(torch::kBFloat16), c.x_t, c.t);
+  EXPECT_EQ(found.x0.scalar_type(), torch::kFloat64);
+  // v is rounded by 2^-9 of at most about 4.
+  EXPECT_LT(distance(found.x0, c.x0), 4.0 / 256);
+}
+
+}  // namespace
+}  // namespace ddpm::diffusion

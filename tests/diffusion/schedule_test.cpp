@@ -1,0 +1,145 @@
+#include "ddpm/diffusion/schedule.h"
+
+#include "ddpm/io/safetensors.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+namespace ddpm::diffusion {
+namespace {
+
+ScheduleConfig config_of(ScheduleKind kind, int64_t timesteps, double low = 1e-4,
+                         double high = 0.02) {
+  return {.kind = kind, .timesteps = timesteps, .beta_start = low, .beta_end = high};
+}
+
+/// numpy's tables in extended precision, by scripts/make_diffusion_golden.py.
+void expect_golden(const std::string& name, const ScheduleConfig& config) {
+  const auto golden = io::SafetensorsFile::open(std::string(DDPM_SOURCE_DIR) +
+                                                "/tests/golden/diffusion_schedules.safetensors");
+  const Schedule schedule(config);
+  const std::vector<std::pair<std::string, Table>> tables{
+      {"beta", Table::kBeta},
+      {"alpha_bar", Table::kAlphaBar},
+      {"posterior_variance", Table::kPosteriorVariance},
+      {"posterior_mean_x0", Table::kPosteriorMeanX0},
+      {"posterior_mean_xt", Table::kPosteriorMeanXt},
+      {"snr", Table::kSnr}};
+  for (const auto& [key, table] : tables) {
+    const torch::Tensor expected = golden.get(name + "." + key);
+    ASSERT_EQ(expected.size(0), config.timesteps);
+    for (int64_t t = 1; t <= config.timesteps; ++t) {
+      const double want = expected[t - 1].item<double>();
+      // 1e-11: the cosine's beta_1 = 1 - f(1)/f(0) is 6e-4 as a difference of ones, which loses 4
+      // of float64's 16 digits.
+      EXPECT_NEAR(schedule.at(table, t), want, 1e-11 * std::abs(want))
+          << name << "." << key << " at t = " << t;
+    }
+  }
+}
+
+TEST(Schedule, MatchesNumpyForEachKind) {
+  expect_golden("linear_1000", config_of(ScheduleKind::kLinear, 1000));
+  expect_golden("linear_250_weak", config_of(ScheduleKind::kLinear, 250, 1e-4, 0.01));
+  expect_golden("cosine_100", config_of(ScheduleKind::kCosine, 100));
+  expect_golden("quadratic_100", config_of(ScheduleKind::kQuadratic, 100));
+  expect_golden("sigmoid_100", config_of(ScheduleKind::kSigmoid, 100));
+  expect_golden("constant_100", config_of(ScheduleKind::kConstant, 100));
+}
+
+TEST(Schedule, MatchesNumpyForOneAndTwoSteps) {
+  expect_golden("linear_1", config_of(ScheduleKind::kLinear, 1));
+  expect_golden("linear_2", config_of(ScheduleKind::kLinear, 2));
+  expect_golden("cosine_1", config_of(ScheduleKind::kCosine, 1));
+}
+
+TEST(Schedule, HosLinearScheduleForgetsTheImageToTheBitsThatHoStates) {
+  // Ho 2020, Sec. 4: L_T = D_KL(q(x_T|x_0) || N(0,I)) is about 1e-5 bits per dimension. Here for
+  // pixels uniform in [-1,1], whose mean square is 1/3.
+  const double alpha_bar = Schedule({}).alpha_bar(1000);
+  const double nats = 0.5 * (alpha_bar / 3 - alpha_bar - std::log1p(-alpha_bar));
+  EXPECT_NEAR(nats / std::log(2.0), 1.0e-5, 0.05e-5);
+}
+
+TEST(Schedule, AlphaBarDecreasesFromOne) {
+  for (int kind = 0; kind < 5; ++kind) {
+    const Schedule schedule(config_of(static_cast<ScheduleKind>(kind), 500));
+    EXPECT_EQ(schedule.alpha_bar(0), 1.0);
+    EXPECT_EQ(schedule.one_minus_alpha_bar(0), 0.0);
+    for (int64_t t = 1; t <= 500; ++t) {
+      EXPECT_LT(schedule.alpha_bar(t), schedule.alpha_bar(t - 1));
+      EXPECT_GT(schedule.alpha_bar(t), 0.0);
+    }
+  }
+}
+
+TEST(Schedule, PosteriorAtTheFirstStepIsTheImageItself) {
+  const Schedule schedule({});
+  EXPECT_EQ(schedule.posterior_variance(1), 0.0);
+  EXPECT_EQ(schedule.at(Table::kPosteriorMeanX0, 1), 1.0);
+  EXPECT_EQ(schedule.at(Table::kPosteriorMeanXt, 1), 0.0);
+}
+
+TEST(Schedule, KeepsTheNoiseOfTinyBetas) {
+  // 1 - (1 - b)^t = t b (1 - O(t b)); the plain difference from 1 would keep 4 digits.
+  const Schedule schedule(config_of(ScheduleKind::kConstant, 10, 1e-12, 1e-12));
+  EXPECT_NEAR(schedule.one_minus_alpha_bar(10), 1e-11, 1e-21);
+  EXPECT_NEAR(schedule.jump_beta(7, 3), 4e-12, 1e-22);
+}
+
+TEST(Schedule, JumpsCompose) {
+  const Schedule schedule({});
+  EXPECT_EQ(schedule.jump_beta(500, 499), schedule.beta(500));
+  EXPECT_NEAR(schedule.jump_beta(500, 0), 1 - schedule.alpha_bar(500), 1e-15);
+  const double composed = (1 - schedule.jump_beta(900, 400)) * (1 - schedule.jump_beta(400, 20));
+  EXPECT_NEAR(1 - schedule.jump_beta(900, 20), composed, 1e-15);
+}
+
+TEST(Schedule, GathersInTheDtypeAndRankOfTheImages) {
+  const Schedule schedule({});
+  const torch::Tensor t = torch::tensor({1, 1000, 17}, torch::kInt64);
+  for (const auto dtype : {torch::kFloat64, torch::kFloat32, torch::kBFloat16}) {
+    const torch::Tensor like = torch::zeros({3, 2, 5, 7}, dtype);
+    const torch::Tensor got = schedule.gather(Table::kBeta, t, like);
+    EXPECT_EQ(got.scalar_type(), dtype);
+    EXPECT_EQ(got.sizes(), (std::vector<int64_t>{3, 1, 1, 1}));
+    const torch::Tensor want =
+        torch::tensor({schedule.beta(1), schedule.beta(1000), schedule.beta(17)}, torch::kFloat64);
+    EXPECT_TRUE(torch::equal(got.flatten(), want.to(dtype)));
+  }
+  EXPECT_EQ(schedule.gather(Table::kBeta, t, torch::zeros({3})).sizes(), std::vector<int64_t>{3});
+}
+
+TEST(Schedule, RefusesTimestepsOutsideItsRange) {
+  const Schedule schedule(config_of(ScheduleKind::kLinear, 10));
+  EXPECT_THROW(schedule.beta(0), c10::Error);
+  EXPECT_THROW(schedule.beta(11), c10::Error);
+  EXPECT_THROW(schedule.alpha_bar(-1), c10::Error);
+  EXPECT_THROW(schedule.jump_beta(3, 3), c10::Error);
+  const torch::Tensor like = torch::zeros({1, 1});
+  EXPECT_ANY_THROW(schedule.gather(Table::kBeta, torch::tensor({11}, torch::kInt64), like));
+  EXPECT_THROW(schedule.gather(Table::kBeta, torch::tensor({1}, torch::kInt32), like), c10::Error);
+}
+
+TEST(Schedule, RefusesBetasThatAreNoProbability) {
+  EXPECT_THROW(Schedule(config_of(ScheduleKind::kLinear, 10, 0.0, 0.02)), c10::Error);
+  EXPECT_THROW(Schedule(config_of(ScheduleKind::kConstant, 10, 0.1, 1.0)), c10::Error);
+  EXPECT_THROW(Schedule(config_of(ScheduleKind::kLinear, 0)), c10::Error);
+}
+
+TEST(ScheduleGpu, GathersOnTheDevice) {
+  if (!torch::cuda::is_available()) {
+    GTEST_SKIP() << "no CUDA device";
+  }
+  const Schedule schedule({});
+  const torch::Tensor t = torch::tensor({1, 1000, 17}, torch::kInt64);
+  const torch::Tensor like = torch::zeros({3, 1, 2, 2});
+  const torch::Tensor got = schedule.gather(Table::kSqrtAlphaBar, t.cuda(), like.cuda());
+  EXPECT_TRUE(got.is_cuda());
+  EXPECT_TRUE(torch::equal(got.cpu(), schedule.gather(Table::kSqrtAlphaBar, t, like)));
+}
+
+}  // namespace
+}  // namespace ddpm::diffusion

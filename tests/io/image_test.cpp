@@ -1,0 +1,257 @@
+#include "ddpm/io/image.h"
+
+#include "ddpm/base/error.h"
+#include "tests/io/fixtures.h"
+#include "tests/io/temporary_folder.h"
+
+#include <atomic>
+#include <limits>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::io {
+namespace {
+
+using fixtures::Bytes;
+using fixtures::from_hex;
+using fixtures::message_of;
+
+// Written by Pillow 11. The first four hold the same 4x3 picture: values 0, 7, 14, ... in the order
+// y, x, RGB.
+const char* const kPng =
+    "89504e470d0a1a0a0000000d49484452000000040000000308020000003b9639910000001a49444154789c636460e7"
+    "13850196909010"
+    "388771c5fa6d700e0059bd055c6dc414d20000000049454e44ae426082";
+const char* const kBmp =
+    "424d5a0000000000000036000000280000000400000003000000010018000000000024000000c40e0000c40e000000"
+    "00000000000000"
+    "b6afa8cbc4bde0d9d2f5eee7625b547770698c857ea19a930e0700231c1538312a4d463f";
+const char* const kTga =
+    "000002000000000000000000040003001800b6afa8cbc4bde0d9d2f5eee7625b547770698c857ea19a930e0700231c"
+    "1538312a4d463f"
+    "000000000000000054525545564953494f4e2d5846494c452e00";
+const char* const kPpm =
+    "50360a3420330a3235350a00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9e0e7eef"
+    "5";
+// 3x2 of a palette: red, green, (10,20,30); then the same backwards.
+const char* const kPalettePng =
+    "89504e470d0a1a0a0000000d4948445200000003000000020203000000e01a8e8900000009504c5445ff000000ff00"
+    "0a141ed97e4de7"
+    "0000000c49444154789c63906098000000dc00a96ce7c0230000000049454e44ae426082";
+// 3x1 of 16 bits: 0, 256, 65535.
+const char* const kPng16 =
+    "89504e470d0a1a0a0000000d49484452000000030000000110000000006e1b972b0000000f49444154789c63606060"
+    "64f8ff1f000308"
+    "02004170900d0000000049454e44ae426082";
+// 2x1 grey with alpha: (10, 255), (200, 0).
+const char* const kGreyAlphaPng =
+    "89504e470d0a1a0a0000000d49484452000000020000000108040000005e2bb7010000000d49444154789c63e0fa7f"
+    "82010004ba01d2"
+    "a1115fa80000000049454e44ae426082";
+// 16x8 of smooth colours, baseline, quality 95.
+const char* const kJpeg =
+    "ffd8ffe000104a46494600010100000100010000ffdb00430002010101010102010101020202020204030202020205"
+    "04040304060506"
+    "060605060606070908060709070606080b08090a0a0a0a0a06080b0c0b0a0c090a0a0affdb00430102020202020205"
+    "0303050a070607"
+    "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+    "0a0a0affc00011"
+    "080008001003011100021101031101ffc40014000100000000000000000000000000000007ffc4001b100001040300"
+    "00000000000000"
+    "000000000001100060721091343ffc4001501010100000000000000000000000000000809ffc4001c1100010305000"
+    "0000000000000"
+    "000000000007233206084151a1ffda000c03010002110311003f00248e31727596ed5724d4af6e166f7439a60ba41d"
+    "d647c8e3172759"
+    "6ed572428af6e166f74a2a982e9077593fffd9";
+
+torch::Tensor sevens() {
+  return (torch::arange(36) * 7).to(torch::kUInt8).view({3, 4, 3}).permute({2, 0, 1});
+}
+
+torch::Tensor decoded(const Bytes& bytes, int channels = 0, const std::string& name = "x.png") {
+  return to_tensor(decode_image(bytes, name, channels));
+}
+
+TEST(Image, DecodesWhatPillowWroteInFourFormats) {
+  for (const char* hex : {kPng, kBmp, kPpm})
+    EXPECT_TRUE(torch::equal(decoded(from_hex(hex)), sevens()));
+  EXPECT_TRUE(torch::equal(decoded(from_hex(kTga), 0, "x.TGA"), sevens()));
+  const ImageInfo info = image_info(from_hex(kPng), "x");
+  EXPECT_EQ(info.height, 3);
+  EXPECT_EQ(info.width, 4);
+  EXPECT_EQ(info.channels, 3);
+}
+
+TEST(Image, DecodesPaletteSixteenBitAndAlpha) {
+  const torch::Tensor palette = decoded(from_hex(kPalettePng));
+  EXPECT_TRUE(
+      torch::equal(palette.select(2, 2).select(1, 0), torch::tensor({10, 20, 30}, torch::kUInt8)));
+  EXPECT_TRUE(
+      torch::equal(decoded(from_hex(kPng16)).flatten(), torch::tensor({0, 1, 255}, torch::kUInt8)));
+  EXPECT_TRUE(torch::equal(decoded(from_hex(kGreyAlphaPng)).flatten(),
+                           torch::tensor({10, 200}, torch::kUInt8)));
+  EXPECT_EQ(image_info(from_hex(kGreyAlphaPng), "x").channels, 1);
+}
+
+// Pillow (libjpeg) gives (0,0,254), (128,95,166) and (240,224,77) at these places; decoders may
+// round the inverse DCT and the colour transform differently, by 1 each, so 3 in all.
+TEST(Image, DecodesJpegAsLibjpegDoes) {
+  const torch::Tensor image = decoded(from_hex(kJpeg)).to(torch::kInt);
+  const auto expect_near = [&](int y, int x, std::vector<int> rgb) {
+    for (int c = 0; c < 3; ++c) EXPECT_NEAR(image[c][y][x].item<int>(), rgb[c], 3);
+  };
+  EXPECT_EQ(image.sizes(), (torch::IntArrayRef{3, 8, 16}));
+  expect_near(0, 0, {0, 0, 254});
+  expect_near(3, 8, {128, 95, 166});
+  expect_near(7, 15, {240, 224, 77});
+}
+
+TEST(Image, ConvertsChannels) {
+  EXPECT_TRUE(torch::equal(decoded(from_hex(kPng16), 3),
+                           torch::tensor({0, 1, 255}, torch::kUInt8).expand({3, 1, 3})));
+  const torch::Tensor rgba = decoded(from_hex(kPng), 4);
+  EXPECT_TRUE(torch::equal(rgba.slice(0, 0, 3), sevens()));
+  EXPECT_TRUE((rgba[3] == 255).all().item<bool>());
+  // ITU-R BT.601 luma; stb_image's 8-bit weights are each within 0.002 of it and it rounds down: 2
+  // in all.
+  const torch::Tensor weights = torch::tensor({0.299, 0.587, 0.114}).view({3, 1, 1});
+  const torch::Tensor luma = (sevens().to(torch::kFloat) * weights).sum(0, true);
+  EXPECT_LE((decoded(from_hex(kPng), 1).to(torch::kFloat) - luma).abs().max().item<float>(), 2.0f);
+}
+
+TEST(Image, NoProperPrefixOfAnImageIsAnImage) {
+  const std::vector<std::pair<const char*, std::string>> files = {
+      {kPng, "a.png"}, {kBmp, "a.bmp"}, {kPpm, "a.ppm"}, {kJpeg, "a.jpg"}, {kPalettePng, "b.png"}};
+  for (const auto& [hex, name] : files) {
+    const Bytes whole = from_hex(hex);
+    for (size_t size = 0; size < whole.size(); ++size) {
+      EXPECT_THROW(decode_image({whole.data(), size}, name), IoError)
+          << name << " cut to " << size << " bytes";
+    }
+  }
+}
+
+TEST(Image, SaysWhichFileIsCutShort) {
+  Bytes bytes = from_hex(kPng);
+  bytes.resize(60);
+  const std::string message = message_of<IoError>([&] { decode_image(bytes, "folder/a.png"); });
+  EXPECT_CONTAINS(message, "folder/a.png: is not a readable image: it is cut short (truncated");
+  EXPECT_CONTAINS(message_of<IoError>([] { decode_image({}, "b.png"); }), "b.png: is empty");
+  EXPECT_CONTAINS(
+      message_of<IoError>([] { decode_image(fixtures::from_text("GIF89a, a text"), "c.png"); }),
+      "c.png: is not a PNG, JPEG, BMP");
+}
+
+TEST(Image, FindsAFlippedBitInAPng) {
+  Bytes bytes = from_hex(kPng);
+  bytes[45] ^= 4;  // in the pixel data
+  EXPECT_CONTAINS(message_of<IoError>([&] { decode_image(bytes, "a.png"); }), "fails its checksum");
+}
+
+TEST(Image, PngRoundTripIsExact) {
+  const TemporaryFolder folder;
+  for (const int64_t channels : {1, 3, 4}) {
+    const torch::Tensor image =
+        torch::arange(channels * 13 * 9).mul(37).remainder(256).to(torch::kUInt8);
+    const torch::Tensor chw = image.view({channels, 13, 9});
+    write_png(folder / "x.png", chw);
+    EXPECT_TRUE(torch::equal(decoded(fixtures::read(folder / "x.png")), chw))
+        << channels << " channels";
+  }
+}
+
+TEST(Image, WritesTensorsOfAnyLayout) {
+  const torch::Tensor strided = sevens().flip({2}).transpose(1, 2);
+  EXPECT_FALSE(strided.is_contiguous());
+  EXPECT_TRUE(torch::equal(decoded(encode_png(strided)), strided));
+}
+
+TEST(Image, WritePngNamesThePath) {
+  EXPECT_CONTAINS(message_of<IoError>([] { write_png("/no/such/folder/x.png", sevens()); }),
+                  "/no/such/folder/x.png: cannot be created");
+  if (std::filesystem::exists("/dev/full")) {
+    EXPECT_CONTAINS(message_of<IoError>([] { write_png("/dev/full", sevens()); }),
+                    "/dev/full: could not be written whole");
+  }
+}
+
+TEST(Image, ManyThreadsDecodeAtOnce) {
+  const Bytes jpeg = from_hex(kJpeg), broken = Bytes(jpeg.begin(), jpeg.begin() + 300);
+  const torch::Tensor expected = decoded(jpeg);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        wrong += !torch::equal(decoded(jpeg), expected);
+        try {
+          decode_image(broken, "broken");
+          ++wrong;
+        } catch (const IoError&) {
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(MakeGrid, PlacesImagesRowByRow) {
+  torch::Tensor images = torch::empty({5, 1, 2, 3}, torch::kUInt8);
+  for (int i = 0; i < 5; ++i) images[i].fill_(10 * (i + 1));
+  const torch::Tensor grid = make_grid(images, /*columns=*/2, /*padding=*/1, /*background=*/7);
+  ASSERT_EQ(grid.sizes(), (torch::IntArrayRef{1, 3 * 3 + 1, 2 * 4 + 1}));
+  for (int i = 0; i < 5; ++i) {
+    const int y = 1 + i / 2 * 3, x = 1 + i % 2 * 4;
+    EXPECT_TRUE(torch::equal(grid.slice(1, y, y + 2).slice(2, x, x + 3), images[i]));
+  }
+  // What no image covers is background: 90 pixels less 5 images of 6.
+  EXPECT_EQ((grid == 7).sum().item<int>(), 90 - 30);
+}
+
+TEST(MakeGrid, IsNearlySquareByDefault) {
+  const auto columns_of = [](int64_t count) {
+    return make_grid(torch::zeros({count, 3, 4, 4}, torch::kUInt8), 0, 0).size(2) / 4;
+  };
+  EXPECT_EQ(columns_of(1), 1);
+  EXPECT_EQ(columns_of(2), 2);
+  EXPECT_EQ(columns_of(16), 4);
+  EXPECT_EQ(columns_of(17), 5);
+  EXPECT_EQ(make_grid(torch::zeros({3, 3, 4, 4}, torch::kUInt8), 8, 0).size(2),
+            12);  // no empty columns
+}
+
+TEST(ToUint8, InvertsTheModelRangeForEveryPixelValue) {
+  const torch::Tensor pixels = torch::arange(256).to(torch::kUInt8);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    EXPECT_TRUE(torch::equal(to_uint8(pixels.to(type) / 127.5 - 1), pixels));
+  }
+}
+
+TEST(ToUint8, RoundsToNearestAndClamps) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const torch::Tensor x =
+      torch::tensor({-1.0f, 1.0f, -7.0f, 7.0f, 1.49f / 127.5f - 1, 1.51f / 127.5f - 1, nan});
+  EXPECT_TRUE(torch::equal(to_uint8(x), torch::tensor({0, 255, 0, 255, 1, 2, 0}, torch::kUInt8)));
+  EXPECT_EQ(to_uint8(torch::zeros({2, 3, 4, 5}, torch::kBFloat16)).sizes(),
+            (torch::IntArrayRef{2, 3, 4, 5}));
+}
+
+// A program that links LibTorch before libstdc++ crashes in std::filesystem.
+TEST(Filesystem, WalksAndRemovesATreeBesideLibTorch) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a/b/c.png", "a/d.png", "e.png"})
+    fixtures::write(folder / name, from_hex(kPng));
+  int files = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+    files += entry.is_regular_file();
+  }
+  EXPECT_EQ(files, 3);
+  EXPECT_EQ(std::filesystem::remove_all(folder / "a"), 4u);
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+}
+
+}  // namespace
+}  // namespace ddpm::io

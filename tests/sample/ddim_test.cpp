@@ -1,0 +1,98 @@
+#include "ddpm/sample/ddim.h"
+
+#include "ddpm/sample/ancestral.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::sample {
+namespace {
+
+torch::Tensor number(double value) { return torch::full({1, 1, 1, 1}, value, torch::kFloat64); }
+
+struct Point {
+  double x0 = 0.4, eps = -0.8, z = 1.7;
+};
+
+double stepped(const Sampler& sampler, const diffusion::Schedule& schedule, PlanStep step,
+               const Point& p) {
+  const double x_t = std::sqrt(schedule.alpha_bar(step.t)) * p.x0 +
+                     std::sqrt(schedule.one_minus_alpha_bar(step.t)) * p.eps;
+  return sampler.step(step, number(x_t), {number(p.x0), number(p.eps)}, number(p.z)).item<double>();
+}
+
+const std::vector<PlanStep> kSteps{{1000, 900}, {501, 1}, {2, 1}, {30, 29}};
+
+TEST(Ddim, IsSongsEquation12With16) {
+  const diffusion::Schedule schedule({});
+  for (const double eta : {0.0, 0.3, 1.0}) {
+    const DdimSampler sampler(schedule, {.eta = eta});
+    for (const PlanStep step : kSteps) {
+      const double now = schedule.alpha_bar(step.t), then = schedule.alpha_bar(step.s);
+      const double sigma = eta * std::sqrt((1 - then) / (1 - now)) * std::sqrt(1 - now / then);
+      const Point p;
+      const double want =
+          std::sqrt(then) * p.x0 + std::sqrt(1 - then - sigma * sigma) * p.eps + sigma * p.z;
+      // 1e-11: the plain differences from 1 in `want` lose 4 of 16 digits near t = 1.
+      EXPECT_NEAR(stepped(sampler, schedule, step, p), want, 1e-11);
+      EXPECT_EQ(sampler.uses_noise(step), eta > 0);
+    }
+  }
+}
+
+TEST(Ddim, EtaOneIsAnAncestralStepOfTheSmallVariance) {
+  const diffusion::Schedule schedule({});
+  const DdimSampler ddim(schedule, {.eta = 1.0});
+  const AncestralSampler ancestral(schedule, AncestralVariance::kSmall);
+  for (const PlanStep step : kSteps) {
+    EXPECT_NEAR(stepped(ddim, schedule, step, {}), stepped(ancestral, schedule, step, {}), 1e-13);
+  }
+}
+
+TEST(Ddim, SigmaHatIsAnAncestralStepOfTheLargeVariance) {
+  const diffusion::Schedule schedule({});
+  const DdimSampler ddim(schedule, {.sigma_hat = true});
+  const AncestralSampler ancestral(schedule, AncestralVariance::kLarge);
+  for (const PlanStep step : kSteps) {
+    EXPECT_TRUE(ddim.uses_noise(step));
+    EXPECT_NEAR(stepped(ddim, schedule, step, {}), stepped(ancestral, schedule, step, {}), 1e-13);
+  }
+}
+
+TEST(Ddim, EveryEtaKeepsTheMarginal) {
+  // Song 2021, Lemma 1: if x_t ~ N(a_t x0, n_t^2) and the network knows x0, then x_s ~ N(a_s x0,
+  // n_s^2).
+  const diffusion::Schedule schedule({});
+  for (const double eta : {0.0, 0.5, 1.0}) {
+    const DdimSampler sampler(schedule, {.eta = eta});
+    for (const PlanStep step : kSteps) {
+      const double centre = stepped(sampler, schedule, step, {.x0 = 0.4, .eps = 0, .z = 0});
+      const double by_eps =
+          stepped(sampler, schedule, step, {.x0 = 0.4, .eps = 1, .z = 0}) - centre;
+      const double by_z = stepped(sampler, schedule, step, {.x0 = 0.4, .eps = 0, .z = 1}) - centre;
+      EXPECT_NEAR(centre, std::sqrt(schedule.alpha_bar(step.s)) * 0.4, 1e-14);
+      EXPECT_NEAR(by_eps * by_eps + (eta > 0 ? by_z * by_z : 0), 1 - schedule.alpha_bar(step.s),
+                  1e-14);
+    }
+  }
+}
+
+TEST(Ddim, LastStepIsX0WithoutNoise) {
+  const diffusion::Schedule schedule({});
+  for (const DdimNoise noise : {DdimNoise{0.0}, DdimNoise{1.0}, DdimNoise{0.0, true}}) {
+    const DdimSampler sampler(schedule, noise);
+    EXPECT_FALSE(sampler.uses_noise({20, 0}));
+    EXPECT_EQ(stepped(sampler, schedule, {20, 0}, {}), 0.4);
+  }
+}
+
+TEST(Ddim, RefusesEtaOutsideZeroToOne) {
+  const diffusion::Schedule schedule({});
+  EXPECT_THROW(DdimSampler(schedule, {.eta = 1.1}), c10::Error);
+  EXPECT_THROW(DdimSampler(schedule, {.eta = -0.1}), c10::Error);
+}
+
+}  // namespace
+}  // namespace ddpm::sample

@@ -1,0 +1,98 @@
+#include "ddpm/sample/reverse_process.h"
+
+#include "ddpm/io/safetensors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::sample {
+namespace {
+
+template <class Enum>
+Enum named(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+/// method.spacing.clip.(eta or sigma).prediction, where eta may hold a dot of its own.
+std::pair<SampleConfig, diffusion::Prediction> parsed(const std::string& name) {
+  std::vector<std::string> part;
+  std::istringstream in(name);
+  for (std::string word; std::getline(in, word, '.');) {
+    part.push_back(word);
+  }
+  SampleConfig config;
+  config.method = named<Method>(method_names(), part.at(0));
+  config.spacing = named<Spacing>(spacing_names(), part.at(1));
+  config.clip = named<Clip>(clip_names(), part.at(2));
+  config.steps = 10;
+  if (config.method == Method::kDdpm) {
+    config.sigma = named<Sigma>(sigma_names(), part.at(3));
+  } else {
+    config.eta = std::stod(part.size() == 6 ? part[3] + "." + part[4] : part.at(3));
+  }
+  return {config, named<diffusion::Prediction>(diffusion::prediction_names(), part.back())};
+}
+
+TEST(ReverseProcess, MatchesDiffusersSchedulers) {
+  const auto golden = io::SafetensorsFile::open(std::string(DDPM_SOURCE_DIR) +
+                                                "/tests/golden/diffusion_samplers.safetensors");
+  const diffusion::Schedule schedule({});
+  const torch::Tensor x_T = golden.get("x_T"), z = golden.get("z");
+  // The network that scripts/make_diffusion_golden.py uses, in diffusers' count of t from 0.
+  const auto network = [](const torch::Tensor& x, const torch::Tensor& t) {
+    return 0.3 * x + 0.1 * std::sin(static_cast<double>(t[0].item<int64_t>() - 1));
+  };
+  int compared = 0;
+  for (const std::string& name : golden.names()) {
+    if (name == "x_T" || name == "z") {
+      continue;
+    }
+    const auto [config, prediction] = parsed(name);
+    const ReverseProcess process(schedule, prediction, config);
+    const auto got = process.run(network, x_T, [&](int64_t k) { return z[k]; });
+    const torch::Tensor want = golden.get(name);
+    // Without clipping values reach 1e3; the rest is float64 rounding over 10 steps.
+    EXPECT_TRUE(torch::allclose(*got, want, 1e-9, 1e-9))
+        << name << ": off by " << (*got - want).abs().max().item<double>();
+    ++compared;
+  }
+  EXPECT_EQ(compared, 41);
+}
+
+TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
+  const diffusion::Schedule schedule({.timesteps = 20});
+  const auto network = [](const torch::Tensor& x, const torch::Tensor&) { return x; };
+  SampleConfig config;
+  config.steps = 5;
+  std::vector<int64_t> asked;
+  const auto source = [&](int64_t k) {
+    asked.push_back(k);
+    return torch::zeros({1, 1, 2, 2});
+  };
+  const torch::Tensor x_T = torch::ones({1, 1, 2, 2});
+  ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
+  EXPECT_EQ(asked, (std::vector<int64_t>{0, 1, 2, 3}));
+  asked.clear();
+  config.method = Method::kDdim;
+  ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
+  EXPECT_TRUE(asked.empty());
+  EXPECT_TRUE(torch::equal(x_T, torch::ones({1, 1, 2, 2})));  // the caller's noise is left alone
+}
+
+TEST(ReverseProcess, RefusesANetworkOfAnotherShape) {
+  const diffusion::Schedule schedule({.timesteps = 20});
+  const auto two_for_one = [](const torch::Tensor& x, const torch::Tensor&) {
+    return torch::cat({x, x}, 1);
+  };
+  const ReverseProcess process(schedule, diffusion::Prediction::kEpsilon, {});
+  const auto source = [](int64_t) { return torch::zeros({1, 1, 2, 2}); };
+  EXPECT_THROW(process.run(two_for_one, torch::zeros({1, 1, 2, 2}), source), c10::Error);
+}
+
+}  // namespace
+}  // namespace ddpm::sample

@@ -1,0 +1,113 @@
+#include "ddpm/sample/timestep_plan.h"
+
+#include "ddpm/io/safetensors.h"
+
+#include <algorithm>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::sample {
+namespace {
+
+constexpr Spacing kAll[] = {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace,
+                            Spacing::kQuadratic};
+
+std::vector<int64_t> timesteps_of(const std::vector<PlanStep>& plan) {
+  std::vector<int64_t> t;
+  std::transform(plan.begin(), plan.end(), std::back_inserter(t), [](PlanStep p) { return p.t; });
+  return t;
+}
+
+/// Exactly S jumps, strictly downwards within 1..T, each from where the last one landed, down to 0.
+void expect_sound(int64_t timesteps, int64_t steps, Spacing spacing) {
+  const auto plan = timestep_plan(timesteps, steps, spacing);
+  const std::string name =
+      to_string(spacing) + " " + std::to_string(steps) + " of " + std::to_string(timesteps);
+  ASSERT_EQ(plan.size(), static_cast<size_t>(steps)) << name;
+  ASSERT_LE(plan.front().t, timesteps) << name;
+  ASSERT_EQ(plan.back().s, 0) << name;
+  for (size_t k = 0; k < plan.size(); ++k) {
+    ASSERT_LT(plan[k].s, plan[k].t) << name;
+    ASSERT_TRUE(k == 0 || plan[k - 1].s == plan[k].t) << name;
+  }
+}
+
+TEST(TimestepPlan, TakesExactlyTheStepsAskedForForEveryNumberOfThem) {
+  for (const int64_t timesteps : {1, 2, 3, 4, 7, 10, 64, 137, 1000}) {
+    for (int64_t steps = 1; steps <= timesteps; ++steps) {
+      for (const Spacing spacing : kAll) {
+        expect_sound(timesteps, steps, spacing);
+      }
+    }
+  }
+}
+
+TEST(TimestepPlan, AllStepsMeansEveryTimestep) {
+  for (const int64_t timesteps : {1, 2, 50, 1000}) {
+    for (const Spacing spacing : kAll) {
+      const auto t = timesteps_of(timestep_plan(timesteps, timesteps, spacing));
+      for (int64_t k = 0; k < timesteps; ++k) {
+        EXPECT_EQ(t[k], timesteps - k) << to_string(spacing);
+      }
+    }
+  }
+}
+
+TEST(TimestepPlan, ReachesTheEndsThatTheSpacingPromises) {
+  for (const int64_t timesteps : {1, 2, 10, 137, 1000}) {
+    for (int64_t steps = 1; steps <= timesteps; ++steps) {
+      EXPECT_EQ(timestep_plan(timesteps, steps, Spacing::kTrailing).front().t, timesteps);
+      EXPECT_EQ(timestep_plan(timesteps, steps, Spacing::kLinspace).front().t, timesteps);
+      EXPECT_EQ(timestep_plan(timesteps, steps, Spacing::kLeading).back().t, 1);
+      if (steps > 1) {
+        EXPECT_EQ(timestep_plan(timesteps, steps, Spacing::kLinspace).back().t, 1);
+        EXPECT_EQ(timestep_plan(timesteps, steps, Spacing::kQuadratic).back().t, 1);
+      }
+    }
+  }
+}
+
+TEST(TimestepPlan, MatchesDiffusersAndDdimsCode) {
+  const auto golden = io::SafetensorsFile::open(std::string(DDPM_SOURCE_DIR) +
+                                                "/tests/golden/diffusion_plans.safetensors");
+  int compared = 0;
+  for (const std::string& name : golden.names()) {  // source.spacing.T.S, timesteps counted from 0
+    const auto dot1 = name.find('.');
+    const auto dot2 = name.find('.', dot1 + 1);
+    const auto dot3 = name.find('.', dot2 + 1);
+    const std::string spacing_name = name.substr(dot1 + 1, dot2 - dot1 - 1);
+    const int64_t timesteps = std::stoll(name.substr(dot2 + 1, dot3 - dot2 - 1));
+    const int64_t steps = std::stoll(name.substr(dot3 + 1));
+    const auto& names = spacing_names();
+    const auto spacing =
+        static_cast<Spacing>(std::find(names.begin(), names.end(), spacing_name) - names.begin());
+    if (steps == 1 && (spacing == Spacing::kLinspace || spacing == Spacing::kQuadratic)) {
+      continue;  // numpy's one-point linspace is its lower end; ours is the upper (timestep_plan.h)
+    }
+    const auto want = golden.get(name) + 1;
+    const auto got = torch::tensor(timesteps_of(timestep_plan(timesteps, steps, spacing)));
+    EXPECT_TRUE(torch::equal(got, want)) << name << "\ngot\n" << got << "\nwant\n" << want;
+    ++compared;
+  }
+  EXPECT_GE(compared, 60);
+}
+
+TEST(TimestepPlan, QuadraticMovesRepeatedStepsUpToTheNextFreeOne) {
+  // T = 10, S = 6: 8 (i/5)^2 = 0, 0.32, 1.28, 2.88, 5.12, 8 cuts to 0 0 1 2 5 8; counted from 1 and
+  // separated, 1 2 3 4 6 9.
+  EXPECT_EQ(timesteps_of(timestep_plan(10, 6, Spacing::kQuadratic)),
+            (std::vector<int64_t>{9, 6, 4, 3, 2, 1}));
+  // S = 9: 0 0 0 1 2 3 4 6 8 from 0; pushed up to 1..9, all within T.
+  EXPECT_EQ(timesteps_of(timestep_plan(10, 9, Spacing::kQuadratic)),
+            (std::vector<int64_t>{9, 8, 7, 6, 5, 4, 3, 2, 1}));
+}
+
+TEST(TimestepPlan, RefusesStepCountsOutsideOneToT) {
+  EXPECT_THROW(timestep_plan(10, 0, Spacing::kLeading), c10::Error);
+  EXPECT_THROW(timestep_plan(10, 11, Spacing::kQuadratic), c10::Error);
+}
+
+}  // namespace
+}  // namespace ddpm::sample
