@@ -8,6 +8,8 @@ and targets are random. Each file holds
     param/NAME  grad/NAME        every parameter and the loss's gradient (NAME as in diffusers)
     x t labels target            x, target: [B,C,H,W]; t: int64 [B], 0..T-1; labels: int64 [B]
     output loss grad_x           loss = mean((output - target)^2)
+    time_features                float32 [B, channels]: the sinusoids, whose last bit another
+                                 processor may round differently
 
 and, as metadata, the network as a [model] section ("config") and its image ("image": C H W classes).
 
@@ -131,7 +133,7 @@ def time_features(net, t):
     if net.cosine_first:
         parts.reverse()
     parts.append(torch.zeros(len(t), net.channels % 2))
-    return torch.cat(parts, 1).double()
+    return torch.cat(parts, 1)
 
 
 def residual(w, name, net, x, time, out):
@@ -161,7 +163,7 @@ def attention(w, name, net, x):
 
 def forward(w, net, x, t, labels):
     width = 4 * net.channels
-    time = affine(w, "time_embedding.linear_1", time_features(net, t), width)
+    time = affine(w, "time_embedding.linear_1", time_features(net, t).double(), width)
     time = affine(w, "time_embedding.linear_2", swish(time), width)
     if net.classes:
         time = time + w("class_embedding.weight", (net.classes, width), 1.0)[labels]
@@ -220,10 +222,6 @@ def diffusers_output(net, weights, x, t, labels):
         add_attention=net.mid_attention, norm_num_groups=net.groups, norm_eps=net.eps,
         attention_head_dim=net.head_channels or None,
         num_class_embeds=net.classes or None).double().eval()
-    if not net.head_channels:
-        for module in model.modules():  # None there means one head; the mid block's default is set so too
-            if hasattr(module, "heads"):
-                assert module.heads == 1
     model.load_state_dict(weights, strict=True)
     with torch.no_grad():
         return model(x, t, class_labels=labels if net.classes else None).sample
@@ -239,7 +237,8 @@ def make(net, seed):
     output = forward(weights, net, x, t, labels)
     loss = (output - target).square().mean()
     loss.backward()
-    tensors = {"x": x, "t": t, "target": target, "output": output, "loss": loss, "grad_x": x.grad}
+    tensors = {"x": x, "t": t, "target": target, "output": output, "loss": loss, "grad_x": x.grad,
+               "time_features": time_features(net, t)}
     if net.classes:
         tensors["labels"] = labels
     for name, value in weights.items():

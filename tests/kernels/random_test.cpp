@@ -87,7 +87,7 @@ TEST(FillNormal, StreamsAreUncorrelated) {
     EXPECT_LT(std::abs(correlation(a, b)), correlation_bound(a.numel()));
     EXPECT_LT((a == b).to(torch::kDouble).mean().item<double>(), 1e-3);
   };
-  const at::IntArrayRef shape = {16, 4096};
+  const std::vector<int64_t> shape{16, 4096};
   const torch::Tensor z = normal(shape);
   unrelated(z, normal(shape, kKey, 0, 1));                              // the next step
   unrelated(z, normal(shape, kKey, 1));                                 // the next ids

@@ -130,7 +130,7 @@ TEST(GaussianData, DrawnImagesHaveTheDerivedMeanAndVariance) {
   for (const int64_t steps : kStepCounts) {
     for (const auto& [name, config] : samplers_with(steps)) {
       const torch::Tensor x =
-          drawn(gaussian_denoiser(kSchedule, kMean, c), config, options_of(512, 1, 4, 8));
+          drawn(gaussian_denoiser(kSchedule, kMean, c), config, options_of(256, 1, 4, 8));
       const auto n = static_cast<double>(x.numel());
       const GaussianOutcome want = gaussian_outcome(kSchedule, config, kMean, c);
       // 4.5 standard errors: sqrt(v / n) of the mean, v sqrt(2 / n) of the variance.
@@ -154,7 +154,7 @@ TEST(GaussianData, DrawnImagesHaveTheDerivedCovariance) {
   const torch::Tensor mean = torch::linspace(-0.5, 0.5, 6, torch::kFloat64);
   const auto [values, vectors] = torch::linalg_eigh(covariance, "L");
   const auto denoiser = gaussian_denoiser(kSchedule, mean, covariance);
-  const int64_t count = 4096;
+  const int64_t count = 2048;
   for (const int64_t steps : kStepCounts) {
     for (const auto& [name, config] : samplers_with(steps)) {
       // Each eigenvector of the covariance is a direction of its own, as the noise is isotropic.

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace ddpm {
+
+/// What a finished program left.
+struct ProgramResult {
+  int status = -1;  ///< exit status, or 128 + signal
+  std::string out;
+  std::string err;
+};
+
+/// The ddpm binary as a person runs it: a process of its own, in a working folder, on one CPU
+/// thread.
+class Program {
+ public:
+  /// Starts `ddpm ARGUMENTS...` in `folder`, with its output going to files there.
+  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void send(int signal) const;
+  /// Waits for `text` in what it has written to stderr; false where it ended, or two minutes
+  /// passed, without it.
+  bool wait_for_message(const std::string& text);
+  ProgramResult wait();
+
+ private:
+  bool ended();
+  std::filesystem::path out_, err_;
+  pid_t pid_ = -1;
+  int status_ = -1;
+  bool ended_ = false;
+};
+
+/// Runs it to its end.
+ProgramResult run_program(const std::filesystem::path& folder,
+                          const std::vector<std::string>& arguments);
+
+}  // namespace ddpm

@@ -1,0 +1,147 @@
+#include "tests/cli/fixture.h"
+
+#include <random>
+#include <thread>
+
+#include <signal.h>
+
+namespace ddpm {
+namespace {
+
+class Resume : public CliTest {};
+
+TEST_F(Resume, TwelveStepsInOneGoTwiceAreBitEqual) {
+  train("a");
+  train("b");
+  expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
+}
+
+TEST_F(Resume, AnotherSeedGivesOtherWeights) {
+  train("a");
+  train("b", {"--set", "run.seed=1"});
+  EXPECT_NE(io::read_file(checkpoint("a", 12) / "model.safetensors"),
+            io::read_file(checkpoint("b", 12) / "model.safetensors"));
+}
+
+TEST_F(Resume, FromAnEarlierCheckpointIsBitEqualToUninterrupted) {
+  train("whole");
+  train("again");
+  std::filesystem::remove_all(checkpoint("again", 12));
+  std::filesystem::remove_all(checkpoint("again", 8));
+  train("again");  // goes on from step 4
+  expect_same_tensors(checkpoint("whole", 12), checkpoint("again", 12));
+}
+
+TEST_F(Resume, AfterSigkillAtRandomMomentsIsBitEqualToUninterrupted) {
+  train("whole", {"--set", "train.steps=40"});
+  std::mt19937 random(1);
+  const std::vector<std::string> command{"train",  "--config", "tiny.toml",     "--out",
+                                         "killed", "--set",    "train.steps=40"};
+  int killed = 0;
+  for (int round = 0; round < 6; ++round) {
+    Program program(folder_.path(), command);
+    if (!program.wait_for_message("network:")) break;  // it ended: nothing left to kill
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 250));
+    program.send(SIGKILL);
+    killed += program.wait().status == 128 + SIGKILL;
+  }
+  EXPECT_GT(killed, 0) << "no run was killed: the test has shown nothing";
+  train("killed", {"--set", "train.steps=40"});
+  expect_same_tensors(checkpoint("whole", 40), checkpoint("killed", 40));
+}
+
+TEST_F(Resume, SigtermSavesAndSaysSoWithStatus75AndTheSameCommandGoesOn) {
+  const std::vector<std::string> more{"--set", "train.steps=400", "--set",
+                                      "train.checkpoint_every=1000"};
+  train("whole", more);
+  std::vector<std::string> command{"train", "--config", "tiny.toml", "--out", "stopped"};
+  command.insert(command.end(), more.begin(), more.end());
+  Program program(folder_.path(), command);
+  ASSERT_TRUE(program.wait_for_message("network:"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  program.send(SIGTERM);
+  const ProgramResult stopped = program.wait();
+  EXPECT_EQ(stopped.status, 75) << stopped.err;
+  EXPECT_NE(stopped.err.find("stopped by signal 15 at step"), std::string::npos) << stopped.err;
+  train("stopped", more);
+  expect_same_tensors(checkpoint("whole", 400), checkpoint("stopped", 400));
+}
+
+TEST_F(Resume, MetricsHaveOneLineAStepAfterAResume) {
+  train("run");
+  std::filesystem::remove_all(checkpoint("run", 12));
+  train("run");
+  const std::string text = io::read_text(folder_ / "run/metrics.jsonl");
+  for (const char* step : {"\"step\":3,", "\"step\":6,", "\"step\":9,", "\"step\":12,"}) {
+    const size_t first = text.find(step);
+    ASSERT_NE(first, std::string::npos) << step << " in " << text;
+    EXPECT_EQ(text.find(step, first + 1), std::string::npos) << step << " twice in " << text;
+  }
+}
+
+TEST_F(Resume, DamagedNewestIsNamedAndTheOneBeforeIsUsed) {
+  train("whole");
+  train("run");
+  const auto weights = checkpoint("run", 12) / "model.safetensors";
+  std::filesystem::resize_file(weights, std::filesystem::file_size(weights) - 1);
+  const ProgramResult result = run({"train", "--config", "tiny.toml", "--out", "run"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("step-000000012 is damaged (model.safetensors"), std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("step-000000008 (step 8,"), std::string::npos) << result.err;
+  expect_same_tensors(checkpoint("whole", 12), checkpoint("run", 12));
+}
+
+TEST_F(Resume, DamagedCheckpointAskedForByPathIsAnError) {
+  train("run");
+  const auto weights = checkpoint("run", 12) / "ema.safetensors";
+  std::filesystem::resize_file(weights, 100);
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"train", "--config", "tiny.toml", "--out", "new", "--resume",
+                                 checkpoint("run", 12)},
+        std::vector<std::string>{"sample", "--ckpt", checkpoint("run", 12)}}) {
+    const ProgramResult result = run(command);
+    EXPECT_EQ(result.status, 1) << result.err;
+    EXPECT_NE(result.err.find("ema.safetensors"), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(Resume, NeverRefusesAFolderWithCheckpoints) {
+  train("run");
+  const ProgramResult result =
+      run({"train", "--config", "tiny.toml", "--out", "run", "--resume", "never"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("already holds checkpoints"), std::string::npos) << result.err;
+}
+
+TEST_F(Resume, AChangedNetworkOrBatchIsRefused) {
+  train("run");
+  const ProgramResult network =
+      run({"train", "--config", "tiny.toml", "--out", "run", "--set", "model.channels=16"});
+  EXPECT_EQ(network.status, 1);
+  EXPECT_NE(network.err.find("describes another network"), std::string::npos) << network.err;
+  const ProgramResult batch =
+      run({"train", "--config", "tiny.toml", "--out", "run", "--set", "train.batch_size=4"});
+  EXPECT_EQ(batch.status, 1);
+  EXPECT_NE(batch.err.find("train.batch_size 8, the config says 4"), std::string::npos)
+      << batch.err;
+}
+
+TEST_F(Resume, ASecondProcessOnTheSameRunIsRefused) {
+  Program first(folder_.path(),
+                {"train", "--config", "tiny.toml", "--out", "run", "--set", "train.steps=100000"});
+  ASSERT_TRUE(first.wait_for_message("network:"));
+  const ProgramResult second = run({"train", "--config", "tiny.toml", "--out", "run"});
+  EXPECT_EQ(second.status, 1);
+  EXPECT_NE(second.err.find("in use by process"), std::string::npos) << second.err;
+}
+
+TEST_F(Resume, TheEffectiveConfigRepeatsTheRun) {
+  train("a");
+  const ProgramResult result = run({"train", "--config", "a/config.toml", "--out", "b"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
+}
+
+}  // namespace
+}  // namespace ddpm

@@ -1,0 +1,109 @@
+#include "ddpm/io/safetensors.h"
+#include "tests/cli/fixture.h"
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm {
+namespace {
+
+class Sample : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    train("runs/tiny");
+  }
+
+  /// Draws with extra flags; returns `samples` [N,C,H,W].
+  torch::Tensor draw(std::vector<std::string> flags) {
+    flags.insert(flags.begin(),
+                 {"sample", "--out", "pictures", "--save-tensors", "samples.safetensors"});
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return io::SafetensorsFile::open(folder_ / "samples.safetensors").get("samples");
+  }
+};
+
+// Convolutions of another batch size may sum in another order: float rounding, amplified over the
+// steps.
+constexpr double kRounding = 1e-4;
+
+TEST_F(Sample, TakesTheNewestRunAndWritesPicturesAGridAndASummary) {
+  const ProgramResult result = run({"sample", "--steps", "5", "--ddim", "--num", "5", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("runs/tiny/checkpoints/step-000000012"), std::string::npos)
+      << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("network_calls"), 5);
+  EXPECT_EQ(json.at("files").size(), 5u);
+  EXPECT_GT(json.at("images_per_s").get<double>(), 0.0);
+  for (const std::string file : json.at("files"))
+    EXPECT_TRUE(std::filesystem::exists(folder_ / file)) << file;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("grid").get<std::string>()));
+}
+
+TEST_F(Sample, AnImageDoesNotDependOnBatchOrCount) {
+  const torch::Tensor all = draw({"--steps", "7", "--num", "7", "--batch", "7"});
+  const torch::Tensor split = draw({"--steps", "7", "--num", "5", "--batch", "2"});
+  EXPECT_LT((all.slice(0, 0, 5) - split).abs().max().item<double>(), kRounding);
+  EXPECT_GT((all[0] - all[1]).abs().max().item<double>(), 0.1) << "images 0 and 1 should differ";
+}
+
+TEST_F(Sample, AnotherSeedGivesOtherImages) {
+  EXPECT_GT((draw({"--ddim"}) - draw({"--ddim", "--seed", "1"})).abs().max().item<double>(), 0.1);
+}
+
+TEST_F(Sample, RawAndAveragedWeightsDiffer) {
+  EXPECT_GT((draw({"--ddim"}) - draw({"--ddim", "--weights", "raw"})).abs().max().item<double>(),
+            1e-6);
+}
+
+TEST_F(Sample, GivenNoiseIsUsedAndOfOneShape) {
+  const torch::Tensor x_T = torch::linspace(-1, 1, 2 * 64).view({2, 1, 8, 8});
+  const torch::Tensor z = torch::zeros({4, 2, 1, 8, 8});
+  io::write_safetensors(folder_ / "noise.safetensors", {{"x_T", x_T}, {"z", z}});
+  const torch::Tensor a =
+      draw({"--steps", "4", "--init-noise", "noise.safetensors", "--seed", "1"});
+  const torch::Tensor b =
+      draw({"--steps", "4", "--init-noise", "noise.safetensors", "--seed", "2"});
+  EXPECT_EQ(a.size(0), 2);
+  EXPECT_TRUE(torch::equal(a, b)) << "the seed must not matter where all noise is given";
+  const ProgramResult wrong = run({"sample", "--steps", "5", "--init-noise", "noise.safetensors"});
+  EXPECT_EQ(wrong.status, 2) << wrong.err;
+}
+
+TEST_F(Sample, EtaOneOverAllStepsIsAlgorithm2) {
+  const torch::Tensor ddpm = draw({"--ddpm", "--sigma", "small"});
+  const torch::Tensor ddim = draw({"--ddim", "--eta", "1"});
+  EXPECT_LT((ddpm - ddim).abs().max().item<double>(), kRounding);
+}
+
+TEST_F(Sample, EveryNumberOfStepsIsThatManyCalls) {
+  for (const int steps : {1, 3, 19, 20}) {
+    for (const char* spacing : {"leading", "trailing", "linspace", "quadratic"}) {
+      const ProgramResult result = run({"sample", "--steps", std::to_string(steps), "--spacing",
+                                        spacing, "--ddim", "--num", "1", "--json", "--out", "p"});
+      ASSERT_EQ(result.status, 0) << result.err;
+      EXPECT_EQ(nlohmann::json::parse(result.out).at("network_calls"), steps) << spacing;
+    }
+  }
+}
+
+TEST_F(Sample, MoreStepsThanTheScheduleHasIsAUsageError) {
+  const ProgramResult result = run({"sample", "--steps", "21"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("20"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, InfoDescribesARunAndFindsDamage) {
+  const ProgramResult good = run({"info", "runs/tiny"});
+  EXPECT_EQ(good.status, 0) << good.err;
+  EXPECT_NE(good.out.find("checksums    all hold"), std::string::npos) << good.out;
+  EXPECT_NE(good.out.find("96 images seen"), std::string::npos) << good.out;
+  std::filesystem::resize_file(checkpoint("runs/tiny", 12) / "state.json", 10);
+  const ProgramResult bad = run({"info", checkpoint("runs/tiny", 12)});
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_NE(bad.out.find("state.json"), std::string::npos) << bad.out;
+}
+
+}  // namespace
+}  // namespace ddpm

@@ -1,0 +1,125 @@
+#include "ddpm/train/optimizer.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+
+namespace ddpm::train {
+namespace {
+
+// A deterministic gradient of some size for step k and parameter p.
+torch::Tensor gradient(const torch::Tensor& p, int k) {
+  return (torch::arange(p.numel(), torch::kDouble).view_as(p) * (k + 1)).sin() * 3.0;
+}
+
+std::vector<torch::Tensor> parameters() {
+  return {torch::linspace(-1, 1, 12, torch::kDouble).view({3, 4}).requires_grad_(),
+          torch::linspace(0, 2, 5, torch::kDouble).requires_grad_()};
+}
+
+template <class Reference, class Options>
+void expect_equals(const OptimizerConfig& config, Options options) {
+  auto ours = parameters(), theirs = parameters();
+  Optimizer optimizer(ours, config);
+  Reference reference(theirs, options.betas(std::make_tuple(config.beta1, config.beta2))
+                                  .eps(config.eps)
+                                  .weight_decay(config.weight_decay));
+  for (int k = 0; k < 20; ++k) {
+    const double lr = 1e-2 / (k + 1);
+    for (size_t i = 0; i < ours.size(); ++i) {
+      ours[i].mutable_grad() = gradient(ours[i], k);
+      theirs[i].mutable_grad() = gradient(theirs[i], k);
+    }
+    if (config.grad_clip > 0) torch::nn::utils::clip_grad_norm_(theirs, config.grad_clip);
+    static_cast<Options&>(reference.param_groups()[0].options()).lr(lr);
+    reference.step();
+    optimizer.step_(lr);
+  }
+  for (size_t i = 0; i < ours.size(); ++i) {
+    // clip_grad_norm_ divides by norm + 1e-6, we by norm: 1e-6 / norm of a gradient that Adam
+    // rescales anyway.
+    EXPECT_LT((ours[i] - theirs[i]).abs().max().item<double>(),
+              config.grad_clip > 0 ? 1e-8 : 1e-14);
+  }
+}
+
+TEST(Optimizer, AdamEqualsLibTorchsOwn) {
+  OptimizerConfig config;
+  config.grad_clip = 0.0;
+  expect_equals<torch::optim::Adam>(config, torch::optim::AdamOptions());
+}
+
+TEST(Optimizer, AdamWithClippingEqualsLibTorchsOwn) {
+  OptimizerConfig config;
+  config.grad_clip = 1.0;
+  expect_equals<torch::optim::Adam>(config, torch::optim::AdamOptions());
+}
+
+TEST(Optimizer, AdamWEqualsLibTorchsOwn) {
+  OptimizerConfig config;
+  config.decoupled = true;
+  config.weight_decay = 0.1;
+  config.grad_clip = 0.0;
+  expect_equals<torch::optim::AdamW>(config, torch::optim::AdamWOptions());
+}
+
+TEST(Optimizer, ReportsTheNormBeforeClipping) {
+  auto p = parameters();
+  Optimizer optimizer(p, {});
+  for (auto& x : p) x.mutable_grad() = torch::full_like(x, 2.0);
+  EXPECT_NEAR(optimizer.step_(1e-3).grad_norm.item<double>(), 2.0 * std::sqrt(17.0), 1e-12);
+}
+
+TEST(Optimizer, ANonFiniteGradientChangesNothing) {
+  for (const double bad :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    auto p = parameters();
+    Optimizer optimizer(p, {});
+    const auto set_gradients = [&] {
+      for (size_t i = 0; i < p.size(); ++i) p[i].mutable_grad() = gradient(p[i], 0);
+    };
+    set_gradients();
+    optimizer.step_(1e-2);
+    std::vector<torch::Tensor> before;
+    for (const auto* tensors : {&optimizer.first_moments(), &optimizer.second_moments()}) {
+      for (const auto& t : *tensors) before.push_back(t.clone());
+    }
+    for (const auto& t : p) before.push_back(t.detach().clone());
+    set_gradients();
+    p[1].mutable_grad()[2] = bad;
+    EXPECT_EQ(optimizer.step_(1e-2).skipped.item<float>(), 1.0f);
+    size_t i = 0;
+    for (const auto* tensors : {&optimizer.first_moments(), &optimizer.second_moments()}) {
+      for (const auto& t : *tensors) EXPECT_TRUE(torch::equal(t, before[i++]));
+    }
+    for (const auto& t : p) EXPECT_TRUE(torch::equal(t, before[i++]));
+    EXPECT_EQ(optimizer.updates().item<float>(), 1.0f);
+    set_gradients();
+    EXPECT_EQ(optimizer.step_(1e-2).skipped.item<float>(), 0.0f);
+    EXPECT_EQ(optimizer.updates().item<float>(), 2.0f);
+  }
+}
+
+TEST(LearningRate, RisesLinearlyThenFollowsItsDecay) {
+  OptimizerConfig config;
+  config.lr = 2e-4;
+  config.warmup_steps = 5000;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 1, 800000), 4e-8);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 2500, 800000), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 5000, 800000), 2e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 800000, 800000), 2e-4);
+  config.decay = LrDecay::kCosine;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 402500, 800000), 1e-4);
+  EXPECT_NEAR(learning_rate(config, 800000, 800000), 0.0, 1e-19);
+  config.decay = LrDecay::kLinear;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 402500, 800000), 1e-4);
+}
+
+TEST(LearningRate, WithoutWarmUpStartsFull) { EXPECT_DOUBLE_EQ(learning_rate({}, 1, 100), 2e-4); }
+
+}  // namespace
+}  // namespace ddpm::train

@@ -1,0 +1,190 @@
+#include "ddpm/train/train_step.h"
+
+#include "ddpm/kernels/random.h"
+#include "ddpm/nn/ema.h"
+#include "ddpm/nn/init.h"
+#include "ddpm/train/metrics.h"
+#include "ddpm/train/optimizer.h"
+
+#include <gtest/gtest.h>
+#include <torch/cuda.h>
+#include <torch/utils.h>
+
+namespace ddpm::train {
+namespace {
+
+nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
+  nn::UNetConfig config;
+  config.image = {1, 8, 8, 0};
+  config.channels = 8;
+  config.channel_multipliers = {1, 2};
+  config.blocks = 1;
+  config.groups = 4;
+  nn::UNet unet(config);
+  nn::initialize_(*unet, 3);
+  // The zeroed last layers would make most gradients vanish.
+  const torch::NoGradGuard no_grad;
+  for (auto& p : unet->parameters())
+    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
+  unet->to(dtype);
+  return unet;
+}
+
+StepSettings settings(nn::Precision precision = nn::Precision::kFp64) {
+  diffusion::ScheduleConfig schedule;
+  schedule.timesteps = 50;
+  return {diffusion::ForwardProcess(diffusion::Schedule(schedule)), diffusion::Prediction::kEpsilon,
+          precision, torch::kCPU, 7};
+}
+
+data::Batch batch(int64_t first, int64_t count) {
+  const torch::Tensor ids = torch::arange(first, first + count);
+  const torch::Tensor pixels =
+      (torch::arange(64).view({1, 1, 8, 8}) * 3 + ids.view({-1, 1, 1, 1}) * 11) % 256;
+  return {pixels.to(torch::kByte), torch::full({count}, -1, torch::kLong), ids};
+}
+
+std::vector<torch::Tensor> gradients(const nn::UNet& unet) {
+  std::vector<torch::Tensor> g;
+  for (const auto& p : unet->parameters()) g.push_back(p.grad().clone());
+  return g;
+}
+
+double largest_difference(const std::vector<torch::Tensor>& a,
+                          const std::vector<torch::Tensor>& b) {
+  double difference = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference = std::max(difference, (a[i] - b[i]).abs().max().item<double>());
+  }
+  return difference;
+}
+
+TEST(UnitRange, MapsBytesToMinusOneToOne) {
+  const torch::Tensor bytes = torch::tensor({0, 51, 255}, torch::kByte).view({1, 1, 1, 3});
+  const torch::Tensor x = to_unit_range(bytes, torch::kCPU, torch::kDouble);
+  EXPECT_DOUBLE_EQ(x[0][0][0][0].item<double>(), -1.0);
+  EXPECT_DOUBLE_EQ(x[0][0][0][1].item<double>(), -0.6);
+  EXPECT_DOUBLE_EQ(x[0][0][0][2].item<double>(), 1.0);
+}
+
+TEST(TrainStep, LossIsTheMeanSquaredErrorOfTheNoiseItDrew) {
+  nn::UNet unet = small_unet();
+  const StepSettings s = settings();
+  const data::Batch b = batch(100, 4);
+  const StepLosses losses = accumulate_gradient(*unet, s, b, 1.0);
+  // Algorithm 1 by hand, from the numbers that the seed and the ids name.
+  torch::Tensor t = torch::empty({4}, torch::kLong);
+  kernels::fill_uniform_int_(t, rng_key(7, Purpose::kTimestep), b.ids, 1, 50);
+  ASSERT_TRUE(torch::equal(losses.t, t));
+  const torch::Tensor x0 = b.images.to(torch::kDouble) / 127.5 - 1.0;
+  const torch::Tensor eps = torch::empty_like(x0);
+  kernels::fill_normal_(eps, rng_key(7, Purpose::kTrainingNoise), b.ids);
+  const torch::NoGradGuard no_grad;
+  for (int64_t i = 0; i < 4; ++i) {
+    const double alpha_bar = s.forward.schedule().alpha_bar(t[i].item<int64_t>());
+    const torch::Tensor x_t = std::sqrt(alpha_bar) * x0[i] + std::sqrt(1 - alpha_bar) * eps[i];
+    const torch::Tensor error =
+        eps[i] - unet->forward(x_t.unsqueeze(0), t.slice(0, i, i + 1) - 1)[0];
+    EXPECT_NEAR(losses.per_sample[i].item<double>(), error.square().mean().item<double>(), 1e-12);
+  }
+}
+
+TEST(TrainStep, AccumulationOverMicroBatchesEqualsTheFullBatch) {
+  nn::UNet unet = small_unet();
+  const data::Batch whole = batch(0, 6);
+  accumulate_gradient(*unet, settings(), whole, 1.0);
+  const auto full = gradients(unet);
+  unet->zero_grad();
+  for (int64_t round = 0; round < 3; ++round) {
+    accumulate_gradient(*unet, settings(), slice(whole, 2 * round, 2), 1.0 / 3.0);
+  }
+  double scale = 0.0;
+  for (const auto& g : full) scale = std::max(scale, g.abs().max().item<double>());
+  EXPECT_GT(scale, 1e-3) << "gradients too small for the comparison to mean anything";
+  EXPECT_LT(largest_difference(full, gradients(unet)), 1e-13 * std::max(1.0, scale));
+}
+
+TEST(TrainStep, WithoutDropoutIsTheSameTwice) {
+  nn::UNet unet = small_unet();
+  accumulate_gradient(*unet, settings(), batch(0, 4), 1.0);
+  const auto first = gradients(unet);
+  unet->zero_grad();
+  accumulate_gradient(*unet, settings(), batch(0, 4), 1.0);
+  EXPECT_EQ(largest_difference(first, gradients(unet)), 0.0);
+}
+
+TEST(TrainStep, Bf16AutocastFollowsFp32) {
+  nn::UNet unet = small_unet(torch::kFloat);
+  const auto full = accumulate_gradient(*unet, settings(nn::Precision::kFp32), batch(0, 4), 1.0);
+  const auto expected = gradients(unet);
+  unet->zero_grad();
+  const auto half = accumulate_gradient(*unet, settings(nn::Precision::kBf16), batch(0, 4), 1.0);
+  EXPECT_EQ(half.per_sample.scalar_type(), torch::kFloat) << "the loss is taken in float32";
+  // bfloat16 keeps 8 bits: a relative error of 2^-8 an operation, averaged over many.
+  EXPECT_TRUE(torch::allclose(half.per_sample, full.per_sample, 0.05, 0.0));
+  const auto actual = gradients(unet);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(actual[i].scalar_type(), torch::kFloat);
+    const double cosine =
+        ((actual[i] * expected[i]).sum() / (actual[i].norm() * expected[i].norm())).item<double>();
+    if (expected[i].norm().item<double>() > 1e-4) EXPECT_GT(cosine, 0.97) << "parameter " << i;
+  }
+}
+
+TEST(TrainStep, LearnsOneImageByHeart) {
+  nn::UNet unet = small_unet(torch::kFloat);
+  const StepSettings s = settings(nn::Precision::kFp32);
+  Optimizer optimizer(unet->parameters(), {});
+  MetricsAccumulator metrics(torch::kCPU, 50);
+  std::vector<double> loss;
+  for (int64_t step = 1; step <= 150; ++step) {
+    data::Batch b = batch(0, 16);
+    b.images = b.images[0].expand({16, 1, 8, 8});
+    b.ids = torch::arange(16) + 16 * step;
+    unet->zero_grad();
+    metrics.add_losses(accumulate_gradient(*unet, s, b, 1.0));
+    metrics.add_update(optimizer.step_(3e-3));
+    if (step % 50 == 0) loss.push_back(metrics.read().loss);
+  }
+  EXPECT_LT(loss[2], 0.5 * loss[0]) << loss[0] << " then " << loss[1] << " then " << loss[2];
+}
+
+TEST(Metrics, AverageBySampleAndByQuartileOfT) {
+  MetricsAccumulator metrics(torch::kCPU, 100);
+  metrics.add_losses({torch::tensor({1.0, 2.0, 3.0, 6.0}), torch::tensor({1, 25, 26, 100})});
+  metrics.add_update({torch::tensor(4.0), torch::tensor(0.0)});
+  metrics.add_losses({torch::full({1}, NAN), torch::tensor({60})});
+  metrics.add_update({torch::tensor(INFINITY), torch::tensor(1.0)});
+  const MetricsReading reading = metrics.read();
+  EXPECT_DOUBLE_EQ(reading.loss, 3.0);
+  EXPECT_DOUBLE_EQ(reading.loss_by_quartile[0], 1.5);
+  EXPECT_DOUBLE_EQ(reading.loss_by_quartile[1], 3.0);
+  EXPECT_TRUE(std::isnan(reading.loss_by_quartile[2]));
+  EXPECT_DOUBLE_EQ(reading.loss_by_quartile[3], 6.0);
+  EXPECT_DOUBLE_EQ(reading.grad_norm, 4.0);
+  EXPECT_EQ(reading.skipped, 1);
+  EXPECT_EQ(reading.skipped_in_a_row, 1);
+  metrics.add_update({torch::tensor(INFINITY), torch::tensor(1.0)});
+  EXPECT_EQ(metrics.read().skipped_in_a_row, 2);
+  metrics.add_update({torch::tensor(1.0), torch::tensor(0.0)});
+  EXPECT_EQ(metrics.read().skipped_in_a_row, 0);
+}
+
+TEST(TrainStepGpu, GradientsEqualTheCpus) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
+  nn::UNet unet = small_unet(torch::kFloat);
+  accumulate_gradient(*unet, settings(nn::Precision::kFp32), batch(0, 4), 1.0);
+  const auto expected = gradients(unet);
+  unet->zero_grad();
+  unet->to(torch::kCUDA);
+  StepSettings s = settings(nn::Precision::kFp32);
+  s.device = torch::kCUDA;
+  accumulate_gradient(*unet, s, batch(0, 4), 1.0);
+  const auto actual = gradients(unet);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(torch::allclose(actual[i].cpu(), expected[i], 1e-3, 1e-4)) << "parameter " << i;
+  }
+}
+
+}  // namespace
+}  // namespace ddpm::train
