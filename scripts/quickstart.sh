@@ -34,7 +34,7 @@ build_preset release
 cd "$root"
 out="samples/quickstart"
 show build/release/ddpm train --config configs/quickstart.toml
-show build/release/ddpm sample --steps 50 --ddim --num 64 --out "$out"
+show build/release/ddpm sample --ckpt runs/quickstart --steps 50 --ddim --num 64 --out "$out"
 
 printf '\n'
 say "64 pictures, drawn by DDIM in 50 steps: $root/$out/grid.png"

@@ -42,6 +42,12 @@ int run(int argc, char** argv) {
   add_noise(app, chosen);
   add_info(app, chosen);
 
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (!first.empty() && first[0] != '-' &&
+      app.get_subcommands([&](CLI::App* c) { return c->get_name() == first; }).empty()) {
+    return report(fmt::format("there is no command \"{}\" (ddpm --help lists them)", first),
+                  kUsage);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& request) {  // --help, --version

@@ -65,7 +65,7 @@ DataConfig read_data_config(config::Reader& reader) {
   config.image_size = read_image_size(reader);
   config.channels = reader.integer("channels", config.channels, {0, 3});
   if (config.channels == 2)
-    reader.fail("channels", "must be 1 (grey), 3 (RGB) or 0 (as in the first file)");
+    reader.fail("channels", "is 2; must be 1 (grey), 3 (RGB) or 0 (as in the first file)");
   config.size = reader.integer("size", config.size, {1, std::numeric_limits<uint32_t>::max()});
   config.flip = reader.boolean("flip", config.flip);
   config.workers = reader.integer("workers", config.workers, {1, 256});
@@ -77,11 +77,6 @@ DataConfig read_data_config(config::Reader& reader) {
       reader.fail("image_size", fmt::format("is below {0}; procedural images are at least {0}x{0}",
                                             kSmallestProcedural));
     }
-  } else if (config.path.empty()) {
-    reader.fail("path",
-                "names no data; set it to a folder of images, a .zip of them or IDX files, or set "
-                "data.kind = "
-                "\"procedural\"");
   }
   return config;
 }
@@ -109,6 +104,13 @@ std::string kind_of_path(const fs::path& path) {
 }
 
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed) {
+  // Not when it is read: a misspelt data.path is better reported as the unknown key that it is.
+  if (config.kind != "procedural" && config.path.empty()) {
+    throw UsageError(
+        "data.path names no data; set it to a folder of images, a .zip of them or IDX files, or "
+        "set data.kind = "
+        "\"procedural\"");
+  }
   const std::string name = config.kind == "auto" ? kind_of_path(config.path) : config.kind;
   const auto kind =
       std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.name == name; });

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include <torch/cuda.h>
 #include <torch/types.h>
 
 namespace ddpm::data {
@@ -53,7 +54,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
 
 Loader::~Loader() {
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);  // or a worker about to wait would miss the call
     stopping_ = true;
   }
   wanted_.notify_all();
@@ -116,7 +117,7 @@ Batch Loader::make_batch(int64_t k) const {
                               torch::TensorOptions(torch::kUInt8).pinned_memory(pinned_));
   batch.labels = torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(pinned_));
   batch.ids = torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(pinned_));
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < count && !stopping_; ++i) {
     const int64_t p = k * options_.global_batch + options_.first + i;
     uint8_t* image = batch.images.data_ptr<uint8_t>() + i * byte_count(shape_);
     batch.labels.data_ptr<int64_t>()[i] = load(order_.index_of(p), image);

@@ -9,7 +9,7 @@ namespace ddpm::data {
 
 torch::Tensor resize_and_crop(const torch::Tensor& chw_u8, ImageSize size) {
   const int64_t height = chw_u8.size(1), width = chw_u8.size(2);
-  if (height == size.height && width == size.width) return chw_u8;
+  if (height == size.height && width == size.width) return chw_u8.contiguous();
   const double scale = std::max(static_cast<double>(size.height) / static_cast<double>(height),
                                 static_cast<double>(size.width) / static_cast<double>(width));
   const int64_t scaled_height =

@@ -76,14 +76,15 @@ UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
                const torch::Device& device, Precision precision) {
   const io::SafetensorsFile file = io::SafetensorsFile::open(weights);
   UNet unet(config);
+  // Before loading, or float64 weights would pass through float32.
+  unet->to(device, storage_type(precision));
+  use_channels_last_(*unet);
   load_weights_(file, *unet, unet->parameters());
   if (file.names().size() != unet->parameters().size()) {
     throw IoError(weights,
                   fmt::format("holds {} tensors, the network has {}; it belongs to another network",
                               file.names().size(), unet->parameters().size()));
   }
-  unet->to(device, storage_type(precision));
-  use_channels_last_(*unet);
   unet->eval();
   return unet;
 }

@@ -86,10 +86,12 @@ void check_heads(const config::Reader& reader, const UNetConfig& config) {
 
 UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpec>& image) {
   UNetConfig c;
-  c.channels = reader.integer("channels", c.channels, {1, 4096});
+  c.channels = reader.integer("channels", c.channels, {4, 4096});
   c.channel_multipliers = reader.integers("channel_multipliers", c.channel_multipliers, {1, 64}, 1);
-  if (c.channel_multipliers.size() > 10)
-    reader.fail("channel_multipliers", "has more than 10 levels");
+  if (c.channel_multipliers.size() > 10) {
+    reader.fail("channel_multipliers",
+                fmt::format("has {} levels; must have at most 10", c.channel_multipliers.size()));
+  }
   c.blocks = reader.integer("blocks", c.blocks, {1, 64});
   const std::vector<int64_t> resolutions =
       reader.integers("attention_resolutions", {16}, config::at_least(1));

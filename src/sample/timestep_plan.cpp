@@ -13,18 +13,6 @@ int64_t rounded_fraction(int64_t i, int64_t n, int64_t d) {
   return static_cast<int64_t>(std::nearbyint(static_cast<double>(i * n) / static_cast<double>(d)));
 }
 
-/// Makes an ascending list strictly ascending within 1..timesteps, moving as little as it can.
-void separate(std::vector<int64_t>& ascending, int64_t timesteps) {
-  for (size_t i = 1; i < ascending.size(); ++i) {
-    ascending[i] = std::max(ascending[i], ascending[i - 1] + 1);
-  }
-  int64_t limit = timesteps;
-  for (auto t = ascending.rbegin(); t != ascending.rend(); ++t) {
-    *t = std::min(*t, limit);
-    limit = *t - 1;
-  }
-}
-
 std::vector<int64_t> quadratic_steps(int64_t timesteps, int64_t steps) {
   // The published code in its own arithmetic, np.linspace(0, sqrt(0.8 T), S) ** 2 cut to integers,
   // since exact arithmetic would cut differently where the square is a whole number.
@@ -33,9 +21,11 @@ std::vector<int64_t> quadratic_steps(int64_t timesteps, int64_t steps) {
   for (int64_t i = 0; i < steps; ++i) {
     const bool last = i == steps - 1;
     const double x = last ? root : static_cast<double>(i) * (root / static_cast<double>(steps - 1));
-    ascending.push_back(1 + static_cast<int64_t>(x * x));
+    const int64_t t = 1 + static_cast<int64_t>(x * x);
+    // A repeated t moves up. That never passes T: the squares are convex in i, so the last t is the
+    // larger of S and 1 + 0.8 T.
+    ascending.push_back(ascending.empty() ? t : std::max(t, ascending.back() + 1));
   }
-  separate(ascending, timesteps);
   return ascending;
 }
 

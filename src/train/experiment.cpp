@@ -1,5 +1,7 @@
 #include "ddpm/train/experiment.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
@@ -64,10 +66,7 @@ Experiment read_experiment(config::Document& document) {
   if (const auto conflict = sample::find_conflict(e.sample, e.diffusion.schedule.timesteps)) {
     sample.fail(conflict->key, conflict->message);
   }
-  if (e.train.sample_steps > e.diffusion.schedule.timesteps) {
-    train.fail("sample_steps", fmt::format("is {}; must be at most diffusion.timesteps, {}",
-                                           e.train.sample_steps, e.diffusion.schedule.timesteps));
-  }
+  e.train.sample_steps = std::min(e.train.sample_steps, e.diffusion.schedule.timesteps);
   document.check_all_read();
   return e;
 }

@@ -43,6 +43,8 @@ TEST_F(Errors, ConfigMistakesNamePlaceValueAndRemedy) {
   expect("[diffusion]\nschedule = \"cosin\"\n", "(did you mean \"cosine\"?)");
   expect("[train]\nsteps = \n", "bad.toml:2:");
   expect("steps = 4\n", "bad.toml:1:1: steps: ");
+  expect("[data]\npth = \"x\"\n", "bad.toml:2:1: data.pth: unknown key; did you mean data.path?");
+  expect("[data]\nflip = true\n", "data.path names no data");
 }
 
 TEST_F(Errors, SetMistakesNameTheFlag) {

@@ -62,7 +62,9 @@ TEST(Initialize, SetsBiasesNormsAndClassVectors) {
     if (p.dim() == 1) {
       const double expected = item.key().ends_with("weight") ? 1.0 : 0.0;
       EXPECT_TRUE((p == expected).all().item<bool>()) << item.key();
-      if (expected == 1.0) EXPECT_NE(item.key().find("norm"), std::string::npos) << item.key();
+      if (expected == 1.0) {
+        EXPECT_NE(item.key().find("norm"), std::string::npos) << item.key();
+      }
     }
   }
   const torch::Tensor vectors = net->named_parameters()["class_embedding.weight"].detach();
@@ -76,7 +78,9 @@ TEST(Initialize, IsAFunctionOfTheSeed) {
              other = initialised(8)->named_parameters();
   for (const auto& item : a) {
     EXPECT_TRUE(item.value().equal(b[item.key()])) << item.key();
-    if (item.value().dim() > 1) EXPECT_FALSE(item.value().equal(other[item.key()])) << item.key();
+    if (item.value().dim() > 1) {
+      EXPECT_FALSE(item.value().equal(other[item.key()])) << item.key();
+    }
   }
 }
 
@@ -107,8 +111,9 @@ TEST(Initialize, KeepsTheMemoryFormat) {
   const auto plain = initialised(7)->named_parameters();
   for (const auto& item : net->named_parameters()) {
     EXPECT_TRUE(item.value().equal(plain[item.key()])) << item.key();
-    if (item.value().dim() == 4)
+    if (item.value().dim() == 4) {
       EXPECT_TRUE(item.value().is_contiguous(at::MemoryFormat::ChannelsLast)) << item.key();
+    }
   }
 }
 

@@ -65,6 +65,17 @@ TEST(UNetConfig, AResolutionIsTheShorterSide) {
   EXPECT_EQ(c.attention_levels, (std::vector<int64_t>{1}));
 }
 
+// A program that does not know the data yet checks what it can.
+TEST(UNetConfig, WithoutAnImageChecksAllButItsShape) {
+  config::Document document = config::Document::parse("[model]\nchannels = 48\n", "run.toml");
+  config::Reader reader = document.section("model");
+  EXPECT_THROW(read_unet_config(reader, std::nullopt), ConfigError);  // 32 groups
+  document.set("model.groups=16");
+  document.set("model.attention_resolutions=[7]");
+  EXPECT_EQ(read_unet_config(reader, std::nullopt).channels, 48);
+  EXPECT_THROW(read_unet_config(reader, ImageSpec{1, 32, 32}), ConfigError);  // no level has 7
+}
+
 TEST(UNetConfigErrors, NameTheNearestSizes) {
   EXPECT_EQ(complaint("channel_multipliers = [1, 2, 2, 2]", {1, 28, 28}),
             "run.toml:2:23: model.channel_multipliers: has 4 levels, which halve an image 3 times, "

@@ -65,7 +65,9 @@ TEST_P(UNetGolden, ChannelsLastGivesTheSameValues) {
   const torch::Tensor output = golden.net(x, golden.get("t"), golden.labels());
   EXPECT_LT(relative_error(output, golden.get("output")), golden.tolerance());
   for (const torch::Tensor& p : golden.net->parameters()) {
-    if (p.dim() == 4) EXPECT_TRUE(p.is_contiguous(at::MemoryFormat::ChannelsLast));
+    if (p.dim() == 4) {
+      EXPECT_TRUE(p.is_contiguous(at::MemoryFormat::ChannelsLast));
+    }
   }
 }
 

@@ -26,8 +26,8 @@ struct DataConfig {
 /// Reads [data]. Throws ConfigError.
 DataConfig read_data_config(config::Reader& reader);
 
-/// Opens what the config describes; `seed` makes the procedural images. Throws IoError where files
-/// are missing, damaged or not of one size.
+/// Opens what the config describes; `seed` makes the procedural images. Throws UsageError where no
+/// path is given, IoError where files are missing, damaged or not of one size.
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed);
 
 /// The kind that "auto" stands for at `path`. Throws IoError where it is none.

@@ -80,11 +80,11 @@ class Loader {
   RngKey flip_key_;
   bool pinned_;
   mutable Cache cache_;
+  std::atomic<bool> stopping_ = false;  ///< also cuts short the batches being made
 
   mutable std::mutex mutex_;  ///< guards what follows
   std::condition_variable wanted_;
   std::condition_variable made_;
-  bool stopping_ = false;
   int64_t generation_ = 0;  ///< counts seeks: results of older generations are dropped
   int64_t returned_ = 0;    ///< batch that next() returns next
   int64_t started_ = 0;     ///< batch that a worker makes next

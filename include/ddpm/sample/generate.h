@@ -42,7 +42,8 @@ struct GenerateOptions {
   torch::Tensor step_noise;  ///< z [S,N,C,H,W] in the order of use (z[k] at plan position k, also
                              ///< where a step has no use for it), or undefined
 
-  std::function<bool(const Progress&)> progress;  ///< after each step; false stops
+  /// After each step; false stops, and the batch under way is dropped.
+  std::function<bool(const Progress&)> progress;
   /// After each step, with the batch's first row in `images`: for pictures of the way.
   std::function<void(int64_t first, const TrajectoryPoint&)> observer;
 };

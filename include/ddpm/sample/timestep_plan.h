@@ -18,9 +18,8 @@ enum class Spacing {
   /// gives t = T (where numpy's linspace would give the other end, t = 1, of no use for sampling).
   kLinspace,
   /// t = 1 + floor(0.8 T (i / (S - 1))^2): DDIM's "quad" skip, dense at small t. That formula
-  /// repeats small t once S is large; a repeated t is moved up to the next free one, and what would
-  /// pass T that way is moved down again, so S distinct steps always come out. S = 1 gives the
-  /// formula's upper end.
+  /// repeats small t once S is large; a repeated t is moved up to the next free one, so S distinct
+  /// steps always come out. S = 1 gives the formula's upper end.
   kQuadratic,
 };
 

@@ -33,7 +33,8 @@ struct TrainConfig {
   int64_t keep_every = 0;           ///< checkpoints kept for good: each multiple of this; 0: none
   int64_t sample_every = 0;         ///< steps between sample grids; 0: none
   int64_t sample_count = 64;        ///< images a grid
-  int64_t sample_steps = 50;        ///< network calls an image of a grid (DDIM, eta 0)
+  int64_t sample_steps =
+      50;  ///< network calls an image of a grid (DDIM, eta 0); T where that is less
   int64_t max_bad_steps =
       100;  ///< updates in a row with a non-finite gradient before training stops
 };

@@ -1,0 +1,120 @@
+#include "ddpm/data/factory.h"
+
+#include "ddpm/base/error.h"
+#include "tests/io/fixtures.h"
+#include "tests/io/temporary_folder.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::data {
+namespace {
+
+using fixtures::message_of;
+
+DataConfig read(const std::string& toml) {
+  config::Document document = config::Document::parse(toml, "test.toml");
+  config::Reader reader = document.section("data");
+  const DataConfig config = read_data_config(reader);
+  document.check_all_read();
+  return config;
+}
+
+fixtures::Bytes idx_images() { return {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 5, 6}; }
+
+TEST(DataConfig, HasDefaults) {
+  const DataConfig config = read("[data]\npath = \"images\"");
+  EXPECT_EQ(config.kind, "auto");
+  EXPECT_EQ(config.path, "images");
+  EXPECT_FALSE(config.image_size.has_value());
+  EXPECT_EQ(config.channels, 0);
+  EXPECT_FALSE(config.flip);
+  EXPECT_EQ(config.workers, 2);
+  EXPECT_EQ(config.cache_mb, 4096);
+  EXPECT_EQ(config.size, 50000);
+}
+
+TEST(DataConfig, ReadsEveryKey) {
+  const DataConfig config = read(
+      "[data]\nkind = \"procedural\"\nimage_size = [16, 24]\nchannels = 1\nflip = true\nworkers = "
+      "5\ncache_mb = 0\n"
+      "size = 12");
+  EXPECT_EQ(config.kind, "procedural");
+  EXPECT_EQ(config.image_size, (ImageSize{16, 24}));
+  EXPECT_EQ(config.channels, 1);
+  EXPECT_TRUE(config.flip);
+  EXPECT_EQ(config.workers, 5);
+  EXPECT_EQ(config.cache_mb, 0);
+  EXPECT_EQ(config.size, 12);
+  EXPECT_EQ(read("[data]\npath = \"x\"\nimage_size = 64").image_size, (ImageSize{64, 64}));
+}
+
+TEST(DataConfig, PointsAtWhatIsWrong) {
+  const auto error = [](const std::string& lines) {
+    return message_of<ConfigError>([&] { read("[data]\npath = \"x\"\n" + lines); });
+  };
+  EXPECT_CONTAINS(error("kind = \"tar\""), "test.toml:3:");
+  EXPECT_CONTAINS(error("kind = \"tar\""), "procedural");
+  EXPECT_CONTAINS(error("channels = 2"), "data.channels: is 2; must be 1 (grey), 3 (RGB)");
+  EXPECT_CONTAINS(error("channels = 4"), "data.channels");
+  EXPECT_CONTAINS(error("image_size = 0"), "data.image_size");
+  EXPECT_CONTAINS(error("image_size = [1, 2, 3]"), "more than two numbers");
+  EXPECT_CONTAINS(error("workers = 0"), "data.workers");
+  EXPECT_CONTAINS(error("cache_mb = -1"), "data.cache_mb");
+  EXPECT_CONTAINS(error("size = 0"), "data.size");
+  EXPECT_CONTAINS(error("flip = 1"), "data.flip");
+  EXPECT_CONTAINS(error("kind = \"procedural\"\nimage_size = 4"),
+                  "procedural images are at least 8x8");
+}
+
+TEST(OpenDataset, ProceduralHasTheAskedShapeAndSeed) {
+  DataConfig config =
+      read("[data]\nkind = \"procedural\"\nsize = 20\nimage_size = [16, 24]\nchannels = 1");
+  const auto set = open_dataset(config, 3);
+  EXPECT_EQ(set->size(), 20);
+  EXPECT_EQ(set->shape(), (ImageShape{1, 16, 24}));
+  EXPECT_FALSE(torch::equal(set->get(0).image, open_dataset(config, 4)->get(0).image));
+  EXPECT_EQ(open_dataset(read("[data]\nkind = \"procedural\""), 0)->shape(),
+            (ImageShape{3, 32, 32}));
+}
+
+// Reading leaves a missing path alone, so that a misspelt key is reported as unknown.
+TEST(OpenDataset, WithoutAPathSaysWhatToSet) {
+  const DataConfig config = read("[data]\nflip = true");
+  const std::string message = message_of<UsageError>([&] { open_dataset(config, 0); });
+  EXPECT_CONTAINS(message, "data.path names no data; set it to a folder of images");
+  EXPECT_CONTAINS(message, "set data.kind = \"procedural\"");
+}
+
+TEST(OpenDataset, AutoTellsKindsApart) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "images/a.pgm", fixtures::flat_pnm(2, 2, 1, 0));
+  fixtures::write(folder / "mnist/train-images-idx3-ubyte.gz", fixtures::gzip(idx_images()));
+  fixtures::write_zip(folder / "a.ZIP", {{"a.pgm", fixtures::flat_pnm(2, 2, 1, 0)}});
+  EXPECT_EQ(kind_of_path(folder / "images"), "folder");
+  EXPECT_EQ(kind_of_path(folder / "mnist"), "idx");
+  EXPECT_EQ(kind_of_path(folder / "mnist/train-images-idx3-ubyte.gz"), "idx");
+  EXPECT_EQ(kind_of_path(folder / "a.ZIP"), "zip");
+  for (const char* name : {"images", "mnist", "mnist/train-images-idx3-ubyte.gz", "a.ZIP"}) {
+    DataConfig config;
+    config.path = folder / name;
+    EXPECT_EQ(open_dataset(config, 0)->size(), 1) << name;
+  }
+}
+
+TEST(OpenDataset, NamesThePathThatIsNoData) {
+  const TemporaryFolder folder;
+  const auto opening = [&](const std::string& name) {
+    DataConfig config;
+    config.path = folder / name;
+    return message_of<IoError>([&] { open_dataset(config, 0); });
+  };
+  EXPECT_CONTAINS(opening("none"), "none: no such file or folder; check data.path");
+  std::filesystem::create_directory(folder / "empty");
+  EXPECT_CONTAINS(opening("empty"), "empty: no images");
+  fixtures::write(folder / "a.tar", {1});
+  EXPECT_CONTAINS(opening("a.tar"), "a.tar: is neither a folder, a .zip nor an IDX file");
+}
+
+}  // namespace
+}  // namespace ddpm::data

@@ -1,0 +1,139 @@
+#include "ddpm/data/image_folder.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/data/image_files.h"
+#include "ddpm/io/image.h"
+#include "tests/io/fixtures.h"
+#include "tests/io/temporary_folder.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::data {
+namespace {
+
+using fixtures::Bytes;
+using fixtures::flat_pnm;
+using fixtures::message_of;
+
+int64_t value_of(const Dataset& set, int64_t index) {
+  return set.get(index).image.max().item<int64_t>();
+}
+
+TEST(LabelsFromFolders, AreTheFirstLevel) {
+  const FolderLabels labels = labels_from_folders({"cat/1.png", "cat/x/2.png", "dog/1.png"});
+  EXPECT_EQ(labels.classes, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(labels.labels, (std::vector<int64_t>{0, 0, 1}));
+}
+
+TEST(LabelsFromFolders, AreNoneWhereAnImageLiesInNoFolder) {
+  EXPECT_TRUE(labels_from_folders({"cat/1.png", "x.png"}).classes.empty());
+  EXPECT_TRUE(labels_from_folders({"cat/1.png", "x.png"}).labels.empty());
+  EXPECT_TRUE(labels_from_folders({}).labels.empty());
+}
+
+TEST(LabelsFromFolders, PassOverAFolderAroundEverything) {
+  EXPECT_EQ(labels_from_folders({"train/a/1.png", "train/b/1.png"}).classes,
+            (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(labels_from_folders({"celeba/1.png", "celeba/2.png"}).classes,
+            (std::vector<std::string>{"celeba"}));
+}
+
+TEST(IsImageName, KnowsEndingsInEitherCaseAndSkipsHiddenFiles) {
+  for (const char* name : {"a.png", "b/c.JPG", "a.Jpeg", "a.bmp", "a.TGA", "a.pgm", "a.b.ppm"}) {
+    EXPECT_TRUE(is_image_name(name)) << name;
+  }
+  for (const char* name :
+       {"png", "a.txt", "a.png.txt", "._a.png", ".cache/a.png", "__MACOSX/a.png", "a.png/b"}) {
+    EXPECT_FALSE(is_image_name(name)) << name;
+  }
+}
+
+TEST(ImageFolder, FindsImagesRecursivelyInPathOrder) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "b/2.ppm", flat_pnm(4, 6, 3, 30));
+  fixtures::write(folder / "a/deep/er/1.PPM", flat_pnm(4, 6, 3, 10));
+  fixtures::write(folder / "b/1.ppm", flat_pnm(4, 6, 3, 20));
+  fixtures::write(folder / "b/notes.txt", fixtures::from_text("no image"));
+  fixtures::write(folder / "b/._1.ppm", fixtures::from_text("no image either"));
+  const auto set = open_image_folder(folder.path(), {});
+  ASSERT_EQ(set->size(), 3);
+  EXPECT_EQ(set->shape(), (ImageShape{3, 4, 6}));
+  EXPECT_EQ(set->class_names(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(set->class_count(), 2);
+  EXPECT_EQ(set->get(0).label, 0);
+  EXPECT_EQ(set->get(2).label, 1);
+  EXPECT_EQ(value_of(*set, 0), 10);
+  EXPECT_EQ(value_of(*set, 1), 20);
+  EXPECT_EQ(value_of(*set, 2), 30);
+}
+
+TEST(ImageFolder, ChannelsComeFromTheFirstFileOrAreAskedFor) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.pgm", flat_pnm(4, 4, 1, 10));
+  fixtures::write(folder / "2.ppm", flat_pnm(4, 4, 3, 20));
+  EXPECT_EQ(open_image_folder(folder.path(), {})->shape().channels, 1);
+  EXPECT_EQ(open_image_folder(folder.path(), {})->get(1).image.size(0), 1);
+  const auto colour = open_image_folder(folder.path(), {std::nullopt, 3});
+  EXPECT_EQ(colour->shape().channels, 3);
+  EXPECT_EQ(colour->get(0).image.size(0), 3);
+  EXPECT_EQ(colour->get(0).label, -1);
+}
+
+TEST(ImageFolder, DropsAlpha) {
+  const TemporaryFolder folder;
+  io::write_png(folder / "1.png", torch::full({4, 5, 5}, 9, torch::kUInt8));
+  EXPECT_EQ(open_image_folder(folder.path(), {})->shape().channels, 3);
+}
+
+TEST(ImageFolder, MixedSizesNameTheFirstOddFileAndTheWayOut) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 6, 3, 10));
+  fixtures::write(folder / "2.ppm", flat_pnm(8, 6, 3, 10));
+  fixtures::write(folder / "3.ppm", flat_pnm(9, 6, 3, 10));
+  const std::string message = message_of<IoError>([&] { open_image_folder(folder.path(), {}); });
+  EXPECT_CONTAINS(message, "2.ppm: is 8x6 (height x width), but 1.ppm is 4x6; set data.image_size");
+  const auto set = open_image_folder(folder.path(), {ImageSize{5, 5}, 0});
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(set->get(i).image.sizes(), (torch::IntArrayRef{3, 5, 5}));
+    EXPECT_EQ(value_of(*set, i), 10);
+  }
+}
+
+TEST(ImageFolder, NamesTheBrokenImage) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 6, 3, 10));
+  Bytes png = io::encode_png(torch::zeros({3, 4, 6}, torch::kUInt8));
+  png.resize(png.size() - 20);
+  fixtures::write(folder / "sub/2.png", png);
+  const auto set = open_image_folder(folder.path(), {});
+  EXPECT_CONTAINS(message_of<IoError>([&] { set->get(1); }),
+                  (folder / "sub/2.png").string() + ": is not a readable");
+  fixtures::write(folder / "sub/3.jpg", fixtures::from_text("hello"));
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }),
+                  "sub/3.jpg: is not a PNG");
+}
+
+TEST(ImageFolder, NamesTheFolderThatIsMissingEmptyOrAFile) {
+  const TemporaryFolder folder;
+  const auto opening = [&](const std::string& name) {
+    return message_of<IoError>([&] { open_image_folder(folder / name, {}); });
+  };
+  EXPECT_CONTAINS(opening("none"), "none: no such folder");
+  std::filesystem::create_directories(folder / "empty/inside");
+  EXPECT_CONTAINS(opening("empty"),
+                  "empty: no images in this image folder; expected files ending in png, jpg");
+  fixtures::write(folder / "file", {});
+  EXPECT_CONTAINS(opening("file"), "file: is not a folder");
+}
+
+TEST(ImageFolder, DescribesItself) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "a/1.ppm", flat_pnm(4, 6, 3, 10));
+  EXPECT_EQ(open_image_folder(folder.path(), {})->description(),
+            "image folder " + folder.path().string() +
+                ": 1 image of 4x6 (height x width), 3 channels, 1 class");
+}
+
+}  // namespace
+}  // namespace ddpm::data

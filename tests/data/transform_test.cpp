@@ -1,0 +1,80 @@
+#include "ddpm/data/transform.h"
+
+#include "ddpm/io/image.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::data {
+namespace {
+
+// uint8 [1,height,width] of (3 x^2 + 5 y^2) mod 256.
+torch::Tensor rough(int64_t height, int64_t width) {
+  const torch::Tensor y = torch::arange(height).view({-1, 1}),
+                      x = torch::arange(width).view({1, -1});
+  return (3 * x * x + 5 * y * y).remainder(256).to(torch::kUInt8).unsqueeze(0);
+}
+
+torch::Tensor difference(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a.to(torch::kInt) - b.to(torch::kInt)).abs().max();
+}
+
+// Pillow 11: resize((12, 8), BICUBIC) of the 20x30 picture, columns 2 to 10. Pillow rounds to 8
+// bits between its two passes and uses 8-bit weights, so neighbouring values may differ by 2.
+TEST(ResizeAndCrop, ShrinksLikePillow) {
+  const torch::Tensor expected = torch::tensor({{109, 176, 114, 120, 85, 141, 117, 128},
+                                                {162, 115, 121, 109, 132, 138, 132, 146},
+                                                {141, 116, 135, 115, 126, 128, 129, 126},
+                                                {118, 112, 115, 149, 151, 128, 141, 120},
+                                                {122, 137, 124, 121, 129, 116, 104, 96},
+                                                {115, 119, 133, 130, 135, 96, 168, 91},
+                                                {132, 142, 114, 143, 97, 120, 111, 114},
+                                                {145, 108, 105, 117, 127, 118, 105, 116}});
+  const torch::Tensor image = resize_and_crop(rough(20, 30), {8, 8});
+  ASSERT_EQ(image.sizes(), (torch::IntArrayRef{1, 8, 8}));
+  EXPECT_LE(difference(image[0], expected).item<int>(), 2);
+}
+
+// Pillow 11: resize((45, 30), BICUBIC), row 7, columns 5 to 15.
+TEST(ResizeAndCrop, EnlargesLikePillow) {
+  const torch::Tensor expected = torch::tensor({131, 145, 161, 185, 226, 182, 101, 28, 45, 98});
+  const torch::Tensor image = resize_and_crop(rough(20, 30), {30, 45});
+  EXPECT_LE(difference(image[0][7].slice(0, 5, 15), expected).item<int>(), 2);
+}
+
+TEST(ResizeAndCrop, KeepsAnImageOfTheRightSize) {
+  EXPECT_TRUE(torch::equal(resize_and_crop(rough(9, 7), {9, 7}), rough(9, 7)));
+}
+
+TEST(ResizeAndCrop, CutsTheMiddleWhereOneSideFits) {
+  EXPECT_TRUE(torch::equal(resize_and_crop(rough(8, 14), {8, 10}), rough(8, 14).slice(2, 2, 12)));
+  EXPECT_TRUE(torch::equal(resize_and_crop(rough(13, 6), {8, 6}), rough(13, 6).slice(1, 2, 10)));
+}
+
+TEST(ResizeAndCrop, GivesTheAskedSizeForAnyAspect) {
+  for (const auto& [height, width] :
+       {std::pair{1, 1}, {1, 200}, {200, 1}, {3, 500}, {17, 31}, {64, 48}}) {
+    for (const ImageSize size : {ImageSize{16, 16}, {9, 20}, {33, 5}, {1, 1}}) {
+      const torch::Tensor image = resize_and_crop(rough(height, width).expand({3, -1, -1}), size);
+      EXPECT_EQ(image.sizes(), (torch::IntArrayRef{3, size.height, size.width}));
+      EXPECT_TRUE(image.is_contiguous());
+    }
+  }
+}
+
+TEST(ResizeAndCrop, KeepsFlatColours) {
+  for (const int value : {0, 1, 127, 254, 255}) {
+    const torch::Tensor flat = torch::full({3, 37, 50}, value, torch::kUInt8);
+    EXPECT_TRUE((resize_and_crop(flat, {16, 24}) == value).all().item<bool>());
+  }
+}
+
+TEST(WithChannels, GreyToRgbAndBackIsExact) {
+  const torch::Tensor grey = torch::arange(256).to(torch::kUInt8).view({1, 16, 16});
+  const torch::Tensor rgb = with_channels(grey, 3);
+  EXPECT_EQ(rgb.sizes(), (torch::IntArrayRef{3, 16, 16}));
+  EXPECT_TRUE(torch::equal(with_channels(rgb, 1), grey));
+}
+
+}  // namespace
+}  // namespace ddpm::data

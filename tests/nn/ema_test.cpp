@@ -1,0 +1,120 @@
+#include "ddpm/nn/ema.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::nn {
+namespace {
+
+EmaConfig read(const std::string& text) {
+  config::Document document = config::Document::parse("[ema]\n" + text, "run.toml");
+  config::Reader reader = document.section("ema");
+  return read_ema_config(reader);
+}
+
+void set_all(torch::nn::Module& module, double value) {
+  const torch::NoGradGuard no_grad;
+  for (torch::Tensor& p : module.parameters()) p.fill_(value);
+}
+
+TEST(EmaConfig, ReadsOneDecayOrSeveral) {
+  EXPECT_EQ(read("").decays, (std::vector<double>{0.9999}));
+  EXPECT_EQ(read("decay = 0.99").decays, (std::vector<double>{0.99}));
+  EXPECT_EQ(read("decay = [0.999, 0]").decays, (std::vector<double>{0.999, 0.0}));
+  EXPECT_FALSE(read("warmup = false").warmup);
+  EXPECT_THROW(read("decay = 1.0"), ConfigError);
+  EXPECT_THROW(read("decay = []"), ConfigError);
+}
+
+TEST(Ema, WarmsUpToItsDecay) {
+  const torch::nn::Linear module(1, 1);
+  const Ema ema(*module, 0.9999, true);
+  EXPECT_EQ(ema.decay_at(1), 2.0 / 11.0);
+  EXPECT_EQ(ema.decay_at(90), 0.91);
+  EXPECT_EQ(ema.decay_at(1'000'000), 0.9999);
+  EXPECT_EQ(Ema(*module, 0.9999, false).decay_at(1), 0.9999);
+}
+
+// Constant parameters p after a start at a: p + (a - p) decay^n.
+TEST(Ema, ApproachesConstantParametersGeometrically) {
+  torch::nn::Linear module(2, 3);
+  module->to(torch::kDouble);
+  set_all(*module, 5.0);
+  Ema ema(*module, 0.9, false);
+  set_all(*module, 1.0);
+  for (int64_t n = 1; n <= 20; ++n) {
+    ema.update_(*module, n);
+    for (const torch::Tensor& average : ema.averages())
+      EXPECT_NEAR(average.max().item<double>(), 1.0 + 4.0 * std::pow(0.9, n), 1e-12);
+  }
+}
+
+TEST(Ema, FollowsItsRecursionDuringWarmUp) {
+  torch::nn::Linear module(2, 3);
+  module->to(torch::kDouble);
+  Ema ema(*module, 0.99, true);
+  torch::Tensor expected = module->weight.detach().clone();
+  for (int64_t n = 1; n <= 50; ++n) {
+    const torch::NoGradGuard no_grad;
+    module->weight.normal_();
+    ema.update_(*module, n);
+    const double decay = std::min(0.99, (1.0 + n) / (10.0 + n));
+    expected = decay * expected + (1.0 - decay) * module->weight;
+  }
+  EXPECT_TRUE(ema.averages()[0].allclose(expected, 1e-12, 1e-12));
+}
+
+TEST(Ema, WithoutDecayIsTheParameters) {
+  torch::nn::Linear module(2, 3);
+  Ema ema(*module, 0.0, false);
+  set_all(*module, 7.0);
+  ema.update_(*module, 1);
+  EXPECT_TRUE(ema.averages()[0].equal(module->weight.detach()));
+}
+
+TEST(Ema, LeavesTheParametersAndTheirGradientsAlone) {
+  torch::nn::Linear module(2, 3);
+  const torch::Tensor before = module->weight.detach().clone();
+  Ema ema(*module, 0.5, false);
+  ema.update_(*module, 1);
+  EXPECT_TRUE(module->weight.equal(before));
+  EXPECT_FALSE(ema.averages()[0].requires_grad());
+  EXPECT_NE(ema.averages()[0].data_ptr(), module->weight.data_ptr());
+}
+
+TEST(WeightSwap, LastsAsLongAsItLives) {
+  torch::nn::Linear module(2, 3);
+  const torch::Tensor parameter = module->weight;  // as an optimizer holds it
+  const void* own_memory = parameter.data_ptr();
+  const torch::Tensor before = parameter.detach().clone();
+  Ema ema(*module, 0.5, false);
+  set_all(*module, 3.0);
+  ema.update_(*module, 1);
+  {
+    const WeightSwap swap(*module, ema.averages());
+    EXPECT_TRUE(parameter.equal(ema.averages()[0]));
+    EXPECT_FALSE(parameter.equal(torch::full({3, 2}, 3.0)));
+  }
+  EXPECT_TRUE(parameter.equal(torch::full({3, 2}, 3.0)));
+  EXPECT_EQ(parameter.data_ptr(), own_memory);
+  EXPECT_TRUE(parameter.requires_grad());
+  EXPECT_TRUE(ema.averages()[0].allclose(0.5 * before + 1.5));
+}
+
+TEST(WeightSwap, EndsWithAnException) {
+  torch::nn::Linear module(2, 3);
+  const torch::Tensor before = module->weight.detach().clone();
+  const std::vector<torch::Tensor> zeros{torch::zeros({3, 2}), torch::zeros({3})};
+  try {
+    const WeightSwap swap(*module, zeros);
+    throw std::runtime_error("sampling failed");
+  } catch (const std::runtime_error&) {
+  }
+  EXPECT_TRUE(module->weight.equal(before));
+  EXPECT_THROW(WeightSwap(*module, {}), c10::Error);
+}
+
+}  // namespace
+}  // namespace ddpm::nn

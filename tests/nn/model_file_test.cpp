@@ -1,0 +1,132 @@
+#include "ddpm/nn/model_file.h"
+
+#include "golden.h"
+#include "tests/io/temporary_folder.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::nn {
+namespace {
+
+// A golden network and its weights as a file of their own.
+struct Saved {
+  explicit Saved(const std::string& name) : golden(load_golden(name)) {
+    io::write_safetensors(path(), named_weights(*golden.net));
+  }
+  TemporaryFolder folder;
+  Golden golden;
+  std::filesystem::path path() const { return folder / "weights.safetensors"; }
+};
+
+std::string complaint(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const IoError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ModelDescription, ReadsBackWhatWasWritten) {
+  config::Document document = config::Document::parse(
+      "[model]\nchannels = 64\nchannel_multipliers = [1, 2]\nblocks = 1\nattention_resolutions = "
+      "[7]\ngroups = 16\nclass_conditional = true\n[diffusion]\nschedule = \"cosine\"\ntimesteps = "
+      "250\nprediction = \"v\"\n[train]\nsteps = 5\n",
+      "run.toml");
+  const ImageSpec image{1, 14, 28, 3};
+  config::Reader model = document.section("model"), diffusion = document.section("diffusion");
+  const UNetConfig unet = read_unet_config(model, image);
+  const auto process = diffusion::read_diffusion_config(diffusion);
+  const std::vector<std::string> names{"zero", "a \"quoted\" one", "größe"};
+
+  const TemporaryFolder folder;
+  std::ofstream(folder / "model.toml") << model_description_text(document, image, names);
+  const ModelDescription read = read_model_description(folder / "model.toml");
+  EXPECT_EQ(read.unet.image.channels, 1);
+  EXPECT_EQ(read.unet.image.height, 14);
+  EXPECT_EQ(read.unet.image.width, 28);
+  EXPECT_EQ(read.unet.image.classes, 3);
+  EXPECT_EQ(read.class_names, names);
+  EXPECT_EQ(read.unet.channels, 64);
+  EXPECT_EQ(read.unet.channel_multipliers, unet.channel_multipliers);
+  EXPECT_EQ(read.unet.attention_levels, unet.attention_levels);
+  EXPECT_TRUE(read.unet.class_conditional);
+  EXPECT_EQ(read.diffusion.prediction, process.prediction);
+  EXPECT_EQ(read.diffusion.schedule.timesteps, 250);
+  EXPECT_EQ(read.diffusion.schedule.kind, process.schedule.kind);
+}
+
+TEST(ModelDescription, WithASectionTooManyIsRefused) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "model.toml") << "[image]\nchannels = 3\n[train]\nsteps = 5\n";
+  EXPECT_THROW(read_model_description(folder / "model.toml"), ConfigError);
+  EXPECT_THROW(read_model_description(folder / "other.toml"), IoError);
+}
+
+TEST(LoadUnet, RestoresEveryWeight) {
+  const Saved saved("classes");
+  UNet loaded = load_unet(saved.golden.config, saved.path(), torch::kCPU, Precision::kFp64);
+  EXPECT_FALSE(loaded->is_training());
+  const auto expected = saved.golden.net->named_parameters();
+  for (const auto& item : loaded->named_parameters())
+    EXPECT_TRUE(item.value().equal(expected[item.key()])) << item.key();
+}
+
+TEST(LoadUnet, NamesWhatDoesNotFit) {
+  const Saved saved("ho");
+  const std::string path = saved.path().string();
+  const auto load = [&](const UNetConfig& config) {
+    return complaint([&] { load_unet(config, path, torch::kCPU, Precision::kFp32); });
+  };
+  UNetConfig config = saved.golden.config;
+  EXPECT_EQ(load(config), "");
+  config.blocks = 3;
+  EXPECT_EQ(load(config), path +
+                              ": holds no tensor down_blocks.0.resnets.2.norm1.weight; it "
+                              "belongs to another network");
+  config = saved.golden.config;
+  config.channels = 16;
+  EXPECT_EQ(
+      load(config),
+      path + ": tensor conv_in.weight has shape [8, 3, 3, 3], the network's has [16, 3, 3, 3]");
+  config = saved.golden.config;
+  config.mid_attention = false;
+  EXPECT_NE(load(config).find("; it belongs to another network"), std::string::npos);
+}
+
+TEST(LoadWeights, TakesAPrefix) {
+  const TemporaryFolder folder;
+  torch::nn::Linear module(2, 3);
+  const std::vector<torch::Tensor> averages{torch::full({3, 2}, 4.0), torch::full({3}, 5.0)};
+  io::write_safetensors(folder / "f.safetensors", named_weights(*module, averages, "ema."));
+  const auto file = io::SafetensorsFile::open(folder / "f.safetensors");
+  EXPECT_EQ(file.names(), (std::vector<std::string>{"ema.weight", "ema.bias"}));
+  load_weights_(file, *module, module->parameters(), "ema.");
+  EXPECT_TRUE(module->weight.equal(averages[0]));
+  EXPECT_TRUE(module->bias.equal(averages[1]));
+  EXPECT_NE(complaint([&] { load_weights_(file, *module, module->parameters()); }), "");
+}
+
+TEST(MakeDenoiser, FeedsTheNetworkTimeMinusOne) {
+  Golden golden = load_golden("ho");
+  const diffusion::Denoiser denoiser = make_denoiser(golden.net, Precision::kFp64);
+  const torch::Tensor prediction = denoiser(golden.get("x"), golden.get("t") + 1);
+  EXPECT_LT(relative_error(prediction, golden.get("output")), golden.tolerance());
+  EXPECT_FALSE(prediction.requires_grad());
+}
+
+TEST(MakeDenoiser, GivesEveryImageItsLabel) {
+  Golden golden = load_golden("classes");
+  const torch::Tensor x = golden.get("x"), t = golden.get("t");
+  for (const int64_t label : {0, 4}) {
+    const torch::Tensor prediction = make_denoiser(golden.net, Precision::kFp64, label)(x, t + 1);
+    EXPECT_LT(relative_error(prediction, golden.net(x, t, torch::full({2}, label, torch::kLong))),
+              1e-12);
+  }
+}
+
+}  // namespace
+}  // namespace ddpm::nn
