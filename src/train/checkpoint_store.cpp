@@ -318,12 +318,6 @@ void CheckpointStore::retain() {
   remove(doomed);
 }
 
-void CheckpointStore::discard_after(int64_t step) {
-  std::vector<int64_t> doomed = steps();
-  std::erase_if(doomed, [&](int64_t other) { return other <= step; });
-  remove(doomed);
-}
-
 // ---- resolve_checkpoint
 // ----------------------------------------------------------------------------
 

@@ -236,16 +236,6 @@ TEST(CheckpointStore, TheLastOnePublishedStaysEvenWhereOthersAreNewer) {
   EXPECT_EQ(store.steps(), (Steps{100, 50}));
 }
 
-TEST(CheckpointStore, DiscardAfterRemovesTheNewerOnes) {
-  const TemporaryFolder run;
-  CheckpointStore store(run / "checkpoints");
-  for (const int64_t step : {1, 2, 3}) publish(store, step);
-  store.discard_after(1);
-  EXPECT_EQ(store.steps(), Steps{1});
-  publish(store, 2);
-  expect_all_valid(store);
-}
-
 TEST(CheckpointStore, CleanRemovesLeftoversAndNothingElse) {
   const TemporaryFolder run;
   CheckpointStore store(run / "checkpoints");

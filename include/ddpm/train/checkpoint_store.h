@@ -95,8 +95,6 @@ class CheckpointStore {
   /// count towards keep_last, and the last one published and the newest intact ones always stay. A
   /// failure is logged and left for the next call: it endangers no checkpoint.
   void retain();
-  /// Removes every checkpoint newer than `step`: for a run that goes on from an older one.
-  void discard_after(int64_t step);
 
   const std::filesystem::path& directory() const { return directory_; }
 
