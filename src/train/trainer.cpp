@@ -192,21 +192,23 @@ TrainOutcome Trainer::run() {
     state_.seconds = seconds_before + seconds_since(begin);
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
     const bool last = state_.step == config.steps;
-    const bool stopping = signal_.stop_requested();
-    if (due(config.log_every) || last || stopping) log_metrics();
+    if (due(config.log_every) || last || signal_.stop_requested()) log_metrics();
     progress.update(state_.step, last_loss_);
-    if (due(config.sample_every) && !stopping) {
+    if (due(config.sample_every) && !signal_.stop_requested()) {
       progress.clear();
       draw_samples();
     }
-    if (due(config.checkpoint_every) || last || signal_.stop_requested() ||
-        signal_.take_save_request()) {
+    const bool stop =
+        signal_.stop_requested();  // asked once: a later signal waits for the next step
+    const bool save_asked = signal_.take_save_request();
+    if (due(config.checkpoint_every) || last || stop || save_asked) {
       progress.clear();
       save();
     }
-    if (signal_.stop_requested() && !last) {
-      if (saved_step_ != state_.step)
+    if (stop && !last) {
+      if (saved_step_ != state_.step) {
         throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
+      }
       spdlog::info("stopped by signal {} at step {}; the same command goes on from here",
                    signal_.signal_number(), state_.step);
       return TrainOutcome::kStopped;
