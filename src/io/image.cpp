@@ -18,8 +18,9 @@ namespace {
 
 constexpr const char* kFormats = "PNG, JPEG, BMP, PGM/PPM or (named .tga) TGA";
 
-// The format of bytes that stb_image may be given: known, and not longer than its int.
-ImageFormat checked_format(std::span<const uint8_t> bytes, const std::string& name) {
+// Throws IoError unless stb_image may be given the bytes: a known format, whole, and not longer
+// than its int.
+void expect_whole(std::span<const uint8_t> bytes, const std::string& name) {
   if (bytes.empty()) throw IoError(name, "is empty; remove the file or restore it");
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw IoError(name, "is larger than 2 GiB, too large for an image");
@@ -28,7 +29,12 @@ ImageFormat checked_format(std::span<const uint8_t> bytes, const std::string& na
   if (format == ImageFormat::kUnknown) {
     throw IoError(name, fmt::format("is not a {} image; remove the file or convert it", kFormats));
   }
-  return format;
+  const std::string damage = image_damage(bytes, format);
+  if (!damage.empty()) {
+    throw IoError(name, fmt::format("is not a readable image: it {} (truncated or damaged on the "
+                                    "way?); remove the file or restore it",
+                                    damage));
+  }
 }
 
 [[noreturn]] void fail_unreadable(const std::string& name) {
@@ -62,21 +68,14 @@ torch::Tensor interleaved(const torch::Tensor& chw_u8) {
 }  // namespace
 
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name) {
-  checked_format(bytes, name);
+  expect_whole(bytes, name);
   return read_info(bytes, name);
 }
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels) {
   TORCH_CHECK(channels == 0 || channels == 1 || channels == 3 || channels == 4,
               "channels must be 0, 1, 3 or 4, not ", channels);
-  const std::string damage = image_damage(bytes, checked_format(bytes, name));
-  if (!damage.empty()) {
-    throw IoError(
-        name,
-        fmt::format("is not a readable image: it {} (truncated or damaged on the way?); remove the "
-                    "file or restore it",
-                    damage));
-  }
+  expect_whole(bytes, name);
   if (channels == 0) channels = static_cast<int>(read_info(bytes, name).channels);
   int width = 0, height = 0, in_file = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(

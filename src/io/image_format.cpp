@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cstring>
+#include <numeric>
 
 #include <zlib.h>
 
@@ -38,22 +39,36 @@ std::string png_damage(std::span<const uint8_t> bytes) {
   return "is cut short";
 }
 
-// Segments of (0xFF, marker, length, data) up to the start of the scan (0xDA), whose end is marker
-// 0xD9: inside the scan a 0xFF byte of data is followed by 0, so the pair occurs at the end alone
-// (ITU T.81, B.1).
-std::string jpeg_damage(std::span<const uint8_t> bytes) {
-  size_t at = 2;
-  while (at + 4 <= bytes.size() && bytes[at] == 0xFF && bytes[at + 1] != 0xDA) {
-    if (bytes[at + 1] == 0xFF) {  // a fill byte
-      ++at;
-      continue;
-    }
-    at += 2 + (size_t{bytes[at + 2]} << 8 | bytes[at + 3]);
+// Huffman tables of (class and number, 16 counts, values), the counts adding up to at most 256 (ITU
+// T.81, B.2.4.2). stb_image writes beyond its arrays where they exceed that.
+bool has_bad_huffman_table(std::span<const uint8_t> segment) {
+  while (segment.size() >= 17) {
+    const size_t values = std::accumulate(segment.begin() + 1, segment.begin() + 17, size_t{0});
+    if (values > 256) return true;
+    segment = segment.subspan(std::min(segment.size(), 17 + values));
   }
-  if (at >= bytes.size()) return "is cut short";
-  constexpr std::array<uint8_t, 2> kEnd = {0xFF, 0xD9};
-  const auto found = std::search(bytes.begin() + at, bytes.end(), kEnd.begin(), kEnd.end());
-  return found == bytes.end() ? "is cut short" : "";
+  return false;
+}
+
+// Segments of (0xFF, marker, length, data) and, after some of them, entropy-coded data up to the
+// next marker, in which 0xFF is followed by 0 or a restart marker. The last marker is 0xD9 (ITU
+// T.81, B.1).
+std::string jpeg_damage(std::span<const uint8_t> bytes) {
+  for (size_t at = 2;;) {
+    at = std::find(bytes.begin() + at, bytes.end(), 0xFF) - bytes.begin();
+    while (at < bytes.size() && bytes[at] == 0xFF) ++at;  // any number of fill bytes
+    if (at >= bytes.size()) return "is cut short";
+    const uint8_t marker = bytes[at++];
+    if (marker == 0xD9) return "";
+    if (marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7)) continue;
+    if (bytes.size() - at < 2) return "is cut short";
+    const size_t length = size_t{bytes[at]} << 8 | bytes[at + 1];
+    if (length < 2 || length > bytes.size() - at) return "is cut short";
+    if (marker == 0xC4 && has_bad_huffman_table(bytes.subspan(at + 2, length - 2))) {
+      return "has a damaged Huffman table";
+    }
+    at += length;
+  }
 }
 
 // The header's file size; some writers leave it 0.

@@ -106,12 +106,14 @@ TEST(ImageFolder, NamesTheBrokenImage) {
   Bytes png = io::encode_png(torch::zeros({3, 4, 6}, torch::kUInt8));
   png.resize(png.size() - 20);
   fixtures::write(folder / "sub/2.png", png);
-  const auto set = open_image_folder(folder.path(), {});
-  EXPECT_CONTAINS(message_of<IoError>([&] { set->get(1); }),
-                  (folder / "sub/2.png").string() + ": is not a readable");
-  fixtures::write(folder / "sub/3.jpg", fixtures::from_text("hello"));
+  const std::string expected = (folder / "sub/2.png").string() + ": is not a readable image";
+  // When opened, where all sizes are compared; else when it is read.
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }), expected);
+  const auto set = open_image_folder(folder.path(), {ImageSize{4, 6}, 0});
+  EXPECT_CONTAINS(message_of<IoError>([&] { set->get(1); }), expected);
+  fixtures::write(folder / "sub/1.jpg", fixtures::from_text("hello"));
   EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }),
-                  "sub/3.jpg: is not a PNG");
+                  "sub/1.jpg: is not a PNG");
 }
 
 TEST(ImageFolder, NamesTheFolderThatIsMissingEmptyOrAFile) {

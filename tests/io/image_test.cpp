@@ -4,6 +4,7 @@
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <thread>
@@ -143,6 +144,18 @@ TEST(Image, FindsAFlippedBitInAPng) {
   Bytes bytes = from_hex(kPng);
   bytes[45] ^= 4;  // in the pixel data
   EXPECT_CONTAINS(message_of<IoError>([&] { decode_image(bytes, "a.png"); }), "fails its checksum");
+}
+
+// stb_image of 2022 writes beyond its arrays for such a table, before it looks at the picture.
+TEST(Image, RefusesAHuffmanTableThatIsTooLong) {
+  Bytes bytes = from_hex(kJpeg);
+  const Bytes marker = {0xFF, 0xC4};
+  const auto table = std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end());
+  ASSERT_NE(table, bytes.end());
+  std::fill(table + 5, table + 5 + 16, 0xFF);  // the counts, behind marker, length and class
+  EXPECT_CONTAINS(message_of<IoError>([&] { image_info(bytes, "a.jpg"); }),
+                  "a.jpg: is not a readable image: it has a damaged Huffman table");
+  EXPECT_THROW(decode_image(bytes, "a.jpg"), IoError);
 }
 
 TEST(Image, PngRoundTripIsExact) {

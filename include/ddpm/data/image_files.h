@@ -33,8 +33,8 @@ struct FolderLabels {
 };
 FolderLabels labels_from_folders(const std::vector<std::string>& names);
 
-/// Without options.size, the headers of all files are read, and a size unlike the first file's is
-/// an IoError. Throws IoError where there is no image, or the first cannot be read.
+/// Without options.size, all files are looked at, and one that is damaged or has a size unlike the
+/// first file's is an IoError. Throws IoError where there is no image, or the first cannot be read.
 std::unique_ptr<Dataset> open_images(ImageSource source, const ImageOptions& options);
 
 }  // namespace ddpm::data

@@ -26,8 +26,9 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-/// Reads the header alone. Throws IoError(name, ...) where it is no PNG, JPEG, BMP, PGM/PPM or TGA
-/// header (TGA has no signature, so it is only tried where `name` ends in .tga).
+/// Size and channels of a whole encoded image, without decoding its pixels. Throws IoError(name,
+/// ...) where it is no PNG, JPEG, BMP, PGM/PPM or TGA (TGA has no signature, so it is only tried
+/// where `name` ends in .tga), is cut short, or fails its checksum (PNG).
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name);
 
 /// Decodes a whole image. `channels` 1, 3 or 4 converts (RGB to grey by 0.299 R + 0.587 G + 0.114
