@@ -42,10 +42,12 @@ std::string png_damage(std::span<const uint8_t> bytes) {
 // Huffman tables of (class and number, 16 counts, values), the counts adding up to at most 256 (ITU
 // T.81, B.2.4.2). stb_image writes beyond its arrays where they exceed that.
 bool has_bad_huffman_table(std::span<const uint8_t> segment) {
-  while (segment.size() >= 17) {
-    const size_t values = std::accumulate(segment.begin() + 1, segment.begin() + 17, size_t{0});
-    if (values > 256) return true;
-    segment = segment.subspan(std::min(segment.size(), 17 + values));
+  while (!segment.empty()) {
+    if (segment.size() < 17) return true;
+    const auto counts = segment.subspan(1, 16);
+    const size_t values = std::accumulate(counts.begin(), counts.end(), size_t{0});
+    if (values > 256 || segment.size() < 17 + values) return true;
+    segment = segment.subspan(17 + values);
   }
   return false;
 }

@@ -146,16 +146,20 @@ TEST(Image, FindsAFlippedBitInAPng) {
   EXPECT_CONTAINS(message_of<IoError>([&] { decode_image(bytes, "a.png"); }), "fails its checksum");
 }
 
-// stb_image of 2022 writes beyond its arrays for such a table, before it looks at the picture.
-TEST(Image, RefusesAHuffmanTableThatIsTooLong) {
-  Bytes bytes = from_hex(kJpeg);
-  const Bytes marker = {0xFF, 0xC4};
-  const auto table = std::search(bytes.begin(), bytes.end(), marker.begin(), marker.end());
-  ASSERT_NE(table, bytes.end());
-  std::fill(table + 5, table + 5 + 16, 0xFF);  // the counts, behind marker, length and class
-  EXPECT_CONTAINS(message_of<IoError>([&] { image_info(bytes, "a.jpg"); }),
-                  "a.jpg: is not a readable image: it has a damaged Huffman table");
-  EXPECT_THROW(decode_image(bytes, "a.jpg"), IoError);
+// stb_image of 2022 writes beyond its arrays for such tables, before it looks at the picture.
+TEST(Image, RefusesHuffmanTablesThatAreTooLongOrCutShort) {
+  const Bytes whole = from_hex(kJpeg), marker = {0xFF, 0xC4};
+  const auto at =
+      std::search(whole.begin(), whole.end(), marker.begin(), marker.end()) - whole.begin();
+  ASSERT_LT(at + 21u, whole.size());
+  Bytes too_long = whole, cut_short = whole;
+  std::fill_n(too_long.begin() + at + 5, 16, 0xFF);  // the counts, behind marker, length and class
+  cut_short[at + 3] = 2 + 16;                        // the segment's length: one count is missing
+  for (const Bytes& bytes : {too_long, cut_short}) {
+    EXPECT_CONTAINS(message_of<IoError>([&] { image_info(bytes, "a.jpg"); }),
+                    "a.jpg: is not a readable image: it has a damaged Huffman table");
+    EXPECT_THROW(decode_image(bytes, "a.jpg"), IoError);
+  }
 }
 
 TEST(Image, PngRoundTripIsExact) {
