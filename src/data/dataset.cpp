@@ -11,6 +11,10 @@ std::string counted(int64_t count, const std::string& one, const std::string& ma
 
 }  // namespace
 
+SizeRange Dataset::source_sizes() const {
+  return {shape().height, shape().height, shape().width, shape().width};
+}
+
 std::string Dataset::describe_contents() const {
   const ImageShape s = shape();
   return fmt::format("{} of {}x{} (height x width), {}, {}", counted(size(), "image", "images"),

@@ -1,9 +1,11 @@
 #include "ddpm/data/factory.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/data/cifar.h"
 #include "ddpm/data/idx.h"
 #include "ddpm/data/image_folder.h"
 #include "ddpm/data/image_zip.h"
+#include "ddpm/data/numpy_images.h"
 #include "ddpm/data/procedural.h"
 
 #include <algorithm>
@@ -23,14 +25,16 @@ namespace fs = std::filesystem;
 constexpr int64_t kLargestSide = 8192;
 constexpr int64_t kSmallestProcedural = 8;
 
-ImageOptions options_of(const DataConfig& config) { return {config.image_size, config.channels}; }
+ImageOptions options_of(const DataConfig& config) {
+  return {config.image_size, config.channels, config.on_bad_image, config.workers};
+}
 
 struct Kind {
   std::string_view name;
   std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed);
 };
 
-constexpr std::array<Kind, 4> kKinds = {{
+constexpr std::array<Kind, 7> kKinds = {{
     {"procedural",
      [](const DataConfig& config, uint64_t seed) -> std::unique_ptr<Dataset> {
        const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
@@ -39,6 +43,16 @@ constexpr std::array<Kind, 4> kKinds = {{
      }},
     {"idx",
      [](const DataConfig& config, uint64_t) { return open_idx(config.path, options_of(config)); }},
+    {"cifar", [](const DataConfig& config,
+                 uint64_t) { return open_cifar(config.path, options_of(config)); }},
+    {"npy",
+     [](const DataConfig& config, uint64_t) {
+       return open_npy(config.path, {config.layout, config.range}, options_of(config));
+     }},
+    {"npz",
+     [](const DataConfig& config, uint64_t) {
+       return open_npz(config.path, {config.layout, config.range}, options_of(config));
+     }},
     {"folder", [](const DataConfig& config,
                   uint64_t) { return open_image_folder(config.path, options_of(config)); }},
     {"zip", [](const DataConfig& config,
@@ -53,31 +67,54 @@ std::optional<ImageSize> read_image_size(config::Reader& reader) {
   return ImageSize{sides.front(), sides.back()};
 }
 
+// What is wrong with keys that are right by themselves.
+void check_together(const config::Reader& reader, const DataConfig& config) {
+  if (config.crop == Crop::kRandom && !config.image_size && config.kind != "procedural") {
+    reader.fail("crop",
+                "is \"random\", but images that keep their size are not cropped; set "
+                "data.image_size, or data.crop = \"centre\"");
+  }
+  if (config.kind != "procedural") return;
+  if (config.channels == 2 || config.channels == 4) {
+    reader.fail("channels",
+                fmt::format("is {}; procedural images have 1 (grey) or 3 (RGB)", config.channels));
+  }
+  const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
+  if (std::min(size.height, size.width) < kSmallestProcedural) {
+    reader.fail("image_size", fmt::format("is below {0}; procedural images are at least {0}x{0}",
+                                          kSmallestProcedural));
+  }
+}
+
 }  // namespace
 
+std::vector<std::string> kind_names() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kKinds) names.emplace_back(kind.name);
+  return names;
+}
+
 DataConfig read_data_config(config::Reader& reader) {
-  std::vector<std::string> kinds = {"auto"};
-  for (const Kind& kind : kKinds) kinds.emplace_back(kind.name);
+  std::vector<std::string> kinds = kind_names();
+  kinds.insert(kinds.begin(), "auto");
 
   DataConfig config;
   config.kind = reader.choice("kind", config.kind, kinds);
   config.path = reader.text("path", "");
   config.image_size = read_image_size(reader);
-  config.channels = reader.integer("channels", config.channels, {0, 3});
-  if (config.channels == 2)
-    reader.fail("channels", "is 2; must be 1 (grey), 3 (RGB) or 0 (as in the first file)");
+  config.channels = reader.integer("channels", config.channels, {0, 4});
   config.size = reader.integer("size", config.size, {1, std::numeric_limits<uint32_t>::max()});
   config.flip = reader.boolean("flip", config.flip);
+  const bool random = reader.choice("crop", "centre", {"centre", "random"}) == "random";
+  config.crop = random ? Crop::kRandom : Crop::kCentre;
+  const bool skip = reader.choice("on_bad_image", "error", {"error", "skip"}) == "skip";
+  config.on_bad_image = skip ? BadImages::kSkip : BadImages::kError;
+  config.layout = reader.choice("layout", config.layout, array_layouts());
+  config.range = reader.choice("range", config.range, array_ranges());
+  config.holdout = reader.integer("holdout", config.holdout, config::at_least(int64_t{0}));
   config.workers = reader.integer("workers", config.workers, {1, 256});
   config.cache_mb = reader.integer("cache_mb", config.cache_mb, config::at_least(int64_t{0}));
-
-  if (config.kind == "procedural") {
-    const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
-    if (std::min(size.height, size.width) < kSmallestProcedural) {
-      reader.fail("image_size", fmt::format("is below {0}; procedural images are at least {0}x{0}",
-                                            kSmallestProcedural));
-    }
-  }
+  check_together(reader, config);
   return config;
 }
 
@@ -90,26 +127,28 @@ std::string kind_of_path(const fs::path& path) {
     if (error) throw IoError(path, "cannot be listed (" + error.message() + ")");
     const bool idx = std::any_of(begin(entries), end(entries),
                                  [](const auto& e) { return is_idx_image_name(e.path()); });
-    return idx ? "idx" : "folder";
+    return idx ? "idx" : is_cifar_folder(path) ? "cifar" : "folder";
   }
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return std::tolower(c); });
-  if (ending == ".zip") return "zip";
+  constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
+      {{".zip", "zip"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
+  for (const auto& [known, kind] : kEndings) {
+    if (ending == known) return kind;
+  }
   if (is_idx_image_name(path)) return "idx";
   throw IoError(path,
-                "is neither a folder, a .zip nor an IDX file (…images-idx3-ubyte[.gz]); check "
-                "data.path, or set "
-                "data.kind");
+                "is neither a folder, a .zip, .npy, .npz or (CIFAR) .bin file, nor an IDX file "
+                "(…images-idx3-ubyte[.gz]); check data.path, or set data.kind");
 }
 
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed) {
   // Not when it is read: a misspelt data.path is better reported as the unknown key that it is.
   if (config.kind != "procedural" && config.path.empty()) {
     throw UsageError(
-        "data.path names no data; set it to a folder of images, a .zip of them or IDX files, or "
-        "set data.kind = "
-        "\"procedural\"");
+        "data.path names no data; set it to a folder of images, a .zip of them, or an IDX, CIFAR, "
+        ".npy or .npz file, or set data.kind = \"procedural\"");
   }
   const std::string name = config.kind == "auto" ? kind_of_path(config.path) : config.kind;
   const auto kind =

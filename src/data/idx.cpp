@@ -1,12 +1,13 @@
 #include "ddpm/data/idx.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/data/array_images.h"
 #include "ddpm/io/gzip.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <span>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -105,42 +106,6 @@ fs::path image_file_in(const fs::path& folder) {
                   found.size(), found[0].filename().string(), found[1].filename().string()));
 }
 
-class IdxDataset final : public Dataset {
- public:
-  IdxDataset(fs::path path, torch::Tensor images, torch::Tensor labels, const ImageOptions& options)
-      : path_(std::move(path)), images_(std::move(images)), labels_(std::move(labels)) {
-    size_ = options.size.value_or(ImageSize{images_.size(1), images_.size(2)});
-    channels_ = options.channels == 0 ? 1 : options.channels;
-    if (labels_.defined()) class_count_ = labels_.max().item<int64_t>() + 1;
-  }
-
-  int64_t size() const override { return images_.size(0); }
-  ImageShape shape() const override { return {channels_, size_.height, size_.width}; }
-  int64_t class_count() const override { return class_count_; }
-  std::vector<std::string> class_names() const override {
-    std::vector<std::string> names;
-    for (int64_t i = 0; i < class_count_; ++i) names.push_back(std::to_string(i));
-    return names;
-  }
-  Example get(int64_t index) const override {
-    TORCH_CHECK(index >= 0 && index < size(), "image ", index, " of ", size());
-    const torch::Tensor image =
-        with_channels(resize_and_crop(images_.narrow(0, index, 1), size_), channels_);
-    return {image, labels_.defined() ? labels_.data_ptr<uint8_t>()[index] : int64_t{-1}};
-  }
-  std::string description() const override {
-    return fmt::format("IDX file {}: {}", path_.string(), describe_contents());
-  }
-
- private:
-  fs::path path_;
-  torch::Tensor images_;  // uint8 [N,H,W]
-  torch::Tensor labels_;  // uint8 [N], or undefined
-  ImageSize size_;
-  int64_t channels_ = 1;
-  int64_t class_count_ = 0;
-};
-
 }  // namespace
 
 bool is_idx_image_name(const fs::path& path) {
@@ -164,7 +129,16 @@ std::unique_ptr<Dataset> open_idx(const fs::path& path, const ImageOptions& opti
                       labels.size(0), file.string(), images.size(0)));
     }
   }
-  return std::make_unique<IdxDataset>(file, images, labels, options);
+  ImageArray array;
+  array.title = "IDX file " + file.string();
+  array.count = images.size(0);
+  array.shape = {1, images.size(1), images.size(2)};
+  array.image = [images](int64_t index) { return images.narrow(0, index, 1); };
+  if (labels.defined()) {
+    array.labels.assign(labels.data_ptr<uint8_t>(), labels.data_ptr<uint8_t>() + labels.size(0));
+    array.classes = numbered_classes(labels.max().item<int64_t>() + 1);
+  }
+  return open_array(std::move(array), options);
 }
 
 }  // namespace ddpm::data

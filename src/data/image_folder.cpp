@@ -22,15 +22,24 @@ std::vector<std::string> image_names_below(const fs::path& folder) {
   return names;
 }
 
+std::vector<uint8_t> beginning_of(const fs::path& path) {
+  const io::InputFile file(path);
+  std::vector<uint8_t> bytes(std::min<uint64_t>(file.size(), kHeaderBytes));
+  file.read_at(0, bytes);
+  return bytes;
+}
+
 }  // namespace
 
 std::unique_ptr<Dataset> open_image_folder(const fs::path& folder, const ImageOptions& options) {
   if (!fs::exists(folder)) throw IoError(folder, "no such folder; check data.path");
   if (!fs::is_directory(folder))
     throw IoError(folder, "is not a folder; set data.path to the folder of images");
-  ImageSource source{"image folder", folder, {}, [folder](const std::string& name) {
-                       return io::read_file(folder / name);
-                     }};
+  ImageSource source{"image folder",
+                     folder,
+                     {},
+                     [folder](const std::string& name) { return io::read_file(folder / name); },
+                     [folder](const std::string& name) { return beginning_of(folder / name); }};
   try {
     source.names = image_names_below(folder);
   } catch (const fs::filesystem_error& error) {

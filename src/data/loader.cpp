@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include <spdlog/spdlog.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
 
@@ -41,15 +42,26 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
       shape_(dataset.shape()),
       order_(dataset.size(), options.seed),
       flip_key_(rng_key(options.seed, Purpose::kFlip)),
+      crop_key_(rng_key(options.seed, Purpose::kCrop)),
       pinned_(torch::cuda::is_available()) {
-  const int64_t count = dataset.size();
-  if (count <= options_.cache_bytes / byte_count(shape_)) {
-    cache_.images =
-        torch::empty({count, shape_.channels, shape_.height, shape_.width}, torch::kUInt8);
-    cache_.labels.resize(count);
-    cache_.states = std::make_unique<std::atomic<uint8_t>[]>(count);
-  }
+  allocate_cache();
   for (int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
+}
+
+void Loader::allocate_cache() {
+  const auto shape = options_.random_crop ? dataset_.uncropped_shape() : shape_;
+  if (!shape) {
+    if (options_.cache_bytes > 0)
+      spdlog::info(
+          "random crops of images of many shapes: each is decoded anew whenever it is used");
+    return;
+  }
+  const int64_t count = dataset_.size();
+  if (count > options_.cache_bytes / byte_count(*shape)) return;
+  cache_.images =
+      torch::empty({count, shape->channels, shape->height, shape->width}, torch::kUInt8);
+  cache_.labels.resize(count);
+  cache_.states = std::make_unique<std::atomic<uint8_t>[]>(count);
 }
 
 Loader::~Loader() {
@@ -120,34 +132,55 @@ Batch Loader::make_batch(int64_t k) const {
   for (int64_t i = 0; i < count && !stopping_; ++i) {
     const int64_t p = k * options_.global_batch + options_.first + i;
     uint8_t* image = batch.images.data_ptr<uint8_t>() + i * byte_count(shape_);
-    batch.labels.data_ptr<int64_t>()[i] = load(order_.index_of(p), image);
+    const Example example = load(order_.index_of(p));
+    write_sample(p, example.image, image);
+    batch.labels.data_ptr<int64_t>()[i] = example.label;
     batch.ids.data_ptr<int64_t>()[i] = p;
     if (flips(p)) flip_rows(image, shape_.channels * shape_.height, shape_.width);
   }
   return batch;
 }
 
-int64_t Loader::load(int64_t index, uint8_t* to) const {
-  const int64_t bytes = byte_count(shape_);
-  uint8_t* kept = cached() ? cache_.images.data_ptr<uint8_t>() + index * bytes : nullptr;
-  if (kept && cache_.states[index].load(std::memory_order_acquire) == kPresent) {
-    std::memcpy(to, kept, bytes);
-    return cache_.labels[index];
+Example Loader::load(int64_t index) const {
+  if (cached() && cache_.states[index].load(std::memory_order_acquire) == kPresent) {
+    return {cache_.images[index], cache_.labels[index]};
   }
-  const Example example = dataset_.get(index);
-  TORCH_CHECK(example.image.scalar_type() == torch::kUInt8 && example.image.numel() == bytes,
-              "image ", index, " of the data set is ", example.image.scalar_type(), " ",
-              example.image.sizes());
-  const torch::Tensor image = example.image.contiguous();
-  std::memcpy(to, image.data_ptr<uint8_t>(), bytes);
+  Example example = options_.random_crop ? dataset_.get_uncropped(index) : dataset_.get(index);
+  const torch::Tensor& image = example.image;
+  const bool right_size = options_.random_crop
+                              ? image.size(1) >= shape_.height && image.size(2) >= shape_.width
+                              : image.size(1) == shape_.height && image.size(2) == shape_.width;
+  TORCH_CHECK(
+      image.scalar_type() == torch::kUInt8 && image.size(0) == shape_.channels && right_size,
+      "image ", index, " of the data set is ", image.scalar_type(), " ", image.sizes());
+  example.image = image.contiguous();
   uint8_t absent = kAbsent;
-  if (kept &&
+  if (cached() &&
       cache_.states[index].compare_exchange_strong(absent, kFilling, std::memory_order_relaxed)) {
-    std::memcpy(kept, to, bytes);
+    cache_.images[index].copy_(example.image);
     cache_.labels[index] = example.label;
     cache_.states[index].store(kPresent, std::memory_order_release);
   }
-  return example.label;
+  return example;
+}
+
+void Loader::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const {
+  const auto [channels, height, width] = shape_;
+  const int64_t spare_rows = image.size(1) - height, spare_columns = image.size(2) - width;
+  const uint8_t* from = image.data_ptr<uint8_t>();
+  if (spare_rows == 0 && spare_columns == 0) {
+    std::memcpy(to, from, byte_count(shape_));
+    return;
+  }
+  const Words words = philox(crop_key_, static_cast<uint64_t>(p), 0, 0);
+  const int64_t top = uniform_below(words.w[0], static_cast<uint32_t>(spare_rows + 1));
+  const int64_t left = uniform_below(words.w[1], static_cast<uint32_t>(spare_columns + 1));
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t y = 0; y < height; ++y, to += width) {
+      const int64_t row = c * image.size(1) + top + y;
+      std::memcpy(to, from + row * image.size(2) + left, width);
+    }
+  }
 }
 
 bool Loader::flips(int64_t p) const {

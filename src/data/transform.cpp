@@ -6,35 +6,59 @@
 #include <torch/types.h>
 
 namespace ddpm::data {
+namespace {
+
+bool has_alpha(int64_t channels) { return channels == 2 || channels == 4; }
+
+// Grey <-> RGB: uint8 [1 or 3,H,W].
+torch::Tensor with_colours(const torch::Tensor& colours, int64_t count) {
+  if (colours.size(0) == count) return colours;
+  if (count == 3) return colours.expand({3, -1, -1});
+  // The integer weights of stb_image, so that a grey picture is the same whichever reader made it.
+  const torch::Tensor x = colours.to(torch::kInt);
+  return ((77 * x[0] + 150 * x[1] + 29 * x[2]) / 256).floor().to(torch::kUInt8).unsqueeze(0);
+}
+
+}  // namespace
+
+ImageSize covering_size(ImageSize from, ImageSize to) {
+  const double scale = std::max(static_cast<double>(to.height) / static_cast<double>(from.height),
+                                static_cast<double>(to.width) / static_cast<double>(from.width));
+  const auto scaled = [scale](int64_t side) {
+    return int64_t{std::lround(scale * static_cast<double>(side))};
+  };
+  return {std::max(to.height, scaled(from.height)), std::max(to.width, scaled(from.width))};
+}
+
+torch::Tensor scale_to_cover(const torch::Tensor& chw_u8, ImageSize size) {
+  const ImageSize from{chw_u8.size(1), chw_u8.size(2)};
+  const ImageSize scaled = covering_size(from, size);
+  if (scaled == from) return chw_u8.contiguous();
+  return at::_upsample_bicubic2d_aa(chw_u8.to(torch::kFloat).unsqueeze(0),
+                                    {scaled.height, scaled.width}, /*align_corners=*/false)
+      .squeeze(0)
+      .round()
+      .clamp(0, 255)
+      .to(torch::kUInt8);
+}
 
 torch::Tensor resize_and_crop(const torch::Tensor& chw_u8, ImageSize size) {
-  const int64_t height = chw_u8.size(1), width = chw_u8.size(2);
-  if (height == size.height && width == size.width) return chw_u8.contiguous();
-  const double scale = std::max(static_cast<double>(size.height) / static_cast<double>(height),
-                                static_cast<double>(size.width) / static_cast<double>(width));
-  const int64_t scaled_height =
-      std::max(size.height, int64_t{std::lround(scale * static_cast<double>(height))});
-  const int64_t scaled_width =
-      std::max(size.width, int64_t{std::lround(scale * static_cast<double>(width))});
-  torch::Tensor x = chw_u8;
-  if (scaled_height != height || scaled_width != width) {
-    x = at::_upsample_bicubic2d_aa(x.to(torch::kFloat).unsqueeze(0), {scaled_height, scaled_width},
-                                   /*align_corners=*/false)
-            .squeeze(0)
-            .round()
-            .clamp(0, 255)
-            .to(torch::kUInt8);
-  }
-  const int64_t top = (scaled_height - size.height) / 2, left = (scaled_width - size.width) / 2;
+  const torch::Tensor x = scale_to_cover(chw_u8, size);
+  const int64_t top = (x.size(1) - size.height) / 2, left = (x.size(2) - size.width) / 2;
   return x.narrow(1, top, size.height).narrow(2, left, size.width).contiguous();
 }
 
 torch::Tensor with_channels(const torch::Tensor& chw_u8, int64_t channels) {
-  if (chw_u8.size(0) == channels) return chw_u8;
-  if (channels == 3) return chw_u8.expand({3, -1, -1}).contiguous();
-  // The integer weights of stb_image, so that a grey picture is the same whichever reader made it.
-  const torch::Tensor x = chw_u8.to(torch::kInt);
-  return ((77 * x[0] + 150 * x[1] + 29 * x[2]) / 256).floor().to(torch::kUInt8).unsqueeze(0);
+  const int64_t present = chw_u8.size(0);
+  if (present == channels) return chw_u8;
+  torch::Tensor x = with_colours(chw_u8.narrow(0, 0, has_alpha(present) ? present - 1 : present),
+                                 has_alpha(channels) ? channels - 1 : channels);
+  if (has_alpha(channels)) {
+    const torch::Tensor alpha = has_alpha(present) ? chw_u8.narrow(0, present - 1, 1)
+                                                   : torch::full_like(chw_u8.narrow(0, 0, 1), 255);
+    x = torch::cat({x, alpha});
+  }
+  return x.contiguous();
 }
 
 }  // namespace ddpm::data

@@ -1,12 +1,15 @@
 #include "ddpm/io/image.h"
 
 #include "ddpm/base/error.h"
+#include "exif.h"
 #include "image_format.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <stb_image.h>
@@ -51,7 +54,41 @@ ImageInfo read_info(std::span<const uint8_t> bytes, const std::string& name) {
                              &channels)) {
     fail_unreadable(name);
   }
-  return {height, width, channels == 2 ? 1 : channels};
+  if (height <= 0 || width <= 0) throw IoError(name, "has no pixels; remove the file");
+  return {height, width, channels};
+}
+
+// What is asked of stb_image is asked of the image as it is stored.
+ImageInfo upright(const ImageInfo& stored, int orientation) {
+  if (!swaps_sides(orientation)) return stored;
+  return {stored.width, stored.height, stored.channels};
+}
+
+std::vector<uint8_t> decode_8_bit(std::span<const uint8_t> bytes, const std::string& name,
+                                  const ImageInfo& info, int channels) {
+  int width = 0, height = 0, in_file = 0;
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height, &in_file,
+                            channels),
+      stbi_image_free);
+  if (!pixels || width != info.width || height != info.height) fail_unreadable(name);
+  const size_t count = static_cast<size_t>(width) * height * channels;
+  return {pixels.get(), pixels.get() + count};
+}
+
+std::vector<uint8_t> decode_16_bit(std::span<const uint8_t> bytes, const std::string& name,
+                                   const ImageInfo& info, int channels) {
+  int width = 0, height = 0, in_file = 0;
+  const std::unique_ptr<stbi_us, void (*)(void*)> pixels(
+      stbi_load_16_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height,
+                               &in_file, channels),
+      stbi_image_free);
+  if (!pixels || width != info.width || height != info.height) fail_unreadable(name);
+  std::vector<uint8_t> rounded(static_cast<size_t>(width) * height * channels);
+  for (size_t i = 0; i < rounded.size(); ++i) {
+    rounded[i] = static_cast<uint8_t>((pixels.get()[i] + 128u) / 257u);
+  }
+  return rounded;
 }
 
 // uint8 [C,H,W] -> contiguous [H,W,C] on the CPU.
@@ -59,8 +96,7 @@ torch::Tensor interleaved(const torch::Tensor& chw_u8) {
   TORCH_CHECK(chw_u8.scalar_type() == torch::kUInt8 && chw_u8.dim() == 3,
               "expected uint8 [C,H,W], got ", chw_u8.scalar_type(), " ", chw_u8.sizes());
   const int64_t channels = chw_u8.size(0);
-  TORCH_CHECK(channels == 1 || channels == 3 || channels == 4, "a PNG has 1, 3 or 4 channels, not ",
-              channels);
+  TORCH_CHECK(channels >= 1 && channels <= 4, "a PNG has 1 to 4 channels, not ", channels);
   TORCH_CHECK(chw_u8.numel() > 0, "cannot write an image of size ", chw_u8.sizes());
   return chw_u8.cpu().permute({1, 2, 0}).contiguous();
 }
@@ -69,22 +105,33 @@ torch::Tensor interleaved(const torch::Tensor& chw_u8) {
 
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name) {
   expect_whole(bytes, name);
-  return read_info(bytes, name);
+  return upright(read_info(bytes, name), exif_orientation(bytes));
+}
+
+std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const std::string& name) {
+  const size_t limit = static_cast<size_t>(std::numeric_limits<int>::max());
+  beginning = beginning.first(std::min(beginning.size(), limit));
+  if (!header_is_safe(beginning, image_format(beginning, name))) return std::nullopt;
+  int width = 0, height = 0, channels = 0;
+  if (!stbi_info_from_memory(beginning.data(), static_cast<int>(beginning.size()), &width, &height,
+                             &channels) ||
+      height <= 0 || width <= 0) {
+    return std::nullopt;
+  }
+  return upright({height, width, channels}, exif_orientation(beginning));
 }
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels) {
-  TORCH_CHECK(channels == 0 || channels == 1 || channels == 3 || channels == 4,
-              "channels must be 0, 1, 3 or 4, not ", channels);
+  TORCH_CHECK(channels >= 0 && channels <= 4, "channels must be 0 to 4, not ", channels);
   expect_whole(bytes, name);
-  if (channels == 0) channels = static_cast<int>(read_info(bytes, name).channels);
-  int width = 0, height = 0, in_file = 0;
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height, &in_file,
-                            channels),
-      stbi_image_free);
-  if (!pixels) fail_unreadable(name);
-  const size_t count = static_cast<size_t>(width) * height * channels;
-  return {height, width, channels, std::vector<uint8_t>(pixels.get(), pixels.get() + count)};
+  const ImageInfo info = read_info(bytes, name);
+  if (channels == 0) channels = static_cast<int>(info.channels);
+  const bool deep = image_format(bytes, name) == ImageFormat::kPng &&
+                    stbi_is_16_bit_from_memory(bytes.data(), static_cast<int>(bytes.size()));
+  Image image{info.height, info.width, channels,
+              deep ? decode_16_bit(bytes, name, info, channels)
+                   : decode_8_bit(bytes, name, info, channels)};
+  return turned_upright(std::move(image), exif_orientation(bytes));
 }
 
 torch::Tensor to_tensor(const Image& image) {
@@ -138,6 +185,7 @@ torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns, int64_t p
   torch::Tensor grid = torch::full(
       {nchw_u8.size(1), rows * (height + padding) + padding, columns * (width + padding) + padding},
       background, nchw_u8.options());
+  if (grid.size(0) == 2 || grid.size(0) == 4) grid[grid.size(0) - 1].fill_(255);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t y = padding + i / columns * (height + padding);
     const int64_t x = padding + i % columns * (width + padding);

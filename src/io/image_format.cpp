@@ -52,10 +52,15 @@ bool has_bad_huffman_table(std::span<const uint8_t> segment) {
   return false;
 }
 
+// Start of frame 0 to 15; between them lie the tables' DHT, JPG and DAC.
+bool is_jpeg_frame(uint8_t marker) {
+  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+}
+
 // Segments of (0xFF, marker, length, data) and, after some of them, entropy-coded data up to the
 // next marker, in which 0xFF is followed by 0 or a restart marker. The last marker is 0xD9 (ITU
-// T.81, B.1).
-std::string jpeg_damage(std::span<const uint8_t> bytes) {
+// T.81, B.1). With `header_only` the frame header, which holds the size, is the end.
+std::string jpeg_damage(std::span<const uint8_t> bytes, bool header_only = false) {
   for (size_t at = 2;;) {
     at = std::find(bytes.begin() + at, bytes.end(), 0xFF) - bytes.begin();
     while (at < bytes.size() && bytes[at] == 0xFF) ++at;  // any number of fill bytes
@@ -69,6 +74,7 @@ std::string jpeg_damage(std::span<const uint8_t> bytes) {
     if (marker == 0xC4 && has_bad_huffman_table(bytes.subspan(at + 2, length - 2))) {
       return "has a damaged Huffman table";
     }
+    if (header_only && is_jpeg_frame(marker)) return "";
     at += length;
   }
 }
@@ -150,6 +156,11 @@ std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {
       break;
   }
   return "";
+}
+
+bool header_is_safe(std::span<const uint8_t> beginning, ImageFormat format) {
+  return format != ImageFormat::kUnknown &&
+         (format != ImageFormat::kJpeg || jpeg_damage(beginning, /*header_only=*/true).empty());
 }
 
 }  // namespace ddpm::io

@@ -32,6 +32,10 @@ TEST(DataConfig, HasDefaults) {
   EXPECT_EQ(config.workers, 2);
   EXPECT_EQ(config.cache_mb, 4096);
   EXPECT_EQ(config.size, 50000);
+  EXPECT_EQ(config.crop, Crop::kCentre);
+  EXPECT_EQ(config.on_bad_image, BadImages::kError);
+  EXPECT_EQ(config.layout, "auto");
+  EXPECT_EQ(config.range, "auto");
 }
 
 TEST(DataConfig, ReadsEveryKey) {
@@ -47,6 +51,14 @@ TEST(DataConfig, ReadsEveryKey) {
   EXPECT_EQ(config.cache_mb, 0);
   EXPECT_EQ(config.size, 12);
   EXPECT_EQ(read("[data]\npath = \"x\"\nimage_size = 64").image_size, (ImageSize{64, 64}));
+  const DataConfig other = read(
+      "[data]\npath = \"x\"\nimage_size = 64\nchannels = 4\ncrop = \"random\"\non_bad_image = "
+      "\"skip\"\nlayout = \"nchw\"\nrange = \"-1_1\"");
+  EXPECT_EQ(other.channels, 4);
+  EXPECT_EQ(other.crop, Crop::kRandom);
+  EXPECT_EQ(other.on_bad_image, BadImages::kSkip);
+  EXPECT_EQ(other.layout, "nchw");
+  EXPECT_EQ(other.range, "-1_1");
 }
 
 TEST(DataConfig, PointsAtWhatIsWrong) {
@@ -55,8 +67,13 @@ TEST(DataConfig, PointsAtWhatIsWrong) {
   };
   EXPECT_CONTAINS(error("kind = \"tar\""), "test.toml:3:");
   EXPECT_CONTAINS(error("kind = \"tar\""), "procedural");
-  EXPECT_CONTAINS(error("channels = 2"), "data.channels: is 2; must be 1 (grey), 3 (RGB)");
-  EXPECT_CONTAINS(error("channels = 4"), "data.channels");
+  EXPECT_CONTAINS(error("channels = 5"), "data.channels");
+  EXPECT_CONTAINS(error("kind = \"procedural\"\nchannels = 2"), "data.channels: is 2; procedural");
+  EXPECT_CONTAINS(error("crop = \"random\""), "test.toml:3:8: data.crop: is \"random\", but");
+  EXPECT_CONTAINS(error("crop = \"middle\""), "data.crop");
+  EXPECT_CONTAINS(error("on_bad_image = \"ignore\""), "data.on_bad_image");
+  EXPECT_CONTAINS(error("layout = \"hwc\""), "data.layout");
+  EXPECT_CONTAINS(error("range = \"0-1\""), "data.range");
   EXPECT_CONTAINS(error("image_size = 0"), "data.image_size");
   EXPECT_CONTAINS(error("image_size = [1, 2, 3]"), "more than two numbers");
   EXPECT_CONTAINS(error("workers = 0"), "data.workers");
@@ -91,11 +108,23 @@ TEST(OpenDataset, AutoTellsKindsApart) {
   fixtures::write(folder / "images/a.pgm", fixtures::flat_pnm(2, 2, 1, 0));
   fixtures::write(folder / "mnist/train-images-idx3-ubyte.gz", fixtures::gzip(idx_images()));
   fixtures::write_zip(folder / "a.ZIP", {{"a.pgm", fixtures::flat_pnm(2, 2, 1, 0)}});
+  fixtures::write(folder / "c10/data_batch_1.bin", fixtures::Bytes(3073, 0));
+  fixtures::write(folder / "c100/train.bin", fixtures::Bytes(3074, 0));
+  fixtures::write(
+      folder / "a.NPY",
+      fixtures::from_text("\x93NUMPY\x01" + std::string("\0\x3d\0", 3) +
+                          "{'descr':'|u1','fortran_order':False,'shape':(1,2,2)}       " +
+                          "\n\1\2\3\4"));
+  EXPECT_EQ(kind_of_path(folder / "c10"), "cifar");
+  EXPECT_EQ(kind_of_path(folder / "c100"), "cifar");
+  EXPECT_EQ(kind_of_path(folder / "c10/data_batch_1.bin"), "cifar");
+  EXPECT_EQ(kind_of_path(folder / "a.NPY"), "npy");
   EXPECT_EQ(kind_of_path(folder / "images"), "folder");
   EXPECT_EQ(kind_of_path(folder / "mnist"), "idx");
   EXPECT_EQ(kind_of_path(folder / "mnist/train-images-idx3-ubyte.gz"), "idx");
   EXPECT_EQ(kind_of_path(folder / "a.ZIP"), "zip");
-  for (const char* name : {"images", "mnist", "mnist/train-images-idx3-ubyte.gz", "a.ZIP"}) {
+  for (const char* name : {"images", "mnist", "mnist/train-images-idx3-ubyte.gz", "a.ZIP", "c10",
+                           "c100", "c10/data_batch_1.bin", "a.NPY"}) {
     DataConfig config;
     config.path = folder / name;
     EXPECT_EQ(open_dataset(config, 0)->size(), 1) << name;
@@ -113,7 +142,7 @@ TEST(OpenDataset, NamesThePathThatIsNoData) {
   std::filesystem::create_directory(folder / "empty");
   EXPECT_CONTAINS(opening("empty"), "empty: no images");
   fixtures::write(folder / "a.tar", {1});
-  EXPECT_CONTAINS(opening("a.tar"), "a.tar: is neither a folder, a .zip nor an IDX file");
+  EXPECT_CONTAINS(opening("a.tar"), "a.tar: is neither a folder, a .zip, .npy");
 }
 
 }  // namespace

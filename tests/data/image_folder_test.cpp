@@ -6,6 +6,7 @@
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -80,10 +81,100 @@ TEST(ImageFolder, ChannelsComeFromTheFirstFileOrAreAskedFor) {
   EXPECT_EQ(colour->get(0).label, -1);
 }
 
-TEST(ImageFolder, DropsAlpha) {
+TEST(ImageFolder, AlphaIsKeptOnlyWhereAskedFor) {
   const TemporaryFolder folder;
-  io::write_png(folder / "1.png", torch::full({4, 5, 5}, 9, torch::kUInt8));
-  EXPECT_EQ(open_image_folder(folder.path(), {})->shape().channels, 3);
+  std::filesystem::create_directories(folder / "a");
+  std::filesystem::create_directories(folder / "b");
+  io::write_png(folder / "a/1.png", torch::full({4, 5, 5}, 9, torch::kUInt8));
+  io::write_png(folder / "b/1.png", torch::full({2, 5, 5}, 9, torch::kUInt8));
+  EXPECT_EQ(open_image_folder(folder / "a", {})->shape().channels, 3);
+  EXPECT_EQ(open_image_folder(folder / "b", {})->shape().channels, 1);
+  for (const int64_t channels : {1, 2, 3, 4}) {
+    const auto set = open_image_folder(folder.path(), {std::nullopt, channels});
+    EXPECT_EQ(set->shape().channels, channels);
+    for (int64_t i = 0; i < 2; ++i) {
+      const torch::Tensor image = set->get(i).image;
+      EXPECT_EQ(image.size(0), channels);
+      // Grey weights rounded down: 9 (77 + 150 + 29) / 256 = 9.
+      EXPECT_TRUE((image == 9).all().item<bool>());
+    }
+  }
+}
+
+TEST(ImageFolder, UncroppedImagesJustCover) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(20, 30, 3, 10));
+  fixtures::write(folder / "2.ppm", flat_pnm(40, 60, 3, 20));
+  const auto alike = open_image_folder(folder.path(), {ImageSize{8, 8}, 0});
+  EXPECT_EQ(alike->uncropped_shape(), (ImageShape{3, 8, 12}));
+  EXPECT_EQ(alike->get_uncropped(1).image.sizes(), (torch::IntArrayRef{3, 8, 12}));
+  EXPECT_EQ(alike->source_sizes(), (SizeRange{20, 40, 30, 60}));
+  fixtures::write(folder / "3.ppm", flat_pnm(8, 8, 3, 30));
+  const auto mixed = open_image_folder(folder.path(), {ImageSize{8, 8}, 0});
+  EXPECT_FALSE(mixed->uncropped_shape().has_value());
+  EXPECT_EQ(mixed->get_uncropped(2).image.sizes(), (torch::IntArrayRef{3, 8, 8}));
+}
+
+// The header of a file larger than kHeaderBytes lies in its beginning, the damage behind it.
+TEST(ImageFolder, SkipLeavesOutWhatCannotBeDecoded) {
+  const TemporaryFolder folder;
+  for (const char* name : {"cat/1.ppm", "cat/3.ppm", "dog/1.ppm"})
+    fixtures::write(folder / name, flat_pnm(200, 200, 3, 10));
+  fixtures::write(folder / "bird/1.ppm", fixtures::from_text("no image"));
+  Bytes cut = flat_pnm(200, 200, 3, 20);
+  cut.resize(100000);
+  fixtures::write(folder / "cat/2.ppm", cut);
+  const auto open = [&](BadImages bad) {
+    return open_image_folder(folder.path(), {ImageSize{8, 8}, 0, bad, 3});
+  };
+  EXPECT_CONTAINS(message_of<IoError>([&] { open(BadImages::kError); }),
+                  "bird/1.ppm: is not a PNG, JPEG, BMP, PGM/PPM or (named .tga) TGA image; remove "
+                  "the file or convert it, or set data.on_bad_image = \"skip\"");
+
+  const auto set = open(BadImages::kSkip);
+  ASSERT_EQ(set->size(), 3);
+  ASSERT_EQ(set->skipped().size(), 2u);
+  EXPECT_CONTAINS(set->skipped()[0], "bird/1.ppm: is not a PNG");
+  EXPECT_CONTAINS(set->skipped()[1], "cat/2.ppm: is not a readable image: it is cut short");
+  EXPECT_CONTAINS(set->description(),
+                  "3 images of 8x8 (height x width), 3 channels, 3 classes; 2 "
+                  "damaged, left out");
+  // Class numbers are those of all files.
+  EXPECT_EQ(set->class_names(), (std::vector<std::string>{"bird", "cat", "dog"}));
+  EXPECT_EQ(set->get(0).label, 1);
+  EXPECT_EQ(set->get(2).label, 2);
+  for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(value_of(*set, i), 10);
+
+  const auto by_header = open(BadImages::kSkipByHeader);
+  ASSERT_EQ(by_header->size(), 4);
+  EXPECT_EQ(by_header->skipped().size(), 1u);
+  EXPECT_CONTAINS(message_of<IoError>([&] { by_header->get(1); }), "cat/2.ppm: is not a readable");
+}
+
+TEST(ImageFolder, WithoutAnyGoodImageSaysWhy) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", fixtures::from_text("no image"));
+  fixtures::write(folder / "2.ppm", fixtures::from_text("no image"));
+  const std::string message = message_of<IoError>([&] {
+    open_image_folder(folder.path(), {ImageSize{8, 8}, 0, BadImages::kSkip});
+  });
+  EXPECT_CONTAINS(message, "none of its 2 images can be read; the first: ");
+  EXPECT_CONTAINS(message, "1.ppm: is not a PNG");
+}
+
+// Threads read in any order; the error is that of the first file.
+TEST(ImageFolder, TheFirstBadFileIsNamedWhateverTheTiming) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 60; ++i) {
+    fixtures::write(folder / fmt::format("{:02}.ppm", i),
+                    i < 20 ? flat_pnm(6, 6, 3, 1) : fixtures::from_text("no image"));
+  }
+  for (int round = 0; round < 10; ++round) {
+    EXPECT_CONTAINS(message_of<IoError>([&] {
+                      open_image_folder(folder.path(), {std::nullopt, 0, BadImages::kError, 8});
+                    }),
+                    "20.ppm");
+  }
 }
 
 TEST(ImageFolder, MixedSizesNameTheFirstOddFileAndTheWayOut) {
@@ -107,10 +198,7 @@ TEST(ImageFolder, NamesTheBrokenImage) {
   png.resize(png.size() - 20);
   fixtures::write(folder / "sub/2.png", png);
   const std::string expected = (folder / "sub/2.png").string() + ": is not a readable image";
-  // When opened, where all sizes are compared; else when it is read.
   EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }), expected);
-  const auto set = open_image_folder(folder.path(), {ImageSize{4, 6}, 0});
-  EXPECT_CONTAINS(message_of<IoError>([&] { set->get(1); }), expected);
   fixtures::write(folder / "sub/1.jpg", fixtures::from_text("hello"));
   EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }),
                   "sub/1.jpg: is not a PNG");

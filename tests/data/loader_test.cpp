@@ -150,6 +150,91 @@ TEST(Loader, FlipMirrorsHalfTheSamplesAnewEachEpoch) {
   EXPECT_NEAR(changed, 475, 77);
 }
 
+// Images of 4x5 cut from 7x9; pixel (y, x) of the uncropped image i holds i + 9 y + x. With
+// `uneven` the images differ in height.
+class Uncropped final : public Dataset {
+ public:
+  explicit Uncropped(bool uneven = false) : uneven_(uneven) {}
+  int64_t size() const override { return 11; }
+  ImageShape shape() const override { return {1, 4, 5}; }
+  int64_t class_count() const override { return 11; }
+  std::vector<std::string> class_names() const override { return {}; }
+  std::string description() const override { return "uncropped"; }
+  Example get(int64_t index) const override {
+    return {whole(index).slice(1, 1, 5).slice(2, 2, 7).contiguous(), index};
+  }
+  Example get_uncropped(int64_t index) const override {
+    ++reads;
+    return {whole(index), index};
+  }
+  std::optional<ImageShape> uncropped_shape() const override {
+    if (uneven_) return std::nullopt;
+    return ImageShape{1, 7, 9};
+  }
+  torch::Tensor whole(int64_t index) const {
+    const int64_t height = uneven_ ? 7 + index % 2 : 7;
+    return torch::arange(index, index + 9 * height).to(torch::kUInt8).view({1, height, 9});
+  }
+  mutable std::atomic<int> reads = 0;
+
+ private:
+  bool uneven_;
+};
+
+TEST(Loader, RandomCropsCoverEveryPlaceEvenly) {
+  const Uncropped set;
+  Loader loader(set, {.batch_size = 100, .seed = 3, .random_crop = true});
+  std::vector<int> places(4 * 5, 0);
+  for (const Batch& batch : take(loader, 40)) {
+    for (int64_t i = 0; i < 100; ++i) {
+      const int64_t index = batch.labels[i].item<int64_t>();
+      const int64_t first = batch.images[i][0][0][0].item<int64_t>() - index;
+      const int64_t top = first / 9, left = first % 9;
+      ASSERT_LE(top, 3);
+      ASSERT_LE(left, 4);
+      const torch::Tensor cut = set.whole(index).slice(1, top, top + 4).slice(2, left, left + 5);
+      ASSERT_TRUE(torch::equal(batch.images[i], cut));
+      ++places[top * 5 + left];
+    }
+  }
+  // Binomial(4000, 1/20): 200, standard deviation 13.8; five of them.
+  for (const int count : places) EXPECT_NEAR(count, 200, 69);
+}
+
+TEST(Loader, RandomCropsDoNotDependOnWorkersCacheOrSeeking) {
+  for (const bool uneven : {false, true}) {
+    const Uncropped set(uneven);
+    const LoaderOptions plain{
+        .batch_size = 4, .seed = 5, .workers = 1, .flip = true, .random_crop = true};
+    Loader reference(set, plain);
+    const std::vector<Batch> expected = take(reference, 20);
+    LoaderOptions options = plain;
+    options.workers = 3;
+    options.cache_bytes = 11 * 7 * 9;
+    Loader loader(set, options);
+    EXPECT_EQ(loader.cached(), !uneven);
+    for (int k = 0; k < 20; ++k) EXPECT_TRUE(equal(loader.next(), expected[k]));
+    loader.seek(7);
+    EXPECT_TRUE(equal(loader.next(), expected[7]));
+    Loader resumed(set, plain);
+    resumed.seek(13);
+    EXPECT_TRUE(equal(resumed.next(), expected[13]));
+  }
+}
+
+TEST(Loader, RandomCropsAreCachedUncropped) {
+  const Uncropped set;
+  Loader loader(set, {.batch_size = 11,
+                      .workers = 1,
+                      .prefetch = 1,
+                      .random_crop = true,
+                      .cache_bytes = 11 * 7 * 9});
+  take(loader, 6);
+  EXPECT_EQ(set.reads, 11);
+  Loader small(set, {.batch_size = 11, .random_crop = true, .cache_bytes = 11 * 7 * 9 - 1});
+  EXPECT_FALSE(small.cached());
+}
+
 TEST(Loader, CacheReadsEachImageOnce) {
   const Numbered set(40);
   Loader loader(set, {.batch_size = 40, .workers = 1, .prefetch = 1, .cache_bytes = 40 * 60});

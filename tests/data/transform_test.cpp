@@ -69,6 +69,39 @@ TEST(ResizeAndCrop, KeepsFlatColours) {
   }
 }
 
+TEST(CoveringSize, JustCoversAndKeepsTheAspect) {
+  EXPECT_EQ(covering_size({20, 30}, {8, 8}), (ImageSize{8, 12}));
+  EXPECT_EQ(covering_size({30, 20}, {8, 8}), (ImageSize{12, 8}));
+  EXPECT_EQ(covering_size({5, 5}, {10, 7}), (ImageSize{10, 10}));
+  EXPECT_EQ(covering_size({1, 1000}, {4, 4}), (ImageSize{4, 4000}));
+}
+
+TEST(ScaleToCover, HoldsTheCroppedImageInItsMiddle) {
+  const torch::Tensor whole = scale_to_cover(rough(20, 30), {8, 8});
+  ASSERT_EQ(whole.sizes(), (torch::IntArrayRef{1, 8, 12}));
+  EXPECT_TRUE(torch::equal(whole.slice(2, 2, 10), resize_and_crop(rough(20, 30), {8, 8})));
+}
+
+TEST(WithChannels, AlphaIsKeptDroppedOrOpaque) {
+  const torch::Tensor rgba = torch::arange(64).to(torch::kUInt8).view({4, 4, 4});
+  EXPECT_TRUE(torch::equal(with_channels(rgba, 3), rgba.slice(0, 0, 3)));
+  EXPECT_TRUE(torch::equal(with_channels(rgba, 2)[1], rgba[3]));
+  EXPECT_TRUE(torch::equal(with_channels(rgba, 2)[0], with_channels(rgba, 1)[0]));
+  EXPECT_TRUE(
+      torch::equal(with_channels(rgba.slice(0, 0, 3), 4).slice(0, 0, 3), rgba.slice(0, 0, 3)));
+  const torch::Tensor grey_alpha = rgba.slice(0, 0, 2);
+  EXPECT_TRUE(torch::equal(with_channels(grey_alpha, 4)[2], rgba[0]));
+  EXPECT_TRUE(torch::equal(with_channels(grey_alpha, 4)[3], rgba[1]));
+  EXPECT_TRUE(torch::equal(with_channels(grey_alpha, 3), rgba.slice(0, 0, 1).expand({3, 4, 4})));
+  for (const int64_t from : {1, 3}) {
+    for (const int64_t to : {2, 4}) {
+      const torch::Tensor image = with_channels(rgba.slice(0, 0, from), to);
+      EXPECT_EQ(image.size(0), to);
+      EXPECT_EQ(image[to - 1].min().item<int>(), 255);
+    }
+  }
+}
+
 TEST(WithChannels, GreyToRgbAndBackIsExact) {
   const torch::Tensor grey = torch::arange(256).to(torch::kUInt8).view({1, 16, 16});
   const torch::Tensor rgb = with_channels(grey, 3);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <thread>
 
@@ -46,6 +47,11 @@ const char* const kPng16 =
     "89504e470d0a1a0a0000000d49484452000000030000000110000000006e1b972b0000000f49444154789c63606060"
     "64f8ff1f000308"
     "02004170900d0000000049454e44ae426082";
+// Written with Python's zlib: 4x1 RGB of 16 bits, kDeep.
+const char* const kDeepPng =
+    "89504e470d0a1a0a0000000d494844520000000400000001100200000026ce44d90000001f49444154789c0dc4c101"
+    "00000403b1ebe28ac54b1e0130cd10a1d13aa97c07519e09fd7dd875bf0000000049454e44ae426082";
+const std::vector<int> kDeep = {0, 127, 128, 129, 255, 256, 385, 386, 32767, 65406, 65407, 65535};
 // 2x1 grey with alpha: (10, 255), (200, 0).
 const char* const kGreyAlphaPng =
     "89504e470d0a1a0a0000000d49484452000000020000000108040000005e2bb7010000000d49444154789c63e0fa7f"
@@ -86,9 +92,21 @@ TEST(Image, DecodesPaletteSixteenBitAndAlpha) {
       torch::equal(palette.select(2, 2).select(1, 0), torch::tensor({10, 20, 30}, torch::kUInt8)));
   EXPECT_TRUE(
       torch::equal(decoded(from_hex(kPng16)).flatten(), torch::tensor({0, 1, 255}, torch::kUInt8)));
-  EXPECT_TRUE(torch::equal(decoded(from_hex(kGreyAlphaPng)).flatten(),
+  EXPECT_TRUE(torch::equal(decoded(from_hex(kGreyAlphaPng)),
+                           torch::tensor({{10, 200}, {255, 0}}, torch::kUInt8).view({2, 1, 2})));
+  EXPECT_TRUE(torch::equal(decoded(from_hex(kGreyAlphaPng), 1).flatten(),
                            torch::tensor({10, 200}, torch::kUInt8)));
-  EXPECT_EQ(image_info(from_hex(kGreyAlphaPng), "x").channels, 1);
+  EXPECT_EQ(image_info(from_hex(kGreyAlphaPng), "x").channels, 2);
+}
+
+TEST(Image, RoundsSixteenBitsToTheNearestOfEight) {
+  const torch::Tensor image = decoded(from_hex(kDeepPng)).squeeze(1).t().flatten();
+  ASSERT_EQ(image.size(0), 12);
+  for (size_t i = 0; i < kDeep.size(); ++i) {
+    EXPECT_EQ(image[static_cast<int64_t>(i)].item<int>(), std::lround(kDeep[i] / 257.0))
+        << kDeep[i];
+  }
+  EXPECT_EQ(decoded(from_hex(kDeepPng), 4)[3].min().item<int>(), 255);
 }
 
 // Pillow (libjpeg) gives (0,0,254), (128,95,166) and (240,224,77) at these places; decoders may
@@ -115,6 +133,92 @@ TEST(Image, ConvertsChannels) {
   const torch::Tensor weights = torch::tensor({0.299, 0.587, 0.114}).view({3, 1, 1});
   const torch::Tensor luma = (sevens().to(torch::kFloat) * weights).sum(0, true);
   EXPECT_LE((decoded(from_hex(kPng), 1).to(torch::kFloat) - luma).abs().max().item<float>(), 2.0f);
+}
+
+// A JPEG with an EXIF block of one entry, in either byte order.
+Bytes with_orientation(const Bytes& jpeg, int value, bool little = true) {
+  const Bytes exif = from_hex(little ? "ffe10022"
+                                       "457869660000"
+                                       "49492a0008000000"
+                                       "0100"
+                                       "1201030001000000"
+                                       "00000000"
+                                       "00000000"
+                                     : "ffe10022"
+                                       "457869660000"
+                                       "4d4d002a00000008"
+                                       "0001"
+                                       "0112000300000001"
+                                       "00000000"
+                                       "00000000");
+  Bytes bytes(jpeg.begin(), jpeg.begin() + 2);
+  bytes.insert(bytes.end(), exif.begin(), exif.end());
+  bytes[2 + 28 + (little ? 0 : 1)] = static_cast<uint8_t>(value);
+  bytes.insert(bytes.end(), jpeg.begin() + 2, jpeg.end());
+  return bytes;
+}
+
+// EXIF 2.3, tag 0x0112: which side of the picture the first row and the first column show.
+TEST(Image, TurnsAJpegAsItsExifOrientationSays) {
+  const torch::Tensor stored = decoded(from_hex(kJpeg));
+  const torch::Tensor transposed = stored.transpose(1, 2);
+  const std::vector<torch::Tensor> expected = {
+      stored,                   // 1: top, left
+      stored.flip({2}),         // 2: top, right
+      stored.flip({1, 2}),      // 3: bottom, right
+      stored.flip({1}),         // 4: bottom, left
+      transposed,               // 5: left, top
+      transposed.flip({2}),     // 6: right, top
+      transposed.flip({1, 2}),  // 7: right, bottom
+      transposed.flip({1}),     // 8: left, bottom
+  };
+  for (int value = 1; value <= 8; ++value) {
+    for (const bool little : {true, false}) {
+      const Bytes bytes = with_orientation(from_hex(kJpeg), value, little);
+      EXPECT_TRUE(torch::equal(decoded(bytes), expected[value - 1])) << "orientation " << value;
+      for (const auto& info : {image_info(bytes, "x"), *image_header(bytes, "x")}) {
+        EXPECT_EQ(info.height, value < 5 ? 8 : 16);
+        EXPECT_EQ(info.width, value < 5 ? 16 : 8);
+      }
+    }
+  }
+  for (const int value : {0, 9, 255})
+    EXPECT_TRUE(torch::equal(decoded(with_orientation(from_hex(kJpeg), value)), stored));
+}
+
+// Any damage to the EXIF block leaves a picture that is turned in some way, or an IoError.
+TEST(Image, ExifBlocksOfAnyContentAreHarmless) {
+  const Bytes whole = with_orientation(from_hex(kJpeg), 6);
+  uint32_t state = 1;
+  const auto random = [&] { return (state = state * 1664525u + 1013904223u) >> 16; };
+  int decoded_images = 0;
+  for (int round = 0; round < 4000; ++round) {
+    Bytes bytes = whole;
+    for (uint32_t i = 0; i < 1 + random() % 6; ++i) {
+      bytes[4 + random() % 36] = static_cast<uint8_t>(random());
+    }
+    try {
+      decoded_images += decoded(bytes).numel() == 3 * 8 * 16;
+    } catch (const IoError&) {
+    }
+    image_header({bytes.data(), random() % bytes.size()}, "x.jpg");
+  }
+  EXPECT_GT(decoded_images, 3000);  // few of them hit the segment's length
+}
+
+TEST(Image, HeaderNeedsOnlyTheBeginning) {
+  for (const auto& [hex, beginning] :
+       {std::pair{kPng, 33}, {kBmp, 54}, {kPpm, 12}, {kJpeg, 200}, {kGreyAlphaPng, 33}}) {
+    const Bytes whole = from_hex(hex);
+    const ImageInfo expected = image_info(whole, "x");
+    const auto info = image_header({whole.data(), static_cast<size_t>(beginning)}, "x");
+    ASSERT_TRUE(info.has_value());
+    EXPECT_EQ(info->height, expected.height);
+    EXPECT_EQ(info->width, expected.width);
+    EXPECT_EQ(info->channels, expected.channels);
+    EXPECT_FALSE(image_header({whole.data(), 4}, "x").has_value());
+  }
+  EXPECT_FALSE(image_header(fixtures::from_text("GIF89a, a text"), "x").has_value());
 }
 
 TEST(Image, NoProperPrefixOfAnImageIsAnImage) {
@@ -164,7 +268,7 @@ TEST(Image, RefusesHuffmanTablesThatAreTooLongOrCutShort) {
 
 TEST(Image, PngRoundTripIsExact) {
   const TemporaryFolder folder;
-  for (const int64_t channels : {1, 3, 4}) {
+  for (const int64_t channels : {1, 2, 3, 4}) {
     const torch::Tensor image =
         torch::arange(channels * 13 * 9).mul(37).remainder(256).to(torch::kUInt8);
     const torch::Tensor chw = image.view({channels, 13, 9});
@@ -221,6 +325,16 @@ TEST(MakeGrid, PlacesImagesRowByRow) {
   }
   // What no image covers is background: 90 pixels less 5 images of 6.
   EXPECT_EQ((grid == 7).sum().item<int>(), 90 - 30);
+}
+
+TEST(MakeGrid, BackgroundIsOpaque) {
+  for (const int64_t channels : {2, 4}) {
+    const torch::Tensor grid =
+        make_grid(torch::zeros({3, channels, 4, 4}, torch::kUInt8), 2, 1, /*background=*/7);
+    EXPECT_EQ(grid[0][0][0].item<int>(), 7);
+    EXPECT_EQ(grid[channels - 1][0][0].item<int>(), 255);
+    EXPECT_EQ(grid[channels - 1][1][1].item<int>(), 0);
+  }
 }
 
 TEST(MakeGrid, IsNearlySquareByDefault) {

@@ -21,6 +21,7 @@ enum class Purpose : uint32_t {
   kSamplerNoise = 8,   ///< z; id = image index, step = position in the plan
   kProcedural = 9,     ///< id = image index
   kCrop = 10,          ///< id = global sample index
+  kHoldout = 11,       ///< which images are held out, and the seed of their t and noise
   kTest = 1000,
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,13 @@ struct ImageShape {
   int64_t height = 0;
   int64_t width = 0;
   bool operator==(const ImageShape&) const = default;
+};
+
+/// Sides of the images as they are stored, before they are scaled.
+struct SizeRange {
+  int64_t min_height = 0, max_height = 0;
+  int64_t min_width = 0, max_width = 0;
+  bool operator==(const SizeRange&) const = default;
 };
 
 struct Example {
@@ -30,9 +38,16 @@ class Dataset {
   virtual int64_t class_count() const = 0;
   /// class_count() names.
   virtual std::vector<std::string> class_names() const = 0;
-  /// Image 0 <= index < size(). Many threads may call this at once. Throws IoError where the image
-  /// cannot be read.
+  /// Image 0 <= index < size(), its middle cut out. Many threads may call this at once. Throws
+  /// IoError where the image cannot be read.
   virtual Example get(int64_t index) const = 0;
+  /// The same image, scaled until it just covers shape(), with nothing cut off: [C, >= H, >= W].
+  virtual Example get_uncropped(int64_t index) const { return get(index); }
+  /// The shape of every uncropped image; none where they differ.
+  virtual std::optional<ImageShape> uncropped_shape() const { return shape(); }
+  virtual SizeRange source_sizes() const;
+  /// What was left out as damaged: "file: reason", in the files' order.
+  virtual std::vector<std::string> skipped() const { return {}; }
   /// One line for people: kind, count, shape, classes.
   virtual std::string description() const = 0;
 

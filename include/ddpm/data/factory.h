@@ -9,19 +9,32 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace ddpm::data {
 
+/// Which part of an image that is larger than asked for is taken.
+enum class Crop { kCentre, kRandom };
+
 struct DataConfig {
-  std::string kind = "auto";            ///< auto (from the path), procedural, idx, folder or zip
+  std::string kind = "auto";            ///< auto (from the path), or a name of kind_names()
   std::filesystem::path path;           ///< file, folder or archive; not used by procedural
   std::optional<ImageSize> image_size;  ///< pixels; none: as in the files (procedural: 32x32)
-  int64_t channels = 0;                 ///< 1 or 3; 0: as in the first file (procedural: 3)
-  int64_t size = 50000;                 ///< number of procedural images
-  bool flip = false;                    ///< mirror images left to right with probability 1/2
-  int64_t workers = 2;                  ///< decoding threads
-  int64_t cache_mb = 4096;              ///< keep the decoded images in memory up to this size, MiB
+  int64_t channels =
+      0;  ///< 1 to 4; 0: as in the array or, less alpha, the first file (procedural: 3)
+  int64_t size = 50000;                        ///< number of procedural images
+  bool flip = false;                           ///< mirror images left to right with probability 1/2
+  Crop crop = Crop::kCentre;                   ///< kRandom: at another place for every sample
+  BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
+  std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
+  std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255
+  int64_t holdout = 0;  ///< images never trained on, for the held-out loss; chosen by run.seed
+  int64_t workers = 2;         ///< decoding threads
+  int64_t cache_mb = 4096;     ///< keep the decoded images in memory up to this size, MiB
 };
+
+/// procedural, idx, cifar, npy, npz, folder, zip.
+std::vector<std::string> kind_names();
 
 /// Reads [data]. Throws ConfigError.
 DataConfig read_data_config(config::Reader& reader);

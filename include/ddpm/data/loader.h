@@ -28,11 +28,14 @@ struct LoaderOptions {
   int64_t batch_size = 1;    ///< images a batch of this loader
   int64_t global_batch = 0;  ///< images a batch over all ranks; 0: batch_size
   int64_t first = 0;         ///< where this loader's images begin in the global batch
-  uint64_t seed = 0;         ///< of order and flips
+  uint64_t seed = 0;         ///< of order, flips and crops
   int64_t workers = 2;       ///< background threads
   int64_t prefetch = 4;      ///< batches kept ready; at least `workers` are
   bool flip = false;         ///< mirror each sample left to right with probability 1/2
-  int64_t cache_bytes = 0;   ///< keep decoded images if the whole data set fits into this
+  bool random_crop = false;  ///< cut each sample from its uncropped image at a random place
+  /// Keep decoded images if the whole data set fits into this. With random_crop the uncropped
+  /// images are kept, and only where all have one shape.
+  int64_t cache_bytes = 0;
 };
 
 /// The endless training data: batch k holds the global samples k * global_batch + first + 0 ..
@@ -67,10 +70,14 @@ class Loader {
     std::unique_ptr<std::atomic<uint8_t>[]> states;  ///< one CacheState an image
   };
 
+  void allocate_cache();
   void work();
   Batch make_batch(int64_t k) const;
-  /// Copies image `index` to `to`, C*H*W bytes, and returns its label.
-  int64_t load(int64_t index, uint8_t* to) const;
+  /// Image `index`, to be cropped where options_.random_crop says so; from the cache where it is
+  /// there.
+  Example load(int64_t index) const;
+  /// Writes sample p, made of that image, to `to`, C*H*W bytes.
+  void write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const;
   bool flips(int64_t p) const;
 
   const Dataset& dataset_;
@@ -78,6 +85,7 @@ class Loader {
   ImageShape shape_;
   EpochSampler order_;
   RngKey flip_key_;
+  RngKey crop_key_;
   bool pinned_;
   mutable Cache cache_;
   std::atomic<bool> stopping_ = false;  ///< also cuts short the batches being made

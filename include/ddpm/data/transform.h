@@ -14,18 +14,34 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
+/// What becomes of image files that cannot be read.
+enum class BadImages {
+  kError,  ///< the first is an IoError: where its header is bad at once, else when it is read
+  kSkip,   ///< all files are decoded at the beginning, and the bad ones left out
+  kSkipByHeader,  ///< those with a bad header are left out; the others are an IoError when read
+};
+
 /// What the images of a file, folder or archive are turned into.
 struct ImageOptions {
   std::optional<ImageSize>
       size;              ///< resized and cropped to this; without it all must have one size
-  int64_t channels = 0;  ///< 1 or 3; 0: as in the first file (alpha dropped)
+  int64_t channels = 0;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; 0: as in the array, or in the
+                         ///< first file less its alpha
+  BadImages bad_images = BadImages::kError;
+  int64_t workers = 2;  ///< threads that look at files
 };
 
-/// Scales an image, aspect kept, until it just covers `size` (bicubic, antialiased), and cuts out
-/// the middle. chw_u8: uint8 [C,H,W] -> uint8 [C, size.height, size.width].
+/// The size, aspect kept, at which an image of size `from` just covers `to`.
+ImageSize covering_size(ImageSize from, ImageSize to);
+
+/// Scales an image (bicubic, antialiased) to covering_size. chw_u8: uint8 [C,H,W].
+torch::Tensor scale_to_cover(const torch::Tensor& chw_u8, ImageSize size);
+
+/// scale_to_cover, then cuts out the middle: uint8 [C,H,W] -> uint8 [C, size.height, size.width].
 torch::Tensor resize_and_crop(const torch::Tensor& chw_u8, ImageSize size);
 
-/// Grey <-> RGB: uint8 [C,H,W] -> [channels,H,W], each of 1 or 3.
+/// uint8 [C,H,W] -> [channels,H,W], each of 1 to 4: grey <-> RGB; alpha, the last of 2 or 4, is
+/// kept, dropped, or added as 255.
 torch::Tensor with_channels(const torch::Tensor& chw_u8, int64_t channels);
 
 }  // namespace ddpm::data

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,8 +11,8 @@
 
 namespace ddpm::io {
 
-/// Size of an encoded image; channels 1 (grey), 3 (RGB) or 4 (RGBA). Grey with alpha counts as
-/// grey.
+/// Size of an encoded image as it is shown (turned as its EXIF orientation says); channels 1
+/// (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
 struct ImageInfo {
   int64_t height = 0;
   int64_t width = 0;
@@ -31,24 +32,29 @@ struct Image {
 /// where `name` ends in .tga), is cut short, or fails its checksum (PNG).
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name);
 
-/// Decodes a whole image. `channels` 1, 3 or 4 converts (RGB to grey by 0.299 R + 0.587 G + 0.114
-/// B; alpha is dropped, or 255 where the file has none); 0 keeps the file's. 16-bit files lose
-/// their low byte. Throws IoError(name, ...) where the bytes are no image, are cut short, or fail
-/// their checksum (PNG).
+/// The same from the first bytes of an image alone, nothing else of it checked; none where they do
+/// not reach, or are no image's (then image_info of the whole says what is wrong).
+std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const std::string& name);
+
+/// Decodes a whole image, upright: the EXIF orientation of a JPEG is applied. `channels` 1 to 4
+/// converts (RGB to grey by 0.299 R + 0.587 G + 0.114 B; alpha is dropped, or 255 where the file
+/// has none); 0 keeps the file's. 16-bit PNG is rounded to the nearest of 8 bits, v / 257. Throws
+/// IoError(name, ...) where the bytes are no image, are cut short, or fail their checksum (PNG).
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels = 0);
 
 /// HWC pixels as a tensor, uint8 [C,H,W].
 torch::Tensor to_tensor(const Image& image);
 
-/// chw_u8: uint8 [C,H,W], C = 1, 3 or 4.
+/// chw_u8: uint8 [C,H,W], C = 1 to 4 (2: grey and alpha).
 std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
 
-/// Writes chw_u8 (uint8 [C,H,W], C = 1, 3 or 4). Throws IoError where the file cannot be written
+/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4). Throws IoError where the file cannot be written
 /// whole.
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
 
 /// Lays images out in rows: uint8 [N,C,H,W] -> [C, rows*(H+padding)+padding,
-/// columns*(W+padding)+padding]. columns 0: the nearest to a square.
+/// columns*(W+padding)+padding]. columns 0: the nearest to a square. The background of an alpha
+/// channel (the last of 2 or 4) is 255, opaque.
 torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns = 0, int64_t padding = 2,
                         uint8_t background = 48);
 

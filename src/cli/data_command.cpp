@@ -1,0 +1,86 @@
+#include "data_report.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+#include "ddpm/io/image.h"
+#include "ddpm/train/experiment.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace ddpm::cli {
+namespace {
+
+struct DataOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string out = "data.png";
+  int64_t num = 64;
+  int64_t max = 0;
+  bool json = false;
+};
+
+void draw(DataFindings& f, const DataOptions& options) {
+  std::vector<torch::Tensor> images;
+  for (const int64_t index : data::spread_indices(f.dataset->size(), options.num)) {
+    try {
+      images.push_back(f.dataset->get(index).image);
+    } catch (const IoError&) {  // among f.bad, or beyond --max
+    }
+  }
+  if (images.empty()) return;
+  io::write_png(options.out, io::make_grid(torch::stack(images)));
+  f.picture = options.out;
+}
+
+DataFindings find_out(const DataOptions& options, const train::Experiment& experiment) {
+  data::DataConfig config = experiment.data;
+  // Looks on behind the first bad file.
+  config.on_bad_image = data::BadImages::kSkipByHeader;
+  DataFindings f;
+  f.kind =
+      config.kind == "auto" && !config.path.empty() ? data::kind_of_path(config.path) : config.kind;
+  f.dataset = data::open_dataset(config, experiment.run.seed);
+  const int64_t count = options.max > 0 ? options.max : f.dataset->size();
+  f.statistics =
+      data::measure(*f.dataset, data::spread_indices(f.dataset->size(), count), config.workers);
+  f.bad = f.dataset->skipped();
+  f.bad.insert(f.bad.end(), f.statistics.bad.begin(), f.statistics.bad.end());
+  draw(f, options);
+  return f;
+}
+
+int run_data(const DataOptions& options) {
+  config::Document document = load_config(options.config, options.overrides);
+  const train::Experiment experiment = train::read_experiment(document);
+  const DataFindings findings = find_out(options, experiment);
+  options.json ? print_json(findings) : print_report(findings);
+  const bool allowed = experiment.data.on_bad_image == data::BadImages::kSkip;
+  if (findings.bad.empty() || allowed) return kOk;
+  throw Error(
+      fmt::format("{} of the images cannot be read (the first: {}); mend or remove them, or "
+                  "set data.on_bad_image = \"skip\"",
+                  findings.bad.size(), findings.bad[0]));
+}
+
+}  // namespace
+
+void add_data(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<DataOptions>();
+  CLI::App* command = app.add_subcommand(
+      "data", "Show what a data set holds: counts, classes, statistics, bad files, a picture");
+  command->add_option("--config", o->config, "TOML file that names the data")->required();
+  command->add_option("--set", o->overrides, "override a config value; may repeat")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_option("--out", o->out, "the picture")->capture_default_str();
+  command->add_option("--num", o->num, "images in the picture, spread evenly; 0: no picture")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 16))
+      ->capture_default_str();
+  command->add_option("--max", o->max, "read only so many images, spread evenly; 0: all")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "print one line of JSON instead of the report");
+  command->callback([o, &chosen] { chosen = [o] { return run_data(*o); }; });
+}
+
+}  // namespace ddpm::cli

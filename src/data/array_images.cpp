@@ -1,0 +1,67 @@
+#include "ddpm/data/array_images.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace ddpm::data {
+namespace {
+
+class ArrayImages final : public Dataset {
+ public:
+  ArrayImages(ImageArray array, const ImageOptions& options)
+      : array_(std::move(array)),
+        native_{array_.shape.height, array_.shape.width},
+        size_(options.size.value_or(native_)),
+        channels_(options.channels == 0 ? array_.shape.channels : options.channels) {
+    TORCH_CHECK(array_.labels.empty() || static_cast<int64_t>(array_.labels.size()) == array_.count,
+                array_.labels.size(), " labels for ", array_.count, " images");
+  }
+
+  int64_t size() const override { return array_.count; }
+  ImageShape shape() const override { return {channels_, size_.height, size_.width}; }
+  int64_t class_count() const override { return static_cast<int64_t>(array_.classes.size()); }
+  std::vector<std::string> class_names() const override { return array_.classes; }
+  Example get(int64_t index) const override {
+    return {with_channels(resize_and_crop(stored(index), size_), channels_), label(index)};
+  }
+  Example get_uncropped(int64_t index) const override {
+    return {with_channels(scale_to_cover(stored(index), size_), channels_), label(index)};
+  }
+  std::optional<ImageShape> uncropped_shape() const override {
+    const ImageSize scaled = covering_size(native_, size_);
+    return ImageShape{channels_, scaled.height, scaled.width};
+  }
+  SizeRange source_sizes() const override {
+    return {native_.height, native_.height, native_.width, native_.width};
+  }
+  std::string description() const override {
+    return fmt::format("{}: {}", array_.title, describe_contents());
+  }
+
+ private:
+  torch::Tensor stored(int64_t index) const {
+    TORCH_CHECK(index >= 0 && index < size(), "image ", index, " of ", size());
+    return array_.image(index);
+  }
+  int64_t label(int64_t index) const { return array_.labels.empty() ? -1 : array_.labels[index]; }
+
+  ImageArray array_;
+  ImageSize native_, size_;
+  int64_t channels_;
+};
+
+}  // namespace
+
+std::vector<std::string> numbered_classes(int64_t count) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
+std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options) {
+  return std::make_unique<ArrayImages>(std::move(array), options);
+}
+
+}  // namespace ddpm::data

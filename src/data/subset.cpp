@@ -1,0 +1,38 @@
+#include "ddpm/data/subset.h"
+
+#include "ddpm/base/rng.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace ddpm::data {
+
+Subset::Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indices)
+    : whole_(std::move(whole)), indices_(std::move(indices)) {
+  TORCH_CHECK(!indices_.empty(), "a subset needs at least one image");
+  const auto [low, high] = std::minmax_element(indices_.begin(), indices_.end());
+  TORCH_CHECK(*low >= 0 && *high < whole_->size(), "images ", *low, " to ", *high, " of ",
+              whole_->size());
+}
+
+std::string Subset::description() const {
+  return fmt::format("{}; {} of them", whole_->description(), size());
+}
+
+Split hold_out(std::shared_ptr<const Dataset> whole, int64_t count, uint64_t seed) {
+  TORCH_CHECK(count >= 0 && count < whole->size(), "cannot hold out ", count, " of ", whole->size(),
+              " images");
+  if (count == 0) return {std::move(whole), nullptr};
+  const std::vector<int64_t> order =
+      random_permutation(whole->size(), rng_key(seed, Purpose::kHoldout), 0);
+  std::vector<int64_t> held_out(order.begin(), order.begin() + count);
+  std::vector<int64_t> training(order.begin() + count, order.end());
+  std::sort(held_out.begin(), held_out.end());  // files are best read in their order
+  std::sort(training.begin(), training.end());
+  return {std::make_shared<Subset>(whole, std::move(training)),
+          std::make_shared<Subset>(whole, std::move(held_out))};
+}
+
+}  // namespace ddpm::data

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "ddpm/io/image.h"
+
+#include <cstdint>
+#include <span>
+
+namespace ddpm::io {
+
+/// How a JPEG's stored picture must be turned to stand upright: 1 (as it is) to 8 (EXIF 2.3, tag
+/// 0x0112). 1 where the bytes hold no such tag, or a damaged one.
+int exif_orientation(std::span<const uint8_t> jpeg);
+
+/// Do height and width change places?
+inline bool swaps_sides(int orientation) { return orientation >= 5; }
+
+/// The stored picture, turned.
+Image turned_upright(Image stored, int orientation);
+
+}  // namespace ddpm::io
