@@ -25,7 +25,23 @@ while (($# > 0)); do
   shift
 done
 
+# Programs of others that read what ours writes. Tests that want one skip where it cannot be had.
+install_checks() {
+  python3 -I -m venv --clear "$1" &&
+    "$1/bin/python" -I -m pip install --progress-bar off tensorboard==2.21.0 'setuptools<81' &&
+    "$1/bin/python" -I -c 'import tensorboard.backend.event_processing.event_accumulator' &&
+    touch "$1/.complete"
+}
+
+set_up_checks() {
+  local venv="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}/checks"
+  [[ -e $venv/.complete ]] && return
+  (logged checks "installing tensorboard into $venv, to read event files back" install_checks "$venv") ||
+    say "that test will skip"
+}
+
 "$root/scripts/setup.sh"
+set_up_checks
 build_preset "$preset"
 say "testing build/$preset"
 # Tests compute on one thread each, so two of them fill two cores.

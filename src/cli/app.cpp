@@ -40,6 +40,7 @@ int run(int argc, char** argv) {
   add_train(app, chosen);
   add_sample(app, chosen);
   add_noise(app, chosen);
+  add_data(app, chosen);
   add_info(app, chosen);
 
   const std::string first = argc > 1 ? argv[1] : "";

@@ -89,12 +89,18 @@ UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
   return unet;
 }
 
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, int64_t label) {
-  return [unet, precision, label](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
+torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
+                             const std::vector<int64_t>& classes, const torch::Device& device) {
+  if (classes.empty()) return {};
+  std::vector<int64_t> labels;
+  for (const int64_t image : images) labels.push_back(classes[image % classes.size()]);
+  return torch::tensor(labels, torch::kInt64).to(device);
+}
+
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::Tensor& labels) {
+  return [unet, precision, labels](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
     const torch::InferenceMode no_grad;
     const AutocastGuard autocast(x_t.device().type(), precision);
-    const torch::Tensor labels =
-        unet->config().class_conditional ? torch::full_like(t, label) : torch::Tensor();
     const torch::Tensor x =
         x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
     return unet->forward(x, t - 1, labels);  // the network counts t from 0

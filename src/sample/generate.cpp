@@ -82,7 +82,7 @@ std::vector<int64_t> image_range(int64_t first, int64_t count) {
   return images;
 }
 
-GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
+GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink) {
   const auto begin = std::chrono::steady_clock::now();
@@ -104,8 +104,10 @@ GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Sc
                                                     steps, seconds_since(begin)});
     };
     ++result.batches;
+    const auto row = options.images.begin() + first;
     const auto batch = process.run(
-        denoiser, noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
+        denoiser_for({row, row + count}), noise.initial(), [&](int64_t k) { return noise.at(k); },
+        hook);
     if (batch) {
       sink(first, *batch);
       result.images += count;
@@ -114,6 +116,13 @@ GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Sc
   }
   result.seconds = seconds_since(begin);
   return result;
+}
+
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
+                        diffusion::Prediction prediction, const SampleConfig& config,
+                        const GenerateOptions& options, const Sink& sink) {
+  const DenoiserFor same = [&](const std::vector<int64_t>&) { return denoiser; };
+  return generate(same, schedule, prediction, config, options, sink);
 }
 
 }  // namespace ddpm::sample

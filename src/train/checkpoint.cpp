@@ -53,6 +53,7 @@ std::string to_json_text(const TrainingState& s) {
       {"threads", s.threads},
       {"precision", s.precision},
       {"skipped_steps", s.skipped_steps},
+      {"skipped_in_a_row", s.skipped_in_a_row},
       {"seconds", s.seconds},
       {"ema_decays", s.ema_decays},
       {"torch_version", s.torch_version},
@@ -79,6 +80,7 @@ TrainingState read_training_state(const std::filesystem::path& checkpoint) {
     json.at("threads").get_to(s.threads);
     json.at("precision").get_to(s.precision);
     json.at("skipped_steps").get_to(s.skipped_steps);
+    s.skipped_in_a_row = json.value("skipped_in_a_row", int64_t{0});  // not in the first files
     json.at("seconds").get_to(s.seconds);
     json.at("ema_decays").get_to(s.ema_decays);
     json.at("torch_version").get_to(s.torch_version);

@@ -32,6 +32,7 @@ TrainConfig read_train_config(config::Reader reader) {
   c.sample_every = reader.integer("sample_every", c.sample_every, at_least(0));
   c.sample_count = reader.integer("sample_count", c.sample_count, at_least(1));
   c.sample_steps = reader.integer("sample_steps", c.sample_steps, at_least(1));
+  c.holdout_every = reader.integer("holdout_every", c.holdout_every, at_least(1));
   c.max_bad_steps = reader.integer("max_bad_steps", c.max_bad_steps, at_least(1));
   if (c.batch_size % c.accumulate != 0) {
     const int64_t lower = c.batch_size / c.accumulate * c.accumulate;
@@ -69,6 +70,30 @@ Experiment read_experiment(config::Document& document) {
   e.train.sample_steps = std::min(e.train.sample_steps, e.diffusion.schedule.timesteps);
   document.check_all_read();
   return e;
+}
+
+data::Split open_data(const Experiment& experiment, config::Document& document) {
+  std::shared_ptr<const data::Dataset> whole =
+      data::open_dataset(experiment.data, experiment.run.seed);
+  const int64_t count = experiment.data.holdout;
+  if (count >= whole->size()) {
+    document.section("data").fail(
+        "holdout", fmt::format("is {}, but there are only {} images; at least one is needed to "
+                               "train on",
+                               count, whole->size()));
+  }
+  return data::hold_out(std::move(whole), count, experiment.run.seed);
+}
+
+data::LoaderOptions loader_options(const Experiment& experiment) {
+  data::LoaderOptions options;
+  options.batch_size = experiment.train.batch_size;
+  options.seed = experiment.run.seed;
+  options.workers = experiment.data.workers;
+  options.flip = experiment.data.flip;
+  options.random_crop = experiment.data.crop == data::Crop::kRandom;
+  options.cache_bytes = experiment.data.cache_mb << 20;
+  return options;
 }
 
 void resolve_unet(Experiment& experiment, config::Document& document,

@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
@@ -27,10 +28,13 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
                               {"data_wait", line.data_wait},
                               {"memory_mib", line.memory_mib},
                               {"seconds", line.seconds},
+                              {"eta_s", line.eta_s},
                               {"skipped", line.reading.skipped}};
   for (size_t q = 0; q < 4; ++q) {
     json["loss_q" + std::to_string(q + 1)] = number(line.reading.loss_by_quartile[q]);
   }
+  if (line.holdout_loss) json["holdout_loss"] = number(*line.holdout_loss);
+  if (line.holdout_loss_ema) json["holdout_loss_ema"] = number(*line.holdout_loss_ema);
   return json;
 }
 
@@ -74,7 +78,7 @@ void MetricsAccumulator::add_update(const UpdateInfo& update) {
   bad_[1].add_(1.0).mul_(skipped);
 }
 
-MetricsReading MetricsAccumulator::read() {
+MetricsReading MetricsAccumulator::peek() const {
   const torch::Tensor host = torch::cat({loss_.flatten(), norm_, bad_}).cpu();
   const double* v = host.data_ptr<double>();
   MetricsReading reading;
@@ -83,10 +87,19 @@ MetricsReading MetricsAccumulator::read() {
   reading.grad_norm = v[8] / v[9];
   reading.skipped = static_cast<int64_t>(v[10]);
   reading.skipped_in_a_row = static_cast<int64_t>(v[11]);
+  return reading;
+}
+
+MetricsReading MetricsAccumulator::read() {
+  const MetricsReading reading = peek();
   loss_.zero_();
   norm_.zero_();
   bad_[0].zero_();
   return reading;
+}
+
+void MetricsAccumulator::set_skipped_in_a_row(int64_t count) {
+  bad_[1].fill_(static_cast<double>(count));
 }
 
 MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
@@ -108,6 +121,8 @@ void MetricsLog::write(const MetricsLine& line) {
       events_->scalar(tag, line.step, r.loss_by_quartile[q]);
   }
   events_->scalar("train/grad_norm", line.step, r.grad_norm);
+  if (line.holdout_loss) events_->scalar("holdout/loss", line.step, *line.holdout_loss);
+  if (line.holdout_loss_ema) events_->scalar("holdout/loss_ema", line.step, *line.holdout_loss_ema);
   events_->scalar("train/lr", line.step, line.lr);
   events_->scalar("train/skipped_steps", line.step, static_cast<double>(r.skipped));
   events_->scalar("speed/images_per_s", line.step, line.images_per_s);
@@ -121,10 +136,16 @@ void MetricsLog::image(const std::string& tag, int64_t step, const torch::Tensor
   events_->flush();
 }
 
-double peak_memory_mib() {
+double peak_memory_mib(const torch::Device& device) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  if (device.is_cuda()) {
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    return static_cast<double>(stats.allocated_bytes[all].peak) / kMib;
+  }
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0.0;
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+  return static_cast<double>(usage.ru_maxrss) * 1024.0 / kMib;
 }
 
 }  // namespace ddpm::train

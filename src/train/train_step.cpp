@@ -14,8 +14,8 @@ torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& de
       .sub_(1.0);
 }
 
-StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
-                               const data::Batch& batch, double weight) {
+StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
+                         const data::Batch& batch) {
   const auto on_device = torch::dtype(torch::kLong).device(settings.device);
   const torch::Tensor ids = batch.ids.to(settings.device, /*non_blocking=*/true);
 
@@ -29,7 +29,7 @@ StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
   // Line 4: eps ~ N(0, I).
   const torch::Tensor eps = torch::empty_like(x0);
   kernels::fill_normal_(eps, rng_key(settings.seed, Purpose::kTrainingNoise), ids);
-  // Line 5: the gradient of || target - network(x_t, t) ||^2.
+  // Line 5: || target - network(x_t, t) ||^2.
   const torch::Tensor x_t = settings.forward.sample(x0, t, eps);
   const torch::Tensor target =
       diffusion::training_target(settings.prediction, settings.forward.schedule(), x0, eps, x_t, t);
@@ -41,9 +41,14 @@ StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
     output = unet.forward(x_t, t - 1, labels);  // the network counts t from 0
   }
-  const torch::Tensor per_sample = diffusion::simple_loss_per_sample(output, target);
-  (per_sample.mean() * weight).backward();
-  return {per_sample.detach(), t};
+  return {diffusion::simple_loss_per_sample(output, target), t};
+}
+
+StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
+                               const data::Batch& batch, double weight) {
+  const StepLosses losses = sample_losses(unet, settings, batch);
+  (losses.per_sample.mean() * weight).backward();  // line 5: its gradient
+  return {losses.per_sample.detach(), losses.t};
 }
 
 data::Batch slice(const data::Batch& batch, int64_t first, int64_t count) {

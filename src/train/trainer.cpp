@@ -1,9 +1,7 @@
 #include "ddpm/train/trainer.h"
 
 #include "ddpm/base/progress.h"
-#include "ddpm/base/rng.h"
 #include "ddpm/io/image.h"
-#include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"
 
@@ -11,7 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
-#include <torch/utils.h>
+#include <torch/types.h>
 
 namespace ddpm::train {
 
@@ -21,36 +19,6 @@ namespace {
 
 double seconds_since(Interval::Clock::time_point begin) {
   return std::chrono::duration<double>(Interval::Clock::now() - begin).count();
-}
-
-nn::UNet make_unet(const Experiment& experiment, const torch::Device& device) {
-  nn::UNet unet(experiment.unet);
-  nn::initialize_(*unet, experiment.run.seed);
-  unet->to(device, nn::storage_type(experiment.train.precision));
-  nn::use_channels_last_(*unet);
-  unet->train();
-  return unet;
-}
-
-std::vector<nn::Ema> make_averages(const nn::EmaConfig& config, const nn::UNet& unet) {
-  std::vector<nn::Ema> averages;
-  for (const double decay : config.decays) averages.emplace_back(*unet, decay, config.warmup);
-  return averages;
-}
-
-data::LoaderOptions loader_options(const Experiment& experiment) {
-  data::LoaderOptions options;
-  options.batch_size = experiment.train.batch_size;
-  options.seed = experiment.run.seed;
-  options.workers = experiment.data.workers;
-  options.flip = experiment.data.flip;
-  options.cache_bytes = experiment.data.cache_mb << 20;
-  return options;
-}
-
-StepSettings step_settings(const Experiment& experiment, const torch::Device& device) {
-  return {diffusion::ForwardProcess(diffusion::Schedule(experiment.diffusion.schedule)),
-          experiment.diffusion.prediction, experiment.train.precision, device, experiment.run.seed};
 }
 
 fs::path made_folder(const fs::path& run) {
@@ -64,32 +32,32 @@ fs::path made_folder(const fs::path& run) {
 
 }  // namespace
 
-Trainer::Trainer(Experiment experiment, config::Document& document,
-                 std::unique_ptr<data::Dataset> dataset, const torch::Device& device,
-                 const fs::path& run, const ResumePolicy& resume_policy)
+Trainer::Trainer(Experiment experiment, config::Document& document, data::Split data,
+                 const torch::Device& device, const fs::path& run,
+                 const ResumePolicy& resume_policy)
     : experiment_(std::move(experiment)),
-      dataset_(std::move(dataset)),
+      data_(std::move(data)),
       device_(device),
       run_(made_folder(run)),
-      model_toml_(
-          nn::model_description_text(document, experiment_.unet.image, dataset_->class_names())),
+      model_toml_(nn::model_description_text(document, experiment_.unet.image,
+                                             data_.training->class_names())),
       config_toml_(document.effective()),
       lock_(run_),
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
-      unet_(make_unet(experiment_, device)),
-      averages_(make_averages(experiment_.ema, unet_)),
-      optimizer_(unet_->parameters(), experiment_.optimizer),
-      settings_(step_settings(experiment_, device)),
-      loader_(*dataset_, loader_options(experiment_)),
-      accumulator_(device, experiment_.diffusion.schedule.timesteps) {
+      learner_(experiment_, device),
+      loader_(*data_.training, loader_options(experiment_)) {
   store_.clean();
   resume(resume_policy);
+  if (data_.held_out) {
+    holdout_ = std::make_unique<Holdout>(*data_.held_out, learner_.settings(),
+                                         experiment_.train.batch_size);
+  }
   io::write_file_atomic(run_ / "config.toml", config_toml_);
   log_ = std::make_unique<MetricsLog>(run_, state_.step);
   state_.seed = experiment_.run.seed;
   state_.batch_size = experiment_.train.batch_size;
-  state_.dataset_size = dataset_->size();
-  state_.dataset = dataset_->description();
+  state_.dataset_size = data_.training->size();
+  state_.dataset = data_.training->description();
   state_.threads = at::get_num_threads();
   state_.precision = nn::to_string(experiment_.train.precision);
   state_.ema_decays = experiment_.ema.decays;
@@ -127,7 +95,7 @@ void Trainer::resume(const ResumePolicy& policy) {
     return;
   }
   check_same_run(checkpoint);
-  state_ = load_checkpoint(checkpoint, objects());
+  state_ = load_checkpoint(checkpoint, learner_.objects());
   if (policy.kind == ResumePolicy::Kind::kFrom && !store_.steps().empty() &&
       store_.steps().front() > state_.step) {
     throw IoError(
@@ -137,6 +105,7 @@ void Trainer::resume(const ResumePolicy& policy) {
             "folder with --out to branch off",
             store_.steps().front(), state_.step));
   }
+  learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
   loader_.seek(state_.step);
   spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint.string(), state_.step,
                state_.samples_seen);
@@ -166,8 +135,8 @@ void Trainer::check_same_run(const fs::path& checkpoint) const {
   if (saved.batch_size != experiment_.train.batch_size) {
     refuse("train.batch_size", saved.batch_size, experiment_.train.batch_size);
   }
-  if (saved.dataset_size != dataset_->size()) {
-    refuse("a data set of this many images:", saved.dataset_size, dataset_->size());
+  if (saved.dataset_size != data_.training->size()) {
+    refuse("a data set of this many images:", saved.dataset_size, data_.training->size());
   }
   const std::string precision = nn::to_string(experiment_.train.precision);
   if ((saved.precision == "fp64") != (precision == "fp64"))
@@ -181,6 +150,7 @@ TrainOutcome Trainer::run() {
                  state_.step);
     return TrainOutcome::kFinished;
   }
+  first_step_ = state_.step;
   const double seconds_before = state_.seconds;
   const auto begin = Interval::Clock::now();
   Progress progress("training", config.steps, state_.step);
@@ -192,7 +162,9 @@ TrainOutcome Trainer::run() {
     state_.seconds = seconds_before + seconds_since(begin);
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
     const bool last = state_.step == config.steps;
-    if (due(config.log_every) || last || signal_.stop_requested()) log_metrics();
+    const bool holdout_due = holdout_ && (due(config.holdout_every) || last);
+    if (due(config.log_every) || holdout_due || last || signal_.stop_requested())
+      log_metrics(holdout_due);
     progress.update(state_.step, last_loss_);
     if (due(config.sample_every) && !signal_.stop_requested()) {
       progress.clear();
@@ -223,35 +195,23 @@ TrainOutcome Trainer::run() {
 }
 
 void Trainer::train_one_step() {
-  const TrainConfig& config = experiment_.train;
   const auto waiting = Interval::Clock::now();
-  const data::Batch batch = loader_.next();
+  data::Batch batch;
+  try {
+    batch = loader_.next();
+  } catch (const IoError&) {
+    save_before_failing();
+    throw;
+  }
   interval_.data_wait_s += seconds_since(waiting);
-
-  const int64_t step = state_.step + 1;
-  // Dropout draws from torch's own generator: seeded by the step, so that a resume repeats it.
-  if (experiment_.unet.dropout > 0.0) {
-    torch::manual_seed(
-        derived_seed(experiment_.run.seed, Purpose::kDropout, static_cast<uint64_t>(step)));
-  }
-  unet_->zero_grad(/*set_to_none=*/true);
-  const int64_t micro_batch = config.batch_size / config.accumulate;
-  for (int64_t round = 0; round < config.accumulate; ++round) {
-    accumulator_.add_losses(accumulate_gradient(*unet_, settings_,
-                                                slice(batch, round * micro_batch, micro_batch),
-                                                1.0 / static_cast<double>(config.accumulate)));
-  }
-  accumulator_.add_update(
-      optimizer_.step_(learning_rate(experiment_.optimizer, step, config.steps)));
-  for (nn::Ema& average : averages_) average.update_(*unet_, step);
-
-  state_.step = step;
-  state_.samples_seen += config.batch_size;
+  learner_.step_(batch, state_.step + 1);
+  ++state_.step;
+  state_.samples_seen += experiment_.train.batch_size;
 }
 
-void Trainer::log_metrics() {
+void Trainer::log_metrics(bool with_holdout) {
   MetricsLine line;
-  line.reading = accumulator_.read();
+  line.reading = learner_.metrics().read();
   const double elapsed = std::max(1e-9, seconds_since(interval_.begin) - interval_.aside_s);
   const auto images =
       static_cast<double>((state_.step - interval_.first_step) * experiment_.train.batch_size);
@@ -260,8 +220,18 @@ void Trainer::log_metrics() {
   line.lr = learning_rate(experiment_.optimizer, state_.step, experiment_.train.steps);
   line.images_per_s = images / elapsed;
   line.data_wait = interval_.data_wait_s / elapsed;
-  line.memory_mib = peak_memory_mib();
+  line.memory_mib = peak_memory_mib(device_);
   line.seconds = state_.seconds;
+  line.eta_s =
+      static_cast<double>((experiment_.train.steps - state_.step) * experiment_.train.batch_size) /
+      line.images_per_s;
+  if (with_holdout) {
+    line.holdout_loss = holdout_->loss(*learner_.unet());
+    const nn::WeightSwap averaged(*learner_.unet(), learner_.averages().front().averages());
+    line.holdout_loss_ema = holdout_->loss(*learner_.unet());
+    spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", state_.step,
+                 *line.holdout_loss, *line.holdout_loss_ema);
+  }
   log_->write(line);
   interval_ = Interval{.first_step = state_.step};
   last_loss_ = fmt::format("loss {:.4f}  {:.1f} images/s", line.reading.loss, line.images_per_s);
@@ -286,7 +256,12 @@ void Trainer::save() {
   constexpr int64_t kMaxFailures = 3;
   const auto begin = Interval::Clock::now();
   try {
-    const fs::path folder = save_checkpoint(store_, objects(), state_, model_toml_, config_toml_);
+    TrainingState state = state_;
+    const MetricsReading since_log = learner_.metrics().peek();
+    state.skipped_steps += since_log.skipped;
+    state.skipped_in_a_row = since_log.skipped_in_a_row;
+    const fs::path folder =
+        save_checkpoint(store_, learner_.objects(), state, model_toml_, config_toml_);
     store_.retain();
     saved_step_ = state_.step;
     failed_saves_ = 0;
@@ -304,8 +279,32 @@ void Trainer::save() {
   interval_.aside_s += seconds_since(begin);
 }
 
+// An image could not be read: the steps up to here are not lost with it.
+void Trainer::save_before_failing() {
+  if (state_.step == first_step_ || saved_step_ == state_.step) return;
+  save();
+  if (saved_step_ == state_.step)
+    spdlog::info("once the data is mended, the same command goes on from step {}", state_.step);
+}
+
 void Trainer::draw_samples() {
   const auto begin = Interval::Clock::now();
+  learner_.unet()->eval();
+  draw_grid("raw");
+  for (size_t i = 0; i < learner_.averages().size(); ++i) {
+    const nn::WeightSwap averaged(*learner_.unet(), learner_.averages()[i].averages());
+    const std::string file = ema_file_name(i);
+    draw_grid(file.substr(0, file.find('.')));
+  }
+  learner_.unet()->train();
+  spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,
+               experiment_.train.sample_count, format_duration(seconds_since(begin)));
+  interval_.aside_s += seconds_since(begin);
+}
+
+// RUN/samples/step-N-NAME.png with the weights as they stand: always the same noise, classes in
+// turn.
+void Trainer::draw_grid(const std::string& name) {
   const nn::UNetConfig& network = experiment_.unet;
   sample::SampleConfig config = experiment_.sample;
   config.method = sample::Method::kDdim;
@@ -324,28 +323,22 @@ void Trainer::draw_samples() {
   options.dtype = nn::storage_type(experiment_.train.precision);
   options.progress = [&](const sample::Progress&) { return !signal_.stop_requested(); };
 
-  const auto draw = [&](const std::string& name) {
-    std::vector<torch::Tensor> batches;
-    unet_->eval();
-    const auto result = sample::generate(
-        nn::make_denoiser(unet_, experiment_.train.precision), settings_.forward.schedule(),
-        experiment_.diffusion.prediction, config, options,
-        [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
-    unet_->train();
-    if (result.stopped) return;
-    const torch::Tensor grid = io::make_grid(torch::cat(batches));
-    fs::create_directories(run_ / "samples");
-    io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, name), grid);
-    log_->image("samples/" + name, state_.step, grid);
+  const auto classes =
+      sample::image_range(0, network.class_conditional ? network.image.classes : int64_t{0});
+  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
+    return nn::make_denoiser(learner_.unet(), experiment_.train.precision,
+                             nn::labels_in_turn(images, classes, device_));
   };
-  draw("raw");
-  {
-    const nn::WeightSwap averaged(*unet_, averages_.front().averages());
-    draw("ema");
-  }
-  spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,
-               experiment_.train.sample_count, format_duration(seconds_since(begin)));
-  interval_.aside_s += seconds_since(begin);
+  std::vector<torch::Tensor> batches;
+  const auto result = sample::generate(
+      denoiser_for, learner_.settings().forward.schedule(), experiment_.diffusion.prediction,
+      config, options,
+      [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
+  if (result.stopped) return;
+  const torch::Tensor grid = io::make_grid(torch::cat(batches));
+  fs::create_directories(run_ / "samples");
+  io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, name), grid);
+  log_->image("samples/" + name, state_.step, grid);
 }
 
 }  // namespace ddpm::train

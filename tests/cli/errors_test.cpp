@@ -1,4 +1,7 @@
+#include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"
+
+#include <torch/types.h>
 
 namespace ddpm {
 namespace {
@@ -96,11 +99,55 @@ TEST_F(Errors, DevicesThatAreNotThereAreNamed) {
   expect_error({"train", "--config", "tiny.toml", "--device", "gpu"}, 2, "gpu");
 }
 
+TEST_F(Errors, FilesThatCannotBeReadOrWrittenAreNamed) {
+  write("file", "x");
+  std::filesystem::create_directories(folder_ / "folder");
+  expect_error({"train", "--config", "folder"}, 1, "folder");
+  expect_error({"train", "--config", "tiny.toml", "--out", "file/run"}, 1, "file/run");
+  expect_error({"train", "--config", "tiny.toml", "--out", "file/run", "--dry-run"}, 1, "file");
+  expect_error({"info", "folder"}, 1, "folder");
+  expect_error({"noise", "--config", "tiny.toml", "--out", "nowhere/n.png"}, 1, "nowhere/n.png");
+  expect_error({"train", "--config", "tiny.toml", "--resume", "folder"}, 1, "folder");
+}
+
+TEST_F(Errors, SamplingMistakesNameTheFlag) {
+  train("run", {"--set", "train.steps=4"});
+  const auto expect = [&](std::vector<std::string> flags, int status, const std::string& text) {
+    flags.insert(flags.begin(), {"sample", "--ckpt", "run", "--num", "1"});
+    expect_error(flags, status, text);
+  };
+  write("file", "x");
+  io::write_safetensors(folder_ / "other.safetensors", {{"x", torch::zeros({1})}});
+  io::write_safetensors(folder_ / "shape.safetensors", {{"x_T", torch::zeros({1, 3, 8, 8})}});
+  expect({"--steps", "0"}, 2, "--steps");
+  expect({"--steps", "21"}, 2, "--steps");
+  expect({"--steps", "many"}, 2, "--steps");
+  expect({"--eta", "2"}, 2, "--eta");
+  expect({"--ddim", "--ddpm"}, 2, "--ddpm");
+  expect({"--ddpm", "--sigma", "tiny"}, 2, "--sigma");
+  expect({"--ddim", "--sigma", "large"}, 2, "--sigma");
+  expect({"--spacing", "even"}, 2, "--spacing");
+  expect({"--class", "3"}, 2, "--class");
+  expect({"--weights", "best"}, 2, "--weights best");
+  expect({"--seed", "-1"}, 2, "--seed");
+  expect({"--batch", "0"}, 2, "--batch");
+  expect({"--stesp", "5"}, 2, "--stesp");
+  expect({"--out", "file/pictures"}, 1, "file/pictures");
+  expect({"--init-noise", "nowhere.safetensors"}, 1, "nowhere.safetensors");
+  expect({"--init-noise", "file"}, 1, "file");
+  expect({"--init-noise", "other.safetensors"}, 1, "other.safetensors: holds no tensor x_T");
+  expect({"--init-noise", "shape.safetensors"}, 2, "x_T has shape [1, 3, 8, 8]");
+  expect({"--save-tensors", "nowhere/s.safetensors"}, 1, "nowhere/s.safetensors");
+  expect({"--continue", "--save-tensors", "s.safetensors"}, 2, "--save-tensors");
+}
+
 TEST_F(Errors, HelpAndVersionSucceed) {
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{"--help"},
                                                     {"train", "--help"},
                                                     {"sample", "--help"},
                                                     {"noise", "--help"},
+                                                    {"data", "--help"},
+                                                    {"info", "--help"},
                                                     {"--version"}}) {
     const ProgramResult result = run(arguments);
     EXPECT_EQ(result.status, 0);

@@ -24,6 +24,7 @@ size = 50
 image_size = 8
 channels = 1
 flip = true
+holdout = 5
 [model]
 channels = 8
 channel_multipliers = [1, 2]
@@ -39,6 +40,7 @@ batch_size = 8
 accumulate = 2
 log_every = 3
 checkpoint_every = 4
+holdout_every = 6
 keep_last = 10
 [optimizer]
 lr = 1e-3

@@ -1,3 +1,4 @@
+#include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"
 
@@ -92,6 +93,84 @@ TEST_F(Sample, MoreStepsThanTheScheduleHasIsAUsageError) {
   const ProgramResult result = run({"sample", "--steps", "21"});
   EXPECT_EQ(result.status, 2);
   EXPECT_NE(result.err.find("20"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, ContinueDrawsOnlyWhatIsMissingAndTheSamePictures) {
+  const std::vector<std::string> flags{"sample", "--ddim", "--steps", "5",      "--num",
+                                       "7",      "--out",  "p",       "--json", "--continue"};
+  ASSERT_EQ(run({"sample", "--ddim", "--steps", "5", "--num", "5", "--out", "p"}).status, 0);
+  const auto first = io::read_file(folder_ / "p/000001.png");
+  const auto last = io::read_file(folder_ / "p/000004.png");
+  std::filesystem::remove(folder_ / "p/000001.png");
+  std::filesystem::resize_file(folder_ / "p/000004.png", 20);
+  const ProgramResult result = run(flags);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("images"), 4) << "1, 4, 5 and 6";
+  EXPECT_EQ(json.at("kept"), 3);
+  EXPECT_EQ(json.at("files").size(), 7u);
+  EXPECT_EQ(io::read_file(folder_ / "p/000001.png"), first);
+  EXPECT_EQ(io::read_file(folder_ / "p/000004.png"), last);
+  const ProgramResult again = run(flags);
+  EXPECT_EQ(nlohmann::json::parse(again.out).at("images"), 0) << again.err;
+}
+
+TEST_F(Sample, ContinueWithOtherSettingsIsRefused) {
+  ASSERT_EQ(run({"sample", "--ddim", "--steps", "5", "--num", "2", "--out", "p"}).status, 0);
+  const ProgramResult result =
+      run({"sample", "--ddim", "--steps", "6", "--num", "2", "--out", "p", "--continue"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("steps 5, now 6"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, TrajectoryIsARowAnImageAndAColumnAStep) {
+  const ProgramResult result =
+      run({"sample", "--steps", "4", "--num", "5", "--out", "p", "--trajectory"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto picture = folder_ / "p/trajectory.png";
+  const io::Image image = io::decode_image(io::read_file(picture), picture.string());
+  EXPECT_EQ(image.width, 4 * 10 + 2);
+  EXPECT_EQ(image.height, 5 * 10 + 2);
+  EXPECT_NE(result.err.find("at t = 16, 11, 6, 1"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, OneStepAtTheSmallEndIsWarnedOf) {
+  const ProgramResult result = run({"sample", "--steps", "1", "--num", "1"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_NE(result.err.find("--spacing trailing"), std::string::npos) << result.err;
+  EXPECT_EQ(run({"sample", "--steps", "1", "--num", "1", "--spacing", "trailing"}).err.find("warn"),
+            std::string::npos);
+}
+
+TEST_F(Sample, WeightsOfEveryDecayCanBeDrawnFrom) {
+  train("runs/averages", {"--set", "ema.warmup=false"});  // warm-up would make both alike at first
+  const torch::Tensor first = draw({"--ckpt", "runs/averages", "--ddim"});
+  const torch::Tensor second = draw({"--ckpt", "runs/averages", "--ddim", "--weights", "ema-2"});
+  EXPECT_GT((first - second).abs().max().item<double>(), 1e-6);
+  const ProgramResult result = run({"sample", "--weights", "ema-3"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("raw, ema, ema-2"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, ClassesAreDrawnInTurnByNumberOrName) {
+  train("runs/classes", {"--set", "model.class_conditional=true"});
+  const std::vector<std::string> steps{"--ckpt", "runs/classes", "--ddim", "--steps", "3"};
+  const auto with = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), steps.begin(), steps.end());
+    return draw(flags);
+  };
+  const torch::Tensor all = with({"--num", "10"});
+  const torch::Tensor pair = with({"--num", "4", "--class", "ring,1"});
+  const torch::Tensor third = with({"--num", "4", "--class", "3"});
+  // Ring is class 3: image 0 of the pair has class 3, image 1 class 1, image 2 class 3.
+  EXPECT_LT((pair[0] - third[0]).abs().max().item<double>(), kRounding);
+  EXPECT_LT((pair[2] - third[2]).abs().max().item<double>(), kRounding);
+  EXPECT_LT((all[3] - third[3]).abs().max().item<double>(), kRounding);
+  EXPECT_LT((all[1] - pair[1]).abs().max().item<double>(), kRounding);
+  EXPECT_GT((pair[1] - third[1]).abs().max().item<double>(), kRounding);
+  const ProgramResult result = run({"sample", "--ckpt", "runs/classes", "--class", "8"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("0 to 7 (disc, square"), std::string::npos) << result.err;
 }
 
 TEST_F(Sample, InfoDescribesARunAndFindsDamage) {

@@ -122,7 +122,8 @@ TEST(MakeDenoiser, GivesEveryImageItsLabel) {
   Golden golden = load_golden("classes");
   const torch::Tensor x = golden.get("x"), t = golden.get("t");
   for (const int64_t label : {0, 4}) {
-    const torch::Tensor prediction = make_denoiser(golden.net, Precision::kFp64, label)(x, t + 1);
+    const torch::Tensor prediction =
+        make_denoiser(golden.net, Precision::kFp64, torch::full_like(t, label))(x, t + 1);
     EXPECT_LT(relative_error(prediction, golden.net(x, t, torch::full({2}, label, torch::kLong))),
               1e-12);
   }

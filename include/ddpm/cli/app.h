@@ -26,6 +26,7 @@ using Command = std::function<int()>;
 void add_train(CLI::App& app, Command& chosen);
 void add_sample(CLI::App& app, Command& chosen);
 void add_noise(CLI::App& app, Command& chosen);
+void add_data(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 
 /// Parses the command line and runs the chosen command; any ddpm::Error becomes one line on stderr.

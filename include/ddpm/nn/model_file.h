@@ -45,8 +45,15 @@ void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& mod
 UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
                const torch::Device& device, Precision precision);
 
+/// The class of each image where `classes` are drawn in turn: image i is of classes[i mod size].
+/// int64 [images] on `device`; undefined where there are no classes.
+torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
+                             const std::vector<int64_t>& classes, const torch::Device& device);
+
 /// The network as samplers see it (diffusion/denoiser.h). Runs without gradients, in eval mode as
-/// it stands. label: the class of every image of a class-conditional network, ignored otherwise.
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, int64_t label = 0);
+/// it stands. labels: the class of each image of the batches it is given, int64 [B] on the
+/// network's device; read only by a class-conditional network.
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
+                                  const torch::Tensor& labels = torch::Tensor());
 
 }  // namespace ddpm::nn

@@ -55,6 +55,10 @@ std::vector<int64_t> image_range(int64_t first, int64_t count);
 /// on its device, about [-1,1], unclamped.
 using Sink = std::function<void(int64_t first, const torch::Tensor& batch)>;
 
+/// Makes the denoiser of one batch, the images with these indices: what differs from image to image
+/// (its class) is decided here, so that it cannot depend on the batch.
+using DenoiserFor = std::function<diffusion::Denoiser(const std::vector<int64_t>& images)>;
+
 struct GenerateResult {
   int64_t images = 0;         ///< handed to the sink
   int64_t network_calls = 0;  ///< per image: S
@@ -67,6 +71,11 @@ struct GenerateResult {
 /// over. x_T of image i is row i of the seed's stream kInitialNoise, z at plan position k is row i,
 /// step k of kSamplerNoise. Throws UsageError where settings do not go together or a given noise
 /// has another shape.
+GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedule& schedule,
+                        diffusion::Prediction prediction, const SampleConfig& config,
+                        const GenerateOptions& options, const Sink& sink);
+
+/// The same with one denoiser for all images.
 GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink);

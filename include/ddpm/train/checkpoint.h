@@ -23,9 +23,10 @@ struct TrainingState {
   uint64_t seed = 0;
   int64_t batch_size = 0;
   int64_t dataset_size = 0;
-  int64_t threads = 0;        ///< CPU threads: another number can change the last bits of a sum
-  int64_t skipped_steps = 0;  ///< without an update, over the whole run
-  double seconds = 0.0;       ///< of training, over all of the run's sessions
+  int64_t threads = 0;           ///< CPU threads: another number can change the last bits of a sum
+  int64_t skipped_steps = 0;     ///< without an update, over the whole run
+  int64_t skipped_in_a_row = 0;  ///< the last of them, up to this step: see train.max_bad_steps
+  double seconds = 0.0;          ///< of training, over all of the run's sessions
   std::vector<double> ema_decays;  ///< of ema.safetensors, ema-2.safetensors, ...
   std::string dataset;             ///< for people
   std::string precision;

@@ -2,6 +2,8 @@
 
 #include "ddpm/config/document.h"
 #include "ddpm/data/factory.h"
+#include "ddpm/data/loader.h"
+#include "ddpm/data/subset.h"
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/precision.h"
@@ -35,6 +37,7 @@ struct TrainConfig {
   int64_t sample_count = 64;        ///< images a grid
   int64_t sample_steps =
       50;  ///< network calls an image of a grid (DDIM, eta 0); T where that is less
+  int64_t holdout_every = 1000;  ///< steps between held-out losses, where data.holdout is set
   int64_t max_bad_steps =
       100;  ///< updates in a row with a non-finite gradient before training stops
 };
@@ -55,6 +58,13 @@ struct Experiment {
 /// Reads every section. Throws ConfigError at the first thing that is wrong, unread keys included;
 /// opens and allocates nothing.
 Experiment read_experiment(config::Document& document);
+
+/// Opens [data] and holds out data.holdout of its images. Throws IoError, UsageError or
+/// ConfigError.
+data::Split open_data(const Experiment& experiment, config::Document& document);
+
+/// How training reads the images.
+data::LoaderOptions loader_options(const Experiment& experiment);
 
 /// Completes experiment.unet for the images of the data set. Throws ConfigError where they do not
 /// fit the network.

@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <torch/types.h>
@@ -32,6 +33,10 @@ class MetricsAccumulator {
   void add_update(const UpdateInfo& update);
   /// Waits for the device, reads and resets.
   MetricsReading read();
+  /// Like read, but changes nothing: for a checkpoint between two readings.
+  MetricsReading peek() const;
+  /// Goes on counting skipped steps in a row from a checkpoint's number.
+  void set_skipped_in_a_row(int64_t count);
 
  private:
   int64_t timesteps_;
@@ -48,8 +53,10 @@ struct MetricsLine {
   double lr = 0.0;
   double images_per_s = 0.0;
   double data_wait = 0.0;   ///< share of the time spent waiting for data, 0..1
-  double memory_mib = 0.0;  ///< peak resident memory of the process
+  double memory_mib = 0.0;  ///< peak_memory_mib
   double seconds = 0.0;     ///< of training, over all of the run's sessions
+  double eta_s = 0.0;       ///< to train.steps at this rate
+  std::optional<double> holdout_loss, holdout_loss_ema;  ///< with the raw and the averaged weights
 };
 
 /// Writes RUN/metrics.jsonl and RUN/tb.
@@ -65,7 +72,8 @@ class MetricsLog {
   std::unique_ptr<io::EventWriter> events_;
 };
 
-/// Peak resident memory of this process so far, MiB; 0 where the system does not tell.
-double peak_memory_mib();
+/// Peak memory of training so far, MiB: on CUDA what the allocator gave out, on the CPU the
+/// resident memory of the process; 0 where the system does not tell.
+double peak_memory_mib(const torch::Device& device);
 
 }  // namespace ddpm::train

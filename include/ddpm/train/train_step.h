@@ -30,9 +30,13 @@ struct StepLosses {
 torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& device,
                             torch::Dtype dtype);
 
+/// L_simple of each sample of a batch. t and noise are functions of (seed, batch.ids) alone. Its
+/// gradients lead to the network's parameters where they are recorded. No host sync.
+StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
+                         const data::Batch& batch);
+
 /// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * L_simple on one batch to the
-/// parameters' gradients. t and noise are functions of (seed, global sample index) alone. No host
-/// sync.
+/// parameters' gradients. No host sync.
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight);
 

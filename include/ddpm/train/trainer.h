@@ -2,10 +2,11 @@
 
 #include "ddpm/config/document.h"
 #include "ddpm/data/loader.h"
-#include "ddpm/diffusion/forward_process.h"
-#include "ddpm/nn/ema.h"
+#include "ddpm/data/subset.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/experiment.h"
+#include "ddpm/train/holdout.h"
+#include "ddpm/train/learner.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/run_lock.h"
 #include "ddpm/train/stop_signal.h"
@@ -48,7 +49,7 @@ class Trainer {
  public:
   /// `document` is where `experiment` was read from; `run` is the run's folder. Allocates the
   /// network and restores the checkpoint. Throws IoError, ConfigError or UsageError.
-  Trainer(Experiment experiment, config::Document& document, std::unique_ptr<data::Dataset> dataset,
+  Trainer(Experiment experiment, config::Document& document, data::Split data,
           const torch::Device& device, const std::filesystem::path& run,
           const ResumePolicy& resume);
 
@@ -56,35 +57,34 @@ class Trainer {
   TrainOutcome run();
 
   int64_t step() const { return state_.step; }
-  const nn::UNet& unet() const { return unet_; }
+  nn::UNet unet() const { return learner_.unet(); }
 
  private:
   void resume(const ResumePolicy& policy);
   void check_same_run(const std::filesystem::path& checkpoint) const;
   void train_one_step();
-  void log_metrics();
+  void log_metrics(bool with_holdout);
   void save();
+  void save_before_failing();
   void draw_samples();
-  TrainingObjects objects() { return {*unet_, averages_, optimizer_}; }
+  void draw_grid(const std::string& name);
 
   Experiment experiment_;
-  std::unique_ptr<data::Dataset> dataset_;
+  data::Split data_;
   torch::Device device_;
   std::filesystem::path run_;
   std::string model_toml_, config_toml_;
 
   RunLock lock_;
   CheckpointStore store_;
-  nn::UNet unet_;
-  std::vector<nn::Ema> averages_;
-  Optimizer optimizer_;
-  StepSettings settings_;
+  Learner learner_;
   data::Loader loader_;
-  MetricsAccumulator accumulator_;
+  std::unique_ptr<Holdout> holdout_;
   std::unique_ptr<MetricsLog> log_;
   StopSignal signal_;
 
   TrainingState state_;
+  int64_t first_step_ = 0;    // of this session
   int64_t saved_step_ = -1;   // newest published checkpoint of this session
   int64_t failed_saves_ = 0;  // in a row
   std::string last_loss_;     // for the progress line

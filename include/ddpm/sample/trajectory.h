@@ -1,0 +1,34 @@
+#pragma once
+
+#include "ddpm/sample/reverse_process.h"
+
+#include <cstdint>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::sample {
+
+/// Collects the x0 estimates of some images along the way (x0_hat at each of a few steps, Ho 2020,
+/// Fig. 6), for a picture with a row an image and a column a step.
+class Trajectory {
+ public:
+  /// Of the first `rows` images, at no more than `columns` of the plan's steps, evenly spread and
+  /// with the last one, which is the finished image.
+  Trajectory(const std::vector<PlanStep>& plan, int64_t rows, int64_t columns);
+
+  /// To be called with every step of every batch; see GenerateOptions::observer.
+  void observe(int64_t first, const TrajectoryPoint& point);
+
+  /// The t of each column.
+  const std::vector<int64_t>& times() const { return times_; }
+  /// uint8 [rows * columns, C, H, W], row by row: fewer rows where fewer images were drawn.
+  torch::Tensor cells() const;
+
+ private:
+  int64_t rows_;
+  std::vector<int64_t> positions_, times_;
+  std::vector<std::vector<torch::Tensor>> estimates_;  // a column each: uint8 [B,C,H,W] a batch
+};
+
+}  // namespace ddpm::sample

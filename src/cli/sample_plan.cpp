@@ -1,0 +1,187 @@
+#include "sample_plan.h"
+
+#include "ddpm/io/checksum.h"
+#include "ddpm/io/safetensors.h"
+#include "ddpm/train/checkpoint.h"
+#include "ddpm/train/experiment.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class Enum>
+Enum index_of(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+// The checkpoint's own [sample] section, with what the flags say over it.
+sample::SampleConfig sample_config(const SampleOptions& options, const fs::path& checkpoint,
+                                   int64_t timesteps) {
+  config::Document document = config::Document::load(checkpoint / "config.toml");
+  config::Reader section = document.section("sample");
+  sample::SampleConfig c = sample::read_sample_config(section);
+  const bool hat = options.sigma == "hat";
+  if (options.ddim || options.eta || hat) {
+    c.method = sample::Method::kDdim;
+    c.eta = options.eta.value_or(0.0);
+    c.sigma = sample::Sigma::kSmall;
+  } else if (options.ddpm || options.sigma) {
+    c.method = sample::Method::kDdpm;
+    c.eta = 0.0;
+    c.sigma = sample::Sigma::kSmall;
+  }
+  if (options.sigma) c.sigma = index_of<sample::Sigma>(sample::sigma_names(), *options.sigma);
+  if (options.spacing)
+    c.spacing = index_of<sample::Spacing>(sample::spacing_names(), *options.spacing);
+  if (options.clip) c.clip = index_of<sample::Clip>(sample::clip_names(), *options.clip);
+  c.steps = options.steps.value_or(c.steps);
+  c.num = options.num.value_or(c.num);
+  c.batch = options.batch.value_or(c.batch);
+  if (const auto conflict = sample::find_conflict(c, timesteps)) {
+    throw UsageError(fmt::format("--{} {}", conflict->key, conflict->message));
+  }
+  if (c.steps == 0) c.steps = timesteps;
+  return c;
+}
+
+// "ddpm-1000", "ddim-50", "ddim-50-eta-0.5", "ddpm-50-large": names the default output folder.
+std::string method_name(const sample::SampleConfig& c) {
+  std::string name = fmt::format("{}-{}", sample::to_string(c.method), c.steps);
+  if (c.eta > 0.0) name += fmt::format("-eta-{}", c.eta);
+  if (c.sigma != sample::Sigma::kSmall) name += "-" + sample::to_string(c.sigma);
+  return name;
+}
+
+// RUN/generated/..., where the checkpoint is RUN/checkpoints/step-N; else generated/... here.
+fs::path default_folder(const fs::path& checkpoint, const sample::SampleConfig& c,
+                        const SampleOptions& options) {
+  const fs::path parent = checkpoint.parent_path();
+  const fs::path base = parent.filename() == "checkpoints" ? parent.parent_path() / "generated"
+                                                           : fs::path("generated");
+  return base /
+         fmt::format("{}-{}-seed-{}", checkpoint.filename().string(), method_name(c), options.seed);
+}
+
+void read_noise(const std::string& path, sample::GenerateOptions& generate) {
+  const auto file = io::SafetensorsFile::open(path);
+  if (!file.contains("x_T"))
+    throw IoError(path, "holds no tensor x_T [N,C,H,W] (and, if wanted, z [S,N,C,H,W])");
+  generate.initial_noise = file.get("x_T");
+  if (file.contains("z")) generate.step_noise = file.get("z");
+}
+
+// A class by its name or its number.
+int64_t class_of(const std::string& text, const nn::ModelDescription& model) {
+  const auto& names = model.class_names;
+  if (const auto found = std::find(names.begin(), names.end(), text); found != names.end())
+    return found - names.begin();
+  const bool number = !text.empty() && text.size() < 10 &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
+  const int64_t classes = model.unet.image.classes;
+  if (number && std::stoll(text) < classes) return std::stoll(text);
+  throw UsageError(fmt::format("--class {}: the network knows 0 to {}{}", text, classes - 1,
+                               names.empty() ? "" : fmt::format(" ({})", fmt::join(names, ", "))));
+}
+
+std::vector<int64_t> classes_in_turn(const SampleOptions& options,
+                                     const nn::ModelDescription& model) {
+  std::vector<int64_t> classes;
+  if (!model.unet.class_conditional) {
+    if (!options.classes.empty())
+      throw UsageError("--class needs a class-conditional network; this one is not");
+    return classes;
+  }
+  for (const std::string& text : options.classes) classes.push_back(class_of(text, model));
+  if (classes.empty()) classes = sample::image_range(0, model.unet.image.classes);
+  return classes;
+}
+
+// "raw", "ema", "ema-2", ... to the checkpoint's file.
+fs::path weights_file(const fs::path& checkpoint, const std::string& weights) {
+  const size_t averages = train::read_training_state(checkpoint).ema_decays.size();
+  std::vector<std::string> known{"raw"};
+  for (size_t i = 0; i < averages; ++i) {
+    const std::string file = train::ema_file_name(i);
+    known.push_back(file.substr(0, file.find('.')));
+  }
+  if (std::find(known.begin(), known.end(), weights) == known.end()) {
+    throw UsageError(
+        fmt::format("--weights {}: this checkpoint has {}", weights, fmt::join(known, ", ")));
+  }
+  return checkpoint / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
+}
+
+fs::path find_checkpoint(const std::string& given) {
+  if (given.empty() && !fs::exists("runs"))
+    throw UsageError("there is no folder runs here; name a checkpoint or run with --ckpt");
+  const auto report = [](const fs::path& damaged, const std::string& problem) {
+    spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
+  };
+  return train::resolve_checkpoint(given.empty() ? "runs" : given, report);
+}
+
+uint32_t checksum_of(const fs::path& file) { return io::crc32c(io::read_file(file)); }
+
+std::string settings_text(const SamplePlan& plan, const SampleOptions& options) {
+  const sample::SampleConfig& c = plan.config;
+  nlohmann::ordered_json json{{"checkpoint", plan.checkpoint.string()},
+                              {"weights", plan.weights.filename().string()},
+                              {"weights_crc32c", checksum_of(plan.weights)},
+                              {"method", sample::to_string(c.method)},
+                              {"steps", c.steps},
+                              {"eta", c.eta},
+                              {"sigma", sample::to_string(c.sigma)},
+                              {"spacing", sample::to_string(c.spacing)},
+                              {"clip", sample::to_string(c.clip)},
+                              {"seed", options.seed},
+                              {"classes", plan.classes},
+                              {"precision", options.precision}};
+  if (!options.init_noise.empty()) {
+    json["init_noise"] = options.init_noise;
+    json["init_noise_crc32c"] = checksum_of(options.init_noise);
+  }
+  return json.dump();
+}
+
+}  // namespace
+
+SamplePlan plan_sampling(const SampleOptions& options) {
+  if (options.keep && !options.save_tensors.empty())
+    throw UsageError("--save-tensors needs every image drawn anew; leave out --continue");
+
+  SamplePlan plan;
+  plan.checkpoint = find_checkpoint(options.checkpoint);
+  plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
+  plan.weights = weights_file(plan.checkpoint, options.weights);
+  plan.config = sample_config(options, plan.checkpoint, plan.model.diffusion.schedule.timesteps);
+  plan.classes = classes_in_turn(options, plan.model);
+  plan.precision = nn::parse_precision(options.precision);
+
+  sample::GenerateOptions& generate = plan.generate;
+  if (!options.init_noise.empty()) {
+    read_noise(options.init_noise, generate);
+    if (!options.num) plan.config.num = generate.initial_noise.size(0);
+  }
+  generate.images = sample::image_range(0, plan.config.num);
+  generate.channels = plan.model.unet.image.channels;
+  generate.height = plan.model.unet.image.height;
+  generate.width = plan.model.unet.image.width;
+  generate.batch = plan.config.batch;
+  generate.seed = static_cast<uint64_t>(options.seed);
+  generate.device = train::parse_device(options.device);
+  generate.dtype = nn::storage_type(plan.precision);
+  plan.folder = options.out.empty() ? default_folder(plan.checkpoint, plan.config, options)
+                                    : fs::path(options.out);
+  plan.settings = settings_text(plan, options);
+  return plan;
+}
+
+}  // namespace ddpm::cli

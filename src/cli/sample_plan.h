@@ -1,0 +1,50 @@
+#pragma once
+
+#include "ddpm/nn/model_file.h"
+#include "ddpm/sample/generate.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ddpm::cli {
+
+/// The flags of `ddpm sample`.
+struct SampleOptions {
+  std::string checkpoint;
+  bool ddim = false;
+  bool ddpm = false;
+  std::optional<double> eta;
+  std::optional<std::string> sigma, spacing, clip;
+  std::optional<int64_t> steps, num, batch;
+  int64_t seed = 0;
+  std::vector<std::string> classes;
+  std::string weights = "ema";
+  std::string precision = "fp32";
+  std::string device = "auto";
+  std::string out, save_tensors, init_noise;
+  bool keep = false;  // --continue
+  bool trajectory = false;
+  bool json = false;
+};
+
+/// All that decides what is drawn, worked out from the flags and the checkpoint.
+struct SamplePlan {
+  std::filesystem::path checkpoint;
+  nn::ModelDescription model;
+  std::filesystem::path weights;  ///< the file
+  sample::SampleConfig config;    ///< steps resolved
+  std::vector<int64_t> classes;   ///< image i is of class classes[i mod size]; empty: no classes
+  sample::GenerateOptions generate;
+  nn::Precision precision = nn::Precision::kFp32;
+  std::filesystem::path folder;
+  std::string settings;  ///< JSON: what decides how image i looks
+};
+
+/// Opens the checkpoint and checks every flag against it. Throws UsageError or IoError; makes
+/// nothing.
+SamplePlan plan_sampling(const SampleOptions& options);
+
+}  // namespace ddpm::cli

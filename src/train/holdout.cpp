@@ -1,0 +1,48 @@
+#include "ddpm/train/holdout.h"
+
+#include "ddpm/base/rng.h"
+
+#include <algorithm>
+
+#include <torch/utils.h>
+
+namespace ddpm::train {
+namespace {
+
+data::Batch read_batch(const data::Dataset& dataset, int64_t first, int64_t count) {
+  std::vector<torch::Tensor> images;
+  std::vector<int64_t> labels;
+  for (int64_t i = first; i < first + count; ++i) {
+    data::Example example = dataset.get(i);
+    images.push_back(std::move(example.image));
+    labels.push_back(example.label);
+  }
+  return {torch::stack(images), torch::tensor(labels, torch::kLong),
+          torch::arange(first, first + count, torch::kLong)};
+}
+
+}  // namespace
+
+Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size)
+    : settings_(settings) {
+  settings_.seed = derived_seed(settings.seed, Purpose::kHoldout, 1);
+  for (int64_t first = 0; first < held_out.size(); first += batch_size) {
+    batches_.push_back(read_batch(held_out, first, std::min(batch_size, held_out.size() - first)));
+  }
+}
+
+double Holdout::loss(nn::UNetImpl& unet) const {
+  const torch::NoGradGuard no_grad;
+  const bool was_training = unet.is_training();
+  unet.eval();
+  torch::Tensor sum = torch::zeros({}, torch::dtype(torch::kDouble).device(settings_.device));
+  int64_t count = 0;
+  for (const data::Batch& batch : batches_) {
+    sum += sample_losses(unet, settings_, batch).per_sample.sum().to(torch::kDouble);
+    count += batch.ids.size(0);
+  }
+  unet.train(was_training);
+  return sum.item<double>() / static_cast<double>(count);
+}
+
+}  // namespace ddpm::train

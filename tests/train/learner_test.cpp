@@ -1,0 +1,128 @@
+#include "ddpm/train/learner.h"
+
+#include "ddpm/data/procedural.h"
+#include "ddpm/train/dry_run.h"
+#include "ddpm/train/holdout.h"
+
+#include <gtest/gtest.h>
+#include <torch/utils.h>
+
+namespace ddpm::train {
+namespace {
+
+Experiment small_experiment() {
+  config::Document document = config::Document::parse(R"([data]
+kind = "procedural"
+size = 40
+image_size = 8
+channels = 1
+[model]
+channels = 8
+channel_multipliers = [1, 2]
+blocks = 1
+attention_resolutions = [4]
+groups = 4
+dropout = 0.2
+[train]
+steps = 100
+batch_size = 4
+sample_count = 2
+[ema]
+decay = [0.9, 0.5]
+)",
+                                                      "small.toml");
+  Experiment experiment = read_experiment(document);
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  resolve_unet(experiment, document, *dataset);
+  return experiment;
+}
+
+std::vector<torch::Tensor> weights(const Learner& learner) { return learner.unet()->parameters(); }
+
+bool all_equal(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].equal(b[i])) return false;
+  }
+  return a.size() == b.size();
+}
+
+TEST(Learner, AStepIsAFunctionOfBatchSeedAndStep) {
+  const Experiment experiment = small_experiment();
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  data::Loader loader(*dataset, loader_options(experiment));
+  const data::Batch batch = loader.next();
+  Learner a(experiment, torch::kCPU), b(experiment, torch::kCPU), c(experiment, torch::kCPU);
+  a.step_(batch, 7);
+  torch::manual_seed(123);  // torch's own generator must not matter
+  b.step_(batch, 7);
+  c.step_(batch, 8);
+  EXPECT_TRUE(all_equal(weights(a), weights(b)));
+  EXPECT_FALSE(all_equal(weights(a), weights(c))) << "dropout should differ between steps";
+}
+
+TEST(Holdout, IsTheSameNumberEveryTimeAndWhateverTheBatch) {
+  const Experiment experiment = small_experiment();
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  const data::Split split = data::hold_out(
+      std::shared_ptr<const data::Dataset>(data::open_dataset(experiment.data, 0)), 10, 0);
+  Learner learner(experiment, torch::kCPU);
+  nn::UNet unet = learner.unet();
+  {  // the zeroed last convolution would make every prediction 0
+    const torch::NoGradGuard no_grad;
+    for (torch::Tensor p : unet->parameters()) p += 0.05 * torch::ones_like(p);
+  }
+  const double loss = Holdout(*split.held_out, learner.settings(), 4).loss(*unet);
+  EXPECT_EQ(Holdout(*split.held_out, learner.settings(), 4).loss(*unet), loss);
+  EXPECT_NEAR(Holdout(*split.held_out, learner.settings(), 7).loss(*unet), loss, 1e-5 * loss)
+      << "the batch size changes the order of a float32 sum at most";
+  EXPECT_TRUE(unet->is_training()) << "the mode is put back";
+  EXPECT_EQ(Holdout(*split.held_out, learner.settings(), 4).loss(*unet), loss)
+      << "dropout must be off";
+}
+
+TEST(Holdout, OfAnUntrainedNetworkIsTheVarianceOfTheNoise) {
+  // Ho's initialisation predicts eps = 0, so that the loss is mean(eps^2): 1 within 4 standard
+  // errors sqrt(2 / n) over n = 30 * 64 numbers.
+  const Experiment experiment = small_experiment();
+  const data::Split split = data::hold_out(
+      std::shared_ptr<const data::Dataset>(data::open_dataset(experiment.data, 0)), 30, 0);
+  Learner learner(experiment, torch::kCPU);
+  const double loss = Holdout(*split.held_out, learner.settings(), 8).loss(*learner.unet());
+  EXPECT_NEAR(loss, 1.0, 4.0 * std::sqrt(2.0 / (30 * 64)));
+}
+
+TEST(DryRun, MeasuresStepsAndCountsBytes) {
+  const Experiment experiment = small_experiment();
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  const DryRunReport report = dry_run(experiment, *dataset, torch::kCPU, 3);
+  EXPECT_EQ(report.timed_steps, 3);
+  EXPECT_GT(report.step_s, 0.0);
+  EXPECT_GE(report.slowest_step_s, report.step_s);
+  EXPECT_GT(report.memory_mib, 1.0);
+  // Weights, two moments and two averages in float32.
+  EXPECT_EQ(report.checkpoint_bytes, static_cast<uint64_t>(report.parameters) * 4 * 5);
+  EXPECT_NEAR(predicted_seconds(report, experiment, 40), 60 * report.step_s, 1e-9);
+}
+
+TEST(DryRun, StopsAtItsBudget) {
+  const Experiment experiment = small_experiment();
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  EXPECT_EQ(dry_run(experiment, *dataset, torch::kCPU, 1000, 0.0).timed_steps, 1);
+}
+
+TEST(MetricsAccumulator, PeekChangesNothingAndTheRowOfSkippedStepsGoesOn) {
+  MetricsAccumulator metrics(torch::kCPU, 10);
+  metrics.set_skipped_in_a_row(3);
+  const UpdateInfo bad{torch::full({}, NAN), torch::ones({})};
+  metrics.add_update(bad);
+  EXPECT_EQ(metrics.peek().skipped, 1);
+  EXPECT_EQ(metrics.peek().skipped_in_a_row, 4);
+  EXPECT_EQ(metrics.read().skipped, 1);
+  EXPECT_EQ(metrics.read().skipped, 0);
+  EXPECT_EQ(metrics.read().skipped_in_a_row, 4);
+  metrics.add_update({torch::ones({}), torch::zeros({})});
+  EXPECT_EQ(metrics.read().skipped_in_a_row, 0);
+}
+
+}  // namespace
+}  // namespace ddpm::train
