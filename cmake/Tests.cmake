@@ -27,7 +27,7 @@ function(ddpm_add_tests name)
   endif()
 endfunction()
 
-foreach(module base config io kernels diffusion nn data sample train cli)
+foreach(module base config io kernels dist diffusion nn data sample train cli)
   ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io)  # io: tests read golden files
 endforeach()
 # End-to-end tests drive the real binary.

@@ -128,6 +128,20 @@ fs::path find_checkpoint(const std::string& given) {
   return train::resolve_checkpoint(given.empty() ? "runs" : given, report);
 }
 
+// Before hours of drawing, not after them.
+void check_tensor_file(const SampleOptions& options) {
+  if (options.save_tensors.empty()) return;
+  if (options.keep)
+    throw UsageError("--save-tensors needs every image drawn anew; leave out --continue");
+  const fs::path file = fs::absolute(options.save_tensors);
+  if (fs::is_directory(file)) throw IoError(options.save_tensors, "is a folder; name a file");
+  if (!fs::is_directory(file.parent_path())) {
+    throw IoError(options.save_tensors,
+                  fmt::format("cannot be written: there is no folder {}; make it first",
+                              file.parent_path().string()));
+  }
+}
+
 uint32_t checksum_of(const fs::path& file) { return io::crc32c(io::read_file(file)); }
 
 std::string settings_text(const SamplePlan& plan, const SampleOptions& options) {
@@ -154,8 +168,7 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
 }  // namespace
 
 SamplePlan plan_sampling(const SampleOptions& options) {
-  if (options.keep && !options.save_tensors.empty())
-    throw UsageError("--save-tensors needs every image drawn anew; leave out --continue");
+  check_tensor_file(options);
 
   SamplePlan plan;
   plan.checkpoint = find_checkpoint(options.checkpoint);

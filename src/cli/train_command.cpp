@@ -81,14 +81,16 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   const auto print = [](const std::string& key, const std::string& value) {
     fmt::print("{:<12} {}\n", key, value);
   };
+  const fs::path disk = existing_folder(run);
+  if (!fs::is_directory(disk) || ::access(disk.c_str(), W_OK) != 0) {
+    throw IoError(
+        run, fmt::format("cannot be made in {}; choose another folder with --out", disk.string()));
+  }
   print("data", data.training->description());
   if (data.held_out) print("held out", with_commas(data.held_out->size()) + " images");
   train::CheckpointStore store(run / "checkpoints");
   const auto newest = store.newest_valid();
   const int64_t step = newest ? train::read_training_state(*newest).step : 0;
-  const fs::path disk = existing_folder(run);
-  if (::access(disk.c_str(), W_OK) != 0)
-    throw IoError(disk, "may not be written; choose another folder with --out");
   print("run", newest ? fmt::format("{}, would go on from step {}", run.string(), step)
                       : fmt::format("{}, would start at step 0", run.string()));
 

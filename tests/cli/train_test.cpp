@@ -1,4 +1,5 @@
 #include "tests/cli/fixture.h"
+#include "tests/io/fixtures.h"
 
 #include <nlohmann/json.hpp>
 
@@ -70,6 +71,46 @@ TEST_F(Train, SampleGridsShowRawWeightsAndEveryAverage) {
       EXPECT_TRUE(std::filesystem::exists(grid)) << grid;
     }
   }
+}
+
+TEST_F(Train, AnImageThatCannotBeReadStopsTrainingAfterASave) {
+  for (int i = 0; i < 40; ++i) {
+    fixtures::write(folder_ / ("set/" + std::to_string(10 + i) + ".pgm"),
+                    fixtures::flat_pnm(8, 8, 1, 5 * i));
+  }
+  fixtures::Bytes cut = fixtures::flat_pnm(300, 300, 1, 10);
+  cut.resize(70000);  // its header is sound: only decoding finds out
+  fixtures::write(folder_ / "set/49.pgm", cut);
+  const std::vector<std::string> command{
+      "train",
+      "--config",
+      "tiny.toml",
+      "--out",
+      "run",
+      "--set",
+      "data.kind=folder",
+      "--set",
+      "data.path=set",
+      "--set",
+      "data.image_size=8",
+      "--set",
+      "data.holdout=0",
+      "--set",
+      "train.checkpoint_every=1000",
+      "--set",
+      "run.seed=1"};  // the damaged one is not in the first batch
+  const ProgramResult result = run(command);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("set/49.pgm: is not a readable image"), std::string::npos)
+      << result.err;
+  const size_t at = result.err.find("goes on from step ");
+  ASSERT_NE(at, std::string::npos) << result.err;
+  const int64_t step = std::stoll(result.err.substr(at + 18));
+  EXPECT_TRUE(std::filesystem::exists(checkpoint("run", step) / "MANIFEST"));
+  fixtures::write(folder_ / "set/49.pgm", fixtures::flat_pnm(8, 8, 1, 1));  // mended
+  const ProgramResult again = run(command);
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_NE(again.err.find("(step " + std::to_string(step) + ","), std::string::npos) << again.err;
 }
 
 // Adam moves every weight by about the learning rate, so that the second step overflows.

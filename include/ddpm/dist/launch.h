@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include <torch/types.h>
+
+namespace ddpm::dist {
+
+/// Looks up a variable of the environment; nothing where it is not set or empty.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+
+/// That of this process.
+Environment process_environment();
+
+/// Which of the processes of one training this is, and where they meet.
+struct Launch {
+  int64_t rank = 0;              ///< 0 .. world_size - 1
+  int64_t world_size = 1;        ///< processes in all
+  int64_t local_rank = 0;        ///< among those of this machine
+  int64_t local_world_size = 1;  ///< processes on this machine
+  std::string master_addr;       ///< rank 0's machine; "" for a single process
+  int master_port = 0;
+  std::string found = "single process";  ///< torchrun, SLURM, Open MPI, PMI
+  int restart_count = 0;                 ///< torchrun's: how often it began all processes anew
+  bool agent_store = false;              ///< torchrun itself listens at master_addr, not rank 0
+
+  bool single() const { return world_size == 1; }
+};
+
+/// Reads who started this process; the first that is there decides:
+///   1. RANK, WORLD_SIZE, and what torchrun sets beside them
+///   2. SLURM_PROCID, SLURM_NTASKS, set by srun; not in a shell of salloc or srun --pty bash
+///   3. OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE
+///   4. PMI_RANK, PMI_SIZE
+///   5. none: a single process
+/// MASTER_ADDR defaults to the first host of the SLURM job, or to this machine where all processes
+/// are on it; MASTER_PORT to 15000 + the last four digits of SLURM_JOB_ID, else to 29500.
+/// Throws UsageError where an environment is set in part or contradicts itself, or where a SLURM
+/// job asks for several tasks but this is not one of srun's.
+Launch detect_launch(const Environment& environment);
+
+/// One line: "4 processes on 2 machines (SLURM), rank 0 on cuda:0, meeting at node01:16234".
+std::string describe(const Launch& launch, const torch::Device& device);
+
+}  // namespace ddpm::dist

@@ -1,0 +1,159 @@
+#include "process_group.h"
+
+#include "ddpm/base/error.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+#include <unistd.h>
+
+namespace ddpm::dist {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+using Backend = c10::intrusive_ptr<c10d::Backend>;
+using Store = c10::intrusive_ptr<c10d::Store>;
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// A socket that only processes of this machine reach: TCPStore itself would listen on every
+// interface.
+int loopback_socket(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int yes = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    if (fd >= 0) ::close(fd);
+    throw Error(fmt::format("port {} is in use; set MASTER_PORT to another", port));
+  }
+  return fd;
+}
+
+Store make_store(const Launch& launch, Milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(launch.master_port);
+  options.isServer = launch.rank == 0 && !launch.agent_store;
+  options.numWorkers = static_cast<size_t>(launch.world_size);
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  std::string host = launch.master_addr;
+  if (is_loopback(host)) {
+    host = "127.0.0.1";
+    if (options.isServer) options.masterListenFd = loopback_socket(launch.master_port);
+  }
+  auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
+  store->setTimeout(timeout);
+  // Names of its own for each restart: torchrun's store outlives the processes.
+  return c10::make_intrusive<c10d::PrefixStore>(fmt::format("ddpm/{}", launch.restart_count),
+                                                store);
+}
+
+Backend make_gloo(const Launch& launch, const Store& store, Milliseconds timeout) {
+  using Gloo = c10d::ProcessGroupGloo;
+  const auto options = Gloo::Options::create(timeout);
+  const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+  options->devices.push_back(
+      interface != nullptr && *interface != '\0' ? Gloo::createDeviceForInterface(interface)
+      : is_loopback(launch.master_addr)          ? Gloo::createDeviceForHostname("127.0.0.1")
+                                                 : Gloo::createDefaultDevice());
+  return c10::make_intrusive<Gloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
+                                   static_cast<int>(launch.rank),
+                                   static_cast<int>(launch.world_size), options);
+}
+
+// nullptr: this build has no NCCL.
+Backend make_nccl([[maybe_unused]] const Launch& launch, [[maybe_unused]] const Store& store,
+                  [[maybe_unused]] Milliseconds timeout) {
+#ifdef USE_C10D_NCCL
+  const auto options = c10d::ProcessGroupNCCL::Options::create();
+  options->timeout = timeout;
+  return c10::make_intrusive<c10d::ProcessGroupNCCL>(
+      c10::make_intrusive<c10d::PrefixStore>("nccl", store), static_cast<int>(launch.rank),
+      static_cast<int>(launch.world_size), options);
+#else
+  return {};
+#endif
+}
+
+class C10dGroup : public ProcessGroup {
+ public:
+  C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout)
+      : store_(make_store(launch, timeout)), gloo_(make_gloo(launch, store_, timeout)) {
+    if (device.is_cuda()) nccl_ = make_nccl(launch, store_, timeout);
+  }
+
+  void broadcast_(torch::Tensor flat) override {
+    run(flat, [](Backend& backend, std::vector<at::Tensor>& tensors) {
+      return backend->broadcast(tensors);
+    });
+  }
+
+  void sum_(torch::Tensor flat) override { all_reduce_(flat, c10d::ReduceOp::SUM); }
+  void max_(torch::Tensor flat) override { all_reduce_(flat, c10d::ReduceOp::MAX); }
+  void barrier() override { gloo_->barrier()->wait(); }
+
+  void abandon() noexcept override {
+    try {
+      if (nccl_) nccl_->abort();
+    } catch (const std::exception&) {  // it was broken already
+    }
+  }
+
+ private:
+  void all_reduce_(const torch::Tensor& flat, c10d::ReduceOp::RedOpType operation) {
+    run(flat, [&](Backend& backend, std::vector<at::Tensor>& tensors) {
+      c10d::AllreduceOptions options;
+      options.reduceOp = operation;
+      return backend->allreduce(tensors, options);
+    });
+  }
+
+  // On CUDA without NCCL the numbers travel through the CPU.
+  template <typename Operation>
+  void run(torch::Tensor flat, const Operation& operation) {
+    if (flat.is_cuda() && nccl_) {
+      std::vector<at::Tensor> tensors{flat};
+      operation(nccl_, tensors)->wait();  // the stream waits, not the CPU
+      return;
+    }
+    std::vector<at::Tensor> tensors{flat.is_cpu() ? flat : flat.cpu()};
+    operation(gloo_, tensors)->wait();
+    if (!flat.is_cpu()) flat.copy_(tensors[0]);
+  }
+
+  Store store_;
+  Backend gloo_;
+  Backend nccl_;
+};
+
+}  // namespace
+
+std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
+                                                    const torch::Device& device,
+                                                    std::chrono::milliseconds timeout) {
+  return std::make_unique<C10dGroup>(launch, device, timeout);
+}
+
+std::string first_line(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace ddpm::dist
