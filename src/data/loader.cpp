@@ -1,7 +1,5 @@
 #include "ddpm/data/loader.h"
 
-#include "ddpm/base/rng.h"
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -15,6 +13,16 @@ namespace {
 
 enum CacheState : uint8_t { kAbsent = 0, kFilling = 1, kPresent = 2 };
 
+int64_t byte_count(ImageShape shape) { return shape.channels * shape.height * shape.width; }
+
+// Mirrors rows of `width` bytes in place.
+void flip_rows(uint8_t* pixels, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row)
+    std::reverse(pixels + row * width, pixels + (row + 1) * width);
+}
+
+}  // namespace
+
 LoaderOptions checked(LoaderOptions options) {
   if (options.global_batch == 0) options.global_batch = options.batch_size;
   TORCH_CHECK(options.batch_size > 0, "batch_size must be positive, not ", options.batch_size);
@@ -26,23 +34,12 @@ LoaderOptions checked(LoaderOptions options) {
   return options;
 }
 
-int64_t byte_count(ImageShape shape) { return shape.channels * shape.height * shape.width; }
-
-// Mirrors rows of `width` bytes in place.
-void flip_rows(uint8_t* pixels, int64_t rows, int64_t width) {
-  for (int64_t row = 0; row < rows; ++row)
-    std::reverse(pixels + row * width, pixels + (row + 1) * width);
-}
-
-}  // namespace
-
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
       shape_(dataset.shape()),
       order_(dataset.size(), options.seed),
-      flip_key_(rng_key(options.seed, Purpose::kFlip)),
-      crop_key_(rng_key(options.seed, Purpose::kCrop)),
+      augmentation_(options.seed, options.flip, options.random_crop),
       pinned_(torch::cuda::is_available()) {
   allocate_cache();
   for (int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
@@ -136,7 +133,7 @@ Batch Loader::make_batch(int64_t k) const {
     write_sample(p, example.image, image);
     batch.labels.data_ptr<int64_t>()[i] = example.label;
     batch.ids.data_ptr<int64_t>()[i] = p;
-    if (flips(p)) flip_rows(image, shape_.channels * shape_.height, shape_.width);
+    if (augmentation_.flips(p)) flip_rows(image, shape_.channels * shape_.height, shape_.width);
   }
   return batch;
 }
@@ -172,19 +169,13 @@ void Loader::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) co
     std::memcpy(to, from, byte_count(shape_));
     return;
   }
-  const Words words = philox(crop_key_, static_cast<uint64_t>(p), 0, 0);
-  const int64_t top = uniform_below(words.w[0], static_cast<uint32_t>(spare_rows + 1));
-  const int64_t left = uniform_below(words.w[1], static_cast<uint32_t>(spare_columns + 1));
+  const auto [top, left] = augmentation_.crop(p, spare_rows, spare_columns);
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t y = 0; y < height; ++y, to += width) {
       const int64_t row = c * image.size(1) + top + y;
       std::memcpy(to, from + row * image.size(2) + left, width);
     }
   }
-}
-
-bool Loader::flips(int64_t p) const {
-  return options_.flip && (philox(flip_key_, static_cast<uint64_t>(p), 0, 0).w[0] & 1u) != 0;
 }
 
 }  // namespace ddpm::data

@@ -28,9 +28,9 @@ struct DataConfig {
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
   std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
   std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255
-  int64_t holdout = 0;  ///< images never trained on, for the held-out loss; chosen by run.seed
-  int64_t workers = 2;         ///< decoding threads
-  int64_t cache_mb = 4096;     ///< keep the decoded images in memory up to this size, MiB
+  int64_t holdout = 0;      ///< images never trained on, for the held-out loss; chosen by run.seed
+  int64_t workers = 2;      ///< decoding threads
+  int64_t cache_mb = 4096;  ///< keep the decoded images in memory up to this size, MiB
 };
 
 /// procedural, idx, cifar, npy, npz, folder, zip.

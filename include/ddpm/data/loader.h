@@ -1,6 +1,7 @@
 #pragma once
 
-#include "ddpm/base/philox.h"
+#include "ddpm/data/augmentation.h"
+#include "ddpm/data/batch_source.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/data/epoch_sampler.h"
 
@@ -18,12 +19,6 @@
 
 namespace ddpm::data {
 
-struct Batch {
-  torch::Tensor images;  ///< uint8 [B,C,H,W], contiguous; in pinned memory where CUDA is available
-  torch::Tensor labels;  ///< int64 [B], -1 where there are none
-  torch::Tensor ids;     ///< int64 [B], global sample index
-};
-
 struct LoaderOptions {
   int64_t batch_size = 1;    ///< images a batch of this loader
   int64_t global_batch = 0;  ///< images a batch over all ranks; 0: batch_size
@@ -38,24 +33,26 @@ struct LoaderOptions {
   int64_t cache_bytes = 0;
 };
 
-/// The endless training data: batch k holds the global samples k * global_batch + first + 0 ..
-/// batch_size - 1, in EpochSampler's order. What a batch holds is a function of (data set, seed, k)
-/// alone: not of the number of workers, of timing, or of the batches asked for before.
-class Loader {
+/// The options with what is to be filled in; c10::Error where they contradict each other.
+LoaderOptions checked(LoaderOptions options);
+
+/// The endless training data, decoded in the background: batch k holds the global samples k *
+/// global_batch + first + 0 .. batch_size - 1, in EpochSampler's order. What a batch holds is a
+/// function of (data set, seed, k) alone: not of the number of workers, of timing, or of the
+/// batches asked for before.
+class Loader final : public BatchSource {
  public:
   /// `dataset` must outlive the loader.
   Loader(const Dataset& dataset, const LoaderOptions& options);
-  ~Loader();
+  ~Loader() override;
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The next batch will be batch `k`.
-  void seek(int64_t k);
-  /// The number of the batch that next() will return.
-  int64_t position() const;
+  void seek(int64_t k) override;
+  int64_t position() const override;
   /// Waits for the next batch. What a worker threw while making it (an IoError for a damaged image)
   /// is thrown here; the loader then stays at this batch.
-  Batch next();
+  Batch next() override;
   /// True where decoded images are kept in memory.
   bool cached() const { return cache_.images.defined(); }
 
@@ -78,14 +75,12 @@ class Loader {
   Example load(int64_t index) const;
   /// Writes sample p, made of that image, to `to`, C*H*W bytes.
   void write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const;
-  bool flips(int64_t p) const;
 
   const Dataset& dataset_;
   LoaderOptions options_;
   ImageShape shape_;
   EpochSampler order_;
-  RngKey flip_key_;
-  RngKey crop_key_;
+  Augmentation augmentation_;
   bool pinned_;
   mutable Cache cache_;
   std::atomic<bool> stopping_ = false;  ///< also cuts short the batches being made

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "ddpm/base/philox.h"
+
+#include <cstdint>
+
+namespace ddpm::data {
+
+/// What happens at random to a training sample: a function of (seed, p) alone, p being its place in
+/// the endless order of samples.
+class Augmentation {
+ public:
+  struct Offset {
+    int64_t top = 0;
+    int64_t left = 0;
+  };
+
+  Augmentation(uint64_t seed, bool flip, bool random_crop);
+
+  /// Is sample p mirrored left to right?
+  bool flips(int64_t p) const;
+  /// Where sample p is cut from an image that is larger by so many rows and columns: uniform with
+  /// random crops, else the middle.
+  Offset crop(int64_t p, int64_t spare_rows, int64_t spare_columns) const;
+
+ private:
+  RngKey flip_key_, crop_key_;
+  bool flip_, random_crop_;
+};
+
+}  // namespace ddpm::data

@@ -1,0 +1,72 @@
+#include "ddpm/data/resident_loader.h"
+
+#include "parallel.h"
+
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::data {
+namespace {
+
+std::optional<ImageShape> stored_shape(const Dataset& dataset, const LoaderOptions& options) {
+  return options.random_crop ? dataset.uncropped_shape() : dataset.shape();
+}
+
+}  // namespace
+
+int64_t resident_bytes(const Dataset& dataset, const LoaderOptions& options) {
+  const auto shape = stored_shape(dataset, options);
+  return shape ? dataset.size() * shape->channels * shape->height * shape->width : -1;
+}
+
+ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& options,
+                               const torch::Device& device)
+    : options_(checked(options)),
+      shape_(dataset.shape()),
+      order_(dataset.size(), options.seed),
+      augmentation_(options.seed, options.flip, options.random_crop) {
+  const auto stored = stored_shape(dataset, options);
+  TORCH_CHECK(stored, "images of many shapes cannot be resident");
+  const int64_t count = dataset.size();
+  images_ = torch::empty({count, stored->channels, stored->height, stored->width}, torch::kUInt8);
+  labels_ = torch::empty({count}, torch::kLong);
+  parallel_for(count, options_.workers, "reading images", [&](int64_t, int64_t i) {
+    const Example example = options.random_crop ? dataset.get_uncropped(i) : dataset.get(i);
+    images_[i].copy_(example.image);
+    labels_.data_ptr<int64_t>()[i] = example.label;
+  });
+  images_ = images_.to(device);
+  labels_ = labels_.to(device);
+  const auto on_device = torch::dtype(torch::kLong).device(device);
+  channels_ = torch::arange(shape_.channels, on_device).view({1, -1, 1, 1});
+  rows_ = torch::arange(shape_.height, on_device).view({1, 1, -1, 1});
+  mirror_ = torch::arange(shape_.width - 1, -1, -1, on_device).view({1, 1, 1, -1});
+}
+
+Batch ResidentLoader::next() {
+  const int64_t batch = options_.batch_size, spare_rows = images_.size(2) - shape_.height,
+                spare_columns = images_.size(3) - shape_.width;
+  // One small table to the device: index, sample, top, left, mirrored?
+  const bool pinned = images_.is_cuda();
+  const torch::Tensor host =
+      torch::empty({5, batch}, torch::TensorOptions(torch::kLong).pinned_memory(pinned));
+  auto table = host.accessor<int64_t, 2>();
+  for (int64_t i = 0; i < batch; ++i) {
+    const int64_t p = position_ * options_.global_batch + options_.first + i;
+    const Augmentation::Offset offset = augmentation_.crop(p, spare_rows, spare_columns);
+    table[0][i] = order_.index_of(p);
+    table[1][i] = p;
+    table[2][i] = offset.top;
+    table[3][i] = offset.left;
+    table[4][i] = augmentation_.flips(p);
+  }
+  ++position_;
+  const torch::Tensor on_device = host.to(images_.device(), /*non_blocking=*/true);
+  const auto column = [&](int64_t k) { return on_device[k].view({-1, 1, 1, 1}); };
+  const torch::Tensor x = torch::where(column(4) > 0, mirror_, shape_.width - 1 - mirror_);
+  return {images_.index({column(0), channels_, column(2) + rows_, column(3) + x}),
+          labels_.index_select(0, on_device[0]), on_device[1]};
+}
+
+}  // namespace ddpm::data
