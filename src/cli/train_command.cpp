@@ -1,14 +1,18 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
+#include "ddpm/dist/world.h"
 #include "ddpm/train/checkpoint_store.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/trainer.h"
 
+#include <chrono>
+#include <cstdlib>
 #include <ctime>
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
@@ -133,22 +137,48 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   return kOk;
 }
 
+// What one process may take of the machine's cores, where nothing says how many.
+int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
+  if (configured > 0 || launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS"))
+    return configured;
+  return std::max<int64_t>(1, at::get_num_threads() / launch.local_world_size);
+}
+
+// Meets the other processes of this training. Rank 0 speaks for all; the others only warn.
+dist::World join(const dist::Launch& launch, const torch::Device& device, int64_t timeout_s) {
+  if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
+  if (launch.single()) return dist::World();
+  if (launch.rank == 0) {
+    spdlog::info("{}", dist::describe(launch, device));
+  } else {
+    spdlog::set_level(spdlog::level::warn);
+    spdlog::set_pattern(fmt::format("[%Y-%m-%d %H:%M:%S] %l rank {}: %v", launch.rank));
+  }
+  return dist::World(launch, device, std::chrono::seconds(timeout_s));
+}
+
 int run_train(const TrainOptions& options) {
   config::Document document = load_config(options.config, options.overrides);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
-  const torch::Device device = train::parse_device(experiment.run.device);
-  set_threads(experiment.run.threads);
+  const dist::Launch launch = dist::detect_launch(dist::process_environment());
+  train::check_shares(experiment, document, launch.world_size);
+  const torch::Device device = train::rank_device(experiment.run.device, launch);
+  set_threads(threads_of_rank(experiment.run.threads, launch));
+  if (options.dry_run && !launch.single())
+    throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
+                                 launch.world_size, launch.found));
+  const dist::World world = join(launch, device, experiment.run.peer_timeout);
 
   data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
 
   const fs::path run = run_folder(options);
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
-  log_to_file(run);
+  if (world.is_main()) log_to_file(run);
   spdlog::info("run {}: {}", run.string(), data.training->description());
   train::Trainer trainer(experiment, document, std::move(data), device, run,
-                         resume_policy(options.resume));
+                         resume_policy(options.resume), world);
   spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
                with_commas(nn::parameter_count(*trainer.unet())),
                nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),

@@ -113,6 +113,10 @@ DataConfig read_data_config(config::Reader& reader) {
   config.range = reader.choice("range", config.range, array_ranges());
   config.holdout = reader.integer("holdout", config.holdout, config::at_least(int64_t{0}));
   config.workers = reader.integer("workers", config.workers, {1, 256});
+  const std::string resident = reader.choice("resident", "auto", {"auto", "never", "always"});
+  config.resident = resident == "auto"    ? Resident::kAuto
+                    : resident == "never" ? Resident::kNever
+                                          : Resident::kAlways;
   config.cache_mb = reader.integer("cache_mb", config.cache_mb, config::at_least(int64_t{0}));
   check_together(reader, config);
   return config;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include <arpa/inet.h>
+#include <c10/util/Logging.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -91,6 +92,16 @@ Backend make_nccl([[maybe_unused]] const Launch& launch, [[maybe_unused]] const 
 #endif
 }
 
+// While it lives, c10d does not print what it throws, stack traces and all.
+class QuietLog {
+ public:
+  QuietLog() { FLAGS_caffe2_log_level = c10::GLOG_FATAL; }
+  ~QuietLog() { FLAGS_caffe2_log_level = former_; }
+
+ private:
+  const int former_ = FLAGS_caffe2_log_level;
+};
+
 class C10dGroup : public ProcessGroup {
  public:
   C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout)
@@ -147,13 +158,16 @@ class C10dGroup : public ProcessGroup {
 std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
                                                     const torch::Device& device,
                                                     std::chrono::milliseconds timeout) {
+  const QuietLog quiet;
   return std::make_unique<C10dGroup>(launch, device, timeout);
 }
 
 std::string first_line(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  const std::string line = text.substr(0, text.find('\n'));
+  const size_t place = line.starts_with("[/") ? line.find("] ") : std::string::npos;
+  return place == std::string::npos ? line : line.substr(place + 2);  // without gloo's [FILE:LINE]
 }
 
 }  // namespace ddpm::dist

@@ -49,7 +49,7 @@ std::string to_json_text(const TrainingState& s) {
       {"batch_size", s.batch_size},
       {"dataset_size", s.dataset_size},
       {"dataset", s.dataset},
-      {"world_size", 1},
+      {"world_size", s.world_size},
       {"threads", s.threads},
       {"precision", s.precision},
       {"skipped_steps", s.skipped_steps},
@@ -77,6 +77,7 @@ TrainingState read_training_state(const std::filesystem::path& checkpoint) {
     json.at("batch_size").get_to(s.batch_size);
     json.at("dataset_size").get_to(s.dataset_size);
     json.at("dataset").get_to(s.dataset);
+    s.world_size = json.value("world_size", int64_t{1});
     json.at("threads").get_to(s.threads);
     json.at("precision").get_to(s.precision);
     json.at("skipped_steps").get_to(s.skipped_steps);

@@ -62,10 +62,10 @@ DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
   Learner learner(experiment, device);
   report.parameters = nn::parameter_count(*learner.unet());
   report.checkpoint_bytes = checkpoint_bytes(experiment, learner.unet());
-  data::Loader loader(dataset, loader_options(experiment));
+  const auto loader = open_batches(experiment, dataset, device);
 
   const auto reading = Clock::now();
-  data::Batch batch = loader.next();
+  data::Batch batch = loader->next();
   report.batch_s = seconds_since(reading);
 
   std::vector<double> times;
@@ -75,7 +75,7 @@ DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
     wait_for(device);
     (step == 1 ? report.first_step_s : times.emplace_back()) = seconds_since(start);
     if (step > 1 && seconds_since(begin) > budget_s) break;
-    batch = loader.next();
+    batch = loader->next();
   }
   std::sort(times.begin(), times.end());
   report.timed_steps = static_cast<int64_t>(times.size());

@@ -1,8 +1,12 @@
 #include "ddpm/train/experiment.h"
 
+#include "ddpm/data/resident_loader.h"
+
 #include <algorithm>
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
 
@@ -14,6 +18,7 @@ RunConfig read_run_config(config::Reader reader) {
   c.seed = static_cast<uint64_t>(reader.integer("seed", 0, {0, int64_t{1} << 53}));
   c.device = reader.text("device", c.device);
   c.threads = reader.integer("threads", c.threads, {0, 4096});
+  c.peer_timeout = reader.integer("peer_timeout", c.peer_timeout, {1, 86400});
   return c;
 }
 
@@ -43,6 +48,10 @@ TrainConfig read_train_config(config::Reader reader) {
                                       : fmt::format("{}", c.accumulate)));
   }
   return c;
+}
+
+uint64_t free_bytes(const torch::Device& device) {
+  return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
 }
 
 }  // namespace
@@ -85,15 +94,51 @@ data::Split open_data(const Experiment& experiment, config::Document& document) 
   return data::hold_out(std::move(whole), count, experiment.run.seed);
 }
 
-data::LoaderOptions loader_options(const Experiment& experiment) {
+void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks) {
+  const TrainConfig& train = experiment.train;
+  const int64_t parts = ranks * train.accumulate;
+  if (train.batch_size % parts == 0) return;
+  const int64_t lower = train.batch_size / parts * parts;
+  document.section("train").fail(
+      "batch_size",
+      fmt::format(
+          "is {}, which is not divisible by {} processes x {} accumulation rounds; use {}",
+          train.batch_size, ranks, train.accumulate,
+          lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts)));
+}
+
+data::LoaderOptions loader_options(const Experiment& experiment, const dist::World& world) {
   data::LoaderOptions options;
-  options.batch_size = experiment.train.batch_size;
+  options.global_batch = experiment.train.batch_size;
+  options.batch_size = experiment.train.batch_size / world.size();
+  options.first = world.rank() * options.batch_size;
   options.seed = experiment.run.seed;
   options.workers = experiment.data.workers;
   options.flip = experiment.data.flip;
   options.random_crop = experiment.data.crop == data::Crop::kRandom;
   options.cache_bytes = experiment.data.cache_mb << 20;
   return options;
+}
+
+std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
+                                                const data::Dataset& dataset,
+                                                const torch::Device& device,
+                                                const dist::World& world) {
+  const data::LoaderOptions options = loader_options(experiment, world);
+  const int64_t bytes = data::resident_bytes(dataset, options);
+  const data::Resident wish = experiment.data.resident;
+  if (wish == data::Resident::kAlways && bytes < 0) {
+    throw UsageError(
+        "data.resident = \"always\" needs images of one shape, but with data.crop = \"random\" "
+        "these keep many; use \"auto\", or data.crop = \"centre\"");
+  }
+  const bool fits = wish == data::Resident::kAuto && device.is_cuda() && bytes >= 0 &&
+                    static_cast<uint64_t>(bytes) <= free_bytes(device) / 4;
+  if (wish != data::Resident::kAlways && !fits)
+    return std::make_unique<data::Loader>(dataset, options);
+  spdlog::info("keeping the decoded images on {}: {:.1f} MiB", device.str(),
+               static_cast<double>(bytes) / (1 << 20));
+  return std::make_unique<data::ResidentLoader>(dataset, options, device);
 }
 
 void resolve_unet(Experiment& experiment, config::Document& document,
@@ -123,6 +168,27 @@ torch::Device parse_device(const std::string& name) {
                                      : fmt::format("the GPUs are cuda:0 to cuda:{}", count - 1)));
   }
   return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
+}
+
+torch::Device rank_device(const std::string& name, const dist::Launch& launch) {
+  const torch::Device device = parse_device(name);
+  if (launch.single() || device.is_cpu()) return device;
+  if (name.starts_with("cuda:") && launch.local_world_size > 1) {
+    throw UsageError(fmt::format(
+        "device \"{}\" is one GPU, but {} processes are on this machine; use cuda: each "
+        "takes its own",
+        name, launch.local_world_size));
+  }
+  if (name.starts_with("cuda:")) return device;
+  const auto count = static_cast<int64_t>(torch::cuda::device_count());
+  if (count == 1) return device;  // srun may show each process its own GPU only
+  if (launch.local_rank >= count) {
+    throw UsageError(
+        fmt::format("{} processes were started on this machine, which has {} GPUs; start at most "
+                    "one a GPU, or use --device cpu",
+                    launch.local_world_size, count));
+  }
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(launch.local_rank));
 }
 
 }  // namespace ddpm::train

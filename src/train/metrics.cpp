@@ -90,7 +90,8 @@ MetricsReading MetricsAccumulator::peek() const {
   return reading;
 }
 
-MetricsReading MetricsAccumulator::read() {
+MetricsReading MetricsAccumulator::read(const dist::World& world) {
+  world.all_reduce_sum_({loss_});
   const MetricsReading reading = peek();
   loss_.zero_();
   norm_.zero_();

@@ -5,6 +5,9 @@
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"
 
+#include <exception>
+#include <optional>
+
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -34,26 +37,31 @@ fs::path made_folder(const fs::path& run) {
 
 Trainer::Trainer(Experiment experiment, config::Document& document, data::Split data,
                  const torch::Device& device, const fs::path& run,
-                 const ResumePolicy& resume_policy)
+                 const ResumePolicy& resume_policy, const dist::World& world)
     : experiment_(std::move(experiment)),
       data_(std::move(data)),
       device_(device),
-      run_(made_folder(run)),
+      run_(world.is_main() ? made_folder(run) : run),
       model_toml_(nn::model_description_text(document, experiment_.unet.image,
                                              data_.training->class_names())),
       config_toml_(document.effective()),
-      lock_(run_),
+      world_(world),
+      lock_(world.is_main() ? std::make_unique<RunLock>(run_) : nullptr),
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
-      learner_(experiment_, device),
-      loader_(*data_.training, loader_options(experiment_)) {
-  store_.clean();
-  resume(resume_policy);
-  if (data_.held_out) {
-    holdout_ = std::make_unique<Holdout>(*data_.held_out, learner_.settings(),
-                                         experiment_.train.batch_size);
-  }
-  io::write_file_atomic(run_ / "config.toml", config_toml_);
-  log_ = std::make_unique<MetricsLog>(run_, state_.step);
+      learner_(experiment_, device, world),
+      loader_(open_batches(experiment_, *data_.training, device, world)) {
+  world_.on_main("open the run's folder", [&] {
+    store_.clean();
+    resume(resume_policy);
+    if (data_.held_out) {
+      holdout_ = std::make_unique<Holdout>(*data_.held_out, learner_.settings(),
+                                           experiment_.train.batch_size);
+    }
+    io::write_file_atomic(run_ / "config.toml", config_toml_);
+    log_ = std::make_unique<MetricsLog>(run_, state_.step);
+  });
+  share_state();
+  state_.world_size = world_.size();
   state_.seed = experiment_.run.seed;
   state_.batch_size = experiment_.train.batch_size;
   state_.dataset_size = data_.training->size();
@@ -105,14 +113,38 @@ void Trainer::resume(const ResumePolicy& policy) {
             "folder with --out to branch off",
             store_.steps().front(), state_.step));
   }
-  learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
-  loader_.seek(state_.step);
   spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint.string(), state_.step,
                state_.samples_seen);
   if (state_.threads != at::get_num_threads()) {
     spdlog::warn("it was trained with {} CPU threads, now {}: results may differ in the last bits",
                  state_.threads, at::get_num_threads());
   }
+  if (state_.world_size != world_.size()) {
+    spdlog::info(
+        "it was trained by {} processes, now {}: the images, t and noise of every step "
+        "stay; sums may differ in the last bits",
+        state_.world_size, world_.size());
+  }
+}
+
+// What rank 0 loaded, to every rank.
+void Trainer::share_state() {
+  const auto numbers = world_.from_main(
+      {state_.step, state_.samples_seen, state_.skipped_steps, state_.skipped_in_a_row});
+  state_.step = numbers[0];
+  state_.samples_seen = numbers[1];
+  state_.skipped_steps = numbers[2];
+  state_.skipped_in_a_row = numbers[3];
+  learner_.broadcast_();
+  learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
+  if (state_.step > 0) loader_->seek(state_.step);
+}
+
+// Ranks must stop, save and go on at the same step, whichever of them the signal reached.
+Trainer::Requests Trainer::ask() {
+  const auto agreed =
+      world_.all_reduce_max({signal_.signal_number(), signal_.take_save_request() ? 1 : 0});
+  return {agreed[0], agreed[1] != 0};
 }
 
 // What may not change within a run: the network and what decides which samples and noise a step
@@ -153,7 +185,11 @@ TrainOutcome Trainer::run() {
   first_step_ = state_.step;
   const double seconds_before = state_.seconds;
   const auto begin = Interval::Clock::now();
-  Progress progress("training", config.steps, state_.step);
+  std::optional<Progress> progress;
+  if (world_.is_main()) progress.emplace("training", config.steps, state_.step);
+  const auto clear_progress = [&] {
+    if (progress) progress->clear();
+  };
   interval_ = Interval{.first_step = state_.step};
 
   // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
@@ -162,31 +198,31 @@ TrainOutcome Trainer::run() {
     state_.seconds = seconds_before + seconds_since(begin);
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
     const bool last = state_.step == config.steps;
-    const bool holdout_due = holdout_ && (due(config.holdout_every) || last);
-    if (due(config.log_every) || holdout_due || last || signal_.stop_requested())
+    const bool holdout_due = data_.held_out && (due(config.holdout_every) || last);
+    Requests asked = ask();  // once: a later signal waits for the next step
+    if (due(config.log_every) || holdout_due || last || asked.stop_signal != 0)
       log_metrics(holdout_due);
-    progress.update(state_.step, last_loss_);
-    if (due(config.sample_every) && !signal_.stop_requested()) {
-      progress.clear();
-      draw_samples();
+    if (progress) progress->update(state_.step, last_loss_);
+    if (due(config.sample_every) && asked.stop_signal == 0) {
+      clear_progress();
+      if (world_.is_main()) draw_samples();
+      const Requests meanwhile = ask();  // drawing takes long
+      asked = {meanwhile.stop_signal, asked.save || meanwhile.save};
     }
-    const bool stop =
-        signal_.stop_requested();  // asked once: a later signal waits for the next step
-    const bool save_asked = signal_.take_save_request();
-    if (due(config.checkpoint_every) || last || stop || save_asked) {
-      progress.clear();
+    if (due(config.checkpoint_every) || last || asked.stop_signal != 0 || asked.save) {
+      clear_progress();
       save();
     }
-    if (stop && !last) {
+    if (asked.stop_signal != 0 && !last) {
       if (saved_step_ != state_.step) {
         throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
       }
       spdlog::info("stopped by signal {} at step {}; the same command goes on from here",
-                   signal_.signal_number(), state_.step);
+                   asked.stop_signal, state_.step);
       return TrainOutcome::kStopped;
     }
   }
-  progress.clear();
+  clear_progress();
   if (saved_step_ != state_.step)
     throw IoError(run_, "finished, but its last checkpoint could not be saved");
   spdlog::info("finished: step {}, {} images, {}", state_.step, state_.samples_seen,
@@ -197,11 +233,19 @@ TrainOutcome Trainer::run() {
 void Trainer::train_one_step() {
   const auto waiting = Interval::Clock::now();
   data::Batch batch;
+  std::exception_ptr failure;
   try {
-    batch = loader_.next();
+    batch = loader_->next();
   } catch (const IoError&) {
+    failure = std::current_exception();
+  }
+  if (world_.any(failure != nullptr)) {
     save_before_failing();
-    throw;
+    if (failure) std::rethrow_exception(failure);
+    throw Error(
+        fmt::format("rank {} stops: another rank could not read an image, as its own "
+                    "message says",
+                    world_.rank()));
   }
   interval_.data_wait_s += seconds_since(waiting);
   learner_.step_(batch, state_.step + 1);
@@ -211,7 +255,7 @@ void Trainer::train_one_step() {
 
 void Trainer::log_metrics(bool with_holdout) {
   MetricsLine line;
-  line.reading = learner_.metrics().read();
+  line.reading = learner_.read_metrics();
   const double elapsed = std::max(1e-9, seconds_since(interval_.begin) - interval_.aside_s);
   const auto images =
       static_cast<double>((state_.step - interval_.first_step) * experiment_.train.batch_size);
@@ -225,19 +269,19 @@ void Trainer::log_metrics(bool with_holdout) {
   line.eta_s =
       static_cast<double>((experiment_.train.steps - state_.step) * experiment_.train.batch_size) /
       line.images_per_s;
-  if (with_holdout) {
+  if (with_holdout && world_.is_main()) {
     line.holdout_loss = holdout_->loss(*learner_.unet());
     const nn::WeightSwap averaged(*learner_.unet(), learner_.averages().front().averages());
     line.holdout_loss_ema = holdout_->loss(*learner_.unet());
     spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", state_.step,
                  *line.holdout_loss, *line.holdout_loss_ema);
   }
-  log_->write(line);
+  if (log_) log_->write(line);
   interval_ = Interval{.first_step = state_.step};
   last_loss_ = fmt::format("loss {:.4f}  {:.1f} images/s", line.reading.loss, line.images_per_s);
 
   state_.skipped_steps += line.reading.skipped;
-  if (line.reading.skipped > 0) {
+  if (line.reading.skipped > 0 && world_.is_main()) {
     spdlog::warn("step {}: {} updates skipped, their gradient was not finite", state_.step,
                  line.reading.skipped);
   }
@@ -255,6 +299,22 @@ void Trainer::log_metrics(bool with_holdout) {
 void Trainer::save() {
   constexpr int64_t kMaxFailures = 3;
   const auto begin = Interval::Clock::now();
+  if (world_.any(world_.is_main() && !try_to_save())) {
+    ++failed_saves_;
+    if (failed_saves_ >= kMaxFailures) {
+      throw IoError(store_.directory(),
+                    fmt::format("{} saves in a row failed; training stops", failed_saves_));
+    }
+  } else {
+    saved_step_ = state_.step;
+    failed_saves_ = 0;
+  }
+  interval_.aside_s += seconds_since(begin);
+}
+
+// On rank 0. Returns whether the checkpoint is on the disk; where not, why is logged.
+bool Trainer::try_to_save() {
+  const auto begin = Interval::Clock::now();
   try {
     TrainingState state = state_;
     const MetricsReading since_log = learner_.metrics().peek();
@@ -263,20 +323,14 @@ void Trainer::save() {
     const fs::path folder =
         save_checkpoint(store_, learner_.objects(), state, model_toml_, config_toml_);
     store_.retain();
-    saved_step_ = state_.step;
-    failed_saves_ = 0;
     spdlog::info("step {}: saved {} in {}", state_.step, folder.string(),
                  format_duration(seconds_since(begin)));
+    return true;
   } catch (const IoError& error) {
-    ++failed_saves_;
     spdlog::error("step {}: the checkpoint could not be saved: {} (earlier ones are untouched)",
                   state_.step, error.what());
-    if (failed_saves_ >= kMaxFailures) {
-      throw IoError(store_.directory(),
-                    fmt::format("{} saves in a row failed; training stops", failed_saves_));
-    }
+    return false;
   }
-  interval_.aside_s += seconds_since(begin);
 }
 
 // An image could not be read: the steps up to here are not lost with it.

@@ -14,15 +14,28 @@
 
 namespace ddpm {
 
-Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments) {
+namespace {
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> result;
+  for (std::string& word : words) result.push_back(word.data());
+  result.push_back(nullptr);
+  return result;
+}
+
+}  // namespace
+
+Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
+                 const std::vector<std::string>& environment, const std::string& executable) {
   static int count = 0;
   out_ = folder / ("out-" + std::to_string(count));
   err_ = folder / ("err-" + std::to_string(count++));
-  std::vector<std::string> words{DDPM_PROGRAM};
+  std::vector<std::string> words{executable};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  std::vector<std::string> variables = environment;  // the first of a name counts
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    variables.emplace_back(*variable);
+  const std::vector<char*> argv = pointers(words), envp = pointers(variables);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ > 0) return;
@@ -32,7 +45,7 @@ Program::Program(const std::filesystem::path& folder, const std::vector<std::str
   if (out < 0 || err < 0 || ::chdir(folder.c_str()) != 0) ::_exit(125);
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
-  ::execv(DDPM_PROGRAM, argv.data());
+  ::execve(executable.c_str(), argv.data(), envp.data());
   ::_exit(126);
 }
 

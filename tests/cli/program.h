@@ -19,8 +19,11 @@ struct ProgramResult {
 /// thread.
 class Program {
  public:
-  /// Starts `ddpm ARGUMENTS...` in `folder`, with its output going to files there.
-  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments);
+  /// Starts `ddpm ARGUMENTS...` in `folder`, with its output going to files there. `environment`:
+  /// NAME=VALUE, beside this process's own. `executable`: another program in its place.
+  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
+          const std::vector<std::string>& environment = {},
+          const std::string& executable = DDPM_PROGRAM);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

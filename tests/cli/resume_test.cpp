@@ -16,6 +16,14 @@ TEST_F(Resume, TwelveStepsInOneGoTwiceAreBitEqual) {
   expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
 }
 
+TEST_F(Resume, DataKeptOnTheDeviceGivesTheSameRun) {
+  train("a");
+  train("b", {"--set", "data.resident=always"});
+  std::filesystem::remove_all(checkpoint("b", 12));
+  train("b", {"--set", "data.resident=always"});  // goes on from step 8
+  expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
+}
+
 TEST_F(Resume, AnotherSeedGivesOtherWeights) {
   train("a");
   train("b", {"--set", "run.seed=1"});

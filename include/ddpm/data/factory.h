@@ -16,6 +16,13 @@ namespace ddpm::data {
 /// Which part of an image that is larger than asked for is taken.
 enum class Crop { kCentre, kRandom };
 
+/// Where the decoded images are kept while training: see ResidentLoader.
+enum class Resident {
+  kAuto,    ///< on the device, where that is a GPU and a quarter of its free memory holds them
+  kNever,   ///< on the host
+  kAlways,  ///< on the device
+};
+
 struct DataConfig {
   std::string kind = "auto";            ///< auto (from the path), or a name of kind_names()
   std::filesystem::path path;           ///< file, folder or archive; not used by procedural
@@ -28,8 +35,9 @@ struct DataConfig {
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
   std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
   std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255
-  int64_t holdout = 0;      ///< images never trained on, for the held-out loss; chosen by run.seed
-  int64_t workers = 2;      ///< decoding threads
+  int64_t holdout = 0;  ///< images never trained on, for the held-out loss; chosen by run.seed
+  int64_t workers = 2;  ///< decoding threads
+  Resident resident = Resident::kAuto;
   int64_t cache_mb = 4096;  ///< keep the decoded images in memory up to this size, MiB
 };
 

@@ -23,6 +23,7 @@ struct TrainingState {
   uint64_t seed = 0;
   int64_t batch_size = 0;
   int64_t dataset_size = 0;
+  int64_t world_size = 1;        ///< processes: another number can change the last bits of a sum
   int64_t threads = 0;           ///< CPU threads: another number can change the last bits of a sum
   int64_t skipped_steps = 0;     ///< without an update, over the whole run
   int64_t skipped_in_a_row = 0;  ///< the last of them, up to this step: see train.max_bad_steps

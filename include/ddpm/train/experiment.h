@@ -1,16 +1,19 @@
 #pragma once
 
 #include "ddpm/config/document.h"
+#include "ddpm/data/batch_source.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/data/subset.h"
 #include "ddpm/diffusion/diffusion_config.h"
+#include "ddpm/dist/world.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/sample/sample_config.h"
 #include "ddpm/train/optimizer.h"
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -21,6 +24,7 @@ struct RunConfig {
   uint64_t seed = 0;            ///< of weights, order, noise, t and dropout; 0 .. 2^53
   std::string device = "auto";  ///< auto (CUDA where there is one), cpu, cuda or cuda:N
   int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
+  int64_t peer_timeout = 600;   ///< seconds that a process waits for the others of a training
 };
 
 /// [train]
@@ -63,8 +67,19 @@ Experiment read_experiment(config::Document& document);
 /// ConfigError.
 data::Split open_data(const Experiment& experiment, config::Document& document);
 
-/// How training reads the images.
-data::LoaderOptions loader_options(const Experiment& experiment);
+/// Throws ConfigError where train.batch_size cannot be divided among `ranks` processes.
+void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks);
+
+/// How training reads the images: each rank its share of every batch.
+data::LoaderOptions loader_options(const Experiment& experiment,
+                                   const dist::World& world = dist::single_process());
+
+/// The training data as the config says: decoded in the background, or kept on the device.
+/// `dataset` must outlive it. Throws UsageError where data.resident = "always" is not possible.
+std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
+                                                const data::Dataset& dataset,
+                                                const torch::Device& device,
+                                                const dist::World& world = dist::single_process());
 
 /// Completes experiment.unet for the images of the data set. Throws ConfigError where they do not
 /// fit the network.
@@ -72,5 +87,8 @@ void resolve_unet(Experiment& experiment, config::Document& document, const data
 
 /// "auto", "cpu", "cuda", "cuda:1" to a device that is there. Throws UsageError.
 torch::Device parse_device(const std::string& name);
+
+/// The same for one process of several: "auto" and "cuda" give each its own GPU of the machine.
+torch::Device rank_device(const std::string& name, const dist::Launch& launch);
 
 }  // namespace ddpm::train

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/dist/world.h"
 #include "ddpm/io/tensorboard.h"
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/train_step.h"
@@ -31,8 +32,9 @@ class MetricsAccumulator {
   MetricsAccumulator(const torch::Device& device, int64_t timesteps);
   void add_losses(const StepLosses& losses);
   void add_update(const UpdateInfo& update);
-  /// Waits for the device, reads and resets.
-  MetricsReading read();
+  /// Waits for the device, reads and resets; the losses are those of all ranks, which found the
+  /// same of updates.
+  MetricsReading read(const dist::World& world = dist::single_process());
   /// Like read, but changes nothing: for a checkpoint between two readings.
   MetricsReading peek() const;
   /// Goes on counting skipped steps in a row from a checkpoint's number.

@@ -1,8 +1,9 @@
 #pragma once
 
 #include "ddpm/config/document.h"
-#include "ddpm/data/loader.h"
+#include "ddpm/data/batch_source.h"
 #include "ddpm/data/subset.h"
+#include "ddpm/dist/world.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/holdout.h"
@@ -44,14 +45,16 @@ struct Interval {
 };
 
 /// One training run in one folder (Algorithm 1, Ho 2020). It makes the folder, holds its lock,
-/// resumes, trains, and leaves checkpoints, metrics and pictures.
+/// resumes, trains, and leaves checkpoints, metrics and pictures. In a world of several ranks each
+/// has a Trainer; rank 0 alone touches the folder, and all take every decision alike.
 class Trainer {
  public:
   /// `document` is where `experiment` was read from; `run` is the run's folder. Allocates the
-  /// network and restores the checkpoint. Throws IoError, ConfigError or UsageError.
+  /// network and restores the checkpoint. `world` must outlive it. Throws IoError, ConfigError or
+  /// UsageError.
   Trainer(Experiment experiment, config::Document& document, data::Split data,
-          const torch::Device& device, const std::filesystem::path& run,
-          const ResumePolicy& resume);
+          const torch::Device& device, const std::filesystem::path& run, const ResumePolicy& resume,
+          const dist::World& world = dist::single_process());
 
   /// Trains up to train.steps or until a signal asks to stop, and saves.
   TrainOutcome run();
@@ -60,11 +63,20 @@ class Trainer {
   nn::UNet unet() const { return learner_.unet(); }
 
  private:
+  /// What signals asked for, of any rank.
+  struct Requests {
+    int64_t stop_signal = 0;  ///< its number; 0: none
+    bool save = false;
+  };
+
   void resume(const ResumePolicy& policy);
+  void share_state();
+  Requests ask();
   void check_same_run(const std::filesystem::path& checkpoint) const;
   void train_one_step();
   void log_metrics(bool with_holdout);
   void save();
+  bool try_to_save();
   void save_before_failing();
   void draw_samples();
   void draw_grid(const std::string& name);
@@ -75,10 +87,11 @@ class Trainer {
   std::filesystem::path run_;
   std::string model_toml_, config_toml_;
 
-  RunLock lock_;
+  const dist::World& world_;
+  std::unique_ptr<RunLock> lock_;  // this, holdout_ and log_ on rank 0 only
   CheckpointStore store_;
   Learner learner_;
-  data::Loader loader_;
+  std::unique_ptr<data::BatchSource> loader_;
   std::unique_ptr<Holdout> holdout_;
   std::unique_ptr<MetricsLog> log_;
   StopSignal signal_;

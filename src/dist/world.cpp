@@ -1,0 +1,147 @@
+#include "ddpm/dist/world.h"
+
+#include "ddpm/base/error.h"
+#include "process_group.h"
+
+#include <exception>
+
+#include <fmt/format.h>
+#include <torch/utils.h>
+
+namespace ddpm::dist {
+namespace {
+
+std::string seconds(std::chrono::milliseconds timeout) {
+  return fmt::format("{:g} s", static_cast<double>(timeout.count()) / 1000.0);
+}
+
+// Consecutive tensors of one dtype and at most `bytes` together, or one larger: the same division
+// on every rank.
+std::vector<std::vector<torch::Tensor>> buckets(const std::vector<torch::Tensor>& tensors,
+                                                int64_t bytes) {
+  std::vector<std::vector<torch::Tensor>> result;
+  int64_t filled = 0;
+  for (const torch::Tensor& t : tensors) {
+    const auto size = static_cast<int64_t>(t.nbytes());
+    const bool fits = !result.empty() && filled + size <= bytes &&
+                      result.back().front().scalar_type() == t.scalar_type();
+    if (!fits) {
+      result.emplace_back();
+      filled = 0;
+    }
+    result.back().push_back(t);
+    filled += size;
+  }
+  return result;
+}
+
+// Does `operation` to the elements of all tensors as one of one dimension.
+void as_one(const std::vector<torch::Tensor>& tensors,
+            const std::function<void(const torch::Tensor&)>& operation) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> flattened;
+  for (const torch::Tensor& t : tensors) flattened.push_back(t.detach().reshape({-1}));
+  const torch::Tensor flat = torch::cat(flattened);
+  operation(flat);
+  int64_t begin = 0;
+  for (const torch::Tensor& t : tensors) {
+    t.detach().copy_(flat.narrow(0, begin, t.numel()).view(t.sizes()));
+    begin += t.numel();
+  }
+}
+
+}  // namespace
+
+World::World() = default;
+World::World(World&&) noexcept = default;
+World::~World() = default;
+
+World::World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout)
+    : rank_(launch.rank), size_(launch.world_size), timeout_(timeout) {
+  if (launch.single()) return;
+  try {
+    group_ = ProcessGroup::connect(launch, device, timeout);
+  } catch (const std::exception& error) {
+    throw Error(fmt::format(
+        "rank {} of {} waited up to {} to meet the others at {}:{}: {} (were all started, and can "
+        "they reach that machine?)",
+        rank_, size_, seconds(timeout), launch.master_addr, launch.master_port, first_line(error)));
+  }
+}
+
+void World::collectively(const char* what, const std::function<void()>& operation) const {
+  try {
+    operation();
+  } catch (const std::exception& error) {
+    group_->abandon();
+    throw Error(fmt::format(
+        "rank {} of {} waited up to {} for the other ranks, {}: {} (another rank has ended or "
+        "hangs; its own message says more)",
+        rank_, size_, seconds(timeout_), what, first_line(error)));
+  }
+}
+
+void World::broadcast_(const std::vector<torch::Tensor>& tensors) const {
+  if (!group_) return;
+  constexpr int64_t kBucketBytes = int64_t{250} << 20;
+  collectively("to have rank 0's tensors", [&] {
+    for (const auto& bucket : buckets(tensors, kBucketBytes))
+      as_one(bucket, [&](const torch::Tensor& flat) { group_->broadcast_(flat); });
+  });
+}
+
+void World::all_reduce_sum_(const std::vector<torch::Tensor>& tensors, int64_t bucket_bytes) const {
+  if (!group_) return;
+  collectively("to sum tensors", [&] {
+    for (const auto& bucket : buckets(tensors, bucket_bytes))
+      as_one(bucket, [&](const torch::Tensor& flat) { group_->sum_(flat); });
+  });
+}
+
+std::vector<int64_t> World::all_reduce_max(std::vector<int64_t> values) const {
+  if (!group_) return values;
+  collectively("to compare flags", [&] {
+    group_->max_(
+        torch::from_blob(values.data(), {static_cast<int64_t>(values.size())}, torch::kLong));
+  });
+  return values;
+}
+
+bool World::any(bool value) const { return all_reduce_max({value ? 1 : 0})[0] != 0; }
+
+std::vector<int64_t> World::from_main(std::vector<int64_t> values) const {
+  if (!group_) return values;
+  collectively("to have rank 0's numbers", [&] {
+    group_->broadcast_(
+        torch::from_blob(values.data(), {static_cast<int64_t>(values.size())}, torch::kLong));
+  });
+  return values;
+}
+
+void World::barrier() const {
+  if (group_) collectively("at a barrier", [&] { group_->barrier(); });
+}
+
+void World::on_main(const std::string& what, const std::function<void()>& work) const {
+  std::exception_ptr failure;
+  if (is_main()) {
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (failure && !group_) std::rethrow_exception(failure);
+  }
+  const bool failed = any(failure != nullptr);
+  if (failure) std::rethrow_exception(failure);
+  if (failed)
+    throw Error(
+        fmt::format("rank {} stops: rank 0 failed to {}, as its own message says", rank_, what));
+}
+
+const World& single_process() {
+  static const World world;
+  return world;
+}
+
+}  // namespace ddpm::dist

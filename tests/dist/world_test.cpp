@@ -1,0 +1,230 @@
+#include "ddpm/dist/world.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
+#include "tests/dist/free_port.h"
+#include "tests/io/temporary_folder.h"
+#include "tests/train/child_process.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <torch/utils.h>
+
+namespace ddpm::dist {
+namespace {
+
+using namespace std::chrono_literals;
+
+Launch launch_of(int64_t rank, int64_t size, int port) {
+  Launch launch;
+  launch.rank = launch.local_rank = rank;
+  launch.world_size = launch.local_world_size = size;
+  launch.master_addr = "127.0.0.1";
+  launch.master_port = port;
+  launch.found = "torchrun";
+  return launch;
+}
+
+// Runs `work` in `size` processes that form a world. This process itself makes no tensor: the
+// children come from a fork, which threads do not survive.
+std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds timeout,
+                               const std::function<int(const World&)>& work) {
+  const int port = free_port();
+  std::vector<pid_t> children;
+  for (int64_t rank = 0; rank < size; ++rank) {
+    children.push_back(start_child([=] {
+      try {
+        const World world(launch_of(rank, size, port), torch::kCPU, timeout);
+        return work(world);
+      } catch (const std::exception& error) {
+        std::fprintf(stderr, "rank %d: %s\n", static_cast<int>(rank), error.what());
+        return 98;
+      }
+    }));
+  }
+  return children;
+}
+
+void expect_success(const std::vector<pid_t>& children) {
+  for (size_t rank = 0; rank < children.size(); ++rank)
+    EXPECT_EQ(wait_for(children[rank]), 0) << "rank " << rank;
+}
+
+class WorldOf : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Ranks, WorldOf, testing::Values(2, 4));
+
+TEST_P(WorldOf, BroadcastGivesAllRanksTheTensorsOfRankZero) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    const auto filled = [&](double value, torch::Dtype type) {
+      return torch::full({2, 3, 2, 2}, value, type).contiguous(torch::MemoryFormat::ChannelsLast);
+    };
+    const double mine = static_cast<double>(world.rank());
+    std::vector<torch::Tensor> tensors{
+        filled(10 + mine, torch::kFloat), torch::arange(5, torch::kDouble) * (mine + 1),
+        torch::full({}, 3 + mine, torch::kFloat), filled(2 + mine, torch::kBFloat16)};
+    world.broadcast_(tensors);
+    const bool right = tensors[0].equal(filled(10, torch::kFloat)) &&
+                       tensors[1].equal(torch::arange(5, torch::kDouble)) &&
+                       tensors[2].equal(torch::full({}, 3.0, torch::kFloat)) &&
+                       tensors[3].equal(filled(2, torch::kBFloat16)) &&
+                       tensors[0].is_contiguous(torch::MemoryFormat::ChannelsLast);
+    return right ? 0 : 1;
+  }));
+}
+
+TEST_P(WorldOf, SumsAreRightAndTheSameBitsOnEveryRank) {
+  const TemporaryFolder folder;
+  const int64_t size = GetParam();
+  expect_success(start_world(size, 20s, [&](const World& world) {
+    // 1/3 scaled by the rank: the order of additions shows in the last bits.
+    std::vector<torch::Tensor> tensors;
+    for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
+      for (const int64_t count : {1, 7, 1000})
+        tensors.push_back(
+            torch::arange(1, count + 1, torch::kDouble).div(3.0 + world.rank()).to(type));
+    }
+    world.all_reduce_sum_(tensors, /*bucket_bytes=*/512);
+    double scale = 0;
+    for (int64_t r = 0; r < world.size(); ++r) scale += 1.0 / (3.0 + r);
+    std::string bytes;
+    for (const torch::Tensor& t : tensors) {
+      const torch::Tensor expected = torch::arange(1, t.numel() + 1, torch::kDouble) * scale;
+      // A few units in the last place of each type.
+      const double tolerance = t.scalar_type() == torch::kDouble  ? 1e-15
+                               : t.scalar_type() == torch::kFloat ? 1e-6
+                                                                  : 3e-2;
+      if (!torch::allclose(t.to(torch::kDouble), expected, tolerance, 0.0)) return 1;
+      bytes.append(static_cast<const char*>(t.data_ptr()), t.nbytes());
+    }
+    io::write_file_synced(folder / std::to_string(world.rank()), bytes);
+    return 0;
+  }));
+  const auto first = io::read_file(folder / "0");
+  EXPECT_EQ(first.size(), size_t{1008} * (4 + 8 + 2));
+  for (int64_t rank = 1; rank < size; ++rank)
+    EXPECT_EQ(io::read_file(folder / std::to_string(rank)), first) << "rank " << rank;
+}
+
+TEST_P(WorldOf, ANumberThatIsNotFiniteOnOneRankIsNotFiniteOnAll) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    const torch::Tensor gradient = torch::ones({100});
+    if (world.rank() == 1) gradient[50].fill_(NAN);
+    world.all_reduce_sum_({gradient});
+    const torch::Tensor finite = torch::isfinite(gradient);
+    return !finite[50].item<bool>() && finite.sum().item<int64_t>() == 99 ? 0 : 1;
+  }));
+}
+
+TEST_P(WorldOf, FlagsAndNumbersAreAgreedOn) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    const int64_t last = world.size() - 1;
+    if (world.all_reduce_max({world.rank(), -world.rank()}) != std::vector<int64_t>{last, 0})
+      return 1;
+    if (!world.any(world.rank() == last) || world.any(false)) return 2;
+    if (world.from_main({5 + world.rank(), 7}) != std::vector<int64_t>{5, 7}) return 3;
+    world.barrier();
+    return 0;
+  }));
+}
+
+TEST_P(WorldOf, AFailureOfRankZeroIsKnownToAll) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    int calls = 0;
+    world.on_main("count", [&] { ++calls; });
+    if (calls != (world.is_main() ? 1 : 0)) return 1;
+    try {
+      world.on_main("open the disk", [] { throw IoError("disk", "is full"); });
+      return 2;
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      return text.find(world.is_main() ? "is full" : "rank 0 failed to open the disk") !=
+                     std::string::npos
+                 ? 0
+                 : 3;
+    }
+  }));
+}
+
+// Ranks other than the last wait for it in vain; it does `instead`. Returns the seconds until all
+// of them had an Error that names what they waited for.
+double seconds_until_error(int64_t size, std::chrono::milliseconds timeout,
+                           const std::function<void()>& instead) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto children = start_world(size, timeout, [&](const World& world) {
+    torch::Tensor gradient = torch::ones({1000});
+    world.all_reduce_sum_({gradient});
+    if (world.rank() == world.size() - 1) instead();
+    try {
+      world.all_reduce_sum_({gradient});
+    } catch (const Error& error) {
+      return std::string(error.what()).find("for the other ranks, to sum tensors") !=
+                     std::string::npos
+                 ? 0
+                 : 2;
+    }
+    return 1;
+  });
+  for (size_t rank = 0; rank + 1 < children.size(); ++rank)
+    EXPECT_EQ(wait_for(children[rank]), 0) << "rank " << rank;
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+  ::kill(children.back(), SIGKILL);
+  wait_for(children.back());
+  return waited.count();
+}
+
+TEST_P(WorldOf, AKilledPeerIsAnErrorAtOnce) {
+  // Broken connections tell; the timeout of a minute is not waited for.
+  EXPECT_LT(seconds_until_error(GetParam(), 60s, [] { ::raise(SIGKILL); }), 30.0);
+}
+
+TEST_P(WorldOf, APeerThatHangsIsAnErrorAfterTheTimeout) {
+  const double seconds = seconds_until_error(GetParam(), 2s, [] { ::raise(SIGSTOP); });
+  EXPECT_GE(seconds, 2.0);
+  EXPECT_LT(seconds, 20.0);  // the start of the processes included
+}
+
+TEST(World, APeerThatNeverComesIsAnErrorAfterTheTimeout) {
+  const int port = free_port();
+  for (const int64_t rank : {0, 1}) {
+    const auto begin = std::chrono::steady_clock::now();
+    const int status = run_in_child([&] {
+      try {
+        const World world(launch_of(rank, 2, port), torch::kCPU, 2s);
+      } catch (const Error& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return std::string(error.what()).find("to meet the others at 127.0.0.1:") !=
+                       std::string::npos
+                   ? 0
+                   : 2;
+      }
+      return 1;
+    });
+    EXPECT_EQ(status, 0) << "rank " << rank;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
+  }
+}
+
+TEST(World, ASingleProcessHasNoConnectionsAndChangesNothing) {
+  EXPECT_EQ(run_in_child([] {
+              Launch launch;
+              launch.master_addr = "no-such-host.invalid";
+              const World world(launch, torch::kCPU, 1s);
+              const torch::Tensor t = torch::arange(3, torch::kDouble);
+              world.all_reduce_sum_({t});
+              world.broadcast_({t});
+              world.barrier();
+              const bool right = t.equal(torch::arange(3, torch::kDouble)) && world.is_main() &&
+                                 world.size() == 1 && !world.any(false) && world.any(true) &&
+                                 world.all_reduce_max({4})[0] == 4;
+              return right ? 0 : 1;
+            }),
+            0);
+}
+
+}  // namespace
+}  // namespace ddpm::dist
