@@ -101,7 +101,7 @@ constexpr std::array<Shape, 8> kShapes = {{
     {"cross", cross, 0.35f},
     {"star", star, 0.3f},
     {"heart", heart, 0.3f},
-    {"stripes", stripes, 3.14f},
+    {"stripes", stripes, 0.35f},
 }};
 
 // hue in turns, saturation and lightness in 0..1.
@@ -135,7 +135,7 @@ Scene draw_scene(int64_t index, ImageShape size, RngKey key) {
   };
   Scene scene{};
   scene.shape = &kShapes[index % kShapes.size()];
-  scene.radius = between(0.30, 0.42);
+  scene.radius = between(0.36, 0.45);
   const float shorter = static_cast<float>(std::min(size.height, size.width));
   const float room_x = 0.5f * static_cast<float>(size.width) / shorter - scene.radius - 0.02f;
   const float room_y = 0.5f * static_cast<float>(size.height) / shorter - scene.radius - 0.02f;

@@ -1,0 +1,98 @@
+#include "dry_run_report.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/base/progress.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+#include "ddpm/train/checkpoint.h"
+#include "ddpm/train/checkpoint_store.h"
+#include "ddpm/train/dry_run.h"
+
+#include <ctime>
+
+#include <ATen/Parallel.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string gib(uint64_t bytes) {
+  const double mib = static_cast<double>(bytes) / (1 << 20);
+  return mib < 1024.0 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024.0);
+}
+
+std::string share_of(double seconds, double step_s) {
+  return fmt::format("{} ({:.0f} % of a step)", format_duration(seconds), 100.0 * seconds / step_s);
+}
+
+// The folder that holds `path`, or would once it is made.
+fs::path existing_folder(fs::path path) {
+  path = fs::absolute(path);
+  while (!fs::exists(path) && path.has_parent_path()) path = path.parent_path();
+  return path;
+}
+
+}  // namespace
+
+int print_dry_run(const train::Experiment& experiment, const data::Split& data,
+                  const torch::Device& device, const fs::path& run) {
+  const auto print = [](const std::string& key, const std::string& value) {
+    fmt::print("{:<12} {}\n", key, value);
+  };
+  const fs::path disk = existing_folder(run);
+  if (!fs::is_directory(disk) || ::access(disk.c_str(), W_OK) != 0) {
+    throw IoError(
+        run, fmt::format("cannot be made in {}; choose another folder with --out", disk.string()));
+  }
+  print("data", data.training->description());
+  if (data.held_out) print("held out", with_commas(data.held_out->size()) + " images");
+  train::CheckpointStore store(run / "checkpoints");
+  const auto newest = store.newest_valid();
+  const int64_t step = newest ? train::read_training_state(*newest).step : 0;
+  print("run", newest ? fmt::format("{}, would go on from step {}", run.string(), step)
+                      : fmt::format("{}, would start at step 0", run.string()));
+
+  const train::DryRunReport r = train::dry_run(experiment, *data.training, device);
+  const train::TrainConfig& train = experiment.train;
+  const nn::ImageSpec& image = experiment.unet.image;
+  print("network",
+        fmt::format("{} parameters, for {}x{} images of {} channels", with_commas(r.parameters),
+                    image.height, image.width, image.channels));
+  print("device", fmt::format("{}, {}, {} CPU threads", device.str(),
+                              nn::to_string(train.precision), at::get_num_threads()));
+  print("a step",
+        fmt::format("{} for {} images: {:.1f} images/s (median of {}; slowest {}, first {})",
+                    format_duration(r.step_s), train.batch_size,
+                    static_cast<double>(train.batch_size) / r.step_s, r.timed_steps,
+                    format_duration(r.slowest_step_s), format_duration(r.first_step_s)));
+  print("a batch", share_of(r.batch_s, r.step_s) + " to read and decode, in the background");
+  print("memory",
+        fmt::format("{} at the peak{}", gib(static_cast<uint64_t>(r.memory_mib * (1 << 20))),
+                    device.is_cuda() ? " on the GPU" : ", the whole process"));
+  print("loss", fmt::format("{:.4f} over the first steps", r.loss));
+  const auto kept =
+      static_cast<uint64_t>(train.keep_last + 1) +
+      static_cast<uint64_t>(train.keep_every > 0 ? train.steps / train.keep_every : 0);
+  const uint64_t room = fs::space(disk).available;
+  print("checkpoints",
+        fmt::format("{} each, up to {} at a time: {}; {} are free", gib(r.checkpoint_bytes), kept,
+                    gib(kept * r.checkpoint_bytes), gib(room)));
+  const double seconds = train::predicted_seconds(r, experiment, step);
+  const auto end = std::time(nullptr) + static_cast<std::time_t>(seconds);
+  print("prediction", fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}",
+                                  with_commas(std::max<int64_t>(0, train.steps - step)),
+                                  format_duration(seconds), fmt::localtime(end)));
+  if (kept * r.checkpoint_bytes > room) {
+    throw IoError(disk,
+                  "has not room for the checkpoints; lower train.keep_last, raise "
+                  "train.keep_every, or choose another disk with --out");
+  }
+  print("", "nothing was trained and nothing written");
+  return kOk;
+}
+
+}  // namespace ddpm::cli
