@@ -3,6 +3,7 @@
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/train/checkpoint.h"
+#include "ddpm/train/checkpoint_manifest.h"
 #include "ddpm/train/experiment.h"
 
 #include <algorithm>
@@ -142,13 +143,20 @@ void check_tensor_file(const SampleOptions& options) {
   }
 }
 
-uint32_t checksum_of(const fs::path& file) { return io::crc32c(io::read_file(file)); }
+// As the checkpoint's manifest has it: the file was compared with it when the checkpoint was found.
+uint32_t manifest_checksum(const fs::path& file) {
+  const fs::path path = file.parent_path() / train::kManifestName;
+  for (const train::CheckpointFile& f : train::parse_manifest(path, io::read_text(path)).files) {
+    if (f.name == file.filename()) return f.sum.crc32c;
+  }
+  throw IoError(path, fmt::format("does not list {}", file.filename().string()));
+}
 
 std::string settings_text(const SamplePlan& plan, const SampleOptions& options) {
   const sample::SampleConfig& c = plan.config;
   nlohmann::ordered_json json{{"checkpoint", plan.checkpoint.string()},
                               {"weights", plan.weights.filename().string()},
-                              {"weights_crc32c", checksum_of(plan.weights)},
+                              {"weights_crc32c", manifest_checksum(plan.weights)},
                               {"method", sample::to_string(c.method)},
                               {"steps", c.steps},
                               {"eta", c.eta},
@@ -160,7 +168,7 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
                               {"precision", options.precision}};
   if (!options.init_noise.empty()) {
     json["init_noise"] = options.init_noise;
-    json["init_noise_crc32c"] = checksum_of(options.init_noise);
+    json["init_noise_crc32c"] = io::crc32c(io::read_file(options.init_noise));
   }
   return json.dump();
 }

@@ -34,6 +34,14 @@ LoaderOptions checked(LoaderOptions options) {
   return options;
 }
 
+std::optional<ImageShape> kept_shape(const Dataset& dataset, const LoaderOptions& options) {
+  return options.random_crop ? dataset.uncropped_shape() : dataset.shape();
+}
+
+Example read_kept(const Dataset& dataset, const LoaderOptions& options, int64_t index) {
+  return options.random_crop ? dataset.get_uncropped(index) : dataset.get(index);
+}
+
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
@@ -46,7 +54,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
 }
 
 void Loader::allocate_cache() {
-  const auto shape = options_.random_crop ? dataset_.uncropped_shape() : shape_;
+  const auto shape = kept_shape(dataset_, options_);
   if (!shape) {
     if (options_.cache_bytes > 0)
       spdlog::info(
@@ -142,7 +150,7 @@ Example Loader::load(int64_t index) const {
   if (cached() && cache_.states[index].load(std::memory_order_acquire) == kPresent) {
     return {cache_.images[index], cache_.labels[index]};
   }
-  Example example = options_.random_crop ? dataset_.get_uncropped(index) : dataset_.get(index);
+  Example example = read_kept(dataset_, options_, index);
   const torch::Tensor& image = example.image;
   const bool right_size = options_.random_crop
                               ? image.size(1) >= shape_.height && image.size(2) >= shape_.width

@@ -7,16 +7,9 @@
 #include <torch/types.h>
 
 namespace ddpm::data {
-namespace {
-
-std::optional<ImageShape> stored_shape(const Dataset& dataset, const LoaderOptions& options) {
-  return options.random_crop ? dataset.uncropped_shape() : dataset.shape();
-}
-
-}  // namespace
 
 int64_t resident_bytes(const Dataset& dataset, const LoaderOptions& options) {
-  const auto shape = stored_shape(dataset, options);
+  const auto shape = kept_shape(dataset, options);
   return shape ? dataset.size() * shape->channels * shape->height * shape->width : -1;
 }
 
@@ -26,13 +19,13 @@ ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& opti
       shape_(dataset.shape()),
       order_(dataset.size(), options.seed),
       augmentation_(options.seed, options.flip, options.random_crop) {
-  const auto stored = stored_shape(dataset, options);
+  const auto stored = kept_shape(dataset, options);
   TORCH_CHECK(stored, "images of many shapes cannot be resident");
   const int64_t count = dataset.size();
   images_ = torch::empty({count, stored->channels, stored->height, stored->width}, torch::kUInt8);
   labels_ = torch::empty({count}, torch::kLong);
   parallel_for(count, options_.workers, "reading images", [&](int64_t, int64_t i) {
-    const Example example = options.random_crop ? dataset.get_uncropped(i) : dataset.get(i);
+    const Example example = read_kept(dataset, options, i);
     images_[i].copy_(example.image);
     labels_.data_ptr<int64_t>()[i] = example.label;
   });

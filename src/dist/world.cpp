@@ -50,6 +50,11 @@ void as_one(const std::vector<torch::Tensor>& tensors,
   }
 }
 
+// The numbers themselves, not a copy.
+torch::Tensor as_tensor(std::vector<int64_t>& values) {
+  return torch::from_blob(values.data(), {static_cast<int64_t>(values.size())}, torch::kLong);
+}
+
 }  // namespace
 
 World::World() = default;
@@ -100,10 +105,7 @@ void World::all_reduce_sum_(const std::vector<torch::Tensor>& tensors, int64_t b
 
 std::vector<int64_t> World::all_reduce_max(std::vector<int64_t> values) const {
   if (!group_) return values;
-  collectively("to compare flags", [&] {
-    group_->max_(
-        torch::from_blob(values.data(), {static_cast<int64_t>(values.size())}, torch::kLong));
-  });
+  collectively("to compare flags", [&] { group_->max_(as_tensor(values)); });
   return values;
 }
 
@@ -111,10 +113,7 @@ bool World::any(bool value) const { return all_reduce_max({value ? 1 : 0})[0] !=
 
 std::vector<int64_t> World::from_main(std::vector<int64_t> values) const {
   if (!group_) return values;
-  collectively("to have rank 0's numbers", [&] {
-    group_->broadcast_(
-        torch::from_blob(values.data(), {static_cast<int64_t>(values.size())}, torch::kLong));
-  });
+  collectively("to have rank 0's numbers", [&] { group_->broadcast_(as_tensor(values)); });
   return values;
 }
 

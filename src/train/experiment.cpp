@@ -22,6 +22,13 @@ RunConfig read_run_config(config::Reader reader) {
   return c;
 }
 
+// "6 or 12": the multiples of `parts` around a number that is none; the smallest where all below
+// is 0.
+std::string nearest_multiples(int64_t number, int64_t parts) {
+  const int64_t lower = number / parts * parts;
+  return lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts);
+}
+
 TrainConfig read_train_config(config::Reader reader) {
   TrainConfig c;
   const auto at_least = [](int64_t low) { return config::at_least(low); };
@@ -40,12 +47,10 @@ TrainConfig read_train_config(config::Reader reader) {
   c.holdout_every = reader.integer("holdout_every", c.holdout_every, at_least(1));
   c.max_bad_steps = reader.integer("max_bad_steps", c.max_bad_steps, at_least(1));
   if (c.batch_size % c.accumulate != 0) {
-    const int64_t lower = c.batch_size / c.accumulate * c.accumulate;
-    reader.fail("batch_size",
-                fmt::format("is {}, which is not divisible by {} accumulation rounds; use {}",
-                            c.batch_size, c.accumulate,
-                            lower > 0 ? fmt::format("{} or {}", lower, lower + c.accumulate)
-                                      : fmt::format("{}", c.accumulate)));
+    reader.fail(
+        "batch_size",
+        fmt::format("is {}, which is not divisible by {} accumulation rounds; use {}", c.batch_size,
+                    c.accumulate, nearest_multiples(c.batch_size, c.accumulate)));
   }
   return c;
 }
@@ -98,13 +103,11 @@ void check_shares(const Experiment& experiment, config::Document& document, int6
   const TrainConfig& train = experiment.train;
   const int64_t parts = ranks * train.accumulate;
   if (train.batch_size % parts == 0) return;
-  const int64_t lower = train.batch_size / parts * parts;
   document.section("train").fail(
       "batch_size",
-      fmt::format(
-          "is {}, which is not divisible by {} processes x {} accumulation rounds; use {}",
-          train.batch_size, ranks, train.accumulate,
-          lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts)));
+      fmt::format("is {}, which is not divisible by {} processes x {} accumulation rounds; use {}",
+                  train.batch_size, ranks, train.accumulate,
+                  nearest_multiples(train.batch_size, parts)));
 }
 
 data::LoaderOptions loader_options(const Experiment& experiment, const dist::World& world) {

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -35,6 +36,12 @@ struct LoaderOptions {
 
 /// The options with what is to be filled in; c10::Error where they contradict each other.
 LoaderOptions checked(LoaderOptions options);
+
+/// What is kept of the data set: uncropped images with options.random_crop, else cropped ones. The
+/// shape of each; none where they differ.
+std::optional<ImageShape> kept_shape(const Dataset& dataset, const LoaderOptions& options);
+/// Image `index` as it is kept.
+Example read_kept(const Dataset& dataset, const LoaderOptions& options, int64_t index);
 
 /// The endless training data, decoded in the background: batch k holds the global samples k *
 /// global_batch + first + 0 .. batch_size - 1, in EpochSampler's order. What a batch holds is a
