@@ -27,7 +27,8 @@ LAYERS = [
     ["io", "kernels", "dist", "diffusion"],
     ["nn", "data"],
     ["sample"],
-    ["train", "eval"],
+    ["train", "eval", "exchange"],
+    ["bench"],
     ["cli"],
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
