@@ -21,6 +21,10 @@ std::string format_duration(double seconds) {
   return fmt::format("{} d {:02} h", whole / 86400, whole % 86400 / 3600);
 }
 
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 Progress::Progress(std::string title, int64_t total, int64_t done, double interval_s)
     : title_(std::move(title)),
       total_(total),

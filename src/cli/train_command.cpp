@@ -26,6 +26,7 @@ struct TrainOptions {
   std::string out;
   std::string resume = "auto";
   std::string device;
+  std::string time_limit;
   bool dry_run = false;
 };
 
@@ -79,7 +80,14 @@ dist::World join(const dist::Launch& launch, const torch::Device& device, int64_
   return dist::World(launch, device, std::chrono::seconds(timeout_s));
 }
 
+train::Deadline deadline_of(const TrainOptions& options) {
+  if (options.time_limit.empty()) return {};
+  return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
+}
+
 int run_train(const TrainOptions& options) {
+  train::StopSignal signal;  // from here on, signals ask
+  const train::Deadline deadline = deadline_of(options);
   config::Document document = load_config(options.config, options.overrides);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
@@ -94,13 +102,17 @@ int run_train(const TrainOptions& options) {
 
   data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
+  if (world.any(signal.stop_requested())) {
+    spdlog::info("stopped by a signal before a step was taken; the same command begins again");
+    return kStopped;
+  }
 
   const fs::path run = run_folder(options);
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
   if (world.is_main()) log_to_file(run);
   spdlog::info("run {}: {}", run.string(), data.training->description());
   train::Trainer trainer(experiment, document, std::move(data), device, run,
-                         resume_policy(options.resume), world);
+                         resume_policy(options.resume), {signal, deadline}, world);
   spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
                with_commas(nn::parameter_count(*trainer.unet())),
                nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),
@@ -131,6 +143,11 @@ void add_train(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command->add_option("--device", options->device,
                       "auto, cpu, cuda or cuda:N (default: run.device)");
+  command
+      ->add_option("--time-limit", options->time_limit,
+                   "save and stop (status 75) before so much time has passed, as in 45m, 3h50m or "
+                   "03:50:00")
+      ->type_name("TIME");
   command->add_flag("--dry-run", options->dry_run,
                     "check everything, measure a few steps, predict the end; train nothing");
   command->callback([options, &chosen] { chosen = [options] { return run_train(*options); }; });

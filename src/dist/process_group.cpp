@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 
@@ -13,6 +14,8 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
 #ifdef USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
@@ -102,6 +105,70 @@ class QuietLog {
   const int former_ = FLAGS_caffe2_log_level;
 };
 
+// c10d::Reducer, which would choose its buckets anew after the first backward pass: told that it
+// has done so already, it keeps those it was given.
+class FixedBuckets : public c10d::Reducer {
+ public:
+  FixedBuckets(const std::vector<at::Tensor>& parameters,
+               std::vector<std::vector<size_t>> bucket_indices,
+               const c10::intrusive_ptr<c10d::ProcessGroup>& group, int64_t bucket_bytes)
+      : Reducer(parameters, std::move(bucket_indices), group,
+                std::vector<bool>(parameters.size(), false), bucket_bytes,
+                /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/false, {},
+                bucket_bytes, /*skip_all_reduce_unused_params=*/false,
+                /*use_python_reducer=*/false, {}) {
+    has_rebuilt_bucket_ = true;
+  }
+};
+
+// The sum of a bucket. Without a hook of its own c10d::Reducer would divide by the number of ranks.
+class SumHook : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::ProcessGroup>> {
+ public:
+  using CppCommHookInterface::CppCommHookInterface;
+  c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
+    std::vector<at::Tensor> tensors{bucket.getBufferRef()};
+    return state_->allreduce(tensors)->getFuture();
+  }
+};
+
+class ReducerSum : public OverlappedSum {
+ public:
+  ReducerSum(const std::vector<at::Tensor>& parameters,
+             const c10::intrusive_ptr<c10d::ProcessGroup>& group, int64_t bucket_bytes)
+      : reducer_(std::make_unique<FixedBuckets>(
+            parameters, buckets_from_the_end(parameters, bucket_bytes), group, bucket_bytes)) {
+    reducer_->register_comm_hook(std::make_unique<SumHook>(group));
+  }
+  void expect() override {
+    reducer_->prepare_for_forward();
+    reducer_->prepare_for_backward({});
+  }
+
+  bool is_of_connection(const std::exception& error) const override {
+    return dynamic_cast<const c10::DistError*>(&error) != nullptr ||
+           (dynamic_cast<const c10::Error*>(&error) == nullptr &&
+            dynamic_cast<const Error*>(&error) == nullptr);
+  }
+
+ private:
+  // Gradients come in about the reverse order of the parameters. The first bucket is small, so that
+  // it travels early.
+  static std::vector<std::vector<size_t>> buckets_from_the_end(
+      const std::vector<at::Tensor>& parameters, int64_t bucket_bytes) {
+    constexpr int64_t kFirstBucket = 1 << 20;
+    const std::vector<at::Tensor> reversed(parameters.rbegin(), parameters.rend());
+    auto [buckets, limits] = c10d::compute_bucket_assignment_by_size(
+        reversed, {static_cast<size_t>(std::min(kFirstBucket, bucket_bytes)),
+                   static_cast<size_t>(bucket_bytes)});
+    for (auto& bucket : buckets) {
+      for (size_t& index : bucket) index = parameters.size() - 1 - index;
+    }
+    return buckets;
+  }
+
+  std::unique_ptr<FixedBuckets> reducer_;
+};
+
 class C10dGroup : public ProcessGroup {
  public:
   C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout)
@@ -109,15 +176,31 @@ class C10dGroup : public ProcessGroup {
     if (device.is_cuda()) nccl_ = make_nccl(launch, store_, timeout);
   }
 
-  void broadcast_(torch::Tensor flat) override {
-    run(flat, [](Backend& backend, std::vector<at::Tensor>& tensors) {
-      return backend->broadcast(tensors);
+  void broadcast_(torch::Tensor flat, int64_t from) override {
+    c10d::BroadcastOptions options;
+    options.rootRank = from;
+    run(flat, [&](Backend& backend, std::vector<at::Tensor>& tensors) {
+      return backend->broadcast(tensors, options);
     });
   }
 
   void sum_(torch::Tensor flat) override { all_reduce_(flat, c10d::ReduceOp::SUM); }
   void max_(torch::Tensor flat) override { all_reduce_(flat, c10d::ReduceOp::MAX); }
   void barrier() override { gloo_->barrier()->wait(); }
+
+  std::unique_ptr<OverlappedSum> overlapped_sum(const std::vector<torch::Tensor>& parameters,
+                                                int64_t bucket_bytes) override {
+    const bool on_gpu = parameters.front().is_cuda();
+    if (on_gpu && !nccl_) return nullptr;
+    const auto group =
+        c10::make_intrusive<c10d::ProcessGroup>(store_, gloo_->getRank(), gloo_->getSize());
+    using Kind = c10d::ProcessGroup::BackendType;
+    group->setBackend(c10::DeviceType::CPU, Kind::GLOO, gloo_);
+    if (nccl_) group->setBackend(c10::DeviceType::CUDA, Kind::NCCL, nccl_);
+    group->setDefaultBackend(on_gpu ? Kind::NCCL : Kind::GLOO);
+    group->setGroupName("gradients");
+    return std::make_unique<ReducerSum>(parameters, group, bucket_bytes);
+  }
 
   void abandon() noexcept override {
     try {

@@ -86,12 +86,12 @@ void World::collectively(const char* what, const std::function<void()>& operatio
   }
 }
 
-void World::broadcast_(const std::vector<torch::Tensor>& tensors) const {
-  if (!group_) return;
+void World::broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from) const {
+  if (!group_ || tensors.empty()) return;
   constexpr int64_t kBucketBytes = int64_t{250} << 20;
-  collectively("to have rank 0's tensors", [&] {
+  collectively("to have tensors of one of them", [&] {
     for (const auto& bucket : buckets(tensors, kBucketBytes))
-      as_one(bucket, [&](const torch::Tensor& flat) { group_->broadcast_(flat); });
+      as_one(bucket, [&](const torch::Tensor& flat) { group_->broadcast_(flat, from); });
   });
 }
 
@@ -113,7 +113,7 @@ bool World::any(bool value) const { return all_reduce_max({value ? 1 : 0})[0] !=
 
 std::vector<int64_t> World::from_main(std::vector<int64_t> values) const {
   if (!group_) return values;
-  collectively("to have rank 0's numbers", [&] { group_->broadcast_(as_tensor(values)); });
+  collectively("to have rank 0's numbers", [&] { group_->broadcast_(as_tensor(values), 0); });
   return values;
 }
 

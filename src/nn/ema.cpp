@@ -11,9 +11,9 @@ EmaConfig read_ema_config(config::Reader& reader) {
   return config;
 }
 
-Ema::Ema(const torch::nn::Module& module, double decay, bool warmup)
+Ema::Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup)
     : decay_(decay), warmup_(warmup) {
-  for (const torch::Tensor& p : module.parameters()) averages_.push_back(p.detach().clone());
+  for (const torch::Tensor& p : parameters) averages_.push_back(p.detach().clone());
 }
 
 double Ema::decay_at(int64_t n) const {
@@ -21,9 +21,9 @@ double Ema::decay_at(int64_t n) const {
   return std::min(decay_, (1.0 + static_cast<double>(n)) / (10.0 + static_cast<double>(n)));
 }
 
-void Ema::update_(const torch::nn::Module& module, int64_t n) {
+void Ema::update_(const std::vector<torch::Tensor>& parameters, int64_t n) {
   const torch::NoGradGuard no_grad;
-  at::_foreach_lerp_(averages_, module.parameters(), 1.0 - decay_at(n));
+  at::_foreach_lerp_(averages_, parameters, 1.0 - decay_at(n));
 }
 
 WeightSwap::WeightSwap(torch::nn::Module& module, const std::vector<torch::Tensor>& weights)

@@ -1,6 +1,7 @@
 #include "ddpm/sample/generate.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
 
@@ -69,10 +70,6 @@ class BatchNoise {
   int64_t count_;
   torch::Tensor ids_;  // int64 [count]
 };
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 }  // namespace
 

@@ -17,27 +17,11 @@ constexpr const char* kFirstMoment = "exp_avg.";
 constexpr const char* kSecondMoment = "exp_avg_sq.";
 constexpr const char* kUpdates = "step";
 
-std::vector<io::NamedTensor> optimizer_tensors(const TrainingObjects& objects) {
-  auto tensors = nn::named_weights(objects.unet, objects.optimizer.first_moments(), kFirstMoment);
-  for (auto& t :
-       nn::named_weights(objects.unet, objects.optimizer.second_moments(), kSecondMoment)) {
-    tensors.push_back(std::move(t));
-  }
-  tensors.push_back({kUpdates, objects.optimizer.updates()});
-  return tensors;
-}
-
-uint64_t byte_count(const std::vector<io::NamedTensor>& tensors) {
-  uint64_t bytes = 0;
-  for (const io::NamedTensor& t : tensors) bytes += t.tensor.nbytes();
-  return bytes;
-}
+std::string file_of(const std::string& name) { return name + ".safetensors"; }
 
 }  // namespace
 
-std::string ema_file_name(size_t i) {
-  return i == 0 ? "ema.safetensors" : fmt::format("ema-{}.safetensors", i + 1);
-}
+std::string ema_name(size_t i) { return i == 0 ? "ema" : fmt::format("ema-{}", i + 1); }
 
 std::string to_json_text(const TrainingState& s) {
   const nlohmann::ordered_json json{
@@ -92,37 +76,49 @@ TrainingState read_training_state(const std::filesystem::path& checkpoint) {
   }
 }
 
-std::filesystem::path save_checkpoint(CheckpointStore& store, const TrainingObjects& objects,
-                                      const TrainingState& state, const std::string& model_toml,
-                                      const std::string& config_toml) {
-  const auto weights = nn::named_weights(objects.unet);
-  const auto optimizer = optimizer_tensors(objects);
-  const io::Metadata metadata{
-      {"format", "pt"}};  // what other readers of safetensors expect to find
+CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTensors& tensors,
+                                     const TrainingState& state, const std::string& model_toml,
+                                     const std::string& config_toml) {
+  CheckpointContent content;
+  content.step = state.step;
+  const auto add = [&](const std::string& name, std::vector<io::NamedTensor> named) {
+    content.tensors.emplace_back(file_of(name), std::move(named));
+  };
+  add("model", nn::named_weights(unet, tensors.weights));
+  for (size_t i = 0; i < tensors.averages.size(); ++i)
+    add(ema_name(i), nn::named_weights(unet, tensors.averages[i]));
+  auto optimizer = nn::named_weights(unet, tensors.first_moments, kFirstMoment);
+  for (auto& t : nn::named_weights(unet, tensors.second_moments, kSecondMoment))
+    optimizer.push_back(std::move(t));
+  optimizer.push_back({kUpdates, tensors.updates});
+  add("optimizer", std::move(optimizer));
 
-  CheckpointDraft draft = store.begin(
-      state.step, byte_count(weights) * (1 + objects.averages.size()) + byte_count(optimizer));
-  draft.add_tensors("model.safetensors", weights, metadata);
-  for (size_t i = 0; i < objects.averages.size(); ++i) {
-    draft.add_tensors(ema_file_name(i),
-                      nn::named_weights(objects.unet, objects.averages[i].averages()), metadata);
-  }
-  draft.add_tensors("optimizer.safetensors", optimizer, metadata);
-  draft.add_text("model.toml", model_toml);
-  draft.add_text("config.toml", config_toml);
   TrainingState stamped = state;
   stamped.torch_version = TORCH_VERSION;
   stamped.saved_at = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-  draft.add_text("state.json", to_json_text(stamped));
+  content.texts = {{"model.toml", model_toml},
+                   {"config.toml", config_toml},
+                   {"state.json", to_json_text(stamped)}};
+  return content;
+}
+
+std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content) {
+  const io::Metadata metadata{
+      {"format", "pt"}};  // what other readers of safetensors expect to find
+  uint64_t bytes = 0;
+  for (const auto& [file, tensors] : content.tensors) {
+    for (const io::NamedTensor& t : tensors) bytes += t.tensor.nbytes();
+  }
+  CheckpointDraft draft = store.begin(content.step, bytes);
+  for (const auto& [file, tensors] : content.tensors) draft.add_tensors(file, tensors, metadata);
+  for (const auto& [file, text] : content.texts) draft.add_text(file, text);
   return draft.publish();
 }
 
-TrainingState load_checkpoint(const std::filesystem::path& checkpoint,
-                              const TrainingObjects& objects) {
+TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
+                              const std::vector<double>& decays, const TrainingTensors& tensors) {
   const torch::NoGradGuard no_grad;
   const TrainingState state = read_training_state(checkpoint);
-  std::vector<double> decays;
-  for (const nn::Ema& ema : objects.averages) decays.push_back(ema.decay());
   if (decays != state.ema_decays) {
     throw IoError(
         checkpoint,
@@ -131,18 +127,16 @@ TrainingState load_checkpoint(const std::filesystem::path& checkpoint,
             "start a new run with --out",
             fmt::join(state.ema_decays, ", "), fmt::join(decays, ", ")));
   }
-  const auto load = [&](const std::string& name, const std::vector<torch::Tensor>& tensors,
-                        const std::string& prefix = "") {
-    nn::load_weights_(io::SafetensorsFile::open(checkpoint / name), objects.unet, tensors, prefix);
+  const auto open = [&](const std::string& name) {
+    return io::SafetensorsFile::open(checkpoint / file_of(name));
   };
-  load("model.safetensors", objects.unet.parameters());
-  for (size_t i = 0; i < objects.averages.size(); ++i) {
-    load(ema_file_name(i), objects.averages[i].averages());
-  }
-  load("optimizer.safetensors", objects.optimizer.first_moments(), kFirstMoment);
-  load("optimizer.safetensors", objects.optimizer.second_moments(), kSecondMoment);
-  objects.optimizer.updates().copy_(
-      io::SafetensorsFile::open(checkpoint / "optimizer.safetensors").get(kUpdates));
+  nn::load_weights_(open("model"), unet, tensors.weights);
+  for (size_t i = 0; i < tensors.averages.size(); ++i)
+    nn::load_weights_(open(ema_name(i)), unet, tensors.averages[i]);
+  const io::SafetensorsFile optimizer = open("optimizer");
+  nn::load_weights_(optimizer, unet, tensors.first_moments, kFirstMoment);
+  nn::load_weights_(optimizer, unet, tensors.second_moments, kSecondMoment);
+  tensors.updates.copy_(optimizer.get(kUpdates));
   return state;
 }
 

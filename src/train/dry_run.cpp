@@ -1,6 +1,7 @@
 #include "ddpm/train/dry_run.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/progress.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/learner.h"
@@ -17,10 +18,6 @@ namespace ddpm::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 void wait_for(const torch::Device& device) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());

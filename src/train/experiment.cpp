@@ -35,10 +35,13 @@ TrainConfig read_train_config(config::Reader reader) {
   c.steps = reader.integer("steps", c.steps, at_least(1));
   c.batch_size = reader.integer("batch_size", c.batch_size, at_least(1));
   c.accumulate = reader.integer("accumulate", c.accumulate, at_least(1));
+  c.fit_micro_batch = reader.choice("micro_batch", "fixed", {"fixed", "auto"}) == "auto";
+  c.shard_optimizer = reader.boolean("shard_optimizer", c.shard_optimizer);
   c.precision = nn::parse_precision(
       reader.choice("precision", nn::to_string(c.precision), nn::precision_names()));
   c.log_every = reader.integer("log_every", c.log_every, at_least(1));
   c.checkpoint_every = reader.integer("checkpoint_every", c.checkpoint_every, at_least(1));
+  c.background_saves = reader.boolean("background_saves", c.background_saves);
   c.keep_last = reader.integer("keep_last", c.keep_last, at_least(1));
   c.keep_every = reader.integer("keep_every", c.keep_every, at_least(0));
   c.sample_every = reader.integer("sample_every", c.sample_every, at_least(0));

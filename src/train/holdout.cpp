@@ -31,17 +31,20 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   }
 }
 
-double Holdout::loss(nn::UNetImpl& unet) const {
+std::optional<double> Holdout::loss(nn::UNetImpl& unet, const std::function<bool()>& go_on) const {
   const torch::NoGradGuard no_grad;
   const bool was_training = unet.is_training();
   unet.eval();
   torch::Tensor sum = torch::zeros({}, torch::dtype(torch::kDouble).device(settings_.device));
   int64_t count = 0;
+  bool whole = true;
   for (const data::Batch& batch : batches_) {
+    if (!(whole = go_on())) break;
     sum += sample_losses(unet, settings_, batch).per_sample.sum().to(torch::kDouble);
     count += batch.ids.size(0);
   }
   unet.train(was_training);
+  if (!whole) return std::nullopt;
   return sum.item<double>() / static_cast<double>(count);
 }
 

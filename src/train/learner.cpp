@@ -2,7 +2,9 @@
 
 #include "ddpm/base/rng.h"
 #include "ddpm/nn/init.h"
+#include "ddpm/train/micro_batch.h"
 
+#include <fmt/format.h>
 #include <torch/utils.h>
 
 namespace ddpm::train {
@@ -17,10 +19,25 @@ nn::UNet make_unet(const Experiment& experiment, const torch::Device& device) {
   return unet;
 }
 
-std::vector<nn::Ema> make_averages(const nn::EmaConfig& config, const nn::UNet& unet) {
+std::vector<nn::Ema> make_averages(const nn::EmaConfig& config,
+                                   const std::vector<torch::Tensor>& parameters) {
   std::vector<nn::Ema> averages;
-  for (const double decay : config.decays) averages.emplace_back(*unet, decay, config.warmup);
+  for (const double decay : config.decays) averages.emplace_back(parameters, decay, config.warmup);
   return averages;
+}
+
+// Copies in host memory that nothing else writes to, in the plain order of axes: what a file holds.
+std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors) {
+  std::vector<torch::Tensor> copies;
+  for (const torch::Tensor& t : tensors) {
+    copies.push_back(torch::empty(t.sizes(), t.options().device(torch::kCPU).requires_grad(false)));
+    copies.back().copy_(t.detach());
+  }
+  return copies;
+}
+
+void copy_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from) {
+  for (size_t i = 0; i < to.size(); ++i) to[i].detach().copy_(from[i]);
 }
 
 }  // namespace
@@ -30,24 +47,20 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
     : world_(world),
       train_(experiment.train),
       optimizer_config_(experiment.optimizer),
+      rounds_(experiment.train.accumulate),
       settings_{diffusion::ForwardProcess(diffusion::Schedule(experiment.diffusion.schedule)),
                 experiment.diffusion.prediction, experiment.train.precision, device,
                 experiment.run.seed},
       unet_(make_unet(experiment, device)),
-      averages_(make_averages(experiment.ema, unet_)),
-      optimizer_(unet_->parameters(), experiment.optimizer),
-      metrics_(device, experiment.diffusion.schedule.timesteps) {}
-
-void Learner::broadcast_() {
-  std::vector<torch::Tensor> tensors = unet_->parameters();
-  const auto add = [&](const std::vector<torch::Tensor>& more) {
-    tensors.insert(tensors.end(), more.begin(), more.end());
-  };
-  for (const nn::Ema& average : averages_) add(average.averages());
-  add(optimizer_.first_moments());
-  add(optimizer_.second_moments());
-  tensors.push_back(optimizer_.updates());
-  world_.broadcast_(tensors);
+      parameters_(unet_->parameters()),
+      shards_(parameters_, world, experiment.train.shard_optimizer),
+      own_(shards_.own(parameters_)),
+      averages_(make_averages(experiment.ema, own_)),
+      optimizer_(own_, experiment.optimizer, parameters_),
+      reducer_(world, parameters_),
+      metrics_(device, experiment.diffusion.schedule.timesteps) {
+  world_.broadcast_(parameters_);  // equal by the seed; now also where machines round differently
+  for (const nn::Ema& average : averages_) copy_(average.averages(), own_);
 }
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
@@ -57,25 +70,99 @@ void Learner::step_(const data::Batch& batch, int64_t step) {
                                     static_cast<uint64_t>(world_.rank())));
   }
   unet_->zero_grad(/*set_to_none=*/true);
-  // Every micro-batch weighs as its share of the whole batch: the sum over rounds and ranks is the
-  // gradient of the mean.
-  const int64_t micro_batch = train_.batch_size / (world_.size() * train_.accumulate);
-  const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
-  for (int64_t round = 0; round < train_.accumulate; ++round) {
-    metrics_.add_losses(accumulate_gradient(
-        *unet_, settings_, slice(batch, round * micro_batch, micro_batch), weight));
-  }
-  if (world_.size() > 1) sum_gradients_();
+  accumulate_(batch);
   metrics_.add_update(optimizer_.step_(learning_rate(optimizer_config_, step, train_.steps)));
-  for (nn::Ema& average : averages_) average.update_(*unet_, step);
+  shards_.exchange_(parameters_);
+  for (nn::Ema& average : averages_) average.update_(own_, step);
 }
 
-// What follows is the same on every rank: a gradient that is not finite on one is so on all, and
-// all skip the update.
-void Learner::sum_gradients_() {
-  std::vector<torch::Tensor> gradients;
-  for (const torch::Tensor& p : unet_->parameters()) gradients.push_back(p.grad());
-  world_.all_reduce_sum_(gradients);
+// Every micro-batch weighs as its share of the whole batch: the sum over rounds and ranks is the
+// gradient of the mean. The ranks' gradients are summed during the last backward pass, and are then
+// the same on every rank: one that is not finite on one is so on all, and all skip the update.
+void Learner::accumulate_(const data::Batch& batch) {
+  const int64_t micro_batch = train_.batch_size / (world_.size() * rounds_);
+  const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
+  for (int64_t round = 0; round < rounds_; ++round) {
+    const auto pass = [&] {
+      metrics_.add_losses(accumulate_gradient(
+          *unet_, settings_, slice(batch, round * micro_batch, micro_batch), weight));
+    };
+    if (round + 1 < rounds_) {
+      pass();
+    } else {
+      reducer_.sum_during(pass);
+    }
+  }
+}
+
+int64_t Learner::fit_micro_batch_() {
+  const int64_t share = train_.batch_size / world_.size();
+  const nn::ImageSpec& image = unet_->config().image;
+  const int64_t own =
+      largest_that_fits(share, share / rounds_, settings_.device, [&](int64_t count) {
+        data::Batch batch;
+        batch.images =
+            torch::zeros({count, image.channels, image.height, image.width}, torch::kByte);
+        batch.labels = torch::zeros({count}, torch::kLong);
+        batch.ids = torch::arange(count, torch::kLong);
+        accumulate_gradient(*unet_, settings_, batch, 1.0);
+        unet_->zero_grad(/*set_to_none=*/true);
+      });
+  rounds_ = world_.all_reduce_max({share / own})[0];
+  return share / rounds_;
+}
+
+TrainingTensors Learner::snapshot() const {
+  const torch::NoGradGuard no_grad;
+  TrainingTensors tensors;
+  for (int64_t i = 0; i < average_count(); ++i) tensors.averages.push_back(host_copies(average(i)));
+  tensors.first_moments = host_copies(shards_.gather(optimizer_.first_moments()));
+  tensors.second_moments = host_copies(shards_.gather(optimizer_.second_moments()));
+  if (!world_.is_main()) return {};
+  tensors.weights = host_copies(parameters_);
+  tensors.updates = host_copies({optimizer_.updates()})[0];
+  return tensors;
+}
+
+TrainingTensors Learner::empty_tensors() const {
+  const torch::NoGradGuard no_grad;
+  TrainingTensors tensors;
+  tensors.weights = host_copies(parameters_);
+  tensors.averages.resize(averages_.size());
+  for (auto& average : tensors.averages) average = host_copies(parameters_);
+  tensors.first_moments = host_copies(parameters_);
+  tensors.second_moments = host_copies(parameters_);
+  tensors.updates = host_copies({optimizer_.updates()})[0];
+  return tensors;
+}
+
+void Learner::restore_(const TrainingTensors& tensors) {
+  const torch::NoGradGuard no_grad;
+  const auto take = [&](const std::vector<torch::Tensor>& to,
+                        const std::vector<torch::Tensor>& from) {
+    if (world_.is_main()) copy_(to, from);
+    world_.broadcast_(to);
+  };
+  // What is divided travels whole, through tensors that are gone afterwards.
+  const auto take_own = [&](const std::vector<torch::Tensor>& own,
+                            const std::vector<torch::Tensor>& from) {
+    if (!shards_.divided()) return take(own, from);
+    std::vector<torch::Tensor> whole;
+    for (const torch::Tensor& p : parameters_) whole.push_back(torch::empty_like(p).detach());
+    take(whole, from);
+    copy_(own, shards_.own(whole));
+  };
+  const std::vector<torch::Tensor> nothing;
+  take(parameters_, tensors.weights);
+  for (size_t i = 0; i < averages_.size(); ++i)
+    take_own(averages_[i].averages(), world_.is_main() ? tensors.averages[i] : nothing);
+  take_own(optimizer_.first_moments(), tensors.first_moments);
+  take_own(optimizer_.second_moments(), tensors.second_moments);
+  take({optimizer_.updates()}, {tensors.updates});
+}
+
+std::vector<torch::Tensor> Learner::average(int64_t i) const {
+  return shards_.gather(averages_[static_cast<size_t>(i)].averages());
 }
 
 }  // namespace ddpm::train

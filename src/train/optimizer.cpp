@@ -42,8 +42,25 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
   TORCH_CHECK(false, "unknown decay");
 }
 
+namespace {
+
+std::vector<torch::Tensor> gradients(const std::vector<torch::Tensor>& parameters) {
+  std::vector<torch::Tensor> result;
+  for (const torch::Tensor& p : parameters) {
+    TORCH_CHECK(p.grad().defined(), "a parameter has no gradient");
+    result.push_back(p.grad());
+  }
+  return result;
+}
+
+}  // namespace
+
 Optimizer::Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config)
-    : parameters_(std::move(parameters)), config_(config) {
+    : Optimizer(parameters, config, parameters) {}
+
+Optimizer::Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config,
+                     std::vector<torch::Tensor> whole)
+    : parameters_(std::move(parameters)), whole_(std::move(whole)), config_(config) {
   TORCH_CHECK(!parameters_.empty(), "nothing to optimise");
   for (const torch::Tensor& p : parameters_) {
     first_moments_.push_back(torch::zeros_like(p).detach());
@@ -55,12 +72,9 @@ Optimizer::Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfi
 
 UpdateInfo Optimizer::step_(double lr) {
   const torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> grads;
-  for (const torch::Tensor& p : parameters_) {
-    TORCH_CHECK(p.grad().defined(), "a parameter has no gradient");
-    grads.push_back(p.grad());
-  }
-  const torch::Tensor norm = at::linalg_vector_norm(torch::stack(at::_foreach_norm(grads)), 2);
+  const std::vector<torch::Tensor> grads = gradients(parameters_);
+  const torch::Tensor norm =
+      at::linalg_vector_norm(torch::stack(at::_foreach_norm(gradients(whole_))), 2);
   const torch::Tensor skipped = torch::logical_not(torch::isfinite(norm)).to(torch::kFloat);
 
   // Clipping divides by max(1, norm / limit). The kernels do it on the way, in float32: too coarse

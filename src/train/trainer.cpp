@@ -3,14 +3,12 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/io/image.h"
 #include "ddpm/nn/model_file.h"
-#include "ddpm/sample/generate.h"
+#include "ddpm/train/micro_batch.h"
 
-#include <exception>
-#include <optional>
+#include <algorithm>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <torch/types.h>
 
@@ -19,10 +17,6 @@ namespace ddpm::train {
 namespace fs = std::filesystem;
 
 namespace {
-
-double seconds_since(Interval::Clock::time_point begin) {
-  return std::chrono::duration<double>(Interval::Clock::now() - begin).count();
-}
 
 fs::path made_folder(const fs::path& run) {
   std::error_code error;
@@ -37,7 +31,8 @@ fs::path made_folder(const fs::path& run) {
 
 Trainer::Trainer(Experiment experiment, config::Document& document, data::Split data,
                  const torch::Device& device, const fs::path& run,
-                 const ResumePolicy& resume_policy, const dist::World& world)
+                 const ResumePolicy& resume_policy, const StopConditions& stop,
+                 const dist::World& world)
     : experiment_(std::move(experiment)),
       data_(std::move(data)),
       device_(device),
@@ -46,13 +41,18 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
                                              data_.training->class_names())),
       config_toml_(document.effective()),
       world_(world),
+      signal_(stop.signal),
+      deadline_(stop.deadline),
       lock_(world.is_main() ? std::make_unique<RunLock>(run_) : nullptr),
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
       learner_(experiment_, device, world),
-      loader_(open_batches(experiment_, *data_.training, device, world)) {
+      loader_(open_batches(experiment_, *data_.training, device, world)),
+      preview_(experiment_, device),
+      writer_(store_) {
+  TrainingTensors tensors;  // of the checkpoint, where there is one
   world_.on_main("open the run's folder", [&] {
     store_.clean();
-    resume(resume_policy);
+    resume(resume_policy, tensors);
     if (data_.held_out) {
       holdout_ = std::make_unique<Holdout>(*data_.held_out, learner_.settings(),
                                            experiment_.train.batch_size);
@@ -60,7 +60,7 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
     io::write_file_atomic(run_ / "config.toml", config_toml_);
     log_ = std::make_unique<MetricsLog>(run_, state_.step);
   });
-  share_state();
+  share_state(tensors);
   state_.world_size = world_.size();
   state_.seed = experiment_.run.seed;
   state_.batch_size = experiment_.train.batch_size;
@@ -69,9 +69,13 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
   state_.threads = at::get_num_threads();
   state_.precision = nn::to_string(experiment_.train.precision);
   state_.ema_decays = experiment_.ema.decays;
+  if (experiment_.train.fit_micro_batch) {
+    spdlog::info("{} images at a time fit into the memory of {}", learner_.fit_micro_batch_(),
+                 device_.str());
+  }
 }
 
-void Trainer::resume(const ResumePolicy& policy) {
+void Trainer::resume(const ResumePolicy& policy, TrainingTensors& tensors) {
   fs::path checkpoint;
   switch (policy.kind) {
     case ResumePolicy::Kind::kNever:
@@ -103,7 +107,8 @@ void Trainer::resume(const ResumePolicy& policy) {
     return;
   }
   check_same_run(checkpoint);
-  state_ = load_checkpoint(checkpoint, learner_.objects());
+  tensors = learner_.empty_tensors();
+  state_ = read_checkpoint(checkpoint, *learner_.unet(), experiment_.ema.decays, tensors);
   if (policy.kind == ResumePolicy::Kind::kFrom && !store_.steps().empty() &&
       store_.steps().front() > state_.step) {
     throw IoError(
@@ -128,23 +133,17 @@ void Trainer::resume(const ResumePolicy& policy) {
 }
 
 // What rank 0 loaded, to every rank.
-void Trainer::share_state() {
-  const auto numbers = world_.from_main(
-      {state_.step, state_.samples_seen, state_.skipped_steps, state_.skipped_in_a_row});
+void Trainer::share_state(const TrainingTensors& tensors) {
+  const auto numbers =
+      world_.from_main({state_.step, state_.samples_seen, state_.skipped_steps,
+                        state_.skipped_in_a_row, tensors.updates.defined() ? 1 : 0});
   state_.step = numbers[0];
   state_.samples_seen = numbers[1];
   state_.skipped_steps = numbers[2];
   state_.skipped_in_a_row = numbers[3];
-  learner_.broadcast_();
+  if (numbers[4] != 0) learner_.restore_(tensors);
   learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
   if (state_.step > 0) loader_->seek(state_.step);
-}
-
-// Ranks must stop, save and go on at the same step, whichever of them the signal reached.
-Trainer::Requests Trainer::ask() {
-  const auto agreed =
-      world_.all_reduce_max({signal_.signal_number(), signal_.take_save_request() ? 1 : 0});
-  return {agreed[0], agreed[1] != 0};
 }
 
 // What may not change within a run: the network and what decides which samples and noise a step
@@ -185,72 +184,124 @@ TrainOutcome Trainer::run() {
   first_step_ = state_.step;
   const double seconds_before = state_.seconds;
   const auto begin = Interval::Clock::now();
-  std::optional<Progress> progress;
-  if (world_.is_main()) progress.emplace("training", config.steps, state_.step);
-  const auto clear_progress = [&] {
-    if (progress) progress->clear();
-  };
+  if (world_.is_main())
+    progress_ = std::make_unique<Progress>("training", config.steps, state_.step);
   interval_ = Interval{.first_step = state_.step};
 
   // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
   while (state_.step < config.steps) {
-    train_one_step();
+    const auto step_begin = Interval::Clock::now();
+    data::Batch batch;
+    const std::exception_ptr failure = next_batch(batch);
+    collect(writer_.poll());
+    const Agreement agreed = agree(failure != nullptr);
+    if (agreed.data_failed) fail_after_saving(failure);
+    if (agreed.stop_signal != 0 || agreed.out_of_time) return stop(agreed);
+    if (agreed.save) save();
+
+    take_step(batch);
     state_.seconds = seconds_before + seconds_since(begin);
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
     const bool last = state_.step == config.steps;
     const bool holdout_due = data_.held_out && (due(config.holdout_every) || last);
-    Requests asked = ask();  // once: a later signal waits for the next step
-    if (due(config.log_every) || holdout_due || last || asked.stop_signal != 0)
-      log_metrics(holdout_due);
-    if (progress) progress->update(state_.step, last_loss_);
-    if (due(config.sample_every) && asked.stop_signal == 0) {
-      clear_progress();
-      if (world_.is_main()) draw_samples();
-      const Requests meanwhile = ask();  // drawing takes long
-      asked = {meanwhile.stop_signal, asked.save || meanwhile.save};
-    }
-    if (due(config.checkpoint_every) || last || asked.stop_signal != 0 || asked.save) {
-      clear_progress();
-      save();
-    }
-    if (asked.stop_signal != 0 && !last) {
-      if (saved_step_ != state_.step) {
-        throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
-      }
-      spdlog::info("stopped by signal {} at step {}; the same command goes on from here",
-                   asked.stop_signal, state_.step);
-      return TrainOutcome::kStopped;
-    }
+    if (due(config.log_every) || holdout_due || last) log_metrics(holdout_due);
+    if (progress_) progress_->update(state_.step, last_loss_);
+    if (due(config.sample_every)) draw_samples();
+    if (due(config.checkpoint_every) || last) save();
+    deadline_.saw_step(seconds_since(step_begin));
   }
+  return finish();
+}
+
+// What the loader throws, for all ranks to hear of.
+std::exception_ptr Trainer::next_batch(data::Batch& batch) {
+  const auto waiting = Interval::Clock::now();
+  try {
+    batch = loader_->next();
+  } catch (const IoError&) {
+    return std::current_exception();
+  }
+  interval_.data_wait_s += seconds_since(waiting);
+  return nullptr;
+}
+
+// Ranks must stop, save and go on at the same step, whichever of them the signal reached; and all
+// know how rank 0's saves fare.
+Trainer::Agreement Trainer::agree(bool data_failed) {
+  const auto all = world_.all_reduce_max(
+      {data_failed ? 1 : 0, signal_.signal_number(), signal_.take_save_request() ? 1 : 0,
+       world_.is_main() && deadline_.reached() ? 1 : 0, saved_step_, failed_saves_});
+  saved_step_ = all[4];
+  failed_saves_ = all[5];
+  constexpr int64_t kMaxFailures = 3;
+  if (failed_saves_ >= kMaxFailures) {
+    throw IoError(store_.directory(),
+                  fmt::format("{} saves in a row failed; training stops", failed_saves_));
+  }
+  return {all[0] != 0, all[1], all[2] != 0, all[3] != 0};
+}
+
+void Trainer::take_step(const data::Batch& batch) {
+  const auto begin = Interval::Clock::now();
+  try {
+    learner_.step_(batch, state_.step + 1);
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw Error(fmt::format(
+        "step {}: the memory of {} does not suffice; set train.micro_batch = \"auto\" or raise "
+        "train.accumulate (less memory, same result), or use train.precision = \"bf16\"",
+        state_.step + 1, device_.str()));
+  }
+  ++state_.step;
+  state_.samples_seen += experiment_.train.batch_size;
+  (writer_.busy() ? step_times_.saving : step_times_.otherwise).add(seconds_since(begin));
+}
+
+// An image could not be read: the steps up to here are not lost with it.
+void Trainer::fail_after_saving(const std::exception_ptr& failure) {
   clear_progress();
+  if (state_.step > first_step_) {
+    save();
+    finish_save();
+  }
+  if (saved_step_ == state_.step)
+    spdlog::info("once the data is mended, the same command goes on from step {}", state_.step);
+  if (failure) std::rethrow_exception(failure);
+  throw Error(
+      fmt::format("rank {} stops: another rank could not read an image, as its own message says",
+                  world_.rank()));
+}
+
+TrainOutcome Trainer::stop(const Agreement& agreed) {
+  clear_progress();
+  const std::string why =
+      agreed.stop_signal != 0
+          ? fmt::format("by signal {}", agreed.stop_signal)
+          : fmt::format("by the time limit of {}, with {} in reserve",
+                        format_duration(deadline_.limit().value_or(0.0)),
+                        format_duration(deadline_.limit() ? deadline_.reserve() : 0.0));
+  if (state_.step == first_step_) {
+    spdlog::info("stopped {} before a step was taken; the same command goes on from step {}", why,
+                 state_.step);
+    return TrainOutcome::kStopped;
+  }
+  if (state_.step > interval_.first_step) log_metrics(false);
+  save();
+  finish_save();
+  if (saved_step_ != state_.step)
+    throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
+  spdlog::info("stopped {} at step {}; the same command goes on from here", why, state_.step);
+  return TrainOutcome::kStopped;
+}
+
+TrainOutcome Trainer::finish() {
+  clear_progress();
+  finish_save();
   if (saved_step_ != state_.step)
     throw IoError(run_, "finished, but its last checkpoint could not be saved");
   spdlog::info("finished: step {}, {} images, {}", state_.step, state_.samples_seen,
                format_duration(state_.seconds));
   return TrainOutcome::kFinished;
-}
-
-void Trainer::train_one_step() {
-  const auto waiting = Interval::Clock::now();
-  data::Batch batch;
-  std::exception_ptr failure;
-  try {
-    batch = loader_->next();
-  } catch (const IoError&) {
-    failure = std::current_exception();
-  }
-  if (world_.any(failure != nullptr)) {
-    save_before_failing();
-    if (failure) std::rethrow_exception(failure);
-    throw Error(
-        fmt::format("rank {} stops: another rank could not read an image, as its own "
-                    "message says",
-                    world_.rank()));
-  }
-  interval_.data_wait_s += seconds_since(waiting);
-  learner_.step_(batch, state_.step + 1);
-  ++state_.step;
-  state_.samples_seen += experiment_.train.batch_size;
 }
 
 void Trainer::log_metrics(bool with_holdout) {
@@ -269,13 +320,7 @@ void Trainer::log_metrics(bool with_holdout) {
   line.eta_s =
       static_cast<double>((experiment_.train.steps - state_.step) * experiment_.train.batch_size) /
       line.images_per_s;
-  if (with_holdout && world_.is_main()) {
-    line.holdout_loss = holdout_->loss(*learner_.unet());
-    const nn::WeightSwap averaged(*learner_.unet(), learner_.averages().front().averages());
-    line.holdout_loss_ema = holdout_->loss(*learner_.unet());
-    spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", state_.step,
-                 *line.holdout_loss, *line.holdout_loss_ema);
-  }
+  if (with_holdout) measure_holdout(line);
   if (log_) log_->write(line);
   interval_ = Interval{.first_step = state_.step};
   last_loss_ = fmt::format("loss {:.4f}  {:.1f} images/s", line.reading.loss, line.images_per_s);
@@ -296,103 +341,85 @@ void Trainer::log_metrics(bool with_holdout) {
   }
 }
 
-void Trainer::save() {
-  constexpr int64_t kMaxFailures = 3;
-  const auto begin = Interval::Clock::now();
-  if (world_.any(world_.is_main() && !try_to_save())) {
-    ++failed_saves_;
-    if (failed_saves_ >= kMaxFailures) {
-      throw IoError(store_.directory(),
-                    fmt::format("{} saves in a row failed; training stops", failed_saves_));
-    }
-  } else {
-    saved_step_ = state_.step;
-    failed_saves_ = 0;
-  }
-  interval_.aside_s += seconds_since(begin);
-}
-
-// On rank 0. Returns whether the checkpoint is on the disk; where not, why is logged.
-bool Trainer::try_to_save() {
-  const auto begin = Interval::Clock::now();
-  try {
-    TrainingState state = state_;
-    const MetricsReading since_log = learner_.metrics().peek();
-    state.skipped_steps += since_log.skipped;
-    state.skipped_in_a_row = since_log.skipped_in_a_row;
-    const fs::path folder =
-        save_checkpoint(store_, learner_.objects(), state, model_toml_, config_toml_);
-    store_.retain();
-    spdlog::info("step {}: saved {} in {}", state_.step, folder.string(),
-                 format_duration(seconds_since(begin)));
-    return true;
-  } catch (const IoError& error) {
-    spdlog::error("step {}: the checkpoint could not be saved: {} (earlier ones are untouched)",
-                  state_.step, error.what());
-    return false;
-  }
-}
-
-// An image could not be read: the steps up to here are not lost with it.
-void Trainer::save_before_failing() {
-  if (state_.step == first_step_ || saved_step_ == state_.step) return;
-  save();
-  if (saved_step_ == state_.step)
-    spdlog::info("once the data is mended, the same command goes on from step {}", state_.step);
+// On rank 0; the others bring their share of the average.
+void Trainer::measure_holdout(MetricsLine& line) {
+  const std::vector<torch::Tensor> average = learner_.average(0);
+  if (!world_.is_main()) return;
+  const auto go_on = [&] { return !signal_.stop_requested(); };
+  line.holdout_loss = holdout_->loss(*learner_.unet(), go_on);
+  const nn::WeightSwap averaged(*learner_.unet(), average);
+  line.holdout_loss_ema = holdout_->loss(*learner_.unet(), go_on);
+  if (!line.holdout_loss || !line.holdout_loss_ema) return;
+  spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", state_.step,
+               *line.holdout_loss, *line.holdout_loss_ema);
 }
 
 void Trainer::draw_samples() {
   const auto begin = Interval::Clock::now();
-  learner_.unet()->eval();
-  draw_grid("raw");
-  for (size_t i = 0; i < learner_.averages().size(); ++i) {
-    const nn::WeightSwap averaged(*learner_.unet(), learner_.averages()[i].averages());
-    const std::string file = ema_file_name(i);
-    draw_grid(file.substr(0, file.find('.')));
-  }
-  learner_.unet()->train();
+  clear_progress();
+  preview_.draw(
+      learner_, world_, [&] { return !signal_.stop_requested(); },
+      [&](const std::string& weights, const torch::Tensor& grid) {
+        fs::create_directories(run_ / "samples");
+        io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, weights),
+                      grid);
+        log_->image("samples/" + weights, state_.step, grid);
+      });
   spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,
                experiment_.train.sample_count, format_duration(seconds_since(begin)));
   interval_.aside_s += seconds_since(begin);
 }
 
-// RUN/samples/step-N-NAME.png with the weights as they stand: always the same noise, classes in
-// turn.
-void Trainer::draw_grid(const std::string& name) {
-  const nn::UNetConfig& network = experiment_.unet;
-  sample::SampleConfig config = experiment_.sample;
-  config.method = sample::Method::kDdim;
-  config.eta = 0.0;
-  config.sigma = sample::Sigma::kSmall;
-  config.steps = experiment_.train.sample_steps;
+// Hands a copy of everything to the writer, whose outcome all ranks learn before a later step.
+void Trainer::save() {
+  if (saving_step_ == state_.step) return;
+  const auto begin = Interval::Clock::now();
+  saving_step_ = state_.step;
+  const TrainingTensors tensors = learner_.snapshot();
+  if (world_.is_main()) {
+    collect(writer_.wait());
+    TrainingState state = state_;
+    const MetricsReading since_log = learner_.metrics().peek();
+    state.skipped_steps += since_log.skipped;
+    state.skipped_in_a_row = since_log.skipped_in_a_row;
+    writer_.start(checkpoint_content(*learner_.unet(), tensors, state, model_toml_, config_toml_));
+    if (!experiment_.train.background_saves) collect(writer_.wait());
+  }
+  interval_.aside_s += seconds_since(begin);
+}
 
-  sample::GenerateOptions options;
-  options.images = sample::image_range(0, experiment_.train.sample_count);
-  options.channels = network.image.channels;
-  options.height = network.image.height;
-  options.width = network.image.width;
-  options.batch = std::min(config.batch, experiment_.train.sample_count);
-  options.seed = experiment_.run.seed;
-  options.device = device_;
-  options.dtype = nn::storage_type(experiment_.train.precision);
-  options.progress = [&](const sample::Progress&) { return !signal_.stop_requested(); };
+// On every rank: waits for the save under way; saved_step_ is then its outcome.
+void Trainer::finish_save() {
+  collect(writer_.wait());
+  saved_step_ = world_.all_reduce_max({saved_step_})[0];
+}
 
-  const auto classes =
-      sample::image_range(0, network.class_conditional ? network.image.classes : int64_t{0});
-  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
-    return nn::make_denoiser(learner_.unet(), experiment_.train.precision,
-                             nn::labels_in_turn(images, classes, device_));
-  };
-  std::vector<torch::Tensor> batches;
-  const auto result = sample::generate(
-      denoiser_for, learner_.settings().forward.schedule(), experiment_.diffusion.prediction,
-      config, options,
-      [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
-  if (result.stopped) return;
-  const torch::Tensor grid = io::make_grid(torch::cat(batches));
-  fs::create_directories(run_ / "samples");
-  io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, name), grid);
-  log_->image("samples/" + name, state_.step, grid);
+// On rank 0, where a save has ended.
+void Trainer::collect(const std::optional<SaveOutcome>& outcome) {
+  if (!outcome) return;
+  clear_progress();
+  deadline_.saw_save(outcome->seconds);
+  if (outcome->ok()) {
+    saved_step_ = outcome->step;
+    failed_saves_ = 0;
+    std::string beside;
+    if (step_times_.saving.steps > 0 && step_times_.otherwise.steps > 0) {
+      beside = fmt::format(", training on ({} a step, {} otherwise)",
+                           format_duration(step_times_.saving.value()),
+                           format_duration(step_times_.otherwise.value()));
+    }
+    spdlog::info("step {}: saved {} in {}{}", outcome->step, outcome->folder.string(),
+                 format_duration(outcome->seconds), beside);
+  } else {
+    ++failed_saves_;
+    spdlog::error("step {}: the checkpoint could not be saved: {} (earlier ones are untouched)",
+                  outcome->step, outcome->problem);
+  }
+  step_times_ = {};
+}
+
+void Trainer::clear_progress() {
+  if (progress_) progress_->clear();
 }
 
 }  // namespace ddpm::train

@@ -127,6 +127,23 @@ TEST_F(Distributed, TheSameRunTwiceIsBitEqual) {
   expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
 }
 
+TEST_F(Distributed, DividedOptimizerStateGivesTheSameBitsAndTheSameCheckpoint) {
+  const std::vector<std::string> divided{"--set", "train.shard_optimizer=true"};
+  for (const int ranks : {2, 3}) {
+    const std::vector<std::string> batch{"--set", "train.batch_size=12"};
+    const std::string out = "on-" + std::to_string(ranks);
+    std::vector<std::string> both = divided;
+    both.insert(both.end(), batch.begin(), batch.end());
+    train_on(ranks, out, batch);
+    train_on(ranks, out + "-divided", both);
+    expect_same_tensors(checkpoint(out, 12), checkpoint(out + "-divided", 12));
+    // A resume divides what the checkpoint holds, also where the run was not divided before.
+    for (const int64_t step : {8, 12}) std::filesystem::remove_all(checkpoint(out, step));
+    train_on(ranks, out, both);
+    expect_same_tensors(checkpoint(out, 12), checkpoint(out + "-divided", 12));
+  }
+}
+
 TEST_F(Distributed, ARunOfTwoGoesOnWithFourAndWithOne) {
   train_alone("whole", {"--set", "train.steps=20"});
   train_on(2, "changed", {"--set", "train.steps=20"});
@@ -172,6 +189,29 @@ TEST_F(Distributed, AKilledProcessEndsTheOthersWithAnErrorAndTheRunGoesOn) {
       << survivor.err;
   train_on(2, "killed", more);
   expect_same_tensors(checkpoint("whole", 100), checkpoint("killed", 100));
+}
+
+TEST_F(Distributed, ATimeLimitStopsAllAtOneStep) {
+  const Processes processes =
+      start(2, "run", {"--set", "train.steps=100000000", "--time-limit", "3"});
+  for (const auto& process : processes) {
+    const ProgramResult result = process->wait();
+    EXPECT_EQ(result.status, 75) << result.err;
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints"));
+}
+
+TEST_F(Distributed, AFailedSaveIsKnownToAllAndThreeInARowStopThem) {
+  // Saves fail where a file stands in the place of the folder of checkpoints.
+  std::filesystem::create_directories(folder_ / "run");
+  io::write_file_synced(folder_ / "run/checkpoints", std::string_view("in the way"));
+  const Processes processes = start(2, "run", {"--set", "train.steps=1000"});
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const ProgramResult result = processes[rank]->wait();
+    EXPECT_EQ(result.status, 1);
+    EXPECT_NE(result.err.find("3 saves in a row failed; training stops"), std::string::npos)
+        << "rank " << rank << ": " << result.err;
+  }
 }
 
 TEST_F(Distributed, RankZerosFailureIsKnownToAll) {

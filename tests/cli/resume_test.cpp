@@ -1,5 +1,6 @@
 #include "tests/cli/fixture.h"
 
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -73,6 +74,53 @@ TEST_F(Resume, SigtermSavesAndSaysSoWithStatus75AndTheSameCommandGoesOn) {
   EXPECT_NE(stopped.err.find("stopped by signal 15 at step"), std::string::npos) << stopped.err;
   train("stopped", more);
   expect_same_tensors(checkpoint("whole", 400), checkpoint("stopped", 400));
+}
+
+TEST_F(Resume, ATimeLimitSavesAndStopsBeforeItWithStatus75) {
+  const auto begin = std::chrono::steady_clock::now();
+  const ProgramResult result =
+      run({"train", "--config", "tiny.toml", "--out", "limited", "--set", "train.steps=100000000",
+           "--set", "train.checkpoint_every=100000000", "--time-limit", "4s"});
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_LT(took.count(), 20.0) << "4 s, and what a busy machine takes to start and end it";
+  EXPECT_NE(result.err.find("stopped by the time limit of 4.0 s, with 200 ms in reserve at step"),
+            std::string::npos)
+      << result.err;
+  int checkpoints = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "limited/checkpoints"))
+    checkpoints += entry.path().filename().string().starts_with("step-");
+  EXPECT_EQ(checkpoints, 1);
+}
+
+TEST_F(Resume, ASignalBeforeTheFirstStepEndsWithStatus75AndLosesNothing) {
+  train("run");
+  Program program(folder_.path(),
+                  {"train", "--config", "tiny.toml", "--out", "run", "--set", "train.steps=20"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  program.send(SIGTERM);  // while it starts, or reads the data or the checkpoint
+  const ProgramResult result = program.wait();
+  EXPECT_TRUE(result.status == 75 || result.status == 128 + SIGTERM) << result.err;
+  train("run", {"--set", "train.steps=20"});
+  train("whole", {"--set", "train.steps=20"});
+  expect_same_tensors(checkpoint("whole", 20), checkpoint("run", 20));
+}
+
+TEST_F(Resume, SavesInTheForegroundAreTheSameFiles) {
+  train("background");
+  train("foreground", {"--set", "train.background_saves=false"});
+  for (const int64_t step : {4, 8, 12})
+    expect_same_tensors(checkpoint("background", step), checkpoint("foreground", step));
+}
+
+TEST_F(Resume, MicroBatchesChosenByTheProgramChangeNothing) {
+  train("fixed");
+  const ProgramResult result =
+      run({"train", "--config", "tiny.toml", "--out", "auto", "--set", "train.micro_batch=auto"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("4 images at a time fit into the memory of cpu"), std::string::npos)
+      << result.err;
+  expect_same_tensors(checkpoint("fixed", 12), checkpoint("auto", 12));
 }
 
 TEST_F(Resume, MetricsHaveOneLineAStepAfterAResume) {

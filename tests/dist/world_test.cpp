@@ -1,6 +1,7 @@
 #include "ddpm/dist/world.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/io/file.h"
 #include "tests/dist/free_port.h"
 #include "tests/io/temporary_folder.h"
@@ -75,6 +76,59 @@ TEST_P(WorldOf, BroadcastGivesAllRanksTheTensorsOfRankZero) {
                        tensors[0].is_contiguous(torch::MemoryFormat::ChannelsLast);
     return right ? 0 : 1;
   }));
+}
+
+// The gradient of rank r's pass of sum((r + 1) * x_i * p_i), x = 1, 2, ...: (r + 1) * x.
+void pass_of(const World& world, const std::vector<torch::Tensor>& parameters) {
+  torch::Tensor sum = torch::zeros({}, torch::kDouble);
+  for (const torch::Tensor& p : parameters) {
+    const auto x = torch::arange(1, p.numel() + 1, torch::kDouble).view(p.sizes());
+    sum = sum + (p * x * static_cast<double>(world.rank() + 1)).sum();
+  }
+  sum.backward();
+}
+
+TEST_P(WorldOf, GradientsAreSummedDuringTheBackwardPassWithThoseOfEarlierPasses) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    std::vector<torch::Tensor> parameters;
+    for (const auto& shape : std::vector<std::vector<int64_t>>{{4, 3, 3, 3}, {5}, {}, {700}}) {
+      parameters.push_back(torch::zeros(shape, torch::kDouble).requires_grad_());
+    }
+    GradientReducer reducer(world, parameters, /*bucket_bytes=*/1024);
+    const double ranks = static_cast<double>(world.size());
+    for (int step = 0; step < 3; ++step) {
+      for (const torch::Tensor& p : parameters) p.mutable_grad() = torch::Tensor();
+      pass_of(world, parameters);  // of this rank alone
+      reducer.sum_during([&] { pass_of(world, parameters); });
+      for (const torch::Tensor& p : parameters) {
+        // Both passes of every rank: 2 (1 + ... + ranks) x. Small integers: exact.
+        const auto x = torch::arange(1, p.numel() + 1, torch::kDouble).view(p.sizes());
+        if (!p.grad().equal(x * (ranks * (ranks + 1)))) return 1;
+      }
+    }
+    return 0;
+  }));
+}
+
+TEST(GradientReducer, ARankThatIsGoneIsAnErrorOfTheWorldAndOneOfThePassStaysAsItIs) {
+  const auto children = start_world(2, 20s, [](const World& world) {
+    const std::vector<torch::Tensor> parameters{torch::zeros({3}, torch::kDouble).requires_grad_()};
+    GradientReducer reducer(world, parameters);
+    try {
+      reducer.sum_during([] { throw UsageError("of the pass"); });
+      return 1;
+    } catch (const UsageError&) {
+    }
+    if (world.rank() == 1) std::_Exit(7);
+    try {
+      reducer.sum_during([&] { pass_of(world, parameters); });
+    } catch (const Error& error) {
+      return std::string(error.what()).find("to sum gradients") != std::string::npos ? 0 : 2;
+    }
+    return 3;
+  });
+  EXPECT_EQ(wait_for(children[0]), 0);
+  EXPECT_EQ(wait_for(children[1]), 7);
 }
 
 TEST_P(WorldOf, SumsAreRightAndTheSameBitsOnEveryRank) {

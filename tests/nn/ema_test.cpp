@@ -30,11 +30,11 @@ TEST(EmaConfig, ReadsOneDecayOrSeveral) {
 
 TEST(Ema, WarmsUpToItsDecay) {
   const torch::nn::Linear module(1, 1);
-  const Ema ema(*module, 0.9999, true);
+  const Ema ema(module->parameters(), 0.9999, true);
   EXPECT_EQ(ema.decay_at(1), 2.0 / 11.0);
   EXPECT_EQ(ema.decay_at(90), 0.91);
   EXPECT_EQ(ema.decay_at(1'000'000), 0.9999);
-  EXPECT_EQ(Ema(*module, 0.9999, false).decay_at(1), 0.9999);
+  EXPECT_EQ(Ema(module->parameters(), 0.9999, false).decay_at(1), 0.9999);
 }
 
 // Constant parameters p after a start at a: p + (a - p) decay^n.
@@ -42,10 +42,10 @@ TEST(Ema, ApproachesConstantParametersGeometrically) {
   torch::nn::Linear module(2, 3);
   module->to(torch::kDouble);
   set_all(*module, 5.0);
-  Ema ema(*module, 0.9, false);
+  Ema ema(module->parameters(), 0.9, false);
   set_all(*module, 1.0);
   for (int64_t n = 1; n <= 20; ++n) {
-    ema.update_(*module, n);
+    ema.update_(module->parameters(), n);
     for (const torch::Tensor& average : ema.averages())
       EXPECT_NEAR(average.max().item<double>(), 1.0 + 4.0 * std::pow(0.9, n), 1e-12);
   }
@@ -54,12 +54,12 @@ TEST(Ema, ApproachesConstantParametersGeometrically) {
 TEST(Ema, FollowsItsRecursionDuringWarmUp) {
   torch::nn::Linear module(2, 3);
   module->to(torch::kDouble);
-  Ema ema(*module, 0.99, true);
+  Ema ema(module->parameters(), 0.99, true);
   torch::Tensor expected = module->weight.detach().clone();
   for (int64_t n = 1; n <= 50; ++n) {
     const torch::NoGradGuard no_grad;
     module->weight.normal_();
-    ema.update_(*module, n);
+    ema.update_(module->parameters(), n);
     const double decay = std::min(0.99, (1.0 + n) / (10.0 + n));
     expected = decay * expected + (1.0 - decay) * module->weight;
   }
@@ -68,17 +68,17 @@ TEST(Ema, FollowsItsRecursionDuringWarmUp) {
 
 TEST(Ema, WithoutDecayIsTheParameters) {
   torch::nn::Linear module(2, 3);
-  Ema ema(*module, 0.0, false);
+  Ema ema(module->parameters(), 0.0, false);
   set_all(*module, 7.0);
-  ema.update_(*module, 1);
+  ema.update_(module->parameters(), 1);
   EXPECT_TRUE(ema.averages()[0].equal(module->weight.detach()));
 }
 
 TEST(Ema, LeavesTheParametersAndTheirGradientsAlone) {
   torch::nn::Linear module(2, 3);
   const torch::Tensor before = module->weight.detach().clone();
-  Ema ema(*module, 0.5, false);
-  ema.update_(*module, 1);
+  Ema ema(module->parameters(), 0.5, false);
+  ema.update_(module->parameters(), 1);
   EXPECT_TRUE(module->weight.equal(before));
   EXPECT_FALSE(ema.averages()[0].requires_grad());
   EXPECT_NE(ema.averages()[0].data_ptr(), module->weight.data_ptr());
@@ -89,9 +89,9 @@ TEST(WeightSwap, LastsAsLongAsItLives) {
   const torch::Tensor parameter = module->weight;  // as an optimizer holds it
   const void* own_memory = parameter.data_ptr();
   const torch::Tensor before = parameter.detach().clone();
-  Ema ema(*module, 0.5, false);
+  Ema ema(module->parameters(), 0.5, false);
   set_all(*module, 3.0);
-  ema.update_(*module, 1);
+  ema.update_(module->parameters(), 1);
   {
     const WeightSwap swap(*module, ema.averages());
     EXPECT_TRUE(parameter.equal(ema.averages()[0]));

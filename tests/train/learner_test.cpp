@@ -71,9 +71,9 @@ TEST(Holdout, IsTheSameNumberEveryTimeAndWhateverTheBatch) {
     const torch::NoGradGuard no_grad;
     for (torch::Tensor p : unet->parameters()) p += 0.05 * torch::ones_like(p);
   }
-  const double loss = Holdout(*split.held_out, learner.settings(), 4).loss(*unet);
+  const double loss = *Holdout(*split.held_out, learner.settings(), 4).loss(*unet);
   EXPECT_EQ(Holdout(*split.held_out, learner.settings(), 4).loss(*unet), loss);
-  EXPECT_NEAR(Holdout(*split.held_out, learner.settings(), 7).loss(*unet), loss, 1e-5 * loss)
+  EXPECT_NEAR(*Holdout(*split.held_out, learner.settings(), 7).loss(*unet), loss, 1e-5 * loss)
       << "the batch size changes the order of a float32 sum at most";
   EXPECT_TRUE(unet->is_training()) << "the mode is put back";
   EXPECT_EQ(Holdout(*split.held_out, learner.settings(), 4).loss(*unet), loss)
@@ -87,7 +87,7 @@ TEST(Holdout, OfAnUntrainedNetworkIsTheVarianceOfTheNoise) {
   const data::Split split = data::hold_out(
       std::shared_ptr<const data::Dataset>(data::open_dataset(experiment.data, 0)), 30, 0);
   Learner learner(experiment, torch::kCPU);
-  const double loss = Holdout(*split.held_out, learner.settings(), 8).loss(*learner.unet());
+  const double loss = *Holdout(*split.held_out, learner.settings(), 8).loss(*learner.unet());
   EXPECT_NEAR(loss, 1.0, 4.0 * std::sqrt(2.0 / (30 * 64)));
 }
 

@@ -8,6 +8,8 @@ namespace ddpm {
 
 /// "850 ms", "12.3 s", "4 min 05 s", "3 h 12 min", "2 d 04 h".
 std::string format_duration(double seconds);
+/// Wall time.
+double seconds_since(std::chrono::steady_clock::time_point begin);
 
 /// A progress line on stderr: a bar that redraws itself on a terminal, a plain line at intervals
 /// elsewhere. One thread uses it.

@@ -32,8 +32,9 @@ class World {
   int64_t size() const { return size_; }
   bool is_main() const { return rank_ == 0; }
 
-  /// Every rank's tensors become rank 0's. Any dtype that the backend knows, strides kept.
-  void broadcast_(const std::vector<torch::Tensor>& tensors) const;
+  /// Every rank's tensors become those of rank `from`. Any dtype that the backend knows, strides
+  /// kept.
+  void broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from = 0) const;
   /// Every tensor becomes the sum over the ranks, the same bits in each: float32, float64, bfloat16
   /// or int64. Joined into buckets of `bucket_bytes`, one reduction each.
   void all_reduce_sum_(const std::vector<torch::Tensor>& tensors,
@@ -50,6 +51,7 @@ class World {
   void on_main(const std::string& what, const std::function<void()>& work) const;
 
  private:
+  friend class GradientReducer;
   void collectively(const char* what, const std::function<void()>& operation) const;
 
   int64_t rank_ = 0, size_ = 1;

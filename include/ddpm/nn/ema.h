@@ -17,19 +17,19 @@ struct EmaConfig {
 /// Reads [ema]: decay (a number or several) and warmup.
 EmaConfig read_ema_config(config::Reader& reader);
 
-/// An exponential moving average of a network's parameters (Ho 2020, App. B: decay 0.9999).
+/// An exponential moving average of parameters (Ho 2020, App. B: decay 0.9999).
 class Ema {
  public:
   /// Starts at the parameters' values.
-  Ema(const torch::nn::Module& module, double decay, bool warmup);
+  Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup);
 
   /// average += (1 - decay_n) (parameter - average), for the n-th update, n >= 1. No host sync.
-  void update_(const torch::nn::Module& module, int64_t n);
+  void update_(const std::vector<torch::Tensor>& parameters, int64_t n);
 
   double decay() const { return decay_; }
   /// The decay of the n-th update.
   double decay_at(int64_t n) const;
-  /// In the order of the module's parameters().
+  /// In the order of the parameters.
   const std::vector<torch::Tensor>& averages() const { return averages_; }
 
  private:

@@ -1,13 +1,15 @@
 #pragma once
 
-#include "ddpm/nn/ema.h"
+#include "ddpm/io/safetensors.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/train/checkpoint_store.h"
-#include "ddpm/train/optimizer.h"
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <torch/types.h>
 
 // What a checkpoint holds (docs/checkpoints.md): model.safetensors, one ema*.safetensors a decay,
 // optimizer.safetensors, model.toml (how to use the network), config.toml (how it was trained),
@@ -39,24 +41,36 @@ std::string to_json_text(const TrainingState& state);
 /// Throws IoError where the file is not a state.json that this version can read.
 TrainingState read_training_state(const std::filesystem::path& checkpoint);
 
-/// Everything that a checkpoint is made from and restored to. It owns nothing.
-struct TrainingObjects {
-  nn::UNetImpl& unet;
-  std::vector<nn::Ema>& averages;
-  Optimizer& optimizer;
+/// The tensors of a checkpoint, in host memory; the lists have one tensor a parameter.
+struct TrainingTensors {
+  std::vector<torch::Tensor> weights;
+  std::vector<std::vector<torch::Tensor>> averages;
+  std::vector<torch::Tensor> first_moments, second_moments;
+  torch::Tensor updates;  ///< float32 scalar
 };
 
-/// Writes and publishes the checkpoint of state.step.
-std::filesystem::path save_checkpoint(CheckpointStore& store, const TrainingObjects& objects,
-                                      const TrainingState& state, const std::string& model_toml,
-                                      const std::string& config_toml);
+/// A checkpoint in memory, which nothing changes any more: training may go on while it is written.
+struct CheckpointContent {
+  int64_t step = 0;
+  std::vector<std::pair<std::string, std::vector<io::NamedTensor>>> tensors;  ///< by file
+  std::vector<std::pair<std::string, std::string>> texts;                     ///< by file
+};
 
-/// Restores weights, averages and optimizer in place, bit for bit. Throws IoError where the
-/// checkpoint is of another network, or keeps other EMA decays than `objects`.
-TrainingState load_checkpoint(const std::filesystem::path& checkpoint,
-                              const TrainingObjects& objects);
+/// `unet` gives the names only.
+CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTensors& tensors,
+                                     const TrainingState& state, const std::string& model_toml,
+                                     const std::string& config_toml);
 
-/// ema.safetensors, ema-2.safetensors, ...: the i-th average's file.
-std::string ema_file_name(size_t i);
+/// Writes and publishes it. Uses no tensor operation, so that it does not take threads from
+/// training. Throws IoError.
+std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content);
+
+/// Reads a checkpoint into `tensors`, shaped for the network, bit for bit. Throws IoError where it
+/// is of another network, or keeps other EMA decays than `decays`.
+TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
+                              const std::vector<double>& decays, const TrainingTensors& tensors);
+
+/// "ema", "ema-2", ...: the name of the i-th average; its file is NAME.safetensors.
+std::string ema_name(size_t i);
 
 }  // namespace ddpm::train

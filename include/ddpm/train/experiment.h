@@ -29,12 +29,15 @@ struct RunConfig {
 
 /// [train]
 struct TrainConfig {
-  int64_t steps = 100000;    ///< parameter updates
-  int64_t batch_size = 128;  ///< images an update
-  int64_t accumulate = 1;    ///< micro-batches an update; same result, less memory
+  int64_t steps = 100000;        ///< parameter updates
+  int64_t batch_size = 128;      ///< images an update
+  int64_t accumulate = 1;        ///< micro-batches an update; same result, less memory
+  bool fit_micro_batch = false;  ///< micro_batch = "auto": more of them where memory is short
+  bool shard_optimizer = false;  ///< averages and moments divided among the processes
   nn::Precision precision = nn::Precision::kFp32;
   int64_t log_every = 50;           ///< steps between metrics
   int64_t checkpoint_every = 1000;  ///< steps between checkpoints
+  bool background_saves = true;     ///< train on while a checkpoint is written, from a copy
   int64_t keep_last = 3;            ///< checkpoints kept: the newest ones
   int64_t keep_every = 0;           ///< checkpoints kept for good: each multiple of this; 0: none
   int64_t sample_every = 0;         ///< steps between sample grids; 0: none

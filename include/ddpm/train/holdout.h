@@ -3,7 +3,9 @@
 #include "ddpm/data/dataset.h"
 #include "ddpm/train/train_step.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace ddpm::train {
@@ -16,8 +18,10 @@ class Holdout {
   /// a seed derived from theirs. Throws IoError where an image cannot be read.
   Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size);
 
-  /// The mean over the held-out images with the weights as they stand, dropout off.
-  double loss(nn::UNetImpl& unet) const;
+  /// The mean over the held-out images with the weights as they stand, dropout off. `go_on`: polled
+  /// each batch; where it says false, nothing.
+  std::optional<double> loss(
+      nn::UNetImpl& unet, const std::function<bool()>& go_on = [] { return true; }) const;
 
  private:
   StepSettings settings_;

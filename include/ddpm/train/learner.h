@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/data/loader.h"
+#include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/unet.h"
@@ -8,6 +9,7 @@
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/optimizer.h"
+#include "ddpm/train/shards.h"
 #include "ddpm/train/train_step.h"
 
 #include <cstdint>
@@ -16,45 +18,61 @@
 namespace ddpm::train {
 
 /// A network in training: weights, averages and optimizer in memory, and the step that changes
-/// them. It knows nothing of files. In a world of several ranks each has a copy of it all; every
-/// rank takes the same steps, each with its share of the batch, and the copies stay equal bit for
-/// bit.
+/// them. It knows nothing of files. In a world of several ranks each has the network; every rank
+/// takes the same steps, each with its share of the batch, and the networks stay equal bit for bit.
+/// Averages and moments are on every rank as well, or, with train.shard_optimizer, divided among
+/// them.
 class Learner {
  public:
   /// Allocates and initialises everything on `device`. `world` must outlive it.
   Learner(const Experiment& experiment, const torch::Device& device,
           const dist::World& world = dist::single_process());
 
-  /// Gives every rank rank 0's weights, averages and optimizer state: at the start and after a
-  /// load.
-  void broadcast_();
-
   /// Update `step` (1, 2, ...) from this rank's share of its batch (Algorithm 1, lines 2 to 5): in
   /// micro-batches; then, with the gradient of the whole batch, optimizer and averages. A function
   /// of weights, batch and (seed, step), but for dropout, which differs between ranks. No host
-  /// sync.
+  /// sync. Collective.
   void step_(const data::Batch& batch, int64_t step);
 
+  /// Tries gradients of empty images in this rank's share of a batch, and in smaller and smaller
+  /// parts of it, until one fits into the device's memory; all ranks take the smallest. Returns the
+  /// images at a time; results do not change with it. Throws Error where not even one fits.
+  /// Collective.
+  int64_t fit_micro_batch_();
+
+  /// Copies of all that a checkpoint keeps, in host memory: on rank 0, nothing elsewhere.
+  /// Collective.
+  TrainingTensors snapshot() const;
+  /// Takes what rank 0 gives on all ranks; the others' argument is not read. Collective.
+  void restore_(const TrainingTensors& tensors);
+  /// Copies, in host memory, shaped to be read into: what restore_ takes.
+  TrainingTensors empty_tensors() const;
+
   nn::UNet unet() const { return unet_; }
-  std::vector<nn::Ema>& averages() { return averages_; }
+  int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
+  /// The i-th average, one tensor a parameter: on rank 0, nothing elsewhere. Collective.
+  std::vector<torch::Tensor> average(int64_t i) const;
   const StepSettings& settings() const { return settings_; }
   /// What the steps of this rank found since it was last read.
   MetricsAccumulator& metrics() { return metrics_; }
   /// The same of all ranks; reads and resets.
   MetricsReading read_metrics() { return metrics_.read(world_); }
-  /// What a checkpoint saves and restores.
-  TrainingObjects objects() { return {*unet_, averages_, optimizer_}; }
 
  private:
-  void sum_gradients_();
+  void accumulate_(const data::Batch& batch);
 
   const dist::World& world_;
   TrainConfig train_;
   OptimizerConfig optimizer_config_;
+  int64_t rounds_;  // micro-batches a step
   StepSettings settings_;
   nn::UNet unet_;
-  std::vector<nn::Ema> averages_;
-  Optimizer optimizer_;
+  std::vector<torch::Tensor> parameters_;
+  Shards shards_;
+  std::vector<torch::Tensor> own_;  // of parameters_, those whose state this rank keeps
+  std::vector<nn::Ema> averages_;   // of own_
+  Optimizer optimizer_;             // of own_
+  dist::GradientReducer reducer_;
   MetricsAccumulator metrics_;
 };
 

@@ -40,6 +40,10 @@ struct UpdateInfo {
 class Optimizer {
  public:
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config);
+  /// The same where `parameters` are a share of those of the network, `whole`: the norm is that of
+  /// the whole gradient.
+  Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config,
+            std::vector<torch::Tensor> whole);
 
   /// One update from the parameters' gradients, which it may scale in place.
   UpdateInfo step_(double lr);
@@ -51,7 +55,7 @@ class Optimizer {
   const torch::Tensor& updates() const { return updates_; }
 
  private:
-  std::vector<torch::Tensor> parameters_;
+  std::vector<torch::Tensor> parameters_, whole_;
   OptimizerConfig config_;
   std::vector<torch::Tensor> first_moments_, second_moments_;
   torch::Tensor updates_;

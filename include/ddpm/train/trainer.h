@@ -5,17 +5,26 @@
 #include "ddpm/data/subset.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/train/checkpoint.h"
+#include "ddpm/train/checkpoint_writer.h"
+#include "ddpm/train/deadline.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/holdout.h"
 #include "ddpm/train/learner.h"
 #include "ddpm/train/metrics.h"
+#include "ddpm/train/preview.h"
 #include "ddpm/train/run_lock.h"
 #include "ddpm/train/stop_signal.h"
 
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+
+namespace ddpm {
+class Progress;
+}
 
 namespace ddpm::train {
 
@@ -30,9 +39,15 @@ struct ResumePolicy {
   std::filesystem::path path;
 };
 
+/// What ends a run before train.steps, besides errors.
+struct StopConditions {
+  StopSignal& signal;
+  Deadline deadline;
+};
+
 enum class TrainOutcome {
   kFinished,  ///< all train.steps are done
-  kStopped,   ///< a signal asked to stop; a checkpoint was saved
+  kStopped,   ///< a signal or the deadline; a checkpoint was saved
 };
 
 /// Where the time since the last metrics went.
@@ -41,7 +56,18 @@ struct Interval {
   Clock::time_point begin = Clock::now();
   int64_t first_step = 0;
   double data_wait_s = 0.0;  ///< waiting for the loader
-  double aside_s = 0.0;      ///< saving and drawing samples: not counted as training
+  double aside_s = 0.0;      ///< copying for a save, drawing samples: not counted as training
+};
+
+/// How long steps took while a checkpoint was written beside them, and otherwise.
+struct StepTimes {
+  struct Mean {
+    double seconds = 0.0;
+    int64_t steps = 0;
+    void add(double s) { seconds += s, ++steps; }
+    double value() const { return seconds / static_cast<double>(std::max<int64_t>(steps, 1)); }
+  };
+  Mean saving, otherwise;
 };
 
 /// One training run in one folder (Algorithm 1, Ho 2020). It makes the folder, holds its lock,
@@ -50,36 +76,43 @@ struct Interval {
 class Trainer {
  public:
   /// `document` is where `experiment` was read from; `run` is the run's folder. Allocates the
-  /// network and restores the checkpoint. `world` must outlive it. Throws IoError, ConfigError or
-  /// UsageError.
+  /// network and restores the checkpoint. `stop.signal` and `world` must outlive it. Throws
+  /// IoError, ConfigError or UsageError.
   Trainer(Experiment experiment, config::Document& document, data::Split data,
           const torch::Device& device, const std::filesystem::path& run, const ResumePolicy& resume,
-          const dist::World& world = dist::single_process());
+          const StopConditions& stop, const dist::World& world = dist::single_process());
 
-  /// Trains up to train.steps or until a signal asks to stop, and saves.
+  /// Trains up to train.steps or until it is asked to stop, and saves.
   TrainOutcome run();
 
   int64_t step() const { return state_.step; }
   nn::UNet unet() const { return learner_.unet(); }
 
  private:
-  /// What signals asked for, of any rank.
-  struct Requests {
+  /// What all ranks know before a step, of any of them.
+  struct Agreement {
+    bool data_failed = false;
     int64_t stop_signal = 0;  ///< its number; 0: none
-    bool save = false;
+    bool save = false;        ///< a signal asked for it
+    bool out_of_time = false;
   };
 
-  void resume(const ResumePolicy& policy);
-  void share_state();
-  Requests ask();
+  void resume(const ResumePolicy& policy, TrainingTensors& tensors);
+  void share_state(const TrainingTensors& tensors);
   void check_same_run(const std::filesystem::path& checkpoint) const;
-  void train_one_step();
+  std::exception_ptr next_batch(data::Batch& batch);
+  Agreement agree(bool data_failed);
+  void take_step(const data::Batch& batch);
+  [[noreturn]] void fail_after_saving(const std::exception_ptr& failure);
+  TrainOutcome stop(const Agreement& agreed);
+  TrainOutcome finish();
   void log_metrics(bool with_holdout);
-  void save();
-  bool try_to_save();
-  void save_before_failing();
+  void measure_holdout(MetricsLine& line);
   void draw_samples();
-  void draw_grid(const std::string& name);
+  void save();
+  void finish_save();
+  void collect(const std::optional<SaveOutcome>& outcome);
+  void clear_progress();
 
   Experiment experiment_;
   data::Split data_;
@@ -88,20 +121,26 @@ class Trainer {
   std::string model_toml_, config_toml_;
 
   const dist::World& world_;
-  std::unique_ptr<RunLock> lock_;  // this, holdout_ and log_ on rank 0 only
+  StopSignal& signal_;
+  Deadline deadline_;
+  std::unique_ptr<RunLock> lock_;  // this, holdout_, log_ and progress_ on rank 0 only
   CheckpointStore store_;
   Learner learner_;
   std::unique_ptr<data::BatchSource> loader_;
+  Preview preview_;
   std::unique_ptr<Holdout> holdout_;
   std::unique_ptr<MetricsLog> log_;
-  StopSignal signal_;
+  std::unique_ptr<Progress> progress_;
 
   TrainingState state_;
   int64_t first_step_ = 0;    // of this session
+  int64_t saving_step_ = -1;  // newest step handed to writer_
   int64_t saved_step_ = -1;   // newest published checkpoint of this session
   int64_t failed_saves_ = 0;  // in a row
   std::string last_loss_;     // for the progress line
   Interval interval_;
+  StepTimes step_times_;     // since the last save ended
+  CheckpointWriter writer_;  // last: its thread uses the store
 };
 
 }  // namespace ddpm::train

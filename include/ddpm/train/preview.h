@@ -1,0 +1,39 @@
+#pragma once
+
+#include "ddpm/train/experiment.h"
+#include "ddpm/train/learner.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include <torch/types.h>
+
+namespace ddpm::train {
+
+/// Grids of samples drawn while training: by DDIM without noise in train.sample_steps, from the
+/// same x_T every time, the classes in turn.
+class Preview {
+ public:
+  /// Takes a grid, uint8 [C,H,W], and the name of the weights it was drawn with: "raw", "ema", ...
+  using Sink = std::function<void(const std::string& weights, const torch::Tensor& grid)>;
+
+  Preview(const Experiment& experiment, const torch::Device& device);
+
+  /// Draws with the raw weights and each average, on rank 0. Collective. `go_on`: polled each
+  /// network call; false stops, and the grid under way is dropped.
+  void draw(Learner& learner, const dist::World& world, const std::function<bool()>& go_on,
+            const Sink& sink) const;
+
+ private:
+  torch::Tensor grid(Learner& learner, const std::function<bool()>& go_on) const;
+
+  const nn::UNetConfig network_;
+  sample::SampleConfig sample_;
+  int64_t count_;
+  nn::Precision precision_;
+  uint64_t seed_;
+  torch::Device device_;
+};
+
+}  // namespace ddpm::train

@@ -1,0 +1,79 @@
+#include "ddpm/train/preview.h"
+
+#include "ddpm/io/image.h"
+#include "ddpm/nn/model_file.h"
+#include "ddpm/sample/generate.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::train {
+namespace {
+
+sample::SampleConfig preview_sampling(const Experiment& experiment) {
+  sample::SampleConfig config = experiment.sample;
+  config.method = sample::Method::kDdim;
+  config.eta = 0.0;
+  config.sigma = sample::Sigma::kSmall;
+  config.steps = experiment.train.sample_steps;
+  config.batch = std::min(config.batch, experiment.train.sample_count);
+  return config;
+}
+
+}  // namespace
+
+Preview::Preview(const Experiment& experiment, const torch::Device& device)
+    : network_(experiment.unet),
+      sample_(preview_sampling(experiment)),
+      count_(experiment.train.sample_count),
+      precision_(experiment.train.precision),
+      seed_(experiment.run.seed),
+      device_(device) {}
+
+void Preview::draw(Learner& learner, const dist::World& world, const std::function<bool()>& go_on,
+                   const Sink& sink) const {
+  const auto deliver = [&](const std::string& name) {
+    const torch::Tensor picture = grid(learner, go_on);
+    if (picture.defined()) sink(name, picture);
+  };
+  learner.unet()->eval();
+  if (world.is_main()) deliver("raw");
+  for (int64_t i = 0; i < learner.average_count(); ++i) {
+    const std::vector<torch::Tensor> average = learner.average(i);
+    if (!world.is_main()) continue;
+    const nn::WeightSwap averaged(*learner.unet(), average);
+    deliver(ema_name(static_cast<size_t>(i)));
+  }
+  learner.unet()->train();
+}
+
+// Undefined where it was stopped.
+torch::Tensor Preview::grid(Learner& learner, const std::function<bool()>& go_on) const {
+  sample::GenerateOptions options;
+  options.images = sample::image_range(0, count_);
+  options.channels = network_.image.channels;
+  options.height = network_.image.height;
+  options.width = network_.image.width;
+  options.batch = sample_.batch;
+  options.seed = seed_;
+  options.device = device_;
+  options.dtype = nn::storage_type(precision_);
+  options.progress = [&](const sample::Progress&) { return go_on(); };
+
+  const auto classes =
+      sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});
+  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
+    return nn::make_denoiser(learner.unet(), precision_,
+                             nn::labels_in_turn(images, classes, device_));
+  };
+  const StepSettings& settings = learner.settings();
+  std::vector<torch::Tensor> batches;
+  const auto result = sample::generate(
+      denoiser_for, settings.forward.schedule(), settings.prediction, sample_, options,
+      [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
+  return result.stopped ? torch::Tensor() : io::make_grid(torch::cat(batches));
+}
+
+}  // namespace ddpm::train
