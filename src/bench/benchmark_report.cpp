@@ -1,0 +1,112 @@
+#include "ddpm/bench/benchmark.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::bench {
+namespace {
+
+constexpr size_t kProfileRows = 25;
+
+struct Label {
+  const char* name;
+  const char* text;
+};
+
+// What a part is called for people.
+constexpr Label kLabels[]{{"conv_forward", "its 3x3 convolutions alone"},
+                          {"conv", "the same with backward"},
+                          {"train", "training step"},
+                          {"forward", "forward"},
+                          {"sample", "sampling"},
+                          {"data", "data, decoded anew"},
+                          {"save", "checkpoint save"},
+                          {"load", "checkpoint load"}};
+
+std::string label_of(const std::string& name) {
+  for (const Label& label : kLabels) {
+    if (name == label.name) return label.text;
+  }
+  return name;
+}
+
+std::string row_of(const Report& report, const Part& part) {
+  std::string row = fmt::format("{:<28} {:>10.1f} {:>6.1f} %", label_of(part.name),
+                                1e3 * part.times.median(), 1e2 * part.times.spread());
+  row += part.images > 0 ? fmt::format(" {:>11.2f}", part.images_per_s()) : std::string(12, ' ');
+  if (part.flops > 0) row += fmt::format(" {:>9.1f}", part.gflops());
+  if (const auto share = report.share(part)) row += fmt::format(" {:>7.2f}", *share);
+  return row + "\n";
+}
+
+std::string profile_text(const std::map<std::string, OpTotal>& profile) {
+  std::vector<std::pair<std::string, OpTotal>> rows(profile.begin(), profile.end());
+  std::sort(rows.begin(), rows.end(),
+            [](const auto& a, const auto& b) { return a.second.self_s > b.second.self_s; });
+  double all = 0.0;
+  for (const auto& [name, total] : rows) all += total.self_s;
+  std::string text = fmt::format("\n{:<52} {:>7} {:>10} {:>8}\n", "one training step, by operation",
+                                 "calls", "self ms", "share");
+  for (size_t i = 0; i < std::min(rows.size(), kProfileRows); ++i) {
+    const auto& [name, total] = rows[i];
+    text += fmt::format("{:<52} {:>7} {:>10.2f} {:>6.1f} %\n", name.substr(0, 52), total.calls,
+                        1e3 * total.self_s, 1e2 * total.self_s / all);
+  }
+  return text;
+}
+
+nlohmann::ordered_json json_of(const Report& report, const Part& part) {
+  nlohmann::ordered_json json{{"seconds", part.times.median()},
+                              {"spread", part.times.spread()},
+                              {"repeats", part.times.seconds.size()}};
+  if (part.images > 0) json["images_per_s"] = part.images_per_s();
+  if (part.flops > 0) json["gflops"] = part.gflops();
+  if (const auto share = report.share(part)) json["share"] = *share;
+  return json;
+}
+
+}  // namespace
+
+std::string to_text(const Report& report) {
+  std::string text = fmt::format(
+      "{} parameters, {} on {} ({} CPU threads), batch {}; {:.2f} GFLOP an image forward, {:.2f} a "
+      "training step; peak memory {:.0f} MiB\n\n{:<28} {:>10} {:>8} {:>11} {:>9} {:>7}\n",
+      report.parameters, report.precision, report.device, report.threads, report.batch,
+      report.forward_flops * 1e-9, 3 * report.forward_flops * 1e-9, report.memory_mib,
+      "median of one run", "ms", "spread", "images/s", "GFLOP/s", "share");
+  for (const Part& part : report.parts) text += row_of(report, part);
+  if (const Part* sample = report.find("sample")) {
+    text += fmt::format(
+        "\nSampling: DDIM, {} network calls an image; {:.1f} calls of the batch a "
+        "second.\n",
+        report.sample_steps, static_cast<double>(report.sample_steps) / sample->times.median());
+  }
+  text +=
+      "Share: of the rate of the 3x3 convolutions. Spread: half the distance of the quartiles.\n";
+  if (!report.profile.empty()) text += profile_text(report.profile);
+  return text;
+}
+
+std::string to_json(const Report& report) {
+  nlohmann::ordered_json json{
+      {"device", report.device},         {"threads", report.threads},
+      {"precision", report.precision},   {"batch", report.batch},
+      {"parameters", report.parameters}, {"forward_gflop", report.forward_flops * 1e-9},
+      {"memory_mib", report.memory_mib}};
+  for (const Part& part : report.parts) {
+    if (part.name.starts_with("conv")) {
+      json[part.name + "_gflops"] = part.gflops();
+    } else {
+      json[part.name] = json_of(report, part);
+    }
+  }
+  if (report.find("sample")) json["sample"]["steps"] = report.sample_steps;
+  for (const auto& [name, total] : report.profile) {
+    json["profile"][name] = {{"calls", total.calls}, {"self_s", total.self_s}};
+  }
+  return json.dump();
+}
+
+}  // namespace ddpm::bench

@@ -1,0 +1,132 @@
+#include "ddpm/bench/op_recorder.h"
+
+#include "ddpm/base/progress.h"
+
+#include <chrono>
+
+#include <ATen/record_function.h>
+
+namespace ddpm::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<int64_t> sizes_of(const c10::IValue& value) {
+  return value.isTensor() && value.toTensor().defined() ? value.toTensor().sizes().vec()
+                                                        : std::vector<int64_t>{};
+}
+
+// One number stands for both axes.
+std::vector<int64_t> pair_of(const c10::IValue& value) {
+  const std::vector<int64_t> numbers = value.toIntVector();
+  return {numbers.front(), numbers.back()};
+}
+
+double product(const std::vector<int64_t>& sizes) {
+  double all = 1.0;
+  for (const int64_t n : sizes) all *= static_cast<double>(n);
+  return all;
+}
+
+// [B,C,H,W] by [O,C,kh,kw]: each output pixel and channel takes C kh kw multiplications.
+double convolution_flops(const OpShape& s) {
+  double pixels = static_cast<double>(s.input[0]);
+  for (size_t i = 0; i < 2; ++i) {
+    pixels *= static_cast<double>(
+        (s.input[2 + i] + 2 * s.padding[i] - s.weight[2 + i]) / s.stride[i] + 1);
+  }
+  return 2.0 * pixels * product(s.weight);
+}
+
+OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
+  OpShape s{.op = name};
+  const bool ours = name == "ddpm::convolution";
+  if (ours || name == "aten::convolution") {
+    s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
+    s.stride = ours ? std::vector<int64_t>{1, 1} : pair_of(in[3]);
+    s.padding = ours ? std::vector<int64_t>{1, 1} : pair_of(in[4]);
+    if (s.input.size() == 4) s.flops = convolution_flops(s);
+  } else if (name == "aten::linear") {  // [..., K] by [N, K]
+    s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
+    s.flops = 2.0 * product(s.input) * static_cast<double>(s.weight[0]);
+  } else if (name == "aten::scaled_dot_product_attention") {  // [B,M,N,D]: Q K^T, and that times V
+    s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
+    s.flops = 4.0 * product(s.input) * static_cast<double>(s.weight[s.weight.size() - 2]);
+  }
+  return s;
+}
+
+}  // namespace
+
+struct OpRecorder::State {
+  struct Running {
+    std::string name;
+    Clock::time_point begin;
+    double children_s = 0.0;
+    bool counted = false;  // its work is that of an operation around it
+  };
+  std::vector<Running> stack;
+  std::map<std::string, OpTotal> totals;
+  std::vector<OpShape> shapes;
+
+  void begin(const at::RecordFunction& f) {
+    Running running{f.name(), Clock::now()};
+    running.counted = !stack.empty() && stack.back().counted;
+    if (!running.counted) {
+      OpShape shape = shape_of(running.name, f.inputs());
+      running.counted = shape.flops > 0;
+      if (running.counted) shapes.push_back(std::move(shape));
+    }
+    running.begin = Clock::now();
+    stack.push_back(std::move(running));
+  }
+  void end() {
+    if (stack.empty()) return;  // begun before we listened
+    const Running done = std::move(stack.back());
+    stack.pop_back();
+    const double seconds = seconds_since(done.begin);
+    OpTotal& total = totals[done.name];
+    ++total.calls;
+    total.self_s += seconds - done.children_s;
+    if (!stack.empty()) stack.back().children_s += seconds;
+  }
+};
+
+namespace {
+
+thread_local void* listener = nullptr;  // the callbacks carry no state of ours
+
+}  // namespace
+
+OpRecorder::OpRecorder() : state_(std::make_unique<State>()) {
+  TORCH_CHECK(listener == nullptr, "one recorder at a time");
+  listener = state_.get();
+  handle_ = at::addThreadLocalCallback(
+      at::RecordFunctionCallback(
+          [](const at::RecordFunction& f) -> std::unique_ptr<at::ObserverContext> {
+            static_cast<State*>(listener)->begin(f);
+            return nullptr;
+          },
+          [](const at::RecordFunction&, at::ObserverContext*) {
+            static_cast<State*>(listener)->end();
+          })
+          .needsInputs(true)
+          .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+}
+
+OpRecorder::~OpRecorder() {
+  at::removeCallback(handle_);
+  listener = nullptr;
+}
+
+const std::map<std::string, OpTotal>& OpRecorder::totals() const { return state_->totals; }
+
+const std::vector<OpShape>& OpRecorder::shapes() const { return state_->shapes; }
+
+double OpRecorder::flops() const {
+  double sum = 0.0;
+  for (const OpShape& shape : state_->shapes) sum += shape.flops;
+  return sum;
+}
+
+}  // namespace ddpm::bench

@@ -1,0 +1,92 @@
+#include "ddpm/bench/benchmark.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
+
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ddpm::cli {
+namespace {
+
+struct BenchOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string device;
+  int64_t batch = 0;
+  bool json = false;
+  bench::Options bench;
+};
+
+void check_parts(const std::vector<std::string>& parts) {
+  const auto& names = bench::part_names();
+  for (const std::string& part : parts) {
+    if (std::find(names.begin(), names.end(), part) == names.end()) {
+      throw UsageError(
+          fmt::format("--what \"{}\" is unknown; use {}", part, fmt::join(names, ", ")));
+    }
+  }
+}
+
+int run_bench(const BenchOptions& options) {
+  check_parts(options.bench.parts);
+  config::Document document = load_config(options.config, options.overrides);
+  if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));
+  if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
+  train::Experiment experiment = train::read_experiment(document);
+  const torch::Device device = train::parse_device(experiment.run.device);
+  set_threads(experiment.run.threads);
+  const data::Split data = train::open_data(experiment, document);
+  train::resolve_unet(experiment, document, *data.training);
+  const bench::Report report = bench::run(experiment, data, device, options.bench);
+  if (options.json) {
+    fmt::print("{}\n", bench::to_json(report));
+  } else {
+    fmt::print("{}", bench::to_text(report));
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure training, sampling, data and checkpoints, and what the machine could do");
+  command->add_option("--config", options->config, "TOML file; see configs/")->required();
+  command
+      ->add_option("--set", options->overrides,
+                   "override a config value, as in train.precision=bf16; may repeat")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_option("--device", options->device,
+                      "auto, cpu, cuda or cuda:N (default: run.device)");
+  command->add_option("--what", options->bench.parts, "parts to measure")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "images a batch (default: train.batch_size)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command->add_option("--repeats", options->bench.repeats, "runs of each part; the median counts")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->capture_default_str();
+  command->add_option("--warm-up", options->bench.warm_up, "runs before them")
+      ->check(CLI::Range(int64_t{0}, int64_t{1000}))
+      ->capture_default_str();
+  command
+      ->add_option("--sample-steps", options->bench.sample_steps, "network calls an image (DDIM)")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->capture_default_str();
+  command
+      ->add_option("--data-images", options->bench.data_images,
+                   "images to read in one run, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  command->add_flag("--profile", options->bench.profile,
+                    "also list one training step by operation");
+  command->add_flag("--json", options->json, "one machine-readable line");
+  command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });
+}
+
+}  // namespace ddpm::cli

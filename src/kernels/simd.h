@@ -1,0 +1,109 @@
+#pragma once
+
+#include "cpu_loops.h"
+
+#include <cstdint>
+
+// Vectors of the widest registers that the file is compiled for, by GCC's vector extension. It
+// includes nothing that defines a function for others: files compiled for a processor that may not
+// be there must not leave the linker a copy of a shared one.
+
+namespace ddpm::kernels {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t Words32 __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+
+#define DDPM_INLINE inline __attribute__((always_inline))
+
+template <class To, class From>
+DDPM_INLINE To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof(To));
+  return to;
+}
+
+/// 1 / (1 + exp(-x)) to two units in the last place; NaN stays NaN.
+template <class V, class I>
+DDPM_INLINE V sigmoid_of(V x) {
+  const V low = V{} - 88.0f, high = V{} + 88.0f;
+  V y = V{} - x;
+  y = y < low ? low : y;
+  y = y > high ? high : y;
+  // exp(y) = 2^n exp(r), n = round(y / ln 2), |r| <= ln(2) / 2; ln 2 in two parts (Cody and Waite).
+  const V magic = V{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const V n = (y * 1.44269504f + magic) - magic;
+  const V r = (y - n * 0.693145752f) - n * 1.42860677e-6f;
+  V p = V{} + 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const I exponent = (bits_as<I>(n + magic) - bits_as<I>(magic) + 127) << 23;
+  return 1.0f / (1.0f + p * bits_as<V>(exponent));
+}
+
+/// One number a lane: load and store convert from and to what lies in memory.
+struct FloatPack {
+  using Value = Floats;
+  static constexpr int kWidth = kLanes;
+  static DDPM_INLINE Floats load(const float* p) {
+    Floats v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  }
+  static DDPM_INLINE void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof(v)); }
+  static DDPM_INLINE Floats load(const Bf16* p) {
+    Halves h;
+    __builtin_memcpy(&h, p, sizeof(h));
+    return bits_as<Floats>(__builtin_convertvector(h, Words32) << 16);
+  }
+  static DDPM_INLINE void store(Bf16* p, Floats v) {  // to nearest even; NaN stays NaN
+    const Words32 bits = bits_as<Words32>(v);
+    const Words32 rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    const Halves h = __builtin_convertvector(v == v ? rounded : (bits >> 16) | 0x40u, Halves);
+    __builtin_memcpy(p, &h, sizeof(h));
+  }
+  static DDPM_INLINE Floats sigmoid(Floats x) { return sigmoid_of<Floats, Ints>(x); }
+};
+
+struct OneFloat {
+  using Value = float;
+  static constexpr int kWidth = 1;
+  static DDPM_INLINE float load(const float* p) { return *p; }
+  static DDPM_INLINE void store(float* p, float v) { *p = v; }
+  static DDPM_INLINE float load(const Bf16* p) {
+    return bits_as<float>(static_cast<uint32_t>(p->bits) << 16);
+  }
+  static DDPM_INLINE void store(Bf16* p, float v) {
+    const auto bits = bits_as<uint32_t>(v);
+    p->bits = static_cast<uint16_t>(v == v ? (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16
+                                           : (bits >> 16) | 0x40u);
+  }
+  static DDPM_INLINE float sigmoid(float x) { return sigmoid_of<float, int32_t>(x); }
+};
+
+struct OneDouble {
+  using Value = double;
+  static constexpr int kWidth = 1;
+  static DDPM_INLINE double load(const double* p) { return *p; }
+  static DDPM_INLINE void store(double* p, double v) { *p = v; }
+  static DDPM_INLINE double sigmoid(double x) { return 1.0 / (1.0 + __builtin_exp(-x)); }
+};
+
+}  // namespace
+}  // namespace ddpm::kernels
