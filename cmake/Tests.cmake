@@ -27,7 +27,7 @@ function(ddpm_add_tests name)
   endif()
 endfunction()
 
-foreach(module base config io kernels dist diffusion nn data sample train cli)
+foreach(module base config io kernels dist diffusion nn data sample train eval bench exchange cli)
   ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io)  # io: tests read golden files
 endforeach()
 # End-to-end tests drive the real binary.
@@ -45,3 +45,9 @@ add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_D
 # What others read of ours, read by them.
 add_test(NAME tensorboard COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_events.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(tensorboard PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+add_test(NAME diffusers COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/load_diffusers.py" "$<TARGET_FILE:ddpm>")
+set_tests_properties(diffusers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+# Runs that are killed, stopped and refused the disk keep what docs/reliability.md promises; the long mode is by hand.
+add_test(NAME faults COMMAND sh -c "command -v python3 > /dev/null || exit 77; exec python3 \"$0\" \"$1\""
+  "${PROJECT_SOURCE_DIR}/tests/faults/faults.py" "$<TARGET_FILE:ddpm>")
+set_tests_properties(faults PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)

@@ -1,6 +1,7 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"
 
@@ -61,9 +62,35 @@ bool print_checkpoint(const fs::path& checkpoint) {
   return true;
 }
 
+// A diffusers folder or a file of weights.
+void print_foreign(const fs::path& source) {
+  const exchange::Model model = exchange::read_model(source);
+  const nn::ModelDescription& d = model.description;
+  const nn::ImageSpec& image = d.unet.image;
+  uint64_t bytes = 0;
+  for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
+  print("network of", fmt::format("{} ({})", source.string(), model.origin));
+  print("images", fmt::format("{}x{}, {} channels, {} classes", image.height, image.width,
+                              image.channels, image.classes));
+  print("network", describe(d.unet));
+  print("schedule", describe(d.diffusion));
+  print("predicts", diffusion::to_string(d.diffusion.prediction));
+  print("drawn by",
+        fmt::format("{}, steps {}, sigma {}, spacing {}, clip {}",
+                    sample::to_string(model.sample.method), model.sample.steps,
+                    sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
+                    sample::to_string(model.sample.clip)));
+  print("weights", fmt::format("{:.1f} MiB of {}", static_cast<double>(bytes) / (1 << 20),
+                               c10::toString(model.weights.front().tensor.scalar_type())));
+}
+
 int run_info(const std::string& path) {
   const fs::path given = path;
   if (!fs::exists(given)) throw IoError(given, "is not there; give a checkpoint or a run's folder");
+  if (exchange::is_foreign(given)) {
+    print_foreign(given);
+    return kOk;
+  }
   if (fs::exists(given / "checkpoints")) {  // a run
     const train::CheckpointStore store(given / "checkpoints");
     std::vector<int64_t> steps = store.steps();
@@ -87,9 +114,14 @@ int run_info(const std::string& path) {
 
 void add_info(CLI::App& app, Command& chosen) {
   auto path = std::make_shared<std::string>();
-  CLI::App* command =
-      app.add_subcommand("info", "Describe a checkpoint or a run, and check its checksums");
-  command->add_option("path", *path, "a checkpoint, a run, or a folder of runs")->required();
+  CLI::App* command = app.add_subcommand(
+      "info",
+      "Describe a checkpoint or a run, and check its checksums; or a network from elsewhere");
+  command
+      ->add_option("path", *path,
+                   "a checkpoint, a run, a folder of runs, a\n"
+                   "diffusers folder or a file of weights")
+      ->required();
   command->callback([path, &chosen] { chosen = [path] { return run_info(*path); }; });
 }
 

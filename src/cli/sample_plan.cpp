@@ -23,12 +23,17 @@ Enum index_of(const std::vector<std::string>& names, const std::string& name) {
   return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
-// The checkpoint's own [sample] section, with what the flags say over it.
-sample::SampleConfig sample_config(const SampleOptions& options, const fs::path& checkpoint,
-                                   int64_t timesteps) {
+// The checkpoint's own [sample] section.
+sample::SampleConfig saved_config(const fs::path& checkpoint) {
   config::Document document = config::Document::load(checkpoint / "config.toml");
   config::Reader section = document.section("sample");
-  sample::SampleConfig c = sample::read_sample_config(section);
+  return sample::read_sample_config(section);
+}
+
+// What the flags say over the checkpoint's own settings.
+sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
+                                   const nn::ModelDescription& model) {
+  const int64_t timesteps = model.diffusion.schedule.timesteps;
   const bool hat = options.sigma == "hat";
   if (options.ddim || options.eta || hat) {
     c.method = sample::Method::kDdim;
@@ -38,6 +43,7 @@ sample::SampleConfig sample_config(const SampleOptions& options, const fs::path&
     c.method = sample::Method::kDdpm;
     c.eta = 0.0;
     c.sigma = sample::Sigma::kSmall;
+    c.last_alpha = sample::LastAlpha::kOne;
   }
   if (options.sigma) c.sigma = index_of<sample::Sigma>(sample::sigma_names(), *options.sigma);
   if (options.spacing)
@@ -48,6 +54,10 @@ sample::SampleConfig sample_config(const SampleOptions& options, const fs::path&
   c.batch = options.batch.value_or(c.batch);
   if (const auto conflict = sample::find_conflict(c, timesteps)) {
     throw UsageError(fmt::format("--{} {}", conflict->key, conflict->message));
+  }
+  if (c.sigma == sample::Sigma::kLearned && !model.unet.learned_variance) {
+    throw UsageError(
+        "--sigma learned needs a network with model.learned_variance; this one has none");
   }
   if (c.steps == 0) c.steps = timesteps;
   return c;
@@ -106,18 +116,25 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
 }
 
 // "raw", "ema", "ema-2", ... to the checkpoint's file.
-fs::path weights_file(const fs::path& checkpoint, const std::string& weights) {
+fs::path weights_file(const fs::path& checkpoint, std::string weights) {
   const size_t averages = train::read_training_state(checkpoint).ema_decays.size();
+  if (averages == 0 && weights == "ema") weights = "raw";  // imported: it has one set of weights
   std::vector<std::string> known{"raw"};
-  for (size_t i = 0; i < averages; ++i) {
-    const std::string file = train::ema_file_name(i);
-    known.push_back(file.substr(0, file.find('.')));
-  }
+  for (size_t i = 0; i < averages; ++i) known.push_back(train::ema_name(i));
   if (std::find(known.begin(), known.end(), weights) == known.end()) {
     throw UsageError(
         fmt::format("--weights {}: this checkpoint has {}", weights, fmt::join(known, ", ")));
   }
   return checkpoint / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
+}
+
+uint32_t weights_checksum(const exchange::Model& model) {
+  uint32_t sum = 0;
+  for (const io::NamedTensor& weight : model.weights) {
+    const torch::Tensor tensor = weight.tensor.contiguous();
+    sum = io::crc32c({static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()}, sum);
+  }
+  return sum;
 }
 
 fs::path find_checkpoint(const std::string& given) {
@@ -156,13 +173,17 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
   const sample::SampleConfig& c = plan.config;
   nlohmann::ordered_json json{{"checkpoint", plan.checkpoint.string()},
                               {"weights", plan.weights.filename().string()},
-                              {"weights_crc32c", manifest_checksum(plan.weights)},
+                              {"weights_crc32c", plan.foreign ? weights_checksum(*plan.foreign)
+                                                              : manifest_checksum(plan.weights)},
                               {"method", sample::to_string(c.method)},
                               {"steps", c.steps},
                               {"eta", c.eta},
                               {"sigma", sample::to_string(c.sigma)},
                               {"spacing", sample::to_string(c.spacing)},
                               {"clip", sample::to_string(c.clip)},
+                              {"clip_range", c.clip_range},
+                              {"steps_offset", c.steps_offset},
+                              {"last_alpha", sample::to_string(c.last_alpha)},
                               {"seed", options.seed},
                               {"classes", plan.classes},
                               {"precision", options.precision}};
@@ -173,16 +194,29 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
   return json.dump();
 }
 
+// Sets checkpoint, model, weights and foreign; returns how to draw where the flags say nothing.
+sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan) {
+  if (!options.checkpoint.empty() && exchange::is_foreign(options.checkpoint)) {
+    plan.checkpoint = plan.weights = options.checkpoint;
+    plan.foreign = std::make_shared<const exchange::Model>(
+        exchange::read_model(plan.checkpoint, options.weights));
+    plan.model = plan.foreign->description;
+    return plan.foreign->sample;
+  }
+  plan.checkpoint = find_checkpoint(options.checkpoint);
+  plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
+  plan.weights = weights_file(plan.checkpoint, options.weights);
+  return saved_config(plan.checkpoint);
+}
+
 }  // namespace
 
 SamplePlan plan_sampling(const SampleOptions& options) {
   check_tensor_file(options);
 
   SamplePlan plan;
-  plan.checkpoint = find_checkpoint(options.checkpoint);
-  plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
-  plan.weights = weights_file(plan.checkpoint, options.weights);
-  plan.config = sample_config(options, plan.checkpoint, plan.model.diffusion.schedule.timesteps);
+  const sample::SampleConfig own = open_source(options, plan);
+  plan.config = sample_config(options, own, plan.model);
   plan.classes = classes_in_turn(options, plan.model);
   plan.precision = nn::parse_precision(options.precision);
 
@@ -203,6 +237,12 @@ SamplePlan plan_sampling(const SampleOptions& options) {
                                     : fs::path(options.out);
   plan.settings = settings_text(plan, options);
   return plan;
+}
+
+nn::UNet load_unet(const SamplePlan& plan) {
+  const torch::Device& device = plan.generate.device;
+  return plan.foreign ? exchange::make_unet(*plan.foreign, device, plan.precision)
+                      : nn::load_unet(plan.model.unet, plan.weights, device, plan.precision);
 }
 
 }  // namespace ddpm::cli

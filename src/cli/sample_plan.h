@@ -1,10 +1,11 @@
 #pragma once
 
-#include "ddpm/nn/model_file.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/sample/generate.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,17 +35,21 @@ struct SampleOptions {
 struct SamplePlan {
   std::filesystem::path checkpoint;
   nn::ModelDescription model;
-  std::filesystem::path weights;  ///< the file
-  sample::SampleConfig config;    ///< steps resolved
-  std::vector<int64_t> classes;   ///< image i is of class classes[i mod size]; empty: no classes
+  std::filesystem::path weights;  ///< the file; `checkpoint` itself where it is not one of ours
+  std::shared_ptr<const exchange::Model> foreign;  ///< then: the network with its weights
+  sample::SampleConfig config;                     ///< steps resolved
+  std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
   nn::Precision precision = nn::Precision::kFp32;
   std::filesystem::path folder;
   std::string settings;  ///< JSON: what decides how image i looks
 };
 
-/// Opens the checkpoint and checks every flag against it. Throws UsageError or IoError; makes
-/// nothing.
+/// Opens the checkpoint, or whatever else exchange::read_model reads, and checks every flag against
+/// it. Throws UsageError or IoError; makes nothing.
 SamplePlan plan_sampling(const SampleOptions& options);
+
+/// The plan's network with its weights, on its device, in eval mode. Throws IoError.
+nn::UNet load_unet(const SamplePlan& plan);
 
 }  // namespace ddpm::cli

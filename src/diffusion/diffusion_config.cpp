@@ -19,9 +19,24 @@ Enum read_enum(config::Reader& reader, const std::string& key, Enum fallback,
   return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
-void check(const ScheduleConfig& config, const config::Reader& reader) {
-  const bool ranged =
-      config.kind != ScheduleKind::kCosine && config.kind != ScheduleKind::kConstant;
+// One beta a step, every one but the last below 1.
+void check_betas(const std::vector<double>& betas, int64_t timesteps,
+                 const config::Reader& reader) {
+  if (std::ssize(betas) != timesteps) {
+    reader.fail("betas", fmt::format("has {} entries; must have one for each of the {} timesteps",
+                                     betas.size(), timesteps));
+  }
+  const auto one = std::find(betas.begin(), betas.end(), 1.0);
+  if (one < betas.end() - 1) {
+    reader.fail("betas",
+                fmt::format("is 1 at t = {}; only the last may be 1", one - betas.begin() + 1));
+  }
+}
+
+void check(const DiffusionConfig& whole, const config::Reader& reader) {
+  const ScheduleConfig& config = whole.schedule;
+  const bool ranged = config.kind != ScheduleKind::kCosine &&
+                      config.kind != ScheduleKind::kConstant && config.kind != ScheduleKind::kTable;
   if (ranged && config.beta_start > config.beta_end) {
     reader.fail(
         reader.has("beta_start") ? "beta_start" : "beta_end",
@@ -29,6 +44,14 @@ void check(const ScheduleConfig& config, const config::Reader& reader) {
                     config.beta_start, config.beta_end));
   }
   const double last = Schedule(config).alpha_bar(config.timesteps);
+  const bool divides =
+      whole.prediction == Prediction::kEpsilon || whole.prediction == Prediction::kMu;
+  if (config.kind == ScheduleKind::kTable && last < kMinAlphaBar) {
+    if (!divides) return;
+    reader.fail("betas",
+                "leave nothing of the image at the last step, where prediction must be v or "
+                "x0");
+  }
   if (last < kMinAlphaBar) {
     reader.fail("timesteps",
                 fmt::format("leaves alpha_bar = {:.1e} of the image at the last step; use fewer "
@@ -48,8 +71,12 @@ DiffusionConfig read_diffusion_config(config::Reader& reader) {
   schedule.beta_start = reader.real("beta_start", schedule.beta_start, open_unit);
   schedule.beta_end = reader.real("beta_end", schedule.beta_end, open_unit);
   schedule.cosine_s = reader.real("cosine_s", schedule.cosine_s, {0.0, 1.0});
+  if (schedule.kind == ScheduleKind::kTable) {
+    schedule.betas = reader.reals("betas", {}, {0.0, 1.0, true, false}, 1);
+    check_betas(schedule.betas, schedule.timesteps, reader);
+  }
   config.prediction = read_enum(reader, "prediction", config.prediction, prediction_names());
-  check(schedule, reader);
+  check(config, reader);
   return config;
 }
 

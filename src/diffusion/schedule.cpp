@@ -38,6 +38,8 @@ double beta_at(const ScheduleConfig& config, int64_t t) {
       return low + (high - low) / (1 + std::exp(6 - 12 * u));
     case ScheduleKind::kConstant:
       return high;
+    case ScheduleKind::kTable:
+      return config.betas.at(static_cast<size_t>(t - 1));
   }
   TORCH_CHECK(false, "unknown schedule");
 }
@@ -45,8 +47,8 @@ double beta_at(const ScheduleConfig& config, int64_t t) {
 }  // namespace
 
 const std::vector<std::string>& schedule_names() {
-  static const std::vector<std::string> names{"linear", "cosine", "quadratic", "sigmoid",
-                                              "constant"};
+  static const std::vector<std::string> names{"linear",  "cosine",   "quadratic",
+                                              "sigmoid", "constant", "table"};
   return names;
 }
 
@@ -82,7 +84,8 @@ Schedule::Schedule(const ScheduleConfig& config)
   set(Table::kAlphaBar, 0, 1.0);
   for (int64_t t = 1; t <= timesteps_; ++t) {
     const double beta = beta_at(config, t);
-    TORCH_CHECK(beta > 0 && beta < 1, "beta_", t, " = ", beta, " is not between 0 and 1");
+    const bool ends = t == timesteps_ && config.kind == ScheduleKind::kTable && beta == 1;
+    TORCH_CHECK((beta > 0 && beta < 1) || ends, "beta_", t, " = ", beta, " is not between 0 and 1");
     const double alpha = 1 - beta;
     const double alpha_bar = alpha_bar_before * alpha;
     const double noise_before = one_minus_alpha_bar_[t - 1];

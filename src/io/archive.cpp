@@ -57,12 +57,24 @@ ZipReader::ZipReader(const std::filesystem::path& path)
 
 ZipReader::~ZipReader() = default;
 
-std::vector<uint8_t> ZipReader::read(const std::string& name) const {
+uint64_t ZipReader::entry_of(const std::string& name) const {
   const auto found = std::lower_bound(names_.begin(), names_.end(), name);
   if (found == names_.end() || *found != name)
     throw IoError(path_ / name, "no such file in the zip archive");
-  const uint64_t entry = entries_[found - names_.begin()];
+  return entries_[found - names_.begin()];
+}
 
+uint64_t ZipReader::size_of(const std::string& name) const {
+  const uint64_t entry = entry_of(name);
+  const std::lock_guard lock(mutex_);
+  zip_stat_t stat;
+  if (zip_stat_index(archive_.get(), entry, 0, &stat) != 0)
+    throw IoError(path_ / name, "damaged entry in the zip archive");
+  return stat.size;
+}
+
+std::vector<uint8_t> ZipReader::read(const std::string& name) const {
+  const uint64_t entry = entry_of(name);
   const std::lock_guard lock(mutex_);
   zip_stat_t stat;
   if (zip_stat_index(archive_.get(), entry, 0, &stat) != 0) {

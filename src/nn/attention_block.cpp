@@ -1,5 +1,7 @@
 #include "ddpm/nn/attention_block.h"
 
+#include "fused.h"
+
 #include <torch/types.h>
 
 namespace ddpm::nn {
@@ -25,7 +27,7 @@ torch::Tensor AttentionBlockImpl::forward(const torch::Tensor& x) {
   };
   // A channels_last image is already [B, N, C] in memory: no copy.
   const torch::Tensor h_BNC =
-      group_norm_(x).permute({0, 2, 3, 1}).reshape({batch, height * width, channels});
+      norm_alone(group_norm_, x).permute({0, 2, 3, 1}).reshape({batch, height * width, channels});
   const torch::Tensor q_BMND = split_heads(to_q_(h_BNC));
   const torch::Tensor k_BMND = split_heads(to_k_(h_BNC));
   const torch::Tensor v_BMND = split_heads(to_v_(h_BNC));

@@ -8,6 +8,12 @@ namespace ddpm::nn {
 
 ModelDescription read_model_description(const std::filesystem::path& path) {
   config::Document document = config::Document::load(path);
+  ModelDescription description = read_model_description(document);
+  document.check_all_read();
+  return description;
+}
+
+ModelDescription read_model_description(config::Document& document) {
   config::Reader image = document.section("image");
   ModelDescription description;
   ImageSpec spec;
@@ -20,7 +26,6 @@ ModelDescription read_model_description(const std::filesystem::path& path) {
   description.unet = read_unet_config(model, spec);
   config::Reader diffusion = document.section("diffusion");
   description.diffusion = diffusion::read_diffusion_config(diffusion);
-  document.check_all_read();
   return description;
 }
 

@@ -1,5 +1,7 @@
 #include "ddpm/nn/resample.h"
 
+#include "fused.h"
+
 #include <torch/types.h>
 
 namespace ddpm::nn {
@@ -20,7 +22,7 @@ UpsampleImpl::UpsampleImpl(int64_t channels)
           "conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, channels, 3).padding(1)))) {}
 
 torch::Tensor UpsampleImpl::forward(const torch::Tensor& x) {
-  return conv_(torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+  return convolve(conv_, torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
 }
 
 }  // namespace ddpm::nn

@@ -1,5 +1,7 @@
 #include "ddpm/nn/resnet_block.h"
 
+#include "fused.h"
+
 #include <torch/types.h>
 
 namespace ddpm::nn {
@@ -14,14 +16,22 @@ torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
 }
 
+torch::Tensor resampled(const torch::Tensor& x, Resample resample) {
+  if (resample == Resample::kDown) return torch::avg_pool2d(x, 2);
+  return torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+}
+
 }  // namespace
 
 ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : dropout_(config.dropout),
+      time_scale_shift_(config.time_scale_shift),
+      resample_(config.resample),
       norm1_(register_module("norm1", group_norm(config, config.in_channels))),
       conv1_(register_module("conv1", conv3x3(config.in_channels, config.out_channels))),
-      time_emb_proj_(register_module("time_emb_proj",
-                                     torch::nn::Linear(config.time_channels, config.out_channels))),
+      time_emb_proj_(register_module(
+          "time_emb_proj", torch::nn::Linear(config.time_channels,
+                                             (time_scale_shift_ ? 2 : 1) * config.out_channels))),
       norm2_(register_module("norm2", group_norm(config, config.out_channels))),
       conv2_(register_module("conv2", conv3x3(config.out_channels, config.out_channels))) {
   if (config.in_channels == config.out_channels) return;
@@ -31,12 +41,24 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
 }
 
 torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tensor& temb) {
-  torch::Tensor h = conv1_(torch::silu(norm1_(x)));
-  h = h + time_emb_proj_(temb).unsqueeze(-1).unsqueeze(-1);
-  h = torch::silu(norm2_(h));
+  return forward(x, x, temb);
+}
+
+torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tensor& around,
+                                       const torch::Tensor& temb) {
+  const bool resample = resample_ != Resample::kNone;
+  torch::Tensor h = norm_silu(norm1_, x);
+  h = convolve(conv1_, resample ? resampled(h, resample_) : h);
+  kernels::Modulation modulation{time_emb_proj_(temb)};
+  if (time_scale_shift_) {
+    const std::vector<torch::Tensor> parts = modulation.add.chunk(2, 1);
+    modulation = {.scale = parts[0], .shift = parts[1]};
+  }
+  h = norm_silu(norm2_, h, modulation);
   if (dropout_ > 0.0) h = torch::dropout(h, dropout_, is_training());
-  h = conv2_(h);
-  return h + (conv_shortcut_ ? conv_shortcut_(x) : x);
+  h = convolve(conv2_, h);
+  const torch::Tensor same = resample ? resampled(around, resample_) : around;
+  return h + (conv_shortcut_ ? conv_shortcut_(same) : same);
 }
 
 }  // namespace ddpm::nn

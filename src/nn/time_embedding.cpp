@@ -13,7 +13,8 @@ torch::Tensor sinusoidal_embedding(const torch::Tensor& t, int64_t dim,
   const torch::Tensor exponent = torch::arange(half, options) * -std::log(10000.0);
   const torch::Tensor frequencies =
       torch::exp(exponent / (static_cast<double>(half) - config.freq_shift));
-  const torch::Tensor angle = t.to(torch::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
+  const torch::Tensor angle =
+      (t.to(torch::kFloat) * config.scale).unsqueeze(1) * frequencies.unsqueeze(0);
   const torch::Tensor first = config.cosine_first ? angle.cos() : angle.sin();
   const torch::Tensor second = config.cosine_first ? angle.sin() : angle.cos();
   const torch::Tensor embedding = torch::cat({first, second}, 1);

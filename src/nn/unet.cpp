@@ -1,6 +1,7 @@
 #include "ddpm/nn/unet.h"
 
 #include "ddpm/base/shape.h"
+#include "fused.h"
 
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -14,12 +15,17 @@ ResnetBlockConfig block_config(const UNetConfig& config) {
   block.groups = config.groups;
   block.norm_eps = config.norm_eps;
   block.dropout = config.dropout;
+  block.time_scale_shift = config.time_scale_shift;
   return block;
 }
 
 // What the last level on the way up hands over.
 int64_t last_channels(const UNetConfig& config) {
   return config.channels * config.channel_multipliers.front();
+}
+
+int64_t output_channels(const UNetConfig& config) {
+  return (config.learned_variance ? 2 : 1) * config.image.channels;
 }
 
 bool has_attention(const UNetConfig& config, int64_t level) {
@@ -42,9 +48,9 @@ UNetImpl::UNetImpl(const UNetConfig& config)
           torch::nn::GroupNorm(torch::nn::GroupNormOptions(config.groups, last_channels(config))
                                    .eps(config.norm_eps)))),
       conv_out_(register_module(
-          "conv_out", torch::nn::Conv2d(
-                          torch::nn::Conv2dOptions(last_channels(config), config.image.channels, 3)
-                              .padding(1)))) {
+          "conv_out", torch::nn::Conv2d(torch::nn::Conv2dOptions(last_channels(config),
+                                                                 output_channels(config), 3)
+                                            .padding(1)))) {
   if (config.class_conditional) {
     class_embedding_ = register_module(
         "class_embedding", torch::nn::Embedding(config.image.classes, 4 * config.channels));
@@ -57,6 +63,8 @@ UNetImpl::UNetImpl(const UNetConfig& config)
     stage.same_padding = config.same_padding;
     stage.block = block_config(config);
     stage.head_channels = config.head_channels;
+    stage.heads = config.heads;
+    stage.residual_resample = config.residual_resample;
     return stage;
   };
 
@@ -108,12 +116,19 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
 
-  torch::Tensor h = conv_in_(x);
+  // With one image channel both orders are one, and the convolution would take the slower.
+  torch::Tensor h = conv_in_(x).contiguous(torch::MemoryFormat::ChannelsLast);
   std::vector<torch::Tensor> skips{h};
   for (DownStage& stage : down_blocks_) h = stage(h, temb, skips);
   h = mid_block_(h, temb);
   for (UpStage& stage : up_blocks_) h = stage(h, temb, skips);
-  return conv_out_(torch::silu(conv_norm_out_(h)));
+  return conv_out_(norm_silu(conv_norm_out_, h));
+}
+
+void UNetImpl::set_recompute_(bool recompute) {
+  for (DownStage& stage : down_blocks_) stage->set_recompute_(recompute);
+  mid_block_->set_recompute_(recompute);
+  for (UpStage& stage : up_blocks_) stage->set_recompute_(recompute);
 }
 
 int64_t parameter_count(const torch::nn::Module& module) {

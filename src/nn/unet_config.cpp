@@ -69,16 +69,20 @@ void check_groups(const config::Reader& reader, const UNetConfig& config) {
 }
 
 void check_heads(const config::Reader& reader, const UNetConfig& config) {
-  if (config.head_channels == 0) return;
+  const bool by_width = config.head_channels > 0;
+  const int64_t divisor = by_width ? config.head_channels : config.heads;
+  if (by_width && config.heads != 1) {
+    reader.fail("heads", "does not go with head_channels, which sets their number; leave one out");
+  }
   std::vector<int64_t> levels = config.attention_levels;
   if (config.mid_attention) levels.push_back(std::ssize(config.channel_multipliers) - 1);
   for (const int64_t level : levels) {
     const int64_t width = config.channels * config.channel_multipliers[level];
-    if (width % config.head_channels == 0) continue;
-    reader.fail("head_channels",
+    if (width % divisor == 0) continue;
+    reader.fail(by_width ? "head_channels" : "heads",
                 fmt::format("is {}, which does not divide the {} channels of a level with "
-                            "attention; use a divisor of them, or 0 for one head",
-                            config.head_channels, width));
+                            "attention; use a divisor of them{}",
+                            divisor, width, by_width ? ", or 0 for one head" : ""));
   }
 }
 
@@ -97,6 +101,7 @@ UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpe
       reader.integers("attention_resolutions", {16}, config::at_least(1));
   c.mid_attention = reader.boolean("mid_attention", c.mid_attention);
   c.head_channels = reader.integer("head_channels", c.head_channels, config::at_least(0));
+  c.heads = reader.integer("heads", c.heads, config::at_least(1));
   c.dropout = reader.real("dropout", c.dropout, {0.0, 1.0, false, true});
   c.groups = reader.integer("groups", c.groups, config::at_least(1));
   c.norm_eps = reader.real("norm_eps", c.norm_eps, config::positive());
@@ -104,6 +109,10 @@ UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpe
   c.sinusoid.cosine_first =
       reader.choice("time_embedding", "sin_cos", {"sin_cos", "cos_sin"}) == "cos_sin";
   c.sinusoid.freq_shift = reader.real("time_freq_shift", c.sinusoid.freq_shift, {0.0, 1.0});
+  c.sinusoid.scale = reader.real("time_scale", c.sinusoid.scale, config::positive());
+  c.time_scale_shift = reader.boolean("time_scale_shift", c.time_scale_shift);
+  c.residual_resample = reader.choice("resample", "conv", {"conv", "residual"}) == "residual";
+  c.learned_variance = reader.boolean("learned_variance", c.learned_variance);
   c.class_conditional = reader.boolean("class_conditional", c.class_conditional);
   check_groups(reader, c);
   if (!image) return c;

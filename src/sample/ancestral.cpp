@@ -20,6 +20,12 @@ torch::Tensor AncestralSampler::step(const PlanStep& step, const torch::Tensor& 
   if (!uses_noise(step)) {
     return mean;
   }
+  if (variance_ == AncestralVariance::kLearned) {
+    const torch::Tensor& v = estimate.variance_weight;
+    TORCH_CHECK(v.defined(), "a learned variance needs a network that has one");
+    const double log_small = std::log(noise_s / noise_t * beta), log_large = std::log(beta);
+    return mean + (0.5 * (log_small + (log_large - log_small) * v)).exp() * z;
+  }
   const double variance = variance_ == AncestralVariance::kSmall ? noise_s / noise_t * beta : beta;
   return mean + std::sqrt(variance) * z;
 }

@@ -13,11 +13,11 @@ std::string to_string(Clip clip) { return clip_names().at(static_cast<size_t>(cl
 
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
-                            int64_t t) {
+                            int64_t t, double range) {
   if (clip == Clip::kNone) {
     return estimate;
   }
-  const torch::Tensor x0 = estimate.x0.clamp(-1.0, 1.0);
+  const torch::Tensor x0 = estimate.x0.clamp(-range, range);
   if (clip == Clip::kClip) {
     return {x0, estimate.eps};
   }

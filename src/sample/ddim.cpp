@@ -20,7 +20,8 @@ torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
                                 const diffusion::Estimate& estimate, const torch::Tensor& z) const {
   (void)x_t;  // x_t is in x0_hat and eps_hat already
   const double noise_s = schedule_.one_minus_alpha_bar(step.s);
-  const double beta = schedule_.jump_beta(step.t, step.s);
+  // s = t is diffusers' last step, which stays at t = 1 (SampleConfig::last_alpha).
+  const double beta = step.s == step.t ? 0.0 : schedule_.jump_beta(step.t, step.s);
   const double eta = noise_.sigma_hat ? 1.0 : noise_.eta;
   const double variance = eta * eta * noise_s / schedule_.one_minus_alpha_bar(step.t) * beta;
 

@@ -79,6 +79,15 @@ std::vector<int64_t> image_range(int64_t first, int64_t count) {
   return images;
 }
 
+std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t batch, int64_t rank,
+                                    int64_t ranks) {
+  std::vector<int64_t> own;
+  for (int64_t i = 0; i < std::ssize(images); ++i) {
+    if (i / batch % ranks == rank) own.push_back(images[static_cast<size_t>(i)]);
+  }
+  return own;
+}
+
 GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink) {

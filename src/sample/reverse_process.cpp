@@ -9,9 +9,10 @@ namespace ddpm::sample {
 namespace {
 
 std::string shown(const SampleConfig& config, const std::string& key) {
-  return key == "eta"     ? fmt::format("{}", config.eta)
-         : key == "steps" ? fmt::format("{}", config.steps)
-                          : to_string(config.sigma);
+  return key == "eta"          ? fmt::format("{}", config.eta)
+         : key == "steps"      ? fmt::format("{}", config.steps)
+         : key == "last_alpha" ? to_string(config.last_alpha)
+                               : to_string(config.sigma);
 }
 
 std::vector<PlanStep> checked_plan(const SampleConfig& config, int64_t timesteps) {
@@ -19,7 +20,7 @@ std::vector<PlanStep> checked_plan(const SampleConfig& config, int64_t timesteps
     throw UsageError(
         fmt::format("{} = {} {}", conflict->key, shown(config, conflict->key), conflict->message));
   }
-  return timestep_plan(timesteps, config.steps == 0 ? timesteps : config.steps, config.spacing);
+  return timestep_plan(timesteps, config);
 }
 
 }  // namespace
@@ -29,6 +30,7 @@ ReverseProcess::ReverseProcess(const diffusion::Schedule& schedule,
     : schedule_(schedule),
       prediction_(prediction),
       clip_(config.clip),
+      clip_range_(config.clip_range),
       plan_(checked_plan(config, schedule.timesteps())),
       sampler_(make_sampler(config, schedule)) {}
 
@@ -44,13 +46,19 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
     // 1. What does the network make of x_t?
     const torch::Tensor t =
         torch::full({x.size(0)}, step.t, torch::dtype(torch::kInt64).device(x.device()));
-    const torch::Tensor output = denoiser(x, t);
+    torch::Tensor output = denoiser(x, t);
+    torch::Tensor variance_weight;
+    if (output.dim() == x.dim() && output.size(1) == 2 * x.size(1)) {
+      variance_weight = (output.narrow(1, x.size(1), x.size(1)).to(x.scalar_type()) + 1) / 2;
+      output = output.narrow(1, 0, x.size(1));
+    }
     TORCH_CHECK(output.sizes() == x.sizes(), "the network made ", output.sizes(), " of ",
                 x.sizes());
 
     // 2. As x0_hat and eps_hat, within the image range.
     const auto raw = diffusion::estimate(prediction_, schedule_, output, x, step.t);
-    const auto estimate = clipped(clip_, raw, schedule_, x, step.t);
+    auto estimate = clipped(clip_, raw, schedule_, x, step.t, clip_range_);
+    estimate.variance_weight = variance_weight;
 
     // 3. To x_s.
     const torch::Tensor z = sampler_->uses_noise(step) ? noise(position) : torch::Tensor();

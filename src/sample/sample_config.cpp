@@ -21,12 +21,18 @@ std::optional<Conflict> find_ddpm_conflict(const SampleConfig& config) {
   if (config.sigma == Sigma::kHat) {
     return Conflict{"sigma", "needs method ddim; the same noise is called large with ddpm"};
   }
+  if (config.last_alpha != LastAlpha::kOne) {
+    return Conflict{"last_alpha", "needs method ddim; ddpm always ends at the finished image"};
+  }
   return std::nullopt;
 }
 
 std::optional<Conflict> find_ddim_conflict(const SampleConfig& config) {
   if (config.sigma == Sigma::kLarge) {
     return Conflict{"sigma", "needs method ddpm; the same noise is called hat with ddim"};
+  }
+  if (config.sigma == Sigma::kLearned) {
+    return Conflict{"sigma", "needs method ddpm; ddim's noise is set by eta, or by sigma hat"};
   }
   if (config.sigma == Sigma::kHat && config.eta != 0) {
     return Conflict{"eta",
@@ -43,12 +49,31 @@ const std::vector<std::string>& method_names() {
 }
 
 const std::vector<std::string>& sigma_names() {
-  static const std::vector<std::string> names{"small", "large", "hat"};
+  static const std::vector<std::string> names{"small", "large", "hat", "learned"};
   return names;
 }
 
 std::string to_string(Method method) { return method_names().at(static_cast<size_t>(method)); }
 std::string to_string(Sigma sigma) { return sigma_names().at(static_cast<size_t>(sigma)); }
+
+const std::vector<std::string>& last_alpha_names() {
+  static const std::vector<std::string> names{"one", "first"};
+  return names;
+}
+
+std::string to_string(LastAlpha last) { return last_alpha_names().at(static_cast<size_t>(last)); }
+
+std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config) {
+  const int64_t steps = config.steps == 0 ? timesteps : config.steps;
+  std::vector<PlanStep> plan = timestep_plan(timesteps, steps, config.spacing);
+  if (config.spacing == Spacing::kLeading && config.steps_offset > 0) {
+    for (int64_t k = 0; k < steps; ++k)  // the k-th t can be no more than T - k
+      plan[k].t = std::min(plan[k].t + config.steps_offset, timesteps - k);
+    for (int64_t k = 0; k + 1 < steps; ++k) plan[k].s = plan[k + 1].t;
+  }
+  if (config.last_alpha == LastAlpha::kFirst) plan.back().s = 1;
+  return plan;
+}
 
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps) {
@@ -68,6 +93,9 @@ SampleConfig read_sample_config(config::Reader& reader) {
   config.sigma = read_enum(reader, "sigma", config.sigma, sigma_names());
   config.spacing = read_enum(reader, "spacing", config.spacing, spacing_names());
   config.clip = read_enum(reader, "clip", config.clip, clip_names());
+  config.clip_range = reader.real("clip_range", config.clip_range, config::positive());
+  config.steps_offset = reader.integer("steps_offset", config.steps_offset, {0, 1'000'000});
+  config.last_alpha = read_enum(reader, "last_alpha", config.last_alpha, last_alpha_names());
   config.num = reader.integer("num", config.num, config::at_least(int64_t{1}));
   config.batch = reader.integer("batch", config.batch, config::at_least(int64_t{1}));
   if (const auto conflict = find_conflict(config)) {

@@ -7,14 +7,20 @@
 #include <torch/types.h>
 
 namespace ddpm::sample {
+namespace {
+
+AncestralVariance variance_of(Sigma sigma) {
+  if (sigma == Sigma::kLarge) return AncestralVariance::kLarge;
+  return sigma == Sigma::kLearned ? AncestralVariance::kLearned : AncestralVariance::kSmall;
+}
+
+}  // namespace
 
 std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
                                       const diffusion::Schedule& schedule) {
   switch (config.method) {
     case Method::kDdpm:
-      return std::make_unique<AncestralSampler>(schedule, config.sigma == Sigma::kLarge
-                                                              ? AncestralVariance::kLarge
-                                                              : AncestralVariance::kSmall);
+      return std::make_unique<AncestralSampler>(schedule, variance_of(config.sigma));
     case Method::kDdim:
       return std::make_unique<DdimSampler>(schedule,
                                            DdimNoise{config.eta, config.sigma == Sigma::kHat});

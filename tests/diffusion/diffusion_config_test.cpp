@@ -48,8 +48,9 @@ TEST(DiffusionConfig, ReadsEveryKey) {
 
 TEST(DiffusionConfig, NamesRoundTrip) {
   for (size_t i = 0; i < schedule_names().size(); ++i) {
-    EXPECT_EQ(to_string(read("schedule = '" + schedule_names()[i] + "'").schedule.kind),
-              schedule_names()[i]);
+    const std::string& name = schedule_names()[i];
+    const std::string betas = name == "table" ? "\ntimesteps = 2\nbetas = [0.1, 0.2]" : "";
+    EXPECT_EQ(to_string(read("schedule = '" + name + "'" + betas).schedule.kind), name);
   }
   for (const std::string& name : prediction_names()) {
     EXPECT_EQ(to_string(read("prediction = '" + name + "'").prediction), name);
@@ -69,6 +70,26 @@ TEST(DiffusionConfig, RefusesScheduleThatLeavesNoSignal) {
   const std::string error = error_of("timesteps = 100000\n");
   EXPECT_NE(error.find("timesteps"), std::string::npos) << error;
   EXPECT_NE(error.find("smaller betas"), std::string::npos) << error;
+}
+
+TEST(DiffusionConfig, ATableHasABetaAStep) {
+  const std::string table = "schedule = 'table'\ntimesteps = 3\n";
+  const DiffusionConfig config = read(table + "betas = [0.1, 0.25, 0.125]\n");
+  const Schedule schedule(config.schedule);
+  EXPECT_EQ(schedule.beta(2), 0.25);
+  EXPECT_EQ(schedule.alpha_bar(3), 0.9 * 0.75 * 0.875);
+  EXPECT_NE(error_of(table), "no error");
+  EXPECT_NE(error_of(table + "betas = [0.1, 0.2]\n").find("has 2 entries"), std::string::npos);
+  EXPECT_NE(error_of(table + "betas = [0.1, 1.0, 0.2]\n").find("only the last"), std::string::npos);
+  EXPECT_NE(error_of("betas = [0.1]\n"), "no error") << "only a table has betas";
+}
+
+TEST(DiffusionConfig, ATableMayLeaveNothingOfTheImageWhereNothingDividesByIt) {
+  const std::string table = "schedule = 'table'\ntimesteps = 2\nbetas = [0.1, 1.0]\n";
+  EXPECT_NE(error_of(table).find("prediction must be v or x0"), std::string::npos);
+  const Schedule schedule(read(table + "prediction = 'v'\n").schedule);
+  EXPECT_EQ(schedule.alpha_bar(2), 0.0);
+  EXPECT_EQ(schedule.jump_beta(2, 1), 1.0);
 }
 
 TEST(DiffusionConfig, RefusesValuesOutOfRange) {

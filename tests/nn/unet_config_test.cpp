@@ -137,6 +137,8 @@ TEST(UNetConfigErrors, NameValuesOutOfRange) {
       "run.toml:2:22: model.downsample_padding: is \"valid\"; must be one of same, symmetric");
   EXPECT_NE(complaint("groups = 0"), "");
   EXPECT_NE(complaint("head_channels = -1"), "");
+  EXPECT_NE(complaint("head_channels = 8\nheads = 2").find("leave one out"), std::string::npos);
+  EXPECT_NE(complaint("heads = 3").find("heads: is 3"), std::string::npos);
 }
 
 // Whatever the reader accepts can be built and run.
@@ -146,7 +148,9 @@ TEST(UNetConfig, AcceptedNetworksRun) {
         "channels = 4\nchannel_multipliers = [2, 1, 3]\ngroups = 1\nblocks = 1\n"
         "attention_resolutions = [2, 8]\nhead_channels = 2",
         "channels = 5\nchannel_multipliers = [1, 1, 1, 1]\ngroups = 5\nblocks = 2\n"
-        "attention_resolutions = 1\nmid_attention = false"}) {
+        "attention_resolutions = 1\nmid_attention = false",
+        "channels = 4\nchannel_multipliers = [1, 2]\ngroups = 4\nattention_resolutions = [4]\n"
+        "heads = 2\ntime_scale_shift = true\nresample = 'residual'\ntime_scale = 0.25"}) {
     UNet net(read(model, {2, 8, 16}));
     const torch::Tensor x = torch::randn({2, 2, 8, 16});
     const torch::Tensor output = net(x, torch::zeros({2}, torch::kLong));

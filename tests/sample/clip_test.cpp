@@ -43,5 +43,13 @@ TEST(Clip, RederiveKeepsTheTwoHalvesOfXt) {
   EXPECT_FALSE(torch::allclose(got.eps, c.estimate.eps));
 }
 
+TEST(Clip, TheRangeMayBeAnother) {
+  const diffusion::Schedule schedule({});
+  const torch::Tensor x = torch::linspace(-2, 2, 9);
+  const auto estimate = clipped(Clip::kClip, {x, x}, schedule, x, 10, 0.5);
+  EXPECT_TRUE(torch::equal(estimate.x0, x.clamp(-0.5, 0.5)));
+  EXPECT_TRUE(torch::equal(estimate.eps, x));
+}
+
 }  // namespace
 }  // namespace ddpm::sample

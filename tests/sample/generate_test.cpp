@@ -5,6 +5,7 @@
 #include "ddpm/kernels/random.h"
 #include "tests/sample/exact_denoiser.h"
 
+#include <algorithm>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -47,6 +48,20 @@ torch::Tensor drawn(const SampleConfig& config, const GenerateOptions& options) 
 // float32 rounding over a few dozen steps: vectorised loops round their tails in another way.
 bool same(const torch::Tensor& a, const torch::Tensor& b) {
   return torch::allclose(a, b, 1e-5, 1e-5);
+}
+
+TEST(ImagesOfRank, EveryImageIsDrawnOnceInTheBatchesOfASingleProcess) {
+  const std::vector<int64_t> images = image_range(100, 23);
+  std::vector<int64_t> seen;
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    const std::vector<int64_t> own = images_of_rank(images, 4, rank, 3);
+    for (size_t i = 0; i < own.size(); i += 4)  // a batch begins where one of a single process does
+      EXPECT_EQ((own[i] - 100) % 4, 0);
+    seen.insert(seen.end(), own.begin(), own.end());
+  }
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, images);
+  EXPECT_EQ(images_of_rank(images, 4, 0, 1), images);
 }
 
 TEST(Generate, AnImageDependsOnItsIndexNotOnItsCompany) {

@@ -84,14 +84,37 @@ TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
   EXPECT_TRUE(torch::equal(x_T, torch::ones({1, 1, 2, 2})));  // the caller's noise is left alone
 }
 
+// Nichol 2021, Eq. 15, at its ends: an output of -1 is beta_tilde, of +1 beta.
+TEST(ReverseProcess, ALearnedVarianceRunsFromSmallToLarge) {
+  const diffusion::Schedule schedule({.timesteps = 50});
+  const torch::Tensor x_T = torch::linspace(-1, 1, 16, torch::kDouble).view({1, 1, 4, 4});
+  const auto noise = [&](int64_t k) { return x_T.roll(k, 3); };
+  const auto run = [&](Sigma sigma, std::optional<double> weight) {
+    const auto network = [&](const torch::Tensor& x, const torch::Tensor&) {
+      return weight ? torch::cat({0.5 * x, torch::full_like(x, *weight)}, 1) : 0.5 * x;
+    };
+    SampleConfig config;
+    config.sigma = sigma;
+    config.steps = 5;
+    return *ReverseProcess(schedule, diffusion::Prediction::kEpsilon, config)
+                .run(network, x_T, noise);
+  };
+  EXPECT_TRUE(torch::allclose(run(Sigma::kLearned, -1.0), run(Sigma::kSmall, {}), 1e-12, 1e-12));
+  EXPECT_TRUE(torch::allclose(run(Sigma::kLearned, 1.0), run(Sigma::kLarge, {}), 1e-12, 1e-12));
+  EXPECT_FALSE(torch::allclose(run(Sigma::kLearned, 0.0), run(Sigma::kSmall, {}), 1e-3, 1e-3));
+  EXPECT_TRUE(torch::equal(run(Sigma::kSmall, 0.3), run(Sigma::kSmall, {})))
+      << "may be left unused";
+  EXPECT_THROW(run(Sigma::kLearned, {}), c10::Error);
+}
+
 TEST(ReverseProcess, RefusesANetworkOfAnotherShape) {
   const diffusion::Schedule schedule({.timesteps = 20});
-  const auto two_for_one = [](const torch::Tensor& x, const torch::Tensor&) {
-    return torch::cat({x, x}, 1);
+  const auto three_for_one = [](const torch::Tensor& x, const torch::Tensor&) {
+    return torch::cat({x, x, x}, 1);
   };
   const ReverseProcess process(schedule, diffusion::Prediction::kEpsilon, {});
   const auto source = [](int64_t) { return torch::zeros({1, 1, 2, 2}); };
-  EXPECT_THROW(process.run(two_for_one, torch::zeros({1, 1, 2, 2}), source), c10::Error);
+  EXPECT_THROW(process.run(three_for_one, torch::zeros({1, 1, 2, 2}), source), c10::Error);
 }
 
 }  // namespace

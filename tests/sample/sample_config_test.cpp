@@ -53,6 +53,9 @@ TEST(SampleConfig, RefusesCombinationsThatMeanNothingAndSaysWhere) {
   EXPECT_NE(error_of("method = 'ddpm'\nsigma = 'hat'\n").find("called large"), std::string::npos);
   EXPECT_NE(error_of("method = 'ddim'\nsigma = 'large'\n").find("called hat"), std::string::npos);
   EXPECT_NE(error_of("method = 'ddim'\nsigma = 'hat'\neta = 0.5\n"), "no error");
+  EXPECT_NE(error_of("method = 'ddim'\nsigma = 'learned'\n").find("needs method ddpm"),
+            std::string::npos);
+  EXPECT_NE(error_of("last_alpha = 'first'\n").find("needs method ddim"), std::string::npos);
   EXPECT_EQ(error_of("method = 'ddim'\nsigma = 'hat'\n"), "no error");
   EXPECT_EQ(error_of("method = 'ddim'\neta = 1.0\n"), "no error");
   EXPECT_EQ(error_of("method = 'ddpm'\nsigma = 'large'\n"), "no error");
@@ -63,6 +66,37 @@ TEST(SampleConfig, RefusesValuesOutOfRange) {
   EXPECT_NE(error_of("steps = -1\n"), "no error");
   EXPECT_NE(error_of("num = 0\n"), "no error");
   EXPECT_NE(error_of("batch = 0\n"), "no error");
+}
+
+std::vector<int64_t> times(const SampleConfig& config) {
+  std::vector<int64_t> t;
+  for (const PlanStep& step : timestep_plan(100, config)) t.push_back(step.t);
+  return t;
+}
+
+TEST(SampleConfig, TheOffsetMovesTheLeadingStepsAsFarAsThereIsRoom) {
+  SampleConfig config;
+  config.steps = 4;
+  EXPECT_EQ(times(config), (std::vector<int64_t>{76, 51, 26, 1}));
+  config.steps_offset = 1;
+  EXPECT_EQ(times(config), (std::vector<int64_t>{77, 52, 27, 2}));
+  config.steps_offset = 25;
+  EXPECT_EQ(times(config), (std::vector<int64_t>{100, 76, 51, 26}));
+  config.spacing = Spacing::kTrailing;
+  EXPECT_EQ(times(config), (std::vector<int64_t>{100, 75, 50, 25}));
+  config.spacing = Spacing::kLeading;
+  config.steps = 0;
+  EXPECT_EQ(times(config).front(), 100);
+  EXPECT_EQ(times(config).back(), 1) << "all of 1..T stay all of them";
+}
+
+TEST(SampleConfig, TheLastAlphaDecidesWhereTheLastJumpEnds) {
+  SampleConfig config;
+  config.method = Method::kDdim;
+  config.steps = 4;
+  EXPECT_EQ(timestep_plan(100, config).back().s, 0);
+  config.last_alpha = LastAlpha::kFirst;
+  EXPECT_EQ(timestep_plan(100, config).back().s, 1);
 }
 
 TEST(SampleConfig, StepsAreCheckedAgainstTheScheduleOnceItIsKnown) {

@@ -12,7 +12,8 @@ struct DiffusionConfig {
   Prediction prediction = Prediction::kEpsilon;  ///< what the network predicts
 };
 
-/// Reads the keys schedule, timesteps, beta_start, beta_end, cosine_s and prediction. Throws
+/// Reads the keys schedule, timesteps, beta_start, beta_end, cosine_s, betas (of
+/// schedule = "table") and prediction. Throws
 /// ConfigError where they do not go together: beta_start above beta_end, or so many steps that
 /// alpha_bar_T leaves float32's range.
 DiffusionConfig read_diffusion_config(config::Reader& reader);

@@ -26,6 +26,9 @@ std::string to_string(Prediction prediction);
 struct Estimate {
   torch::Tensor x0;
   torch::Tensor eps;
+  /// v of a network with a learned variance (Nichol 2021, Eq. 15), 0..1 where it was trained to
+  /// be; else undefined.
+  torch::Tensor variance_weight = {};
 };
 
 /// What the network should output for x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps: the

@@ -22,6 +22,8 @@ enum class ScheduleKind {
   kSigmoid,
   /// beta_end (Ho's code).
   kConstant,
+  /// The betas of a list.
+  kTable,
 };
 
 /// "linear", "cosine", ... : the names in a config.
@@ -34,6 +36,10 @@ struct ScheduleConfig {
   double beta_start = 1e-4;  ///< 0 < beta_start <= beta_end < 1; unused by cosine and constant
   double beta_end = 0.02;    ///< unused by cosine
   double cosine_s = 0.008;   ///< the cosine's offset, 0 or more: keeps beta_1 away from 0
+  /// The table's: one a timestep, in 0..1; only the last may be 1, which leaves nothing of the
+  /// image at t = T (Lin et al. 2024, "zero terminal SNR"): then neither eps nor mu can be
+  /// predicted.
+  std::vector<double> betas = {};
 };
 
 /// The tables that gather() reads, by t = 1..T.

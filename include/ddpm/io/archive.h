@@ -23,6 +23,8 @@ class ZipReader {
   const std::filesystem::path& path() const { return path_; }
   /// The files in it (folders left out), sorted.
   const std::vector<std::string>& names() const { return names_; }
+  /// How large a file says it is, unpacked. Throws IoError where it is not in the archive.
+  uint64_t size_of(const std::string& name) const;
   /// The content of one file, its CRC-32 checked. Many threads may call this at once. Throws
   /// IoError("archive.zip/name", ...) where it is not in the archive, encrypted or damaged.
   std::vector<uint8_t> read(const std::string& name) const;
@@ -31,6 +33,7 @@ class ZipReader {
   struct Close {
     void operator()(zip* archive) const;
   };
+  uint64_t entry_of(const std::string& name) const;
   std::filesystem::path path_;
   std::unique_ptr<zip, Close> archive_;
   mutable std::mutex mutex_;  ///< a libzip handle serves one thread at a time

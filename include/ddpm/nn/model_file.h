@@ -22,6 +22,8 @@ struct ModelDescription {
 
 /// Reads model.toml. Throws IoError or ConfigError.
 ModelDescription read_model_description(const std::filesystem::path& path);
+/// The same from a document that may hold other sections, which are left to the caller.
+ModelDescription read_model_description(config::Document& document);
 
 /// The text of a model.toml: [image] from the arguments, [model] and [diffusion] as `document` was
 /// read.

@@ -6,6 +6,14 @@
 
 namespace ddpm::nn {
 
+/// What a residual block does to the resolution, between its first activation and convolution and
+/// on the way around (ADM's up- and downsampling blocks).
+enum class Resample {
+  kNone,
+  kDown,  ///< halves: the mean of 2x2 pixels
+  kUp,    ///< doubles: nearest neighbour
+};
+
 struct ResnetBlockConfig {
   int64_t in_channels = 0;
   int64_t out_channels = 0;
@@ -13,6 +21,10 @@ struct ResnetBlockConfig {
   int64_t groups = 32;        ///< of both GroupNorms; divides both channel counts
   double norm_eps = 1e-6;
   double dropout = 0.0;  ///< before the second convolution; 0 <= p < 1
+  /// The time embedding scales and shifts what the second GroupNorm makes, h (1 + scale) + shift
+  /// (Nichol 2021), instead of being added before it.
+  bool time_scale_shift = false;
+  Resample resample = Resample::kNone;
 };
 
 /// GroupNorm-SiLU-Conv twice, the time embedding added between, a residual around (Ho 2020, App.
@@ -20,11 +32,17 @@ struct ResnetBlockConfig {
 class ResnetBlockImpl : public torch::nn::Module {
  public:
   explicit ResnetBlockImpl(const ResnetBlockConfig& config);
-  /// x: [B, in, H, W], temb: SiLU of the time embedding, [B, time]. Returns [B, out, H, W].
+  /// x: [B, in, H, W], temb: SiLU of the time embedding, [B, time]. Returns [B, out, H, W], or
+  /// resampled.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& temb);
+  /// The same with x given twice, the second time for the way around the convolutions.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& around,
+                        const torch::Tensor& temb);
 
  private:
   double dropout_;
+  bool time_scale_shift_;
+  Resample resample_;
   torch::nn::GroupNorm norm1_;
   torch::nn::Conv2d conv1_;
   torch::nn::Linear time_emb_proj_;

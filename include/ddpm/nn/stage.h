@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/nn/attention_block.h"
+#include "ddpm/nn/recompute.h"
 #include "ddpm/nn/resample.h"
 #include "ddpm/nn/resnet_block.h"
 
@@ -16,17 +17,41 @@ struct StageConfig {
   int64_t out_channels = 0;          ///< of every residual block
   bool attention = false;            ///< after each residual block (mid stage: after the first)
   bool resample = false;             ///< down- or upsample at the end
+  bool residual_resample = false;    ///< ... by a residual block instead of a convolution
   bool same_padding = true;          ///< of the downsampling convolution
   ResnetBlockConfig block;           ///< all but the channel counts
-  int64_t head_channels = 0;         ///< 0: one head
+  int64_t head_channels = 0;         ///< 0: `heads`
+  int64_t heads = 1;
 };
 
 /// Residual blocks with attention, and one list entry a module under diffusers' names.
 class StageImpl : public torch::nn::Module {
+ public:
+  /// From now on the backward pass computes each block once more, instead of keeping what is
+  /// inside.
+  void set_recompute_(bool recompute) { recompute_ = recompute; }
+
  protected:
   explicit StageImpl(const StageConfig& config, size_t attention_count);
+  /// Block i, and the attention that may follow it, on h or on h beside a skip.
+  torch::Tensor block(size_t i, const torch::Tensor& h, const torch::Tensor& temb);
+  torch::Tensor block(size_t i, const torch::Tensor& h, const torch::Tensor& skip,
+                      const torch::Tensor& temb);
+  /// A block that changes the resolution.
+  torch::Tensor resample(ResnetBlock block, const torch::Tensor& h, const torch::Tensor& temb);
+  /// part(inputs), which uses the parameters of `modules`.
+  torch::Tensor run(const Part& part, const std::vector<torch::Tensor>& inputs,
+                    const std::vector<const torch::nn::Module*>& modules);
+
   std::vector<ResnetBlock> resnets_;
   std::vector<AttentionBlock> attentions_;
+
+ private:
+  torch::Tensor attended(size_t i, const torch::Tensor& h);
+  std::vector<const torch::nn::Module*> modules_of(size_t i) const;
+
+  bool dropout_;
+  bool recompute_ = false;
 };
 
 /// Every intermediate result is kept for the way up.
@@ -39,7 +64,8 @@ class DownStageImpl : public StageImpl {
                         std::vector<torch::Tensor>& skips);
 
  private:
-  Downsample downsample_{nullptr};
+  Downsample downsample_{nullptr};  // one of the two, or neither
+  ResnetBlock downsample_block_{nullptr};
 };
 TORCH_MODULE(DownStage);
 
@@ -60,7 +86,8 @@ class UpStageImpl : public StageImpl {
                         std::vector<torch::Tensor>& skips);
 
  private:
-  Upsample upsample_{nullptr};
+  Upsample upsample_{nullptr};  // one of the two, or neither
+  ResnetBlock upsample_block_{nullptr};
 };
 TORCH_MODULE(UpStage);
 

@@ -29,12 +29,16 @@ struct UNetConfig {
   int64_t blocks = 2;                           ///< residual blocks a level
   std::vector<int64_t> attention_levels{1};     ///< levels (from 0) with attention after each block
   bool mid_attention = true;                    ///< attention between the two innermost blocks
-  int64_t head_channels = 0;                    ///< channels an attention head; 0: one head
+  int64_t head_channels = 0;                    ///< channels an attention head; 0: `heads` heads
+  int64_t heads = 1;                            ///< where head_channels is 0
   double dropout = 0.0;                         ///< 0 <= p < 1
   int64_t groups = 32;                          ///< of every GroupNorm
   double norm_eps = 1e-6;
   bool same_padding = true;  ///< TensorFlow's SAME when downsampling, as Ho
   SinusoidConfig sinusoid;
+  bool time_scale_shift = false;   ///< see ResnetBlockConfig
+  bool residual_resample = false;  ///< residual blocks that down- and upsample, as ADM's
+  bool learned_variance = false;   ///< as many outputs again: v of Nichol 2021, Eq. 15, in [-1,1]
   bool class_conditional = false;  ///< a learned class vector joins the time embedding
 };
 
@@ -52,9 +56,12 @@ class UNetImpl : public torch::nn::Module {
   explicit UNetImpl(const UNetConfig& config);
 
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B] where class_conditional, else
-  /// undefined. Returns [B, C, H, W].
+  /// undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
                         const torch::Tensor& labels = {});
+
+  /// Gradient checkpointing: see StageImpl::set_recompute_. Changes no bit of any result.
+  void set_recompute_(bool recompute);
 
   const UNetConfig& config() const { return config_; }
 

@@ -6,8 +6,9 @@ namespace ddpm::sample {
 
 /// The noise of an ancestral step from t to s, where beta is the jump's beta.
 enum class AncestralVariance {
-  kSmall,  ///< beta_tilde = (1 - alpha_bar_s) / (1 - alpha_bar_t) beta: right if x_0 is one point
-  kLarge,  ///< beta: right if x_0 ~ N(0,I) (Ho 2020, Sec. 3.2)
+  kSmall,    ///< beta_tilde = (1 - alpha_bar_s) / (1 - alpha_bar_t) beta: right if x_0 is one point
+  kLarge,    ///< beta: right if x_0 ~ N(0,I) (Ho 2020, Sec. 3.2)
+  kLearned,  ///< between them as the network says: beta^v beta_tilde^(1-v) (Nichol 2021, Eq. 15)
 };
 
 /// Algorithm 2 (Ho 2020) on any subset of the steps: x_s ~ N(posterior mean, variance), with the

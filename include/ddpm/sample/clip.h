@@ -8,8 +8,8 @@
 
 namespace ddpm::sample {
 
-/// What becomes of an x0_hat outside [-1,1]. Ancestral sampling never reads eps_hat, so for it
-/// kClip and kRederive are the same.
+/// What becomes of an x0_hat outside [-range,range]; range is 1 as a rule. Ancestral sampling never
+/// reads eps_hat, so for it kClip and kRederive are the same.
 enum class Clip {
   kNone,      ///< nothing (DDIM's code)
   kClip,      ///< clamped; eps_hat is kept, and no longer agrees with x_t (diffusers' clip_sample)
@@ -20,9 +20,9 @@ enum class Clip {
 const std::vector<std::string>& clip_names();
 std::string to_string(Clip clip);
 
-/// The estimate at x_t, its x0 brought into [-1,1] as `clip` says.
+/// The estimate at x_t, its x0 brought into [-range,range] as `clip` says.
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
-                            int64_t t);
+                            int64_t t, double range = 1.0);
 
 }  // namespace ddpm::sample

@@ -51,6 +51,11 @@ struct GenerateOptions {
 /// first, first + 1, ..., first + count - 1: the usual GenerateOptions::images.
 std::vector<int64_t> image_range(int64_t first, int64_t count);
 
+/// Of `images`, those that process `rank` of `ranks` draws: whole batches in turn, so that every
+/// batch is what a single process would draw at a time, and every image bit for bit the same.
+std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t batch, int64_t rank,
+                                    int64_t ranks);
+
 /// Takes a finished batch: images[first], images[first + 1], ... as [B,C,H,W] in the chain's dtype,
 /// on its device, about [-1,1], unclamped.
 using Sink = std::function<void(int64_t first, const torch::Tensor& batch)>;

@@ -41,7 +41,8 @@ class ReverseProcess {
   const std::vector<PlanStep>& plan() const { return plan_; }
 
   /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is asked for
-  /// only at the steps that use it. nullopt where the hook stopped it. Builds no autograd graph.
+  /// only at the steps that use it. A denoiser of [B,2C,H,W] has a learned variance in its second
+  /// half. nullopt where the hook stopped it. Builds no autograd graph.
   std::optional<torch::Tensor> run(const diffusion::Denoiser& denoiser, const torch::Tensor& x_T,
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
 
@@ -49,6 +50,7 @@ class ReverseProcess {
   diffusion::Schedule schedule_;
   diffusion::Prediction prediction_;
   Clip clip_;
+  double clip_range_;
   std::vector<PlanStep> plan_;
   std::unique_ptr<Sampler> sampler_;
 };

@@ -18,16 +18,25 @@ enum class Method {
 
 /// Where the noise of a step gets its size from.
 enum class Sigma {
-  kSmall,  ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
-  kLarge,  ///< "large": sigma^2 = beta; ddpm only
-  kHat,    ///< "hat": sigma^2 = beta over the mean of eta = 1; ddim only, and without eta
+  kSmall,    ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
+  kLarge,    ///< "large": sigma^2 = beta; ddpm only
+  kHat,      ///< "hat": sigma^2 = beta over the mean of eta = 1; ddim only, and without eta
+  kLearned,  ///< "learned": the network's own sigma (Nichol 2021, Eq. 15); ddpm only
 };
 
-/// "ddpm", "ddim" and "small", "large", "hat": the names in a config.
+/// "ddpm", "ddim" and "small", "large", "hat", "learned": the names in a config.
 const std::vector<std::string>& method_names();
 const std::vector<std::string>& sigma_names();
 std::string to_string(Method method);
 std::string to_string(Sigma sigma);
+
+/// What alpha_bar is where ddim ends.
+enum class LastAlpha {
+  kOne,    ///< "one": 1, the finished image (diffusers' set_alpha_to_one = true)
+  kFirst,  ///< "first": alpha_bar_1, an image with the noise of t = 1 left (= false)
+};
+const std::vector<std::string>& last_alpha_names();
+std::string to_string(LastAlpha last);
 
 /// [sample]: how to draw. The defaults are Ho's Algorithm 2 over all T steps, with the choices that
 /// stay sound when `steps` or `method` alone is changed: beta_tilde, since beta over few steps adds
@@ -39,9 +48,12 @@ struct SampleConfig {
   double eta = 0.0;                     ///< ddim's noise, 0..1: 0 none, 1 as much as ddpm's
   Sigma sigma = Sigma::kSmall;          ///< see Sigma
   Spacing spacing = Spacing::kLeading;  ///< which S of the T steps; no matter where S = T
-  Clip clip = Clip::kRederive;          ///< what becomes of an x0_hat outside [-1,1]
-  int64_t num = 64;                     ///< images to draw
-  int64_t batch = 64;                   ///< images drawn at a time; changes no image
+  Clip clip = Clip::kRederive;  ///< what becomes of an x0_hat outside [-clip_range,clip_range]
+  double clip_range = 1.0;
+  int64_t steps_offset = 0;  ///< leading only: added to every t, as far as there is room below T
+  LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
+  int64_t num = 64;                        ///< images to draw
+  int64_t batch = 64;                      ///< images drawn at a time; changes no image
 };
 
 /// Two settings that do not go together, or one that the schedule does not allow.
@@ -54,8 +66,11 @@ struct Conflict {
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps = std::nullopt);
 
-/// Reads the keys method, steps, eta, sigma, spacing, clip, num and batch. Throws ConfigError, also
-/// for a conflict.
+/// The jumps of a config on T timesteps, steps = 0 meaning all T. See the other timestep_plan.
+std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config);
+
+/// Reads the keys method, steps, eta, sigma, spacing, clip, clip_range, steps_offset, last_alpha,
+/// num and batch. Throws ConfigError, also for a conflict.
 SampleConfig read_sample_config(config::Reader& reader);
 
 }  // namespace ddpm::sample

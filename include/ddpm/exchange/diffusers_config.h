@@ -1,0 +1,43 @@
+#pragma once
+
+#include "ddpm/diffusion/diffusion_config.h"
+#include "ddpm/nn/unet.h"
+#include "ddpm/sample/sample_config.h"
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// The JSON files of a diffusers folder: unet/config.json of a UNet2DModel and
+// scheduler/scheduler_config.json of a DDPMScheduler or DDIMScheduler. Keys that are not written
+// have the library's defaults.
+
+namespace ddpm::exchange {
+
+/// What a scheduler_config.json says, in our words.
+struct SchedulerSettings {
+  diffusion::DiffusionConfig diffusion;
+  sample::SampleConfig sample;  ///< DDIMScheduler: ddim in 50 steps (the pipeline's default)
+};
+
+/// Throws IoError(path, ...), naming key and value, where the text is not such a config or asks for
+/// what our network has not.
+nn::UNetConfig parse_unet_config(std::string_view json, const std::filesystem::path& path);
+SchedulerSettings parse_scheduler_config(std::string_view json, const std::filesystem::path& path);
+
+/// The class names that unet_config_text keeps in a key of its own; empty where there are none.
+std::vector<std::string> parse_class_names(std::string_view json);
+
+/// The same the other way, every key written out. Throws UsageError, naming the key of ours, where
+/// diffusers has no such network.
+std::string unet_config_text(const nn::UNetConfig& unet,
+                             const std::vector<std::string>& class_names);
+std::string scheduler_config_text(const SchedulerSettings& settings);
+/// model_index.json.
+std::string pipeline_text(const sample::SampleConfig& sample);
+
+/// What of [sample] such a folder cannot say, for people; an entry a setting.
+std::vector<std::string> lost_settings(const sample::SampleConfig& sample);
+
+}  // namespace ddpm::exchange

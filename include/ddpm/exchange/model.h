@@ -1,0 +1,69 @@
+#pragma once
+
+#include "ddpm/nn/model_file.h"
+#include "ddpm/sample/sample_config.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+// Networks from everywhere and to everywhere (docs/exchange.md).
+
+namespace ddpm::exchange {
+
+/// A network and all that is known of how to use it.
+struct Model {
+  nn::ModelDescription description;
+  sample::SampleConfig sample;           ///< how to draw from it where nothing else is said
+  std::vector<io::NamedTensor> weights;  ///< under the network's names, in the order of its
+                                         ///< parameters, on the CPU, in the type of the source
+  std::string origin;                    ///< for people: "diffusers folder", ...
+};
+
+/// What a file of bare weights does not say of its network. Where a source says it, a hint is a
+/// UsageError.
+struct Hints {
+  std::optional<int64_t> image_size;      ///< images are square
+  std::optional<int64_t> heads;           ///< of every attention block
+  std::optional<int64_t> head_channels;   ///< instead of heads
+  std::optional<int64_t> groups;          ///< of every GroupNorm; 32
+  std::optional<int64_t> timesteps;       ///< T; 1000
+  std::optional<std::string> schedule;    ///< linear, cosine; linear
+  std::optional<std::string> prediction;  ///< eps
+  bool new_attention_order = false;       ///< OpenAI's use_new_attention_order
+  bool rescale_timesteps = false;         ///< OpenAI's flag of this name: t is fed as 1000 t / T
+  bool any() const;
+};
+
+/// Reads a network from
+///   - a checkpoint of ours (the folder itself; `weights` raw, ema, ema-2, ...; ema means raw where
+///     there is none),
+///   - a diffusers folder: UNet2DModel with a DDPM or DDIM scheduler,
+///   - .safetensors with the description in it, or a model.toml or config.json beside it,
+///   - .pt, .pth, .bin, .ckpt of torch.save: the same, or a network of the Ho ports or of OpenAI's,
+///     whose architecture is read off the tensors' shapes (`weights`: raw or ema, where it has
+///     both).
+/// Throws IoError or UsageError, naming what cannot be expressed.
+Model read_model(const std::filesystem::path& source, const std::string& weights = "ema",
+                 const Hints& hints = {});
+
+/// Is it something for read_model that is not a checkpoint or run of ours? Looks at names and first
+/// bytes only.
+bool is_foreign(const std::filesystem::path& source);
+
+/// Copies the weights into the network's parameters, bit for bit where the types agree. Throws
+/// IoError, naming the source, where they are those of another network.
+void load_weights_(const Model& model, nn::UNetImpl& unet);
+
+/// The network with its weights, in eval mode.
+nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision);
+
+/// `weights` in the order of the network's parameters. Throws IoError(source, ...) where a tensor
+/// is missing, left over or of another shape.
+std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
+                                      const nn::UNetConfig& unet,
+                                      const std::filesystem::path& source);
+
+}  // namespace ddpm::exchange

@@ -1,0 +1,64 @@
+#pragma once
+
+#include "ddpm/io/file.h"
+#include "ddpm/io/safetensors.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <torch/types.h>
+
+// Files of Python's torch.save (.pt, .pth, .bin, .ckpt): a zip archive with the values as a pickle
+// (a program for a stack machine that can call any Python function) and the tensors' memory beside
+// it; before torch 1.6 several pickles and the memory in one plain file. Both are read by an
+// interpreter of our own that knows lists, dicts, numbers, texts and tensors, and runs no code:
+// what else a pickle names is refused by that name.
+
+namespace ddpm::io {
+
+/// A value in such a file.
+struct TorchValue {
+  enum class Kind {
+    kNone,
+    kBool,  ///< `integer` is 0 or 1
+    kInteger,
+    kReal,
+    kText,
+    kList,  ///< list, tuple or set: `items`
+    kDict,  ///< `entries` in their order; whole numbers as keys are written in decimal
+    kTensor,
+  };
+  Kind kind = Kind::kNone;
+  int64_t integer = 0;
+  double real = 0;
+  std::string text;
+  torch::Tensor tensor;  ///< on the CPU, maybe strided; may share memory with others of the file
+  std::vector<TorchValue> items;
+  std::vector<std::pair<std::string, TorchValue>> entries;
+
+  bool is_list() const { return kind == Kind::kList; }
+  bool is_dict() const { return kind == Kind::kDict; }
+  bool is_tensor() const { return kind == Kind::kTensor; }
+  /// A dict's value; nullptr where there is none.
+  const TorchValue* find(std::string_view key) const;
+};
+
+/// Does the file begin as one of torch.save? False where it cannot be read.
+bool is_torch_file(const std::filesystem::path& path);
+
+/// Reads one. Nothing in it is trusted: throws IoError where it is damaged, refers to anything but
+/// tensors and plain containers, or nests deeper than 64 levels; allocates no more than a small
+/// multiple of the file's size.
+TorchValue read_torch_file(const std::filesystem::path& path);
+
+/// Writes tensors as a state dict that Python's torch.load(path, weights_only=True) reads: a zip
+/// archive, the tensors row by row, on the CPU, aligned to 64 bytes. Replaces the file as one step.
+/// Throws IoError, also for more than 4 GiB.
+FileSum write_torch_file(const std::filesystem::path& path,
+                         const std::vector<NamedTensor>& tensors);
+
+}  // namespace ddpm::io

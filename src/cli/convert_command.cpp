@@ -1,0 +1,133 @@
+#include "ddpm/cli/app.h"
+#include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/exchange/model_text.h"
+#include "ddpm/exchange/write.h"
+#include "ddpm/train/checkpoint.h"
+
+#include <ctime>
+
+#include <CLI/CLI.hpp>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <torch/version.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCheckpoint = "ddpm";  // a format of its own: exchange knows no checkpoints
+
+struct ConvertOptions {
+  std::string source, destination, format;
+  std::string weights = "ema";
+  exchange::Hints hints;
+};
+
+std::vector<std::string> formats() {
+  std::vector<std::string> names = exchange::format_names();
+  names.push_back(kCheckpoint);
+  return names;
+}
+
+// A checkpoint of one set of weights, without the optimizer: to draw, evaluate, start from.
+void write_checkpoint(const exchange::Model& model, const fs::path& destination) {
+  train::TrainingState state;
+  state.dataset = fmt::format("unknown: imported ({})", model.origin);
+  state.precision = "fp32";
+  state.torch_version = TORCH_VERSION;
+  state.saved_at = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  exchange::write_folder_atomic(destination, [&](const fs::path& folder) {
+    train::Manifest manifest;
+    const auto add = [&](const std::string& name, const auto& write) {
+      io::OutputFile file(folder / name);
+      write(file);
+      manifest.files.push_back({name, file.finish()});
+    };
+    const auto add_text = [&](const std::string& name, const std::string& text) {
+      add(name, [&](io::OutputFile& file) { file.write(text); });
+    };
+    add("model.safetensors",
+        [&](io::OutputFile& file) { io::write_safetensors(file, model.weights, {}); });
+    add_text("model.toml", exchange::description_text(model.description));
+    add_text("config.toml", exchange::sample_text(model.sample));
+    add_text("state.json", train::to_json_text(state));
+    io::write_file_synced(folder / train::kManifestName, train::to_text(manifest));
+  });
+}
+
+int run_convert(const ConvertOptions& o) {
+  const fs::path source = fs::is_regular_file(o.source) || exchange::is_foreign(o.source)
+                              ? fs::path(o.source)
+                              : train::resolve_checkpoint(o.source);
+  const exchange::Model model = exchange::read_model(source, o.weights, o.hints);
+  spdlog::info("{}: {}, {} tensors", source.string(), model.origin, model.weights.size());
+  if (o.format == kCheckpoint) {
+    write_checkpoint(model, o.destination);
+  } else {
+    const auto& names = exchange::format_names();
+    const auto format = static_cast<exchange::Format>(
+        std::find(names.begin(), names.end(), o.format) - names.begin());
+    exchange::write_model(model, o.destination, format);
+    if (format == exchange::Format::kDiffusers) {
+      for (const std::string& lost : exchange::lost_settings(model.sample))
+        spdlog::warn("a diffusers folder cannot say {}", lost);
+    }
+  }
+  fmt::print("{}\n", o.destination);
+  return kOk;
+}
+
+// What shapes do not tell of OpenAI's and Ho's networks.
+void add_hints(CLI::App& command, exchange::Hints& hints) {
+  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
+  const auto add = [&](const char* flag, std::optional<int64_t>& value, const char* help) {
+    command.add_option(flag, value, help)->check(positive)->group("Files of bare weights");
+  };
+  const auto choose = [&](const char* flag, std::optional<std::string>& value,
+                          const std::vector<std::string>& names, const char* help) {
+    command.add_option(flag, value, help)
+        ->check(CLI::IsMember(names))
+        ->group("Files of bare weights");
+  };
+  add("--image-size", hints.image_size, "side of the (square) images");
+  add("--heads", hints.heads, "heads of every attention block (OpenAI's num_heads)");
+  add("--head-channels", hints.head_channels, "channels a head (OpenAI's num_head_channels)");
+  add("--groups", hints.groups, "groups of every GroupNorm (default: 32)");
+  add("--timesteps", hints.timesteps, "T, OpenAI's diffusion_steps (default: 1000)");
+  choose("--schedule", hints.schedule, {"linear", "cosine"}, "noise schedule (default: linear)");
+  choose("--prediction", hints.prediction, diffusion::prediction_names(), "default: eps");
+  command
+      .add_flag("--new-attention-order", hints.new_attention_order,
+                "OpenAI's use_new_attention_order")
+      ->group("Files of bare weights");
+  command.add_flag("--rescale-timesteps", hints.rescale_timesteps, "OpenAI's rescale_timesteps")
+      ->group("Files of bare weights");
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<ConvertOptions>();
+  CLI::App* command =
+      app.add_subcommand("convert", "Write a network in another program's format, or read one");
+  command
+      ->add_option("source", o->source,
+                   "a checkpoint, a run, a diffusers folder, or a file of weights (.safetensors, "
+                   ".pt, .pth, .ckpt, .bin)")
+      ->required();
+  command->add_option("destination", o->destination, "file or folder to make; must not exist")
+      ->required();
+  command->add_option("--to", o->format, "the format; ddpm: a checkpoint of this program")
+      ->required()
+      ->check(CLI::IsMember(formats()));
+  command
+      ->add_option("--weights", o->weights,
+                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
+      ->capture_default_str();
+  add_hints(*command, o->hints);
+  command->callback([o, &chosen] { chosen = [o] { return run_convert(*o); }; });
+}
+
+}  // namespace ddpm::cli

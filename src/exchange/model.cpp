@@ -1,0 +1,248 @@
+#include "ddpm/exchange/model.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/exchange/diffusers_folder.h"
+#include "ddpm/exchange/model_text.h"
+#include "ddpm/exchange/write.h"
+#include "ddpm/io/torch_file.h"
+#include "state_dict.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/utils.h>
+
+namespace ddpm::exchange {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_no_hints(const Hints& hints, const std::string& weights, const fs::path& source) {
+  if (hints.any()) {
+    throw UsageError(
+        fmt::format("{} says itself what its network is; leave out --image-size, --heads "
+                    "and the like",
+                    source.string()));
+  }
+  if (weights != "ema" && weights != "raw")
+    throw UsageError(
+        fmt::format("--weights {}: {} has one set of weights", weights, source.string()));
+}
+
+// A checkpoint of ours: raw is model.safetensors, the averages are ema.safetensors, ...
+Model read_checkpoint(const fs::path& folder, const std::string& weights) {
+  Model model;
+  model.origin = "checkpoint";
+  model.description = nn::read_model_description(folder / "model.toml");
+  if (fs::exists(folder / "config.toml")) {
+    config::Document document = config::Document::load(folder / "config.toml");
+    config::Reader sample = document.section("sample");
+    model.sample = sample::read_sample_config(sample);
+  }
+  fs::path file = folder / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
+  const bool none = weights == "ema" && !fs::exists(file);
+  if (none) file = folder / "model.safetensors";
+  const bool known = weights == "raw" || weights.starts_with("ema");
+  if (!known || !fs::exists(file))
+    throw UsageError(fmt::format("--weights {}: {} has no such weights", weights, folder.string()));
+  model.weights = arranged(io::read_safetensors(file), model.description.unet, file);
+  return model;
+}
+
+// Beside a file of weights under our names: FILE.toml, model.toml, or diffusers' config.json.
+void read_beside(const fs::path& file, Model& model) {
+  for (const fs::path& text :
+       {fs::path(file).replace_extension(".toml"), file.parent_path() / "model.toml"}) {
+    if (!fs::exists(text)) continue;
+    return parse_model_text(io::read_text(text), text.string(), model);
+  }
+  const fs::path json = file.parent_path() / "config.json";
+  if (!fs::exists(json)) {
+    throw IoError(file,
+                  fmt::format("does not say what network it belongs to; put its model.toml or "
+                              "config.json beside it"));
+  }
+  const std::string text = io::read_text(json);
+  model.description.unet = parse_unet_config(text, json);
+  model.description.class_names = parse_class_names(text);
+  const fs::path scheduler = file.parent_path() / "scheduler_config.json";
+  const SchedulerSettings settings =
+      parse_scheduler_config(fs::exists(scheduler) ? io::read_text(scheduler) : "{}", scheduler);
+  model.description.diffusion = settings.diffusion;
+  model.sample = settings.sample;
+}
+
+Model read_safetensors_model(const fs::path& file) {
+  Model model;
+  model.origin = "safetensors";
+  const io::SafetensorsFile opened = io::SafetensorsFile::open(file);
+  const auto text = opened.metadata().find(kDescriptionKey);
+  if (text != opened.metadata().end()) {
+    parse_model_text(text->second, file.string(), model);
+  } else {
+    read_beside(file, model);
+  }
+  model.weights =
+      arranged(renamed_attention(io::read_safetensors(file)), model.description.unet, file);
+  return model;
+}
+
+bool has_our_names(const std::vector<io::NamedTensor>& tensors) {
+  return find_tensor(tensors, "down_blocks.0.resnets.0.norm1.weight") != nullptr;
+}
+
+// What was found out must be a description that we could write down and read again.
+void check_description(Model& model, const fs::path& source) {
+  try {
+    parse_model_text(description_text(model.description) + "\n" + sample_text(model.sample),
+                     source.string(), model);
+  } catch (const ConfigError& error) {
+    throw IoError(source,
+                  fmt::format("describes a network that cannot be built ({})", error.what()));
+  }
+}
+
+Model read_torch_model(const fs::path& file, const std::string& weights, const Hints& hints) {
+  const StateDict dict = state_dict(file, weights);
+  Model model;
+  if (has_our_names(dict.tensors)) {
+    check_no_hints(hints, weights, file);
+    model.origin = "torch state dict";
+    read_beside(file, model);
+    model.weights = renamed_attention(dict.tensors);
+  } else if (is_ho_port(dict.tensors)) {
+    model = ho_port(dict.tensors, hints, file);
+  } else if (is_openai(dict.tensors)) {
+    model = openai_unet(dict.tensors, hints, file);
+  } else {
+    throw IoError(file, fmt::format("holds tensors of no network that is known (\"{}\", ...); see "
+                                    "docs/exchange.md",
+                                    dict.tensors.front().name));
+  }
+  if (!dict.origin.empty()) model.origin += ", " + dict.origin;
+  check_description(model, file);
+  model.weights = arranged(model.weights, model.description.unet, file);
+  return model;
+}
+
+// Are the tensors as large as the config says? Checked before a network of that size is built.
+void check_widths(const std::unordered_map<std::string, torch::Tensor>& by_name,
+                  const nn::UNetConfig& config, const fs::path& source) {
+  const auto expect = [&](const std::string& name, const std::vector<int64_t>& sizes) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != torch::IntArrayRef(sizes)) {
+      throw IoError(source, fmt::format("holds no tensor {} [{}]; it belongs to another network",
+                                        name, fmt::join(sizes, ", ")));
+    }
+  };
+  expect("conv_in.weight", {config.channels, config.image.channels, 3, 3});
+  if (config.class_conditional)
+    expect("class_embedding.weight", {config.image.classes, 4 * config.channels});
+  for (size_t level = 0; level < config.channel_multipliers.size(); ++level) {
+    const int64_t width = config.channels * config.channel_multipliers[level];
+    expect(fmt::format("down_blocks.{}.resnets.{}.conv2.weight", level, config.blocks - 1),
+           {width, width, 3, 3});
+  }
+}
+
+bool is_weights_file(const fs::path& path) {
+  return path.extension() == ".safetensors" || io::is_torch_file(path);
+}
+
+}  // namespace
+
+bool Hints::any() const {
+  return image_size || heads || head_channels || groups || timesteps || schedule || prediction ||
+         new_attention_order || rescale_timesteps;
+}
+
+Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
+  if (!fs::exists(source)) throw IoError(source, "is not there; check the path");
+  if (fs::is_regular_file(source) && source.extension() != ".safetensors")
+    return read_torch_model(source, weights, hints);
+  if (fs::exists(source / "model.toml")) {
+    if (hints.any()) check_no_hints(hints, "raw", source);
+    return read_checkpoint(source, weights);
+  }
+  check_no_hints(hints, weights, source);
+  if (fs::is_regular_file(source)) return read_safetensors_model(source);
+  if (!is_diffusers_folder(source)) {
+    throw IoError(source,
+                  "holds no network: neither model.toml (a checkpoint) nor unet/config.json (a "
+                  "diffusers folder)");
+  }
+  Model model = read_diffusers_folder(source);
+  check_description(model, source);
+  return model;
+}
+
+bool is_foreign(const fs::path& source) {
+  if (fs::is_regular_file(source)) return is_weights_file(source);
+  return fs::is_directory(source) && !fs::exists(source / "model.toml") &&
+         is_diffusers_folder(source);
+}
+
+std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
+                                      const nn::UNetConfig& config, const fs::path& source) {
+  std::unordered_map<std::string, torch::Tensor> by_name;
+  for (const io::NamedTensor& weight : weights) {
+    if (!by_name.emplace(weight.name, weight.tensor).second)
+      throw IoError(source, fmt::format("holds tensor {} twice", weight.name));
+  }
+  check_widths(by_name, config, source);
+  const nn::UNet unet(config);
+  std::vector<io::NamedTensor> result;
+  for (const auto& item : unet->named_parameters()) {
+    const auto found = by_name.find(item.key());
+    if (found == by_name.end()) {
+      throw IoError(source,
+                    fmt::format("holds no tensor {}; it belongs to another network", item.key()));
+    }
+    const torch::Tensor& tensor = found->second;
+    if (tensor.sizes() != item.value().sizes() || !tensor.is_floating_point()) {
+      throw IoError(source, fmt::format("tensor {} has shape [{}], the network's has [{}]",
+                                        item.key(), fmt::join(tensor.sizes(), ", "),
+                                        fmt::join(item.value().sizes(), ", ")));
+    }
+    result.push_back({item.key(), tensor});
+    by_name.erase(found);
+  }
+  if (!by_name.empty()) {
+    throw IoError(
+        source, fmt::format("holds tensor {}, which the network has not", by_name.begin()->first));
+  }
+  return result;
+}
+
+void load_weights_(const Model& model, nn::UNetImpl& unet) {
+  const torch::NoGradGuard no_grad;
+  const auto parameters = unet.named_parameters();
+  const fs::path source = model.origin;
+  if (parameters.size() != model.weights.size())
+    throw IoError(source,
+                  fmt::format("has {} tensors, the network {}; it belongs to another network",
+                              model.weights.size(), parameters.size()));
+  for (const io::NamedTensor& weight : model.weights) {
+    const torch::Tensor* parameter = parameters.find(weight.name);
+    if (!parameter || parameter->sizes() != weight.tensor.sizes()) {
+      throw IoError(source,
+                    fmt::format("tensor {} [{}] is not the network's; it belongs to another",
+                                weight.name, fmt::join(weight.tensor.sizes(), ", ")));
+    }
+    torch::Tensor(*parameter).copy_(weight.tensor);
+  }
+}
+
+nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision) {
+  nn::UNet unet(model.description.unet);
+  unet->to(device, nn::storage_type(precision));
+  nn::use_channels_last_(*unet);
+  load_weights_(model, *unet);
+  unet->eval();
+  return unet;
+}
+
+}  // namespace ddpm::exchange

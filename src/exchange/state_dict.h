@@ -1,0 +1,54 @@
+#pragma once
+
+#include "ddpm/exchange/model.h"
+#include "ddpm/io/torch_file.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+// Bare weights: a file of torch.save taken apart, and the networks that are known by the names of
+// their tensors alone.
+
+namespace ddpm::exchange {
+
+struct StateDict {
+  std::vector<io::NamedTensor> tensors;
+  std::string origin;  ///< for people: which of the file's dicts it is
+};
+
+/// The tensors of a file of torch.save: of the dict itself; of ermongroup/ddim's list, of which
+/// `weights` takes the trained (raw) or the averaged (ema) ones; of an entry "state_dict". A
+/// leading "module." is dropped from the names. Throws IoError, UsageError.
+StateDict state_dict(const std::filesystem::path& file, const std::string& weights);
+
+/// Does it hold this tensor?
+const torch::Tensor* find_tensor(const std::vector<io::NamedTensor>& tensors,
+                                 const std::string& name);
+
+/// The tensor, which must be there. Throws IoError.
+const torch::Tensor& get_tensor(const std::vector<io::NamedTensor>& tensors,
+                                const std::string& name, const std::filesystem::path& source);
+
+/// How many of prefix0suffix, prefix1suffix, ... there are.
+int64_t count_of(const std::vector<io::NamedTensor>& tensors, const std::string& prefix,
+                 const std::string& suffix);
+
+/// A 1x1 convolution's [out, in, 1(, 1)] as a linear layer's [out, in].
+torch::Tensor as_linear(const torch::Tensor& weight);
+
+/// PyTorch ports of Ho's networks (names temb.dense.0, down.0.block.0.norm1, ...). Only the
+/// architecture and the weights are set.
+bool is_ho_port(const std::vector<io::NamedTensor>& tensors);
+Model ho_port(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
+              const std::filesystem::path& source);
+
+/// OpenAI's improved- and guided-diffusion (names time_embed.0, input_blocks.1.0.in_layers.0, ...).
+bool is_openai(const std::vector<io::NamedTensor>& tensors);
+Model openai_unet(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
+                  const std::filesystem::path& source);
+
+/// [diffusion] from hints. OpenAI's linear schedule ends at 20 / T instead of 0.02.
+diffusion::DiffusionConfig hinted_diffusion(const Hints& hints, bool betas_by_steps);
+
+}  // namespace ddpm::exchange

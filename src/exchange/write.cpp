@@ -1,0 +1,95 @@
+#include "ddpm/exchange/write.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/exchange/diffusers_folder.h"
+#include "ddpm/exchange/model_text.h"
+#include "ddpm/io/torch_file.h"
+
+#include <fmt/format.h>
+#include <torch/serialize/output-archive.h>
+#include <unistd.h>
+
+namespace ddpm::exchange {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_absent(const fs::path& destination) {
+  if (fs::exists(fs::symlink_status(destination)))
+    throw IoError(destination, "is there already; remove it, or name another");
+  const fs::path parent = fs::absolute(destination).parent_path();
+  if (!fs::is_directory(parent))
+    throw IoError(
+        destination,
+        fmt::format("cannot be written: there is no folder {}; make it first", parent.string()));
+}
+
+// ".NAME.tmp-PID" beside it.
+fs::path beside(const fs::path& destination) {
+  const fs::path whole = fs::absolute(destination);
+  return whole.parent_path() / fmt::format(".{}.tmp-{}", whole.filename().string(), ::getpid());
+}
+
+void write_module(const Model& model, const fs::path& destination) {
+  const nn::UNet unet = make_unet(model, torch::kCPU,
+                                  model.weights.front().tensor.scalar_type() == torch::kDouble
+                                      ? nn::Precision::kFp64
+                                      : nn::Precision::kFp32);
+  torch::serialize::OutputArchive archive;
+  unet->save(archive);
+  io::write_file_atomic(destination, [&](io::OutputFile& file) {
+    archive.save_to([&](const void* bytes, size_t count) {
+      file.write(std::span(static_cast<const uint8_t*>(bytes), count));
+      return count;
+    });
+  });
+}
+
+}  // namespace
+
+const std::vector<std::string>& format_names() {
+  static const std::vector<std::string> names{"diffusers", "safetensors", "torch", "torch-module"};
+  return names;
+}
+
+void write_model(const Model& model, const fs::path& destination, Format format) {
+  check_absent(destination);
+  switch (format) {
+    case Format::kDiffusers:
+      return write_folder_atomic(
+          destination, [&](const fs::path& folder) { write_diffusers_folder(model, folder); });
+    case Format::kSafetensors: {
+      const std::string text =
+          description_text(model.description) + "\n" + sample_text(model.sample);
+      io::write_safetensors(destination, model.weights,
+                            {{"format", "pt"}, {kDescriptionKey, text}});
+      return;
+    }
+    case Format::kTorch:
+      io::write_torch_file(destination, model.weights);
+      return;
+    case Format::kTorchModule:
+      return write_module(model, destination);
+  }
+}
+
+void write_folder_atomic(const fs::path& destination,
+                         const std::function<void(const fs::path&)>& fill) {
+  check_absent(destination);
+  const fs::path folder = beside(destination);
+  try {
+    fs::create_directory(folder);
+    fill(folder);
+    io::sync_directory(folder);
+    io::rename_path(folder, fs::absolute(destination));
+    io::sync_directory(fs::absolute(destination).parent_path());
+  } catch (const fs::filesystem_error& error) {
+    io::remove_tree(folder);
+    throw IoError(destination, fmt::format("cannot be written: {}", error.code().message()));
+  } catch (...) {
+    io::remove_tree(folder);
+    throw;
+  }
+}
+
+}  // namespace ddpm::exchange

@@ -1,0 +1,483 @@
+#include "pickle.h"
+
+#include "ddpm/base/error.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace ddpm::io {
+namespace {
+
+constexpr size_t kMaxNodes = size_t{1} << 20;  // of a pickle: 10,000 tensors take 200,000
+constexpr int kMaxDepth = 64;
+constexpr int64_t kMaxExpanded = 1 << 16;  // elements of a tensor that repeats its memory
+
+/// A value while it is being built. Nodes refer to each other, in circles if the pickle says so;
+/// the machine owns them all.
+struct Node {
+  enum class Kind {
+    kNone,
+    kBool,
+    kInteger,
+    kReal,
+    kText,
+    kList,
+    kTuple,
+    kDict,  // items: key, value, key, value, ...
+    kTensor,
+    kStorage,
+    kStorageType,
+    kFunction,  // text: which of the known ones
+  };
+  Kind kind = Kind::kNone;
+  int64_t integer = 0;
+  double real = 0;
+  std::string text;
+  std::vector<Node*> items;
+  torch::Tensor tensor;  // of a storage: uint8
+  torch::ScalarType type = torch::kByte;
+};
+
+struct TypeName {
+  const char* storage;
+  torch::ScalarType type;
+};
+constexpr std::array<TypeName, 10> kStorageTypes = {{{"DoubleStorage", torch::kDouble},
+                                                     {"FloatStorage", torch::kFloat},
+                                                     {"HalfStorage", torch::kHalf},
+                                                     {"BFloat16Storage", torch::kBFloat16},
+                                                     {"LongStorage", torch::kLong},
+                                                     {"IntStorage", torch::kInt},
+                                                     {"ShortStorage", torch::kShort},
+                                                     {"CharStorage", torch::kChar},
+                                                     {"ByteStorage", torch::kByte},
+                                                     {"BoolStorage", torch::kBool}}};
+
+std::optional<torch::ScalarType> storage_type(const std::string& global) {
+  for (const TypeName& t : kStorageTypes) {
+    if (global == std::string("torch.") + t.storage) return t.type;
+    if (global == std::string("torch.cuda.") + t.storage) return t.type;
+  }
+  return std::nullopt;
+}
+
+constexpr std::array<const char*, 5> kFunctions = {
+    "collections.OrderedDict", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter", "torch.Size"};
+
+class Machine {
+ public:
+  Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage)
+      : bytes_(bytes), name_(name), load_storage_(storage) {}
+
+  TorchValue run() {
+    while (!step(take_byte())) {
+    }
+    size_t budget = kMaxNodes;
+    return finished(*pop(), 0, budget);
+  }
+  size_t position() const { return position_; }
+
+ private:
+  using Kind = Node::Kind;
+
+  [[noreturn]] void fail(const std::string& message) const { throw IoError(name_, message); }
+  [[noreturn]] void damaged() const {
+    fail(fmt::format("is damaged: its pickle makes no sense at byte {}", position_));
+  }
+  [[noreturn]] void refuse(const std::string& what) const {
+    fail(
+        fmt::format("holds {}, which is not read: only tensors, numbers, texts, lists and dicts "
+                    "are, and no code is run; in Python, save the state dict alone: "
+                    "torch.save(model.state_dict(), \"weights.pt\")",
+                    what));
+  }
+
+  // --- bytes
+  std::span<const uint8_t> take(uint64_t count) {
+    if (count > bytes_.size() - position_) fail("is damaged: its pickle is cut short");
+    const auto piece = bytes_.subspan(position_, count);
+    position_ += count;
+    return piece;
+  }
+  uint8_t take_byte() { return take(1)[0]; }
+  uint64_t take_number(int count) {  // little-endian
+    uint64_t value = 0;
+    const auto piece = take(count);
+    for (int i = 0; i < count; ++i) value |= uint64_t{piece[i]} << (8 * i);
+    return value;
+  }
+  std::string take_text(uint64_t count) {
+    const auto piece = take(count);
+    return {piece.begin(), piece.end()};
+  }
+  std::string take_line() {
+    std::string line;
+    for (uint8_t c = take_byte(); c != '\n'; c = take_byte()) line += static_cast<char>(c);
+    return line;
+  }
+
+  // --- stack
+  Node* make(Kind kind) {
+    if (nodes_.size() >= kMaxNodes) fail("holds more values than any network has");
+    Node& node = nodes_.emplace_back();
+    node.kind = kind;
+    return &node;
+  }
+  void push(Node* node) { stack_.push_back(node); }
+  Node* push_new(Kind kind) {
+    push(make(kind));
+    return stack_.back();
+  }
+  void push_integer(int64_t value) { push_new(Kind::kInteger)->integer = value; }
+  void push_text(std::string text) { push_new(Kind::kText)->text = std::move(text); }
+  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
+  Node* pop() {
+    if (stack_.size() <= floor()) damaged();
+    Node* node = stack_.back();
+    stack_.pop_back();
+    return node;
+  }
+  Node* top(Kind kind) {
+    if (stack_.size() <= floor() || stack_.back()->kind != kind) damaged();
+    return stack_.back();
+  }
+  std::vector<Node*> pop_to_mark() {
+    if (marks_.empty()) damaged();
+    std::vector<Node*> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()),
+                             stack_.end());
+    stack_.resize(marks_.back());
+    marks_.pop_back();
+    return items;
+  }
+  void push_tuple(std::vector<Node*> items) { push_new(Kind::kTuple)->items = std::move(items); }
+  void push_tuple_of(int count) {
+    std::vector<Node*> items(count);
+    for (int i = count; i-- > 0;) items[i] = pop();
+    push_tuple(std::move(items));
+  }
+  void append(const std::vector<Node*>& items, Kind kind) {
+    std::vector<Node*>& all = top(kind)->items;
+    all.insert(all.end(), items.begin(), items.end());
+  }
+  void set_items(const std::vector<Node*>& items) {
+    if (items.size() % 2 != 0) damaged();
+    append(items, Kind::kDict);
+  }
+  void remember(uint64_t key) {
+    if (stack_.empty()) damaged();
+    memo_[key] = stack_.back();
+  }
+  void recall(uint64_t key) {
+    const auto found = memo_.find(key);
+    if (found == memo_.end()) damaged();
+    push(found->second);
+  }
+
+  void push_long(int count) {  // two's complement
+    if (count > 8) fail("holds a whole number of more than 64 bits");
+    uint64_t value = take_number(count);
+    if (count > 0 && count < 8 && (value >> (8 * count - 1)) != 0)
+      value |= ~uint64_t{0} << (8 * count);
+    push_integer(static_cast<int64_t>(value));
+  }
+  void push_real() {  // big-endian
+    uint64_t bits = 0;
+    for (const uint8_t byte : take(8)) bits = bits << 8 | byte;
+    push_new(Kind::kReal)->real = std::bit_cast<double>(bits);
+  }
+  void push_global(const std::string& global) {
+    if (const auto type = storage_type(global)) {
+      push_new(Kind::kStorageType)->type = *type;
+    } else if (std::find(kFunctions.begin(), kFunctions.end(), global) != kFunctions.end()) {
+      push_new(Kind::kFunction)->text = global;
+    } else {
+      refuse(global);
+    }
+  }
+  void push_named_global() {
+    const Node* name = pop();
+    const Node* module = pop();
+    if (name->kind != Kind::kText || module->kind != Kind::kText) damaged();
+    push_global(module->text + "." + name->text);
+  }
+
+  // --- calls
+  int64_t integer_of(const Node* node) const {
+    if (node->kind != Kind::kInteger) damaged();
+    return node->integer;
+  }
+  std::vector<int64_t> integers_of(const Node* node) const {
+    if (node->kind != Kind::kTuple || node->items.size() > 16) damaged();
+    std::vector<int64_t> numbers;
+    for (const Node* item : node->items) {
+      numbers.push_back(integer_of(item));
+      if (numbers.back() < 0) damaged();
+    }
+    return numbers;
+  }
+
+  // ("storage", type, key, location, elements[, None]): the memory of a tensor.
+  void push_storage() {
+    const Node* id = pop();
+    if (id->kind != Kind::kTuple || id->items.size() < 5) damaged();
+    const auto& part = id->items;
+    if (part[0]->kind != Kind::kText || part[0]->text != "storage" ||
+        part[1]->kind != Kind::kStorageType || part[2]->kind != Kind::kText)
+      damaged();
+    if (part.size() > 5 && part[5]->kind != Kind::kNone) refuse("a view of a storage");
+    const int64_t elements = integer_of(part[4]);
+    if (elements < 0) damaged();
+    Node* storage = push_new(Kind::kStorage);
+    storage->type = part[1]->type;
+    storage->tensor = load_storage_(part[2]->text, storage->type, elements);
+  }
+
+  // (storage, offset, sizes, strides, ...)
+  void push_tensor(const std::vector<Node*>& arguments) {
+    if (arguments.size() < 4 || arguments[0]->kind != Kind::kStorage) damaged();
+    const torch::Tensor memory = arguments[0]->tensor.view(arguments[0]->type);
+    const int64_t offset = integer_of(arguments[1]);
+    const std::vector<int64_t> sizes = integers_of(arguments[2]);
+    const std::vector<int64_t> strides = integers_of(arguments[3]);
+    if (offset < 0 || sizes.size() != strides.size()) damaged();
+    int64_t count = 1, last = offset, reach = 0;
+    bool over = false, empty = false;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      empty = empty || sizes[i] == 0;
+      over = over || __builtin_mul_overflow(count, std::max<int64_t>(sizes[i], 1), &count) ||
+             __builtin_mul_overflow(std::max<int64_t>(sizes[i] - 1, 0), strides[i], &reach) ||
+             __builtin_add_overflow(last, reach, &last);
+    }
+    if (over ||
+        (!empty && (last >= memory.numel() || count > std::max(memory.numel(), kMaxExpanded))))
+      fail("is damaged: a tensor reaches beyond its memory");
+    Node* tensor = push_new(Kind::kTensor);
+    tensor->tensor =
+        empty ? torch::empty(sizes, memory.options()) : memory.as_strided(sizes, strides, offset);
+  }
+
+  void push_ordered_dict(const std::vector<Node*>& arguments) {
+    std::vector<Node*> items;
+    if (!arguments.empty()) {  // as written by Python 2: a list of pairs
+      if (arguments.size() > 1 || arguments[0]->kind != Kind::kList) damaged();
+      for (const Node* pair : arguments[0]->items) {
+        if ((pair->kind != Kind::kList && pair->kind != Kind::kTuple) || pair->items.size() != 2)
+          damaged();
+        items.insert(items.end(), pair->items.begin(), pair->items.end());
+      }
+    }
+    push_new(Kind::kDict)->items = std::move(items);
+  }
+
+  void call() {
+    const Node* arguments = pop();
+    const Node* function = pop();
+    if (function->kind != Kind::kFunction || arguments->kind != Kind::kTuple) damaged();
+    const std::string& name = function->text;
+    if (name == "collections.OrderedDict") return push_ordered_dict(arguments->items);
+    if (name.starts_with("torch._utils._rebuild_tensor")) return push_tensor(arguments->items);
+    if (arguments->items.empty()) damaged();
+    Node* first = arguments->items[0];  // a parameter is its tensor, a torch.Size its tuple
+    if (first->kind != (name == "torch.Size" ? Kind::kTuple : Kind::kTensor)) damaged();
+    push(first);
+  }
+
+  // The attributes of an OrderedDict (a state dict's _metadata) are no part of its content.
+  void drop_attributes() {
+    pop();
+    top(Kind::kDict);
+  }
+
+  // One operation; true at the end. The codes are those of Python's pickletools.
+  bool step(uint8_t code) {
+    // clang-format off
+    switch (code) {
+      case 0x80: take_byte(); break;                                // PROTO
+      case 0x95: take(8); break;                                    // FRAME
+      case '.': return true;                                        // STOP
+      case '(': marks_.push_back(stack_.size()); break;             // MARK
+      case '0': pop(); break;                                       // POP
+      case '1': pop_to_mark(); break;                               // POP_MARK
+      case 'N': push_new(Kind::kNone); break;                       // NONE
+      case 0x88: push_new(Kind::kBool)->integer = 1; break;         // NEWTRUE
+      case 0x89: push_new(Kind::kBool); break;                      // NEWFALSE
+      case 'J': push_integer(static_cast<int32_t>(take_number(4))); break;  // BININT
+      case 'K': push_integer(take_byte()); break;                   // BININT1
+      case 'M': push_integer(static_cast<int64_t>(take_number(2))); break;  // BININT2
+      case 0x8a: push_long(take_byte()); break;                     // LONG1
+      case 'G': push_real(); break;                                 // BINFLOAT
+      case 'X': case 'T': case 'B':                                 // BINUNICODE, BINSTRING, BINBYTES
+        push_text(take_text(take_number(4)));
+        break;
+      case 0x8c: case 'U': case 'C': push_text(take_text(take_byte())); break;  // the short ones
+      case 0x8d: case 0x8e: push_text(take_text(take_number(8))); break;  // the long ones
+      case '}': push_new(Kind::kDict); break;                       // EMPTY_DICT
+      case ']': case 0x8f: push_new(Kind::kList); break;            // EMPTY_LIST, EMPTY_SET
+      case ')': push_tuple({}); break;                              // EMPTY_TUPLE
+      case 't': push_tuple(pop_to_mark()); break;                   // TUPLE
+      case 0x85: push_tuple_of(1); break;                           // TUPLE1
+      case 0x86: push_tuple_of(2); break;                           // TUPLE2
+      case 0x87: push_tuple_of(3); break;                           // TUPLE3
+      case 'a': { Node* item = pop(); append({item}, Kind::kList); break; }  // APPEND
+      case 'e': case 0x90: append(pop_to_mark(), Kind::kList); break;  // APPENDS, ADDITEMS
+      case 's': {                                                   // SETITEM
+        Node* value = pop();
+        Node* key = pop();
+        set_items({key, value});
+        break;
+      }
+      case 'u': set_items(pop_to_mark()); break;                    // SETITEMS
+      case 'q': remember(take_byte()); break;                       // BINPUT
+      case 'r': remember(take_number(4)); break;                    // LONG_BINPUT
+      case 0x94: remember(memo_.size()); break;                     // MEMOIZE
+      case 'h': recall(take_byte()); break;                         // BINGET
+      case 'j': recall(take_number(4)); break;                      // LONG_BINGET
+      case 'c': {                                                   // GLOBAL
+        const std::string module = take_line();
+        push_global(module + "." + take_line());
+        break;
+      }
+      case 0x93: push_named_global(); break;                        // STACK_GLOBAL
+      case 'Q': push_storage(); break;                              // BINPERSID
+      case 'R': case 0x81: call(); break;                           // REDUCE, NEWOBJ
+      case 'b': drop_attributes(); break;                           // BUILD
+      default:
+        refuse(fmt::format("pickle operation 0x{:02x} at byte {}", code, position_ - 1));
+    }
+    // clang-format on
+    return false;
+  }
+
+  // --- the result, as a tree. `budget` bounds what sharing can multiply.
+  std::string key_of(const Node& node) const {
+    if (node.kind == Kind::kText) return node.text;
+    if (node.kind == Kind::kInteger) return fmt::format("{}", node.integer);
+    refuse("a dict whose keys are neither texts nor whole numbers");
+  }
+  TorchValue finished(const Node& node, int depth, size_t& budget) const {
+    const size_t cost = 1 + node.text.size() / 16;
+    if (depth > kMaxDepth || cost > budget) fail("nests its values too deeply, or in circles");
+    budget -= cost;
+    TorchValue value;
+    value.integer = node.integer;
+    value.real = node.real;
+    switch (node.kind) {
+      case Kind::kNone:
+        break;
+      case Kind::kBool:
+        value.kind = TorchValue::Kind::kBool;
+        break;
+      case Kind::kInteger:
+        value.kind = TorchValue::Kind::kInteger;
+        break;
+      case Kind::kReal:
+        value.kind = TorchValue::Kind::kReal;
+        break;
+      case Kind::kText:
+        value.kind = TorchValue::Kind::kText;
+        value.text = node.text;
+        break;
+      case Kind::kList:
+      case Kind::kTuple:
+        value.kind = TorchValue::Kind::kList;
+        for (const Node* item : node.items)
+          value.items.push_back(finished(*item, depth + 1, budget));
+        break;
+      case Kind::kDict:
+        value.kind = TorchValue::Kind::kDict;
+        for (size_t i = 0; i + 1 < node.items.size(); i += 2)
+          value.entries.emplace_back(key_of(*node.items[i]),
+                                     finished(*node.items[i + 1], depth + 1, budget));
+        break;
+      case Kind::kTensor:
+        value.kind = TorchValue::Kind::kTensor;
+        value.tensor = node.tensor;
+        break;
+      case Kind::kStorage:
+        refuse("a bare storage");
+      case Kind::kStorageType:
+        refuse("a type of storage as a value");
+      case Kind::kFunction:
+        refuse(node.text + " as a value");
+    }
+    return value;
+  }
+
+  std::span<const uint8_t> bytes_;
+  size_t position_ = 0;
+  const std::string& name_;
+  const StorageLoader& load_storage_;
+  std::deque<Node> nodes_;
+  std::vector<Node*> stack_;
+  std::vector<size_t> marks_;
+  std::unordered_map<uint64_t, Node*> memo_;
+};
+
+// --- writing, in protocol 2
+void put_number(std::string& out, uint64_t value, int count) {
+  for (int i = 0; i < count; ++i) out += static_cast<char>(value >> (8 * i));
+}
+void put_integer(std::string& out, int64_t value) {
+  if (value >= 0 && value < (int64_t{1} << 31)) {
+    out += 'J';
+    put_number(out, static_cast<uint64_t>(value), 4);
+  } else {
+    out += "\x8a\x08";
+    put_number(out, static_cast<uint64_t>(value), 8);
+  }
+}
+void put_text(std::string& out, const std::string& text) {
+  out += 'X';
+  put_number(out, text.size(), 4);
+  out += text;
+}
+void put_tuple(std::string& out, at::IntArrayRef numbers) {
+  out += '(';
+  for (const int64_t n : numbers) put_integer(out, n);
+  out += 't';
+}
+
+}  // namespace
+
+TorchValue unpickle(std::span<const uint8_t>& bytes, const std::string& name,
+                    const StorageLoader& storage) {
+  Machine machine(bytes, name, storage);
+  TorchValue value = machine.run();
+  bytes = bytes.subspan(machine.position());
+  return value;
+}
+
+std::string pickle_state_dict(const std::vector<NamedTensor>& tensors) {
+  std::string out = "\x80\x02}(";
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const torch::Tensor& tensor = tensors[i].tensor;
+    const auto type = std::find_if(kStorageTypes.begin(), kStorageTypes.end(),
+                                   [&](const auto& t) { return t.type == tensor.scalar_type(); });
+    TORCH_CHECK(type != kStorageTypes.end(), "no storage for type ", tensor.scalar_type());
+    put_text(out, tensors[i].name);
+    out += "ctorch._utils\n_rebuild_tensor_v2\n((";
+    put_text(out, "storage");
+    out += fmt::format("ctorch\n{}\n", type->storage);
+    put_text(out, fmt::format("{}", i));
+    put_text(out, "cpu");
+    put_integer(out, tensor.numel());
+    out += "tQ";
+    put_integer(out, 0);
+    put_tuple(out, tensor.sizes());
+    put_tuple(out, c10::contiguous_strides(tensor.sizes()));
+    out +=
+        "\x89"
+        "ccollections\nOrderedDict\n)RtR";
+  }
+  return out + "u.";
+}
+
+}  // namespace ddpm::io

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "ddpm/io/torch_file.h"
+
+#include <functional>
+#include <memory>
+#include <span>
+
+namespace ddpm::io {
+
+/// The memory of a tensor: its bytes, maybe filled in later, as uint8 [elements * size of type].
+using StorageLoader =
+    std::function<torch::Tensor(const std::string& key, torch::ScalarType type, int64_t elements)>;
+
+/// Interprets the pickle at the beginning of `bytes` and takes it off them. `name` is the file's in
+/// errors. Throws IoError.
+TorchValue unpickle(std::span<const uint8_t>& bytes, const std::string& name,
+                    const StorageLoader& storage);
+
+/// The pickle of a state dict, whose tensors' memories have the keys "0", "1", ...
+std::string pickle_state_dict(const std::vector<NamedTensor>& tensors);
+
+}  // namespace ddpm::io

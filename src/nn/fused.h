@@ -1,0 +1,29 @@
+#pragma once
+
+#include "ddpm/kernels/convolution.h"
+#include "ddpm/kernels/group_norm.h"
+
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/normalization.h>
+
+// Modules' parameters in kernels of ours, which do more, or the same faster, than ATen's.
+
+namespace ddpm::nn {
+
+inline torch::Tensor norm_silu(const torch::nn::GroupNorm& norm, const torch::Tensor& x,
+                               const kernels::Modulation& modulation = {}) {
+  return kernels::group_norm_silu(x, norm->weight, norm->bias, norm->options.num_groups(),
+                                  norm->options.eps(), modulation);
+}
+
+inline torch::Tensor norm_alone(const torch::nn::GroupNorm& norm, const torch::Tensor& x) {
+  return kernels::group_norm(x, norm->weight, norm->bias, norm->options.num_groups(),
+                             norm->options.eps());
+}
+
+/// A 3x3 convolution of stride 1 with a border of one zero.
+inline torch::Tensor convolve(const torch::nn::Conv2d& conv, const torch::Tensor& x) {
+  return kernels::conv3x3(x, conv->weight, conv->bias);
+}
+
+}  // namespace ddpm::nn

@@ -1,0 +1,93 @@
+#include "ddpm/io/safetensors.h"
+#include "tests/cli/fixture.h"
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm {
+namespace {
+
+class Convert : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    train("runs/tiny");
+  }
+  void expect_success(const std::vector<std::string>& arguments) {
+    const ProgramResult result = run(arguments);
+    ASSERT_EQ(result.status, 0) << result.err;
+  }
+  torch::Tensor draw(const std::string& source, std::vector<std::string> flags = {}) {
+    flags.insert(flags.begin(), {"sample", "--ckpt", source, "--steps", "5", "--num", "3", "--out",
+                                 "pictures", "--save-tensors", "samples.safetensors"});
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return io::SafetensorsFile::open(folder_ / "samples.safetensors").get("samples");
+  }
+};
+
+TEST_F(Convert, EveryCopyDrawsTheSameImages) {
+  const torch::Tensor original = draw("runs/tiny", {"--ddim", "--clip", "none"});
+  expect_success({"convert", "runs/tiny", "folder", "--to", "diffusers"});
+  expect_success({"convert", "folder", "copy.safetensors", "--to", "safetensors"});
+  expect_success({"convert", "copy.safetensors", "back", "--to", "ddpm"});
+  for (const char* source : {"folder", "copy.safetensors", "back"}) {
+    EXPECT_TRUE(torch::equal(draw(source, {"--ddim", "--clip", "none"}), original)) << source;
+    const ProgramResult info = run({"info", source});
+    EXPECT_EQ(info.status, 0) << info.err;
+    EXPECT_NE(info.out.find("8x8, 1 channels"), std::string::npos) << info.out;
+  }
+  // The averaged weights, bit for bit, at the end of the way.
+  const auto ema = io::SafetensorsFile::open(checkpoint("runs/tiny", 12) / "ema.safetensors");
+  const auto back = io::SafetensorsFile::open(folder_ / "back/model.safetensors");
+  ASSERT_EQ(back.names(), ema.names());
+  for (const std::string& name : ema.names())
+    EXPECT_TRUE(torch::equal(back.get(name), ema.get(name))) << name;
+}
+
+TEST_F(Convert, RawWeightsAndTorchFiles) {
+  expect_success({"convert", "runs/tiny", "raw.pt", "--to", "torch", "--weights", "raw"});
+  std::filesystem::copy_file(checkpoint("runs/tiny", 12) / "model.toml", folder_ / "raw.toml");
+  const torch::Tensor original = draw("runs/tiny", {"--weights", "raw"});
+  EXPECT_TRUE(torch::equal(draw("raw.pt"), original));
+}
+
+TEST_F(Convert, AFoldersSchedulerIsTheDefaultOfDrawingFromIt) {
+  expect_success({"convert", "runs/tiny", "folder", "--to", "diffusers"});
+  const auto path = folder_ / "folder/scheduler/scheduler_config.json";
+  auto json = nlohmann::json::parse(io::read_text(path));
+  json["_class_name"] = "DDIMScheduler";
+  json.erase("variance_type");
+  json["clip_sample"] = false;
+  json["timestep_spacing"] = "trailing";
+  json["steps_offset"] = 1;
+  json["set_alpha_to_one"] = false;
+  io::write_file_synced(path, json.dump());
+  const ProgramResult result =
+      run({"sample", "--ckpt", "folder", "--num", "1", "--out", "p", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto said = nlohmann::json::parse(result.out);
+  EXPECT_EQ(said.at("method"), "ddim");
+  EXPECT_EQ(said.at("steps"), 20) << "the pipeline's 50, but there are 20";
+  EXPECT_EQ(said.at("clip"), "none");
+  EXPECT_EQ(said.at("spacing"), "trailing");
+  EXPECT_EQ(said.at("steps_offset"), 1);
+  EXPECT_EQ(said.at("last_alpha"), "first");
+  EXPECT_EQ(run({"sample", "--ckpt", "folder", "--num", "1", "--out", "p", "--ddpm"}).status, 0)
+      << "flags go over it";
+}
+
+TEST_F(Convert, WhatIsThereIsNotOverwrittenAndWrongWishesAreUsageErrors) {
+  expect_success({"convert", "runs/tiny", "copy.safetensors", "--to", "safetensors"});
+  const ProgramResult again =
+      run({"convert", "runs/tiny", "copy.safetensors", "--to", "safetensors"});
+  EXPECT_EQ(again.status, 1);
+  EXPECT_NE(again.err.find("is there already"), std::string::npos) << again.err;
+  EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "pickle"}).status, 2);
+  EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "diffusers", "--heads", "4"}).status, 2);
+  EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "diffusers", "--weights", "ema-9"}).status,
+            2);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
+}
+
+}  // namespace
+}  // namespace ddpm

@@ -1,0 +1,339 @@
+#include "ddpm/base/error.h"
+#include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/exchange/model.h"
+#include "ddpm/exchange/model_text.h"
+#include "ddpm/exchange/write.h"
+#include "ddpm/io/torch_file.h"
+#include "tests/io/temporary_folder.h"
+
+#include <cstring>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <torch/nn/module.h>
+#include <torch/serialize.h>
+
+namespace ddpm::exchange {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kGolden = fs::path(DDPM_SOURCE_DIR) / "tests" / "golden" / "exchange";
+
+void expect_same_weights(const Model& a, const Model& b) {
+  ASSERT_EQ(a.weights.size(), b.weights.size());
+  for (size_t i = 0; i < a.weights.size(); ++i) {
+    const torch::Tensor x = a.weights[i].tensor.contiguous(), y = b.weights[i].tensor.contiguous();
+    EXPECT_EQ(a.weights[i].name, b.weights[i].name);
+    ASSERT_EQ(x.scalar_type(), y.scalar_type());
+    ASSERT_EQ(x.sizes(), y.sizes());
+    EXPECT_EQ(std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()), 0)
+        << a.weights[i].name;
+  }
+}
+
+void expect_same(const Model& a, const Model& b) {
+  expect_same_weights(a, b);
+  EXPECT_EQ(description_text(a.description), description_text(b.description));
+  EXPECT_EQ(sample_text(a.sample), sample_text(b.sample));
+}
+
+template <class F>
+std::string message_of(const F& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+class RoundTrip : public testing::TestWithParam<std::string> {
+ protected:
+  TemporaryFolder folder_;
+};
+INSTANTIATE_TEST_SUITE_P(Folders, RoundTrip,
+                         testing::Values("library", "classes", "shift", "google"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(RoundTrip, DiffusersFoldersComeBackBitForBit) {
+  const Model model = read_model(kGolden / GetParam());
+  write_model(model, folder_ / "copy", Format::kDiffusers);
+  expect_same(model, read_model(folder_ / "copy"));
+}
+
+TEST_P(RoundTrip, SafetensorsDescribeThemselves) {
+  const Model model = read_model(kGolden / GetParam());
+  write_model(model, folder_ / "copy.safetensors", Format::kSafetensors);
+  expect_same(model, read_model(folder_ / "copy.safetensors"));
+}
+
+TEST_P(RoundTrip, TorchFilesNeedADescriptionBesideThem) {
+  const Model model = read_model(kGolden / GetParam());
+  write_model(model, folder_ / "copy.pt", Format::kTorch);
+  EXPECT_NE(message_of([&] { read_model(folder_ / "copy.pt"); }).find("model.toml"),
+            std::string::npos);
+  io::write_file_synced(folder_ / "copy.toml",
+                        description_text(model.description) + sample_text(model.sample));
+  expect_same(model, read_model(folder_ / "copy.pt"));
+}
+
+TEST_P(RoundTrip, TheArchiveOfAModuleIsLoadedByLibTorch) {
+  const Model model = read_model(kGolden / GetParam());
+  write_model(model, folder_ / "copy.pt", Format::kTorchModule);
+  nn::UNet unet(model.description.unet);
+  torch::load(unet, (folder_ / "copy.pt").string());
+  for (const io::NamedTensor& weight : model.weights)
+    EXPECT_TRUE(torch::equal(*unet->named_parameters().find(weight.name), weight.tensor));
+}
+
+TEST_P(RoundTrip, WeightsLoadedIntoANetworkAreTheSameBits) {
+  const Model model = read_model(kGolden / GetParam());
+  const nn::UNet unet = make_unet(model, torch::kCPU, nn::Precision::kFp32);
+  Model back = model;
+  back.weights = nn::named_weights(*unet);
+  expect_same_weights(model, back);
+}
+
+TEST(Convert, EveryOptionOfANetworkIsWrittenAndReadAgain) {
+  Model model;
+  nn::UNetConfig& c = model.description.unet;
+  c.image = {.channels = 2, .height = 8, .width = 12, .classes = 3};
+  c.channels = 8;
+  c.channel_multipliers = {2, 4};
+  c.blocks = 1;
+  c.attention_levels = {0, 1};
+  c.mid_attention = false;
+  c.heads = 2;
+  c.dropout = 0.25;
+  c.groups = 4;
+  c.norm_eps = 1e-5;
+  c.same_padding = false;
+  c.sinusoid = {.cosine_first = true, .freq_shift = 0.5, .scale = 0.25};
+  c.time_scale_shift = c.residual_resample = c.learned_variance = c.class_conditional = true;
+  model.description.class_names = {"a", "b \"quoted\"\\", "c\n"};
+  model.description.diffusion.prediction = diffusion::Prediction::kV;
+  model.description.diffusion.schedule.kind = diffusion::ScheduleKind::kTable;
+  model.description.diffusion.schedule.timesteps = 3;
+  model.description.diffusion.schedule.betas = {0.1, 1.0 / 3.0, 1.0};
+  model.sample = {.method = sample::Method::kDdim, .steps = 2, .eta = 0.1};
+  model.sample.clip_range = 0.75;
+  model.sample.steps_offset = 1;
+  model.sample.last_alpha = sample::LastAlpha::kFirst;
+  Model back;
+  parse_model_text(description_text(model.description) + sample_text(model.sample), "text", back);
+  EXPECT_EQ(description_text(back.description), description_text(model.description));
+  EXPECT_EQ(sample_text(back.sample), sample_text(model.sample));
+  EXPECT_EQ(back.description.class_names, model.description.class_names);
+  EXPECT_EQ(back.description.diffusion.schedule.betas, model.description.diffusion.schedule.betas);
+  EXPECT_EQ(back.description.unet.attention_levels, c.attention_levels);
+  EXPECT_TRUE(back.description.unet.learned_variance && back.description.unet.residual_resample);
+  EXPECT_EQ(back.description.unet.sinusoid.scale, 0.25);
+}
+
+TEST(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
+  TemporaryFolder folder;
+  Model model = read_model(kGolden / "google");
+  for (const Format format : {Format::kDiffusers, Format::kSafetensors, Format::kTorch}) {
+    io::write_file_synced(folder / "there", std::string_view("mine"));
+    EXPECT_NE(
+        message_of([&] { write_model(model, folder / "there", format); }).find("is there already"),
+        std::string::npos);
+    EXPECT_EQ(io::read_text(folder / "there"), "mine");
+  }
+  EXPECT_THROW(write_folder_atomic(folder / "new",
+                                   [](const fs::path& part) {
+                                     io::write_file_synced(part / "file", std::string_view("x"));
+                                     throw IoError(part, "the disk is full");
+                                   }),
+               IoError);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1) << "only \"there\"";
+  model.description.diffusion.prediction = diffusion::Prediction::kMu;
+  EXPECT_THROW(write_model(model, folder / "new", Format::kDiffusers), UsageError);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(Convert, NetworksThatDiffusersHasNotAreRefusedByTheirKey) {
+  const nn::UNetConfig base = read_model(kGolden / "google").description.unet;
+  nn::UNetConfig c = base;
+  c.channel_multipliers = {2, 4};
+  EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("channel_multipliers"),
+            std::string::npos);
+  c = base;
+  c.sinusoid.scale = 0.25;
+  EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("time_scale"), std::string::npos);
+  c = base;
+  c.heads = 2;
+  c.attention_levels = {0, 1};
+  EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("heads"), std::string::npos);
+}
+
+// --- importing configs
+nlohmann::json unet_json() {
+  return nlohmann::json::parse(io::read_text(kGolden / "library/unet/config.json"));
+}
+
+TEST(DiffusersConfig, KeysThatAreNotWrittenHaveTheLibrarysDefaults) {
+  const nn::UNetConfig whole = parse_unet_config(unet_json().dump(), "c");
+  nlohmann::json json = unet_json();
+  // What the golden network leaves at the library's defaults.
+  for (const char* key :
+       {"downsample_padding", "flip_sin_to_cos", "freq_shift", "norm_eps", "attention_head_dim",
+        "in_channels", "out_channels", "act_fn", "add_attention", "time_embedding_type",
+        "resnet_time_scale_shift", "dropout", "center_input_sample", "num_class_embeds"})
+    ASSERT_EQ(json.erase(key), 1u) << key;
+  Model a, b;
+  a.description.unet = whole;
+  b.description.unet = parse_unet_config(json.dump(), "c");
+  EXPECT_EQ(description_text(a.description), description_text(b.description));
+  EXPECT_EQ(whole.head_channels, 8);
+  EXPECT_FALSE(whole.same_padding);
+  EXPECT_TRUE(whole.sinusoid.cosine_first);
+  EXPECT_EQ(whole.sinusoid.freq_shift, 0.0);
+  EXPECT_EQ(whole.norm_eps, 1e-5);
+  json["attention_head_dim"] = nullptr;
+  EXPECT_EQ(parse_unet_config(json.dump(), "c").head_channels, 0) << "null is one head";
+}
+
+TEST(DiffusersConfig, WhatCannotBeExpressedIsRefusedByKeyAndValue) {
+  const std::vector<std::pair<std::string, nlohmann::json>> values = {
+      {"_class_name", "UNet2DConditionModel"},
+      {"time_embedding_type", "fourier"},
+      {"time_embedding_dim", 7},
+      {"center_input_sample", true},
+      {"mid_block_scale_factor", 1.4142},
+      {"mid_block_type", nullptr},
+      {"act_fn", "gelu"},
+      {"downsample_padding", 2},
+      {"downsample_type", "fir"},
+      {"resnet_time_scale_shift", "ada_group"},
+      {"class_embed_type", "timestep"},
+      {"attn_norm_num_groups", 1},
+      {"out_channels", 5},
+      {"sample_size", nullptr},
+      {"block_out_channels", {4, 6}},
+      {"down_block_types", {"SkipDownBlock2D", "AttnDownBlock2D"}},
+      {"up_block_types", {"UpBlock2D", "UpBlock2D"}},
+      {"something_new", 3},
+      {"layers_per_block", "two"},
+  };
+  for (const auto& [key, value] : values) {
+    nlohmann::json json = unet_json();
+    json[key] = value;
+    const std::string message = message_of([&] { parse_unet_config(json.dump(), "config.json"); });
+    EXPECT_NE(message.find(key + " = " + value.dump()), std::string::npos) << message;
+  }
+  EXPECT_NE(message_of([] { parse_unet_config("[1", "config.json"); }), "(no error)");
+}
+
+TEST(DiffusersConfig, SchedulersThatCannotBeExpressedAreRefusedByKeyAndValue) {
+  const std::vector<std::pair<std::string, nlohmann::json>> values = {
+      {"_class_name", "PNDMScheduler"},
+      {"beta_schedule", "laplace"},
+      {"trained_betas", {0.1, 0.2}},
+      {"variance_type", "learned"},
+      {"prediction_type", "flow"},
+      {"timestep_spacing", "karras"},
+      {"thresholding", true},
+      {"steps_offset", -1},
+      {"num_train_timesteps", 0},
+      {"beta_start", 0.0},
+      {"beta_end", 1.5},
+      {"use_karras_sigmas", true},
+  };
+  for (const auto& [key, value] : values) {
+    nlohmann::json json;
+    json[key] = value;
+    const std::string message = message_of([&] { parse_scheduler_config(json.dump(), "s.json"); });
+    EXPECT_NE(message.find(key + " = " + value.dump()), std::string::npos) << message;
+  }
+}
+
+TEST(DiffusersConfig, SchedulersComeBack) {
+  for (const auto kind : {diffusion::ScheduleKind::kLinear, diffusion::ScheduleKind::kCosine,
+                          diffusion::ScheduleKind::kQuadratic, diffusion::ScheduleKind::kSigmoid,
+                          diffusion::ScheduleKind::kConstant}) {
+    SchedulerSettings settings;
+    settings.diffusion.schedule = {.kind = kind, .timesteps = 50, .beta_start = 0.001};
+    settings.sample.clip = sample::Clip::kNone;
+    settings.sample.sigma = sample::Sigma::kLarge;
+    const SchedulerSettings back =
+        parse_scheduler_config(scheduler_config_text(settings), "s.json");
+    const diffusion::Schedule ours(settings.diffusion.schedule), theirs(back.diffusion.schedule);
+    for (int64_t t = 1; t <= 50; ++t) EXPECT_EQ(ours.beta(t), theirs.beta(t));
+    EXPECT_EQ(sample_text(back.sample), sample_text(settings.sample));
+  }
+}
+
+TEST(Import, UnknownNetworksAreRefused) {
+  EXPECT_NE(
+      message_of([] { read_model(kGolden / "lucidrains.pt"); }).find("denoising-diffusion-pytorch"),
+      std::string::npos);
+  EXPECT_NE(message_of([] { read_model(kGolden / "openai_conv.pt"); }).find("--image-size"),
+            std::string::npos);
+  Hints hints;
+  hints.image_size = 8;
+  EXPECT_NE(
+      message_of([&] { read_model(kGolden / "openai_conv.pt", "ema", hints); }).find("--heads"),
+      std::string::npos);
+  EXPECT_NE(message_of([&] { read_model(kGolden / "library", "ema", hints); }).find("--image-size"),
+            std::string::npos)
+      << "a folder says it itself";
+  TemporaryFolder folder;
+  io::write_torch_file(folder / "other.pt", {{"layer.weight", torch::zeros({2})}});
+  EXPECT_NE(message_of([&] { read_model(folder / "other.pt"); }).find("layer.weight"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { read_model(folder.path()); }), "(no error)");
+}
+
+// Every flip of a bit gives a config that is read, or one that is refused with its reason.
+TEST(Import, DamagedConfigsDoNoHarm) {
+  TemporaryFolder folder(memory_folder());
+  for (const char* name : {"config.json", "scheduler_config.json", "diffusion_pytorch_model.bin"})
+    fs::copy_file(kGolden / "google" / name, folder / name);
+  for (const char* name : {"config.json", "scheduler_config.json"}) {
+    const std::string text = io::read_text(folder / name);
+    for (size_t bit = 0; bit < 8 * text.size(); bit += 5) {
+      std::string damaged = text;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ 1 << bit % 8);
+      io::write_file_synced(folder / name, damaged);
+      try {
+        read_model(folder.path());
+      } catch (const Error&) {
+      } catch (const std::exception& error) {
+        FAIL() << name << ", bit " << bit << ": " << error.what() << "\n" << damaged;
+      }
+    }
+    io::write_file_synced(folder / name, text);
+  }
+}
+
+TEST(Import, ATensorTooFewOrTooManyIsNamed) {
+  const Model model = read_model(kGolden / "google");
+  auto fewer = model.weights, more = model.weights;
+  fewer.pop_back();
+  more.push_back({"extra.weight", torch::zeros({1})});
+  const nn::UNetConfig& c = model.description.unet;
+  EXPECT_NE(message_of([&] { arranged(fewer, c, "f"); }).find(model.weights.back().name),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { arranged(more, c, "f"); }).find("extra.weight"), std::string::npos);
+}
+
+TEST(Import, OpenAisScheduleAndVarianceComeFromFlagsAndShapes) {
+  Hints hints;
+  hints.image_size = 8;
+  hints.head_channels = 4;
+  hints.groups = 2;
+  hints.timesteps = 4000;
+  hints.rescale_timesteps = true;
+  const Model model = read_model(kGolden / "openai_conv.pt", "ema", hints);
+  const diffusion::Schedule schedule(model.description.diffusion.schedule);
+  EXPECT_DOUBLE_EQ(schedule.beta(1), 1e-4 / 4);  // IDDPM's linear schedule scales with 1000 / T
+  EXPECT_DOUBLE_EQ(schedule.beta(4000), 0.02 / 4);
+  EXPECT_EQ(model.description.unet.sinusoid.scale, 0.25);
+  EXPECT_EQ(model.description.unet.blocks, 2);
+  EXPECT_FALSE(model.description.unet.learned_variance);
+}
+
+}  // namespace
+}  // namespace ddpm::exchange

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Trains tiny networks, converts them, and lets diffusers load the folders: without a warning, as DDPMPipeline and as
+DDIMPipeline, and with the same images from the same noise as `ddpm sample`. torch.load reads the state dict.
+
+usage: load_diffusers.py DDPM_PROGRAM
+
+Ends with status 77 (skipped) where diffusers is not installed. DDPM_DIFFUSERS_PYTHON may name an interpreter that has it.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import warnings
+
+SKIPPED = 77
+STEPS = 10
+CONFIG = """
+[data]
+kind = "procedural"
+size = 40
+image_size = 8
+channels = 3
+[model]
+channels = 8
+channel_multipliers = [1, 2]
+blocks = 1
+attention_resolutions = [4]
+groups = 4
+[train]
+steps = 4
+batch_size = 8
+log_every = 2
+checkpoint_every = 4
+[sample]
+clip = "clip"
+"""
+# name, what is changed, flags of ddpm sample
+RUNS = [
+    ("plain", [], ["--ddpm"]),
+    ("ddim", ["sample.method=ddim"], ["--ddim"]),
+    ("cosine", ["diffusion.schedule=cosine", "diffusion.prediction=v", "sample.spacing=trailing"], ["--ddim"]),
+    ("table", ["diffusion.schedule=sigmoid", "model.head_channels=4", "model.downsample_padding=symmetric"], ["--ddim"]),
+    ("classes", ["model.class_conditional=true"], ["--ddim"]),
+]
+
+# tests/golden/exchange: what we import is exported again
+OPENAI = ["--image-size", 8, "--heads", 2, "--groups", 2]
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden" / "exchange"
+GOLDEN_NETWORKS = [
+    ("library", []),
+    ("classes", []),
+    ("shift", []),
+    ("google", []),
+    ("ddim.pth", ["--image-size", 8, "--groups", 2]),
+    ("openai_conv.pt", [*OPENAI, "--new-attention-order"]),
+]
+
+
+def same_images(torch, ours, unet, scheduler, x, z, labels):
+    from diffusers import DDIMScheduler
+    from diffusers.schedulers import scheduling_ddpm
+
+    scheduler.set_timesteps(STEPS)
+    with torch.no_grad():
+        for k, t in enumerate(scheduler.timesteps):
+            eps = unet(x, t, class_labels=labels).sample
+            if not isinstance(scheduler, DDIMScheduler):
+                scheduling_ddpm.randn_tensor = lambda *_, k=k, **__: z[k]
+            x = scheduler.step(eps, t, x).prev_sample
+    error = (x - ours).abs().max().item()
+    assert error < 1e-4, error
+    return error
+
+
+def main(program):
+    python = os.environ.get("DDPM_DIFFUSERS_PYTHON")
+    if python and "DDPM_CHECKS" not in os.environ:
+        os.execve(python, [python, *sys.argv], {**os.environ, "DDPM_CHECKS": "1"})
+    try:
+        import diffusers
+        import torch
+        from safetensors.torch import load_file, save_file
+    except ImportError as error:
+        print(f"skipped: {error}")
+        return SKIPPED
+    import logging
+
+    class Messages(logging.Handler):
+        def emit(self, record):
+            messages.append(record.getMessage())
+
+    messages = []
+    logging.getLogger("diffusers").addHandler(Messages(logging.WARNING))
+    torch.manual_seed(0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "tiny.toml").write_text(CONFIG)
+
+        def run(*arguments):
+            return subprocess.run([program, *map(str, arguments)], cwd=folder, check=True, capture_output=True, text=True)
+
+        x, z = torch.randn(2, 3, 8, 8), torch.randn(STEPS, 2, 3, 8, 8)
+        save_file({"x_T": x, "z": z}, folder / "noise.safetensors")
+        for name, changes, flags in RUNS:
+            run("train", "--config", "tiny.toml", "--out", f"runs/{name}", *(a for c in changes for a in ("--set", c)))
+            run("convert", f"runs/{name}", f"{name}-folder", "--to", "diffusers")
+            run("convert", f"runs/{name}", f"{name}.pt", "--to", "torch")
+            for source in (f"runs/{name}", f"{name}-folder"):
+                run("sample", "--ckpt", source, "--steps", STEPS, "--init-noise", "noise.safetensors", "--save-tensors",
+                    f"{name}.safetensors", "--out", f"{name}-pictures-{source.replace('/', '-')}", *flags)
+                ours = load_file(folder / f"{name}.safetensors")["samples"]
+                with warnings.catch_warnings(record=True) as warned:
+                    warnings.simplefilter("always")
+                    pipelines = [kind.from_pretrained(str(folder / f"{name}-folder"), low_cpu_mem_usage=False)
+                                 for kind in (diffusers.DDPMPipeline, diffusers.DDIMPipeline)]
+                assert not messages and not [w for w in warned if "diffusers" in str(w.filename)], (messages, warned)
+                chosen = pipelines[1 if "--ddim" in flags else 0]
+                labels = torch.tensor([0, 1]) if name == "classes" else None
+                error = same_images(torch, ours, chosen.unet.eval(), chosen.scheduler, x.clone(), z, labels)
+                print(f"{name} from {source}: images differ by {error:.1e}")
+            state = torch.load(folder / f"{name}.pt", weights_only=True)
+            for key, value in chosen.unet.state_dict().items():
+                assert torch.equal(value, state[key]), key
+        for name, flags in GOLDEN_NETWORKS:
+            run("convert", GOLDEN / name, f"{name}-golden", "--to", "diffusers", *flags)
+            pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder / f"{name}-golden"), low_cpu_mem_usage=False)
+            assert not messages, messages
+            golden = load_file(GOLDEN / f"{name.split('.')[0].replace('ddim', 'google')}.safetensors")
+            with torch.no_grad():
+                eps = pipeline.unet(golden["x"], golden["t"], class_labels=golden.get("labels")).sample
+            error = ((eps - golden["eps"]).abs().max() / golden["eps"].abs().max()).item()
+            assert error < 1e-5, (name, error)
+            print(f"{name}: exported again, diffusers' output differs by {error:.1e}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.path.abspath(sys.argv[1])))
