@@ -1,13 +1,18 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/cli/common.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
+#include "ddpm/train/experiment.h"
 #include "ddpm/train/stop_signal.h"
+#include "processes.h"
 #include "sample_plan.h"
 
 #include <algorithm>
+#include <future>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -21,6 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kGridImages = 256;  // more are too small to see
+// Processes that draw share nothing until the last has ended, which may take as long.
+constexpr std::chrono::hours kLongestShare{24 * 7};
 constexpr int64_t kTrajectoryRows = 8;
 constexpr int64_t kTrajectoryColumns = 10;
 
@@ -39,8 +46,29 @@ void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t tim
       steps.size(), steps.front().t, timesteps);
 }
 
+// Writes the pictures of a batch while the next one is drawn.
+class PictureWriter {
+ public:
+  explicit PictureWriter(const sample::PictureFolder& folder) : folder_(folder) {}
+  void write(std::vector<int64_t> images, const torch::Tensor& pixels_u8) {
+    wait();
+    under_way_ = std::async(std::launch::async, [this, images = std::move(images), pixels_u8] {
+      for (size_t i = 0; i < images.size(); ++i)
+        folder_.write(images[i], pixels_u8[static_cast<int64_t>(i)]);
+    });
+  }
+  /// Throws what writing threw.
+  void wait() {
+    if (under_way_.valid()) under_way_.get();
+  }
+
+ private:
+  const sample::PictureFolder& folder_;
+  std::future<void> under_way_;
+};
+
 Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::PictureFolder& folder,
-           sample::Trajectory& trajectory) {
+           sample::Trajectory& trajectory, const dist::World& world) {
   sample::GenerateOptions& generate = plan.generate;
   Drawn drawn;
   if (options.keep) {
@@ -51,19 +79,21 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     if (drawn.kept > 0) spdlog::info("{} of {} images are there already", drawn.kept, wanted);
     if (generate.images.empty()) return drawn;
   }
-  const nn::UNet unet =
-      nn::load_unet(plan.model.unet, plan.weights, generate.device, plan.precision);
+  const nn::UNet unet = load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, on {}", plan.checkpoint.string(),
                options.weights, generate.images.size(), sample::to_string(plan.config.method),
                plan.config.steps, generate.device.str());
 
   const train::StopSignal signal;
-  Progress progress("sampling", static_cast<int64_t>(generate.images.size()) * plan.config.steps);
+  std::optional<Progress> progress;
+  if (world.is_main())
+    progress.emplace("sampling", static_cast<int64_t>(generate.images.size()) * plan.config.steps);
   generate.progress = [&](const sample::Progress& p) {
+    if (!progress) return !signal.stop_requested();
     const double rate = static_cast<double>(p.images_done) / std::max(p.seconds, 1e-9);
-    progress.update(p.images_done * p.steps + p.step * p.batch_images,
-                    fmt::format("{}/{} images{}", p.images_done, p.images_total,
-                                p.images_done > 0 ? fmt::format("  {:.2f} images/s", rate) : ""));
+    progress->update(p.images_done * p.steps + p.step * p.batch_images,
+                     fmt::format("{}/{} images{}", p.images_done, p.images_total,
+                                 p.images_done > 0 ? fmt::format("  {:.2f} images/s", rate) : ""));
     return !signal.stop_requested();
   };
   if (options.trajectory) {
@@ -71,11 +101,11 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
       trajectory.observe(first, point);
     };
   }
+  PictureWriter writer(folder);
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {  // files appear batch by batch
     const torch::Tensor host = batch.cpu();
-    const torch::Tensor pixels = io::to_uint8(host);
-    for (int64_t i = 0; i < pixels.size(0); ++i)
-      folder.write(generate.images[first + i], pixels[i]);
+    const auto image = generate.images.begin() + first;
+    writer.write({image, image + host.size(0)}, io::to_uint8(host));
     if (!options.save_tensors.empty()) drawn.floats.push_back(host.to(torch::kFloat));
   };
   const auto denoiser_for = [&](const std::vector<int64_t>& images) {
@@ -84,6 +114,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
   };
   drawn.result = sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
                                   plan.model.diffusion.prediction, plan.config, generate, sink);
+  writer.wait();
   return drawn;
 }
 
@@ -130,23 +161,60 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   fmt::print("{}\n", json.dump());
 }
 
+// What works on all images at once.
+void expect_single(const SampleOptions& options, const dist::Launch& launch) {
+  if (launch.single()) return;
+  const char* flag = options.trajectory              ? "--trajectory"
+                     : !options.save_tensors.empty() ? "--save-tensors"
+                     : !options.init_noise.empty()   ? "--init-noise"
+                                                     : nullptr;
+  if (flag == nullptr) return;
+  throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", flag,
+                               launch.world_size, launch.found));
+}
+
+// The sums of what the ranks drew; the longest of their times.
+void add_up(Drawn& drawn, const dist::World& world) {
+  const torch::Tensor sums = torch::tensor({drawn.result.images, drawn.kept}, torch::kLong);
+  world.all_reduce_sum_({sums});
+  drawn.result.images = sums[0].item<int64_t>();
+  drawn.kept = sums[1].item<int64_t>();
+  const auto most = world.all_reduce_max(
+      {drawn.result.stopped ? 1 : 0, static_cast<int64_t>(drawn.result.seconds * 1e6)});
+  drawn.result.stopped = most[0] != 0;
+  drawn.result.seconds = static_cast<double>(most[1]) / 1e6;
+}
+
 int run_sample(const SampleOptions& options) {
+  const dist::Launch launch = dist::detect_launch(dist::process_environment());
+  expect_single(options, launch);
   SamplePlan plan = plan_sampling(options);
+  plan.generate.device = train::rank_device(options.device, launch);
+  set_threads(threads_of_rank(0, launch));
+  const dist::World world = join(launch, plan.generate.device, kLongestShare);
   const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
-  const auto steps = sample::timestep_plan(timesteps, plan.config.steps, plan.config.spacing);
+  const auto steps = sample::timestep_plan(timesteps, plan.config);
   warn_of_small_times(steps, timesteps);
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
-  const sample::PictureFolder folder(plan.folder, plan.settings,
-                                     options.keep ? sample::PictureFolder::Before::kKeep
-                                                  : sample::PictureFolder::Before::kReplace);
+  const auto open_folder = [&] {
+    return sample::PictureFolder(plan.folder, plan.settings,
+                                 options.keep ? sample::PictureFolder::Before::kKeep
+                                              : sample::PictureFolder::Before::kReplace);
+  };
+  world.on_main("make the folder", [&] { open_folder(); });
+  const sample::PictureFolder folder = open_folder();
+  plan.generate.images =
+      sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
-  const Drawn drawn = draw(options, plan, folder, trajectory);
+  Drawn drawn = draw(options, plan, folder, trajectory, world);
+  add_up(drawn, world);
   if (drawn.result.stopped) {
     spdlog::warn(
         "stopped with {} images drawn in {}; the same command with --continue draws the rest",
         drawn.result.images + drawn.kept, folder.path().string());
     return kStopped;
   }
+  if (!world.is_main()) return kOk;
   const fs::path grid = write_grid(plan, folder, plan.config.num);
   if (options.trajectory && drawn.result.images > 0) write_trajectory(trajectory, folder.path());
   if (!options.save_tensors.empty())
@@ -162,7 +230,8 @@ void add_sample(CLI::App& app, Command& chosen) {
   CLI::App* command =
       app.add_subcommand("sample", "Draw images from a checkpoint (Algorithm 2 or DDIM)");
   command->add_option("--ckpt", o->checkpoint,
-                      "a checkpoint, a run, or a folder of runs (default: newest below runs/)");
+                      "a checkpoint, a run, a folder of runs (default: newest below runs/), a\n"
+                      "diffusers folder, or a file of weights");
   command
       ->add_option("--steps", o->steps,
                    "network calls an image, 1 to T (default: the checkpoint's sample.steps)")

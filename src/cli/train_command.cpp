@@ -4,13 +4,14 @@
 #include "ddpm/dist/world.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
+#include "init_from.h"
+#include "processes.h"
 
 #include <chrono>
-#include <cstdlib>
+#include <optional>
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
@@ -25,6 +26,7 @@ struct TrainOptions {
   std::vector<std::string> overrides;
   std::string out;
   std::string resume = "auto";
+  std::string init_from;
   std::string device;
   std::string time_limit;
   bool dry_run = false;
@@ -60,26 +62,6 @@ void log_to_file(const fs::path& run) {
   }
 }
 
-// What one process may take of the machine's cores, where nothing says how many.
-int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
-  if (configured > 0 || launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS"))
-    return configured;
-  return std::max<int64_t>(1, at::get_num_threads() / launch.local_world_size);
-}
-
-// Meets the other processes of this training. Rank 0 speaks for all; the others only warn.
-dist::World join(const dist::Launch& launch, const torch::Device& device, int64_t timeout_s) {
-  if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
-  if (launch.single()) return dist::World();
-  if (launch.rank == 0) {
-    spdlog::info("{}", dist::describe(launch, device));
-  } else {
-    spdlog::set_level(spdlog::level::warn);
-    spdlog::set_pattern(fmt::format("[%Y-%m-%d %H:%M:%S] %l rank {}: %v", launch.rank));
-  }
-  return dist::World(launch, device, std::chrono::seconds(timeout_s));
-}
-
 train::Deadline deadline_of(const TrainOptions& options) {
   if (options.time_limit.empty()) return {};
   return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
@@ -88,7 +70,13 @@ train::Deadline deadline_of(const TrainOptions& options) {
 int run_train(const TrainOptions& options) {
   train::StopSignal signal;  // from here on, signals ask
   const train::Deadline deadline = deadline_of(options);
-  config::Document document = load_config(options.config, options.overrides);
+  config::Document document = load_config(options.config, {});
+  std::optional<exchange::Model> initial;
+  if (!options.init_from.empty()) {
+    initial = read_initial_network(options.init_from);
+    describe_in_(document, *initial);
+  }
+  for (const std::string& assignment : options.overrides) document.set(assignment);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
   const dist::Launch launch = dist::detect_launch(dist::process_environment());
@@ -98,7 +86,7 @@ int run_train(const TrainOptions& options) {
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
-  const dist::World world = join(launch, device, experiment.run.peer_timeout);
+  const dist::World world = join(launch, device, std::chrono::seconds(experiment.run.peer_timeout));
 
   data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
@@ -111,8 +99,13 @@ int run_train(const TrainOptions& options) {
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
   if (world.is_main()) log_to_file(run);
   spdlog::info("run {}: {}", run.string(), data.training->description());
-  train::Trainer trainer(experiment, document, std::move(data), device, run,
-                         resume_policy(options.resume), {signal, deadline}, world);
+  train::ResumePolicy resume = resume_policy(options.resume);
+  if (initial) {
+    spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
+    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
+  }
+  train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
+                         {signal, deadline}, world);
   spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
                with_commas(nn::parameter_count(*trainer.unet())),
                nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),
@@ -141,6 +134,12 @@ void add_train(CLI::App& app, Command& chosen) {
                    "checkpoint's path")
       ->type_name("auto|never|PATH")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--init-from", options->init_from,
+          "begin with a trained network instead of random weights: a run, a checkpoint, a\n"
+          "diffusers folder, or a file of weights; [model] and [diffusion] are then its own")
+      ->type_name("PATH");
   command->add_option("--device", options->device,
                       "auto, cpu, cuda or cuda:N (default: run.device)");
   command

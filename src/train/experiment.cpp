@@ -36,6 +36,7 @@ TrainConfig read_train_config(config::Reader reader) {
   c.batch_size = reader.integer("batch_size", c.batch_size, at_least(1));
   c.accumulate = reader.integer("accumulate", c.accumulate, at_least(1));
   c.fit_micro_batch = reader.choice("micro_batch", "fixed", {"fixed", "auto"}) == "auto";
+  c.recompute = reader.boolean("recompute", c.recompute);
   c.shard_optimizer = reader.boolean("shard_optimizer", c.shard_optimizer);
   c.precision = nn::parse_precision(
       reader.choice("precision", nn::to_string(c.precision), nn::precision_names()));

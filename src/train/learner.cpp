@@ -15,6 +15,7 @@ nn::UNet make_unet(const Experiment& experiment, const torch::Device& device) {
   nn::initialize_(*unet, experiment.run.seed);
   unet->to(device, nn::storage_type(experiment.train.precision));
   nn::use_channels_last_(*unet);
+  unet->set_recompute_(experiment.train.recompute);
   unet->train();
   return unet;
 }
@@ -58,8 +59,11 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       averages_(make_averages(experiment.ema, own_)),
       optimizer_(own_, experiment.optimizer, parameters_),
       reducer_(world, parameters_),
-      metrics_(device, experiment.diffusion.schedule.timesteps) {
-  world_.broadcast_(parameters_);  // equal by the seed; now also where machines round differently
+      metrics_(device, experiment.diffusion.schedule.timesteps) {}
+
+void Learner::begin_() {
+  world_.broadcast_(parameters_);
+  const torch::NoGradGuard no_grad;
   for (const nn::Ema& average : averages_) copy_(average.averages(), own_);
 }
 

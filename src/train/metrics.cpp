@@ -5,11 +5,13 @@
 
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <sstream>
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 namespace ddpm::train {
@@ -48,6 +50,48 @@ std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
       kept += line + "\n";
   }
   return kept;
+}
+
+// What is only looked at must not end the training: a full disk costs a line, not the run. Was it
+// written?
+bool or_warn(const std::function<void()>& write) {
+  try {
+    write();
+    return true;
+  } catch (const IoError& error) {
+    spdlog::warn("{} (training goes on without it)", error.what());
+    return false;
+  }
+}
+
+// All of `text` or nothing: what a full disk cuts short is taken back.
+void append_whole(const std::filesystem::path& path, const std::string& text) {
+  std::error_code absent, ignored;
+  const auto size = std::filesystem::file_size(path, absent);
+  std::ofstream out(path, std::ios::app);
+  out << text;
+  if (out.flush()) return;
+  out.close();
+  std::filesystem::resize_file(path, absent ? 0 : size, ignored);
+  throw IoError(path, "cannot be written (disk full?)");
+}
+
+void write_scalars(io::EventWriter& events, const MetricsLine& line) {
+  const MetricsReading& r = line.reading;
+  events.scalar("train/loss", line.step, r.loss);
+  for (size_t q = 0; q < 4; ++q) {
+    const std::string tag = "train/loss_t_quartile_" + std::to_string(q + 1);
+    if (std::isfinite(r.loss_by_quartile[q])) events.scalar(tag, line.step, r.loss_by_quartile[q]);
+  }
+  events.scalar("train/grad_norm", line.step, r.grad_norm);
+  if (line.holdout_loss) events.scalar("holdout/loss", line.step, *line.holdout_loss);
+  if (line.holdout_loss_ema) events.scalar("holdout/loss_ema", line.step, *line.holdout_loss_ema);
+  events.scalar("train/lr", line.step, line.lr);
+  events.scalar("train/skipped_steps", line.step, static_cast<double>(r.skipped));
+  events.scalar("speed/images_per_s", line.step, line.images_per_s);
+  events.scalar("speed/data_wait", line.step, line.data_wait);
+  events.scalar("speed/peak_memory_mib", line.step, line.memory_mib);
+  events.flush();
 }
 
 }  // namespace
@@ -111,30 +155,16 @@ MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
 }
 
 void MetricsLog::write(const MetricsLine& line) {
-  std::ofstream out(jsonl_, std::ios::app);
-  out << to_json(line).dump() << '\n';
-  if (!out.flush()) throw IoError(jsonl_, "cannot be written (disk full?)");
-  const MetricsReading& r = line.reading;
-  events_->scalar("train/loss", line.step, r.loss);
-  for (size_t q = 0; q < 4; ++q) {
-    const std::string tag = "train/loss_t_quartile_" + std::to_string(q + 1);
-    if (std::isfinite(r.loss_by_quartile[q]))
-      events_->scalar(tag, line.step, r.loss_by_quartile[q]);
-  }
-  events_->scalar("train/grad_norm", line.step, r.grad_norm);
-  if (line.holdout_loss) events_->scalar("holdout/loss", line.step, *line.holdout_loss);
-  if (line.holdout_loss_ema) events_->scalar("holdout/loss_ema", line.step, *line.holdout_loss_ema);
-  events_->scalar("train/lr", line.step, line.lr);
-  events_->scalar("train/skipped_steps", line.step, static_cast<double>(r.skipped));
-  events_->scalar("speed/images_per_s", line.step, line.images_per_s);
-  events_->scalar("speed/data_wait", line.step, line.data_wait);
-  events_->scalar("speed/peak_memory_mib", line.step, line.memory_mib);
-  events_->flush();
+  or_warn([&] { append_whole(jsonl_, to_json(line).dump() + "\n"); });
+  if (events_ && !or_warn([&] { write_scalars(*events_, line); })) events_.reset();
 }
 
 void MetricsLog::image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8) {
-  events_->image(tag, step, chw_u8);
-  events_->flush();
+  const auto write = [&] {
+    events_->image(tag, step, chw_u8);
+    events_->flush();
+  };
+  if (events_ && !or_warn(write)) events_.reset();
 }
 
 double peak_memory_mib(const torch::Device& device) {

@@ -103,7 +103,8 @@ void Trainer::resume(const ResumePolicy& policy, TrainingTensors& tensors) {
       break;
   }
   if (checkpoint.empty()) {
-    spdlog::info("starting at step 0");
+    if (policy.initialize) policy.initialize(*learner_.unet());
+    spdlog::info("starting at step 0{}", policy.initialize ? " from given weights" : "");
     return;
   }
   check_same_run(checkpoint);
@@ -141,7 +142,11 @@ void Trainer::share_state(const TrainingTensors& tensors) {
   state_.samples_seen = numbers[1];
   state_.skipped_steps = numbers[2];
   state_.skipped_in_a_row = numbers[3];
-  if (numbers[4] != 0) learner_.restore_(tensors);
+  if (numbers[4] != 0) {
+    learner_.restore_(tensors);
+  } else {
+    learner_.begin_();
+  }
   learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
   if (state_.step > 0) loader_->seek(state_.step);
 }
@@ -230,7 +235,8 @@ std::exception_ptr Trainer::next_batch(data::Batch& batch) {
 Trainer::Agreement Trainer::agree(bool data_failed) {
   const auto all = world_.all_reduce_max(
       {data_failed ? 1 : 0, signal_.signal_number(), signal_.take_save_request() ? 1 : 0,
-       world_.is_main() && deadline_.reached() ? 1 : 0, saved_step_, failed_saves_});
+       world_.is_main() && deadline_.reached() ? 1 : 0, saved_step_,
+       world_.is_main() ? failed_saves_ : 0});  // the others would hold on to a former count
   saved_step_ = all[4];
   failed_saves_ = all[5];
   constexpr int64_t kMaxFailures = 3;
@@ -360,9 +366,14 @@ void Trainer::draw_samples() {
   preview_.draw(
       learner_, world_, [&] { return !signal_.stop_requested(); },
       [&](const std::string& weights, const torch::Tensor& grid) {
-        fs::create_directories(run_ / "samples");
-        io::write_png(run_ / "samples" / fmt::format("step-{:09}-{}.png", state_.step, weights),
-                      grid);
+        const fs::path folder = run_ / "samples";
+        try {
+          std::error_code ignored;  // write_png says where it cannot write
+          fs::create_directories(folder, ignored);
+          io::write_png(folder / fmt::format("step-{:09}-{}.png", state_.step, weights), grid);
+        } catch (const IoError& error) {  // a full disk costs a picture, not the run
+          spdlog::warn("{} (training goes on without it)", error.what());
+        }
         log_->image("samples/" + weights, state_.step, grid);
       });
   spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,

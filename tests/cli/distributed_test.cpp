@@ -34,17 +34,22 @@ class Distributed : public CliTest {
     return words;
   }
 
+  static std::vector<std::string> rank_environment(int rank, int ranks, const std::string& port) {
+    return {"RANK=" + std::to_string(rank),
+            "WORLD_SIZE=" + std::to_string(ranks),
+            "LOCAL_RANK=" + std::to_string(rank),
+            "LOCAL_WORLD_SIZE=" + std::to_string(ranks),
+            "MASTER_ADDR=127.0.0.1",
+            "MASTER_PORT=" + port};
+  }
+
   // `ranks` processes that find each other by RANK and WORLD_SIZE.
   Processes start(int ranks, const std::string& out, const std::vector<std::string>& more = {}) {
     const std::string port = std::to_string(free_port());
     Processes processes;
     for (int rank = 0; rank < ranks; ++rank) {
-      processes.push_back(std::make_unique<Program>(
-          folder_.path(), command(out, more),
-          std::vector<std::string>{
-              "RANK=" + std::to_string(rank), "WORLD_SIZE=" + std::to_string(ranks),
-              "LOCAL_RANK=" + std::to_string(rank), "LOCAL_WORLD_SIZE=" + std::to_string(ranks),
-              "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port}));
+      processes.push_back(std::make_unique<Program>(folder_.path(), command(out, more),
+                                                    rank_environment(rank, ranks, port)));
     }
     return processes;
   }
@@ -272,6 +277,45 @@ TEST_F(Distributed, AHalfSetEnvironmentIsRefused) {
   EXPECT_NE(result.err.find("RANK is set in the environment, but WORLD_SIZE is not"),
             std::string::npos)
       << result.err;
+}
+
+TEST_F(Distributed, SeveralProcessesDrawTheSamePicturesAsOne) {
+  train_alone("run");
+  const auto draw = [&](int ranks, const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> words{"sample", "--ckpt",  "run", "--num", "11", "--batch",
+                                   "2",      "--steps", "4",   "--out", out};
+    words.insert(words.end(), more.begin(), more.end());
+    Processes processes;
+    const std::string port = std::to_string(free_port());
+    for (int rank = 0; rank < ranks; ++rank)
+      processes.push_back(
+          std::make_unique<Program>(folder_.path(), words, rank_environment(rank, ranks, port)));
+    std::vector<ProgramResult> results;
+    for (const auto& process : processes) results.push_back(process->wait());
+    return results;
+  };
+  const auto picture = [&](const std::string& out, const std::string& name) {
+    return io::read_file(folder_ / out / name);
+  };
+  ASSERT_EQ(draw(1, "one")[0].status, 0);
+  for (const int ranks : {2, 4}) {
+    const std::string out = "on-" + std::to_string(ranks);
+    for (const ProgramResult& result : draw(ranks, out)) EXPECT_EQ(result.status, 0) << result.err;
+    for (int i = 0; i < 11; ++i) {
+      const std::string name = (i < 10 ? "00000" : "0000") + std::to_string(i) + ".png";
+      EXPECT_EQ(picture("one", name), picture(out, name)) << name;
+    }
+    EXPECT_EQ(picture("one", "grid.png"), picture(out, "grid.png"));
+  }
+  // What is missing is drawn by whoever's it is.
+  std::filesystem::remove(folder_ / "on-2/000003.png");
+  const auto results = draw(2, "on-2", {"--continue"});
+  EXPECT_NE(results[0].err.find("1 images in"), std::string::npos) << results[0].err;
+  const auto refused = draw(2, "on-2", {"--trajectory"});
+  EXPECT_EQ(refused[1].status, 2);
+  EXPECT_NE(refused[0].err.find("--trajectory works in a single process, but 2 were started"),
+            std::string::npos)
+      << refused[0].err;
 }
 
 // The launcher of the LibTorch that the program is built with; "" where that is no Python package.

@@ -33,6 +33,7 @@ struct TrainConfig {
   int64_t batch_size = 128;      ///< images an update
   int64_t accumulate = 1;        ///< micro-batches an update; same result, less memory
   bool fit_micro_batch = false;  ///< micro_batch = "auto": more of them where memory is short
+  bool recompute = false;        ///< blocks computed again in the backward pass: less memory
   bool shard_optimizer = false;  ///< averages and moments divided among the processes
   nn::Precision precision = nn::Precision::kFp32;
   int64_t log_every = 50;           ///< steps between metrics

@@ -28,6 +28,10 @@ class Learner {
   Learner(const Experiment& experiment, const torch::Device& device,
           const dist::World& world = dist::single_process());
 
+  /// Every rank's weights become rank 0's, and all averages the weights: before the first step,
+  /// where nothing is restored. Collective.
+  void begin_();
+
   /// Update `step` (1, 2, ...) from this rank's share of its batch (Algorithm 1, lines 2 to 5): in
   /// micro-batches; then, with the gradient of the whole batch, optimizer and averages. A function
   /// of weights, batch and (seed, step), but for dropout, which differs between ranks. No host

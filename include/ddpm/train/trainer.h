@@ -18,6 +18,7 @@
 #include <chrono>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,8 @@ struct ResumePolicy {
   };
   Kind kind = Kind::kAuto;
   std::filesystem::path path;
+  /// Sets the weights of a run that begins at step 0; empty: they stay random.
+  std::function<void(nn::UNetImpl&)> initialize;
 };
 
 /// What ends a run before train.steps, besides errors.

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "ddpm/dist/launch.h"
+#include "ddpm/dist/world.h"
+
+#include <chrono>
+#include <cstdint>
+
+#include <torch/types.h>
+
+namespace ddpm::cli {
+
+/// Meets the other processes that a launcher started with this one. Rank 0 speaks for all; from
+/// here on the others only warn. `timeout`: how long one waits for another, now and later.
+dist::World join(const dist::Launch& launch, const torch::Device& device,
+                 std::chrono::seconds timeout);
+
+/// CPU threads for this process: `configured` where it is not 0; else its share of the machine's
+/// cores, or 0 (all) where it is alone or the environment says how many.
+int64_t threads_of_rank(int64_t configured, const dist::Launch& launch);
+
+}  // namespace ddpm::cli
