@@ -42,6 +42,9 @@ int run(int argc, char** argv) {
   add_noise(app, chosen);
   add_data(app, chosen);
   add_info(app, chosen);
+  add_convert(app, chosen);
+  add_eval(app, chosen);
+  add_bench(app, chosen);
 
   const std::string first = argc > 1 ? argv[1] : "";
   if (!first.empty() && first[0] != '-' &&

@@ -28,6 +28,9 @@ void add_sample(CLI::App& app, Command& chosen);
 void add_noise(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
+void add_convert(CLI::App& app, Command& chosen);
+void add_eval(CLI::App& app, Command& chosen);
+void add_bench(CLI::App& app, Command& chosen);
 
 /// Parses the command line and runs the chosen command; any ddpm::Error becomes one line on stderr.
 int run(int argc, char** argv);

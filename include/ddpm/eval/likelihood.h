@@ -1,0 +1,83 @@
+#pragma once
+
+#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/eval/frechet.h"
+#include "ddpm/eval/images.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::eval {
+
+/// The variance of p(x_{t-1} | x_t). At t = 1 all fixed ones take beta_tilde_2, as Ho's code does:
+/// beta_tilde_1 is 0.
+enum class ModelVariance {
+  kSmall,    ///< beta_tilde
+  kLarge,    ///< beta
+  kLearned,  ///< between the two, as the network says (Nichol 2021, Eq. 15)
+};
+
+struct LikelihoodOptions {
+  ModelVariance variance = ModelVariance::kSmall;
+  bool clip = true;   ///< x0_hat into [-1,1], as Ho's and Nichol's code do
+  int64_t calls = 0;  ///< network calls an image: t = 1, and one t, drawn at random, of each of
+                      ///< calls - 1 parts of 2..T, the smaller t the narrower: unbiased; 0: every t
+  uint64_t seed = 0;  ///< of t and noise
+  int64_t batch = 64;
+  torch::Device device = torch::kCPU;
+  torch::ScalarType dtype = torch::kFloat32;  ///< what the network is fed
+};
+
+/// log P(x0 | mean, exp(log_variance)) of 256 levels, each a bin of width 2/255 around itself, the
+/// outer two reaching to infinity (Ho 2020, Eq. 13): nats, float64. x0: [-1,1], on the levels.
+torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
+                                     const torch::Tensor& log_variance);
+
+/// KL(q(x_T | x_0) || N(0,I)) of each image (Ho 2020, Eq. 5, L_T): nats, float64 [B].
+torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0);
+
+/// The term of each image for its t (Ho 2020, Eq. 5): L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p) for
+/// t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
+/// or [B,2C,H,W] with a learned variance.
+torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
+                               diffusion::Prediction prediction, ModelVariance variance, bool clip,
+                               const torch::Tensor& output, const torch::Tensor& x0,
+                               const torch::Tensor& x_t, const torch::Tensor& t);
+
+/// The terms of all t in low..high together.
+struct LikelihoodTerm {
+  int64_t low = 1, high = 1;
+  Measured bits;      ///< their sum, bits a dimension
+  Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), a dimension
+};
+
+/// The variational bound on -log2 p(x_0), a dimension (a pixel's channel). Errors: standard errors
+/// of the mean over images.
+struct Likelihood {
+  int64_t images = 0;
+  Measured total;                     ///< prior + all terms
+  Measured prior;                     ///< L_T
+  Measured decoder;                   ///< L_0, also the first of `terms`
+  std::vector<LikelihoodTerm> terms;  ///< by t, ascending
+};
+
+/// Makes the denoiser of a batch whose labels are these, int64 [B].
+using DenoiserOf = std::function<diffusion::Denoiser(const torch::Tensor& labels)>;
+
+/// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255).
+Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
+                              diffusion::Prediction prediction, const data::Dataset& dataset,
+                              const std::vector<int64_t>& images, const LikelihoodOptions& options);
+
+/// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", a line a term.
+std::string to_csv(const Likelihood& likelihood);
+/// Bits and loss a single t, against t: uint8 [3,H,W].
+torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& title);
+
+}  // namespace ddpm::eval

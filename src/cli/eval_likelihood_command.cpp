@@ -1,0 +1,132 @@
+#include "ddpm/data/statistics.h"
+#include "ddpm/eval/likelihood.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/image.h"
+#include "eval_setup.h"
+#include "eval_subcommands.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct VlbOptions : EvalOptions {
+  int64_t calls = 100;
+  std::string variance;  // "": the checkpoint's own
+  std::string out;
+};
+
+eval::ModelVariance variance_of(const VlbOptions& o, const SamplePlan& plan) {
+  const std::string name = o.variance.empty() ? sample::to_string(plan.config.sigma) : o.variance;
+  if (name == "learned") return eval::ModelVariance::kLearned;
+  return name == "large" ? eval::ModelVariance::kLarge : eval::ModelVariance::kSmall;
+}
+
+std::string variance_name(eval::ModelVariance variance) {
+  return variance == eval::ModelVariance::kLearned ? "learned"
+         : variance == eval::ModelVariance::kLarge ? "large (beta)"
+                                                   : "small (beta_tilde)";
+}
+
+void write_files(const fs::path& folder, const eval::Likelihood& found, const std::string& title) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw IoError(folder, fmt::format("cannot be made: {}", error.message()));
+  io::write_file_atomic(folder / "likelihood.csv", eval::to_csv(found));
+  io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
+}
+
+int run_likelihood(const VlbOptions& o) {
+  SampleOptions options = o.sample;
+  const int64_t wanted = options.num.value_or(256);
+  options.num.reset();
+  const SamplePlan plan = plan_sampling(options);
+  const ReferenceData data = open_reference(o, plan.checkpoint);
+  if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
+  const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
+  if (data.images->shape() != shape)
+    throw UsageError("the images of --reference have another shape than those of the network");
+  if (plan.model.unet.class_conditional && data.images->class_count() == 0)
+    throw UsageError("this network needs the images' classes, and --reference has none");
+
+  const nn::UNet unet = load_unet(plan);
+  const auto denoiser_of = [&](const torch::Tensor& labels) {
+    return nn::make_denoiser(unet, plan.precision,
+                             plan.model.unet.class_conditional ? labels : torch::Tensor());
+  };
+  const eval::ModelVariance variance = variance_of(o, plan);
+  const auto images =
+      data::spread_indices(data.images->size(), std::min(wanted, data.images->size()));
+  const eval::Likelihood found =
+      eval::measure_likelihood(denoiser_of, diffusion::Schedule(plan.model.diffusion.schedule),
+                               plan.model.diffusion.prediction, *data.images, images,
+                               {.variance = variance,
+                                .clip = plan.config.clip != sample::Clip::kNone,
+                                .calls = o.calls,
+                                .seed = static_cast<uint64_t>(options.seed),
+                                .batch = options.batch.value_or(64),
+                                .device = plan.generate.device,
+                                .dtype = plan.generate.dtype});
+  const fs::path folder =
+      o.out.empty() ? plan.folder.parent_path() / "likelihood" : fs::path(o.out);
+  write_files(folder, found,
+              fmt::format("{} ({})", plan.checkpoint.filename().string(), options.weights));
+
+  const std::string protocol = fmt::format(
+      "protocol: {} {} images of {}; {} ({} weights); variance {}; clip {}; {} network calls an "
+      "image; seed {}",
+      images.size(), data.split, data.images->description(), plan.checkpoint.string(),
+      options.weights, variance_name(variance), sample::to_string(plan.config.clip),
+      found.terms.size(), options.seed);
+  if (o.json) {
+    nlohmann::ordered_json json{{"bits_per_dim", found.total.value},
+                                {"bits_per_dim_error", found.total.error},
+                                {"prior", found.prior.value},
+                                {"decoder", found.decoder.value},
+                                {"num", found.images},
+                                {"calls", found.terms.size()},
+                                {"csv", (folder / "likelihood.csv").string()},
+                                {"picture", (folder / "likelihood.png").string()},
+                                {"protocol_line", protocol}};
+    fmt::print("{}\n", json.dump());
+    return kOk;
+  }
+  const double rest = found.total.value - found.prior.value - found.decoder.value;
+  fmt::print("L_vlb    {:>9.4f} +- {:.4f} bits/dim, an upper bound on -log2 p(x)\n",
+             found.total.value, found.total.error);
+  fmt::print("  L_T    {:>9.4f}\n  L_1..  {:>9.4f}\n  L_0    {:>9.4f}\n{}\n{}\n", found.prior.value,
+             rest, found.decoder.value, protocol, (folder / "likelihood.png").string());
+  return kOk;
+}
+
+}  // namespace
+
+void add_eval_likelihood(CLI::App& eval, Command& chosen) {
+  auto o = std::make_shared<VlbOptions>();
+  CLI::App* command = eval.add_subcommand(
+      "likelihood", "The variational bound in bits/dim, term by term (Ho 2020, Eqs. 5 and 13)");
+  add_network_flags(*command, o->sample);
+  add_reference_flags(*command, *o);
+  command->add_option("--num", o->sample.num, "images (default: 256)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command
+      ->add_option(
+          "--calls", o->calls,
+          "network calls an image: a t drawn from each of as many parts of 1..T; 0: every t")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->capture_default_str();
+  command->add_option("--variance", o->variance, "of the model (default: the checkpoint's sigma)")
+      ->check(CLI::IsMember({"small", "large", "learned"}));
+  command->add_option("--clip", o->sample.clip, "none leaves x0 as it is; else it is clamped")
+      ->check(CLI::IsMember(sample::clip_names()));
+  command->add_option("--out", o->out,
+                      "folder for likelihood.csv and likelihood.png (default: beside the samples)");
+  command->add_flag("--json", o->json, "print one machine-readable line");
+  command->callback([o, &chosen] { chosen = [o] { return run_likelihood(*o); }; });
+}
+
+}  // namespace ddpm::cli

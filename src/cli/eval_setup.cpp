@@ -1,0 +1,259 @@
+#include "eval_setup.h"
+
+#include "ddpm/cli/common.h"
+#include "ddpm/data/factory.h"
+#include "ddpm/eval/classifier.h"
+#include "ddpm/eval/digest.h"
+#include "ddpm/io/image.h"
+#include "ddpm/train/experiment.h"
+#include "processes.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::hours kPeerTimeout{48};  // ranks meet only when all have drawn their share
+
+data::DataConfig images_at(const fs::path& path) {
+  data::DataConfig config;
+  config.path = path;
+  return config;
+}
+
+std::shared_ptr<const data::Dataset> part_of(const train::Experiment& experiment,
+                                             config::Document& document, const std::string& split) {
+  if (split == "all") return data::open_dataset(experiment.data, experiment.run.seed);
+  data::Split data = train::open_data(experiment, document);
+  if (split == "train") return data.training;
+  if (data.held_out == nullptr)
+    throw UsageError("--split holdout: this config holds out no images (data.holdout is 0)");
+  return data.held_out;
+}
+
+void add(nlohmann::ordered_json& json, const std::string& name,
+         const std::optional<eval::Measured>& value) {
+  if (!value) {
+    json[name] = nullptr;
+    return;
+  }
+  json[name] = value->value;
+  json[name + "_error"] = value->error;
+}
+
+}  // namespace
+
+void add_network_flags(CLI::App& command, SampleOptions& o) {
+  command.add_option("--ckpt", o.checkpoint,
+                     "a checkpoint, a run, or a folder of runs (default: newest below runs/)");
+  command
+      .add_option("--weights", o.weights,
+                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
+      ->capture_default_str();
+  command.add_option("--batch", o.batch, "images at a time; changes no image")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command.add_option("--seed", o.seed, "image i of a seed is always the same picture")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+      ->capture_default_str();
+  command
+      .add_option("--class", o.classes, "classes to draw in turn, by name or number (default: all)")
+      ->delimiter(',');
+  command.add_option("--precision", o.precision, "what the network computes in")
+      ->check(CLI::IsMember(nn::precision_names()))
+      ->capture_default_str();
+  command.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+}
+
+void add_sampler_flags(CLI::App& command, SampleOptions& o) {
+  command.add_option("--steps", o.steps, "network calls an image (default: the checkpoint's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  auto* ddim = command.add_flag("--ddim", o.ddim, "DDIM; eta 0 unless --eta says otherwise");
+  command.add_flag("--ddpm", o.ddpm, "Algorithm 2")->excludes(ddim);
+  command.add_option("--eta", o.eta, "DDIM's noise")->check(CLI::Range(0.0, 1.0));
+  command.add_option("--sigma", o.sigma, "noise of a step")
+      ->check(CLI::IsMember(sample::sigma_names()));
+  command.add_option("--spacing", o.spacing, "which of the T steps")
+      ->check(CLI::IsMember(sample::spacing_names()));
+  command.add_option("--clip", o.clip, "what becomes of an x0 outside [-1,1]")
+      ->check(CLI::IsMember(sample::clip_names()));
+}
+
+void add_reference_flags(CLI::App& command, EvalOptions& o) {
+  command.add_option("--reference", o.reference,
+                     "a config (its data), images (folder, zip, npz, ...) or statistics (.npz with "
+                     "mu and sigma); default: the data of the checkpoint's config");
+  command.add_option("--set", o.overrides, "override a value of that config; may repeat")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  command
+      .add_option("--split", o.split,
+                  "of a config's data: those trained on, those held out, or all")
+      ->check(CLI::IsMember({"train", "holdout", "all"}))
+      ->capture_default_str();
+}
+
+void add_feature_flags(CLI::App& command, EvalOptions& o) {
+  command
+      .add_option(
+          "--features", o.features,
+          "train: a classifier trained on the labelled reference; or a file: TorchScript, or "
+          "the pt_inception weights (scripts/fetch_inception.sh)")
+      ->type_name("train|FILE")
+      ->capture_default_str();
+  command.add_option("--cache", o.cache,
+                     "folder for classifiers and reference statistics (default: "
+                     "$DDPM_EVAL_CACHE, or ddpm/eval in the user's cache)");
+}
+
+EvalWorld join_eval(const std::string& device_name) {
+  const dist::Launch launch = dist::detect_launch(dist::process_environment());
+  const torch::Device device = train::rank_device(device_name, launch);
+  set_threads(threads_of_rank(0, launch));
+  return {join(launch, device, kPeerTimeout), device};
+}
+
+ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpoint) {
+  fs::path path = options.reference;
+  if (path.empty()) {
+    path = checkpoint.empty() ? fs::path() : checkpoint / "config.toml";
+    if (path.empty() || !fs::exists(path))
+      throw UsageError("which images to compare with? name a config or images with --reference");
+  }
+  if (!fs::exists(path)) throw IoError(path, "is not there; --reference names a config or images");
+  if (path.extension() == ".toml") {
+    config::Document document = load_config(path, options.overrides);
+    const train::Experiment experiment = train::read_experiment(document);
+    return {part_of(experiment, document, options.split), options.split};
+  }
+  if (!options.overrides.empty())
+    throw UsageError("--set changes a config; --reference names no .toml file");
+  if (eval::is_statistics_file(path)) return {nullptr, "unknown"};
+  return {data::open_dataset(images_at(path), 0), "all"};
+}
+
+Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const EvalWorld& world) {
+  Ruler ruler;
+  ruler.data = open_reference(options, checkpoint);
+  const fs::path cache = options.cache.empty() ? eval::default_cache() : fs::path(options.cache);
+  const bool train = options.features == "train";
+  if (ruler.data.images == nullptr) {
+    if (train) {
+      throw UsageError(
+          "statistics belong to the network that made them: name it with --features FILE");
+    }
+    ruler.features = eval::open_features(options.features, world.device);
+    ruler.reference = eval::read_statistics(options.reference);
+    return ruler;
+  }
+  const data::Dataset& images = *ruler.data.images;
+  const std::string digest = eval::digest_of_images(images);
+  if (train) {
+    // Rank 0 trains and leaves it in the cache, where the others find it.
+    const auto open = [&] {
+      ruler.features = eval::Classifier::of(images, digest, {}, cache, world.device);
+    };
+    world.world.on_main("train the feature classifier", open);
+    if (!world.world.is_main()) open();
+  } else {
+    ruler.features = eval::open_features(options.features, world.device);
+  }
+  ruler.reference =
+      eval::measure_reference(images, digest, *ruler.features, cache, world.device, world.world);
+  spdlog::info("reference: {}{}", ruler.reference.description,
+               ruler.reference.cached ? ", statistics from the cache" : "");
+  return ruler;
+}
+
+eval::ImageSource drawn_images(const SamplePlan& plan) {
+  const nn::UNet unet = load_unet(plan);
+  return [plan, unet](const std::vector<int64_t>& images, const eval::ImageSink& sink) {
+    sample::GenerateOptions generate = plan.generate;
+    generate.images = images;
+    const auto denoiser_for = [&](const std::vector<int64_t>& batch) {
+      return nn::make_denoiser(unet, plan.precision,
+                               nn::labels_in_turn(batch, plan.classes, generate.device));
+    };
+    sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
+                     plan.model.diffusion.prediction, plan.config, generate,
+                     [&](int64_t first, const torch::Tensor& batch) {
+                       sink(first, io::to_uint8(batch.cpu()).contiguous());
+                     });
+  };
+}
+
+std::string describe_sampler(const sample::SampleConfig& c) {
+  std::string noise;
+  if (c.sigma != sample::Sigma::kSmall || c.method == sample::Method::kDdpm) {
+    noise = "sigma " + sample::to_string(c.sigma);
+  } else {
+    noise = fmt::format("eta {}", c.eta);
+  }
+  return fmt::format("{}, {} steps, {}, {}, clip {}", sample::to_string(c.method), c.steps, noise,
+                     sample::to_string(c.spacing), sample::to_string(c.clip));
+}
+
+nlohmann::ordered_json protocol_json(const Ruler& ruler) {
+  const eval::ExtractorDescription& network = ruler.features->description();
+  return {{"distance", network.distance_name},
+          {"reference", ruler.reference.description},
+          {"reference_num", ruler.reference.gaussian.count},
+          {"split", ruler.data.split},
+          {"features", network.name},
+          {"features_sha256", network.hash},
+          {"dimensions", ruler.reference.gaussian.mean.size(0)},
+          {"resize", network.resize}};
+}
+
+std::string protocol_line(const nlohmann::ordered_json& protocol) {
+  std::string line = "protocol:";
+  for (const auto& [key, value] : protocol.items()) {
+    if (key == "distance") continue;  // stands before the number itself
+    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (key.ends_with("sha256")) text = text.substr(0, 12);
+    line += fmt::format("{} {} {}", line.ends_with(':') ? "" : ";", key, text);
+  }
+  return line;
+}
+
+nlohmann::ordered_json metrics_json(const eval::Metrics& m) {
+  nlohmann::ordered_json json;
+  using Scores = eval::ManifoldScores;
+  const auto score = [&](eval::Measured Scores::*part) {
+    return m.manifold ? std::optional<eval::Measured>((*m.manifold).*part) : std::nullopt;
+  };
+  add(json, "frechet", m.frechet);
+  add(json, "spatial_frechet", m.spatial);
+  add(json, "kernel", m.kernel);
+  add(json, "score", m.score);
+  add(json, "precision", score(&Scores::precision));
+  add(json, "recall", score(&Scores::recall));
+  add(json, "density", score(&Scores::density));
+  add(json, "coverage", score(&Scores::coverage));
+  add(json, "authenticity", m.authenticity);
+  json["manifold_num"] = m.manifold_count;
+  json["warnings"] = m.warnings;
+  return json;
+}
+
+void print_metrics(const eval::Metrics& m, const std::string& distance_name) {
+  const auto row = [](const std::string& name, const std::optional<eval::Measured>& value) {
+    if (value) fmt::print("{:<14} {:>10.4g} +- {:.2g}\n", name, value->value, value->error);
+  };
+  fmt::print("{}: {:.4g} +- {:.2g}\n", distance_name, m.frechet.value, m.frechet.error);
+  row("spatial", m.spatial);
+  row("kernel (MMD^2)", m.kernel);
+  row("class score", m.score);
+  if (m.manifold) {
+    row("precision", m.manifold->precision);
+    row("recall", m.manifold->recall);
+    row("density", m.manifold->density);
+    row("coverage", m.manifold->coverage);
+  }
+  row("authenticity", m.authenticity);
+}
+
+}  // namespace ddpm::cli

@@ -1,0 +1,44 @@
+#include "ddpm/eval/features.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/eval/inception.h"
+#include "ddpm/eval/script_features.h"
+#include "ddpm/io/archive.h"
+
+#include <algorithm>
+
+namespace ddpm::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+// TorchScript and torch.save both make zip archives; only the former holds code.
+bool holds_code(const fs::path& file) {
+  try {
+    const io::ZipReader zip(file);
+    const auto& names = zip.names();
+    return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+      return name.find("/code/") != std::string::npos || name.ends_with("constants.pkl");
+    });
+  } catch (const IoError&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+torch::Tensor to_rgb(const torch::Tensor& images) {
+  const int64_t channels = images.size(1);
+  TORCH_CHECK(channels >= 1 && channels <= 4, "images have 1 to 4 channels");
+  if (channels <= 2) return images.narrow(1, 0, 1).expand({-1, 3, -1, -1}).contiguous();
+  return images.narrow(1, 0, 3).contiguous();
+}
+
+std::unique_ptr<FeatureExtractor> open_features(const fs::path& file, const torch::Device& device) {
+  if (!fs::exists(file)) throw IoError(file, "is not there; name a feature network, or \"train\"");
+  if (file.extension() != ".safetensors" && holds_code(file))
+    return open_script_features(file, device);
+  return open_inception(file, device);
+}
+
+}  // namespace ddpm::eval

@@ -1,0 +1,211 @@
+#include "ddpm/eval/likelihood.h"
+
+#include "ddpm/base/progress.h"
+#include "ddpm/base/rng.h"
+#include "ddpm/eval/chart.h"
+#include "ddpm/kernels/random.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <torch/utils.h>
+
+namespace ddpm::eval {
+namespace {
+
+using diffusion::Table;
+
+// log(Phi(high) - Phi(low)), low < high, without cancellation: both moved to the left tail.
+torch::Tensor log_normal_mass(const torch::Tensor& low, const torch::Tensor& high) {
+  const torch::Tensor right = low > 0;
+  const torch::Tensor a = torch::special_log_ndtr(torch::where(right, -high, low));
+  const torch::Tensor b = torch::special_log_ndtr(torch::where(right, -low, high));
+  return b + (-torch::expm1(a - b)).log();
+}
+
+// log of beta_tilde_t, beta_tilde_2 where t = 1 (beta_1 where there is no t = 2): [B,1,1,1].
+torch::Tensor log_small(const diffusion::Schedule& schedule, const torch::Tensor& t,
+                        const torch::Tensor& like) {
+  const bool one = schedule.timesteps() == 1;
+  return schedule
+      .gather(one ? Table::kBeta : Table::kPosteriorVariance, one ? t : t.clamp_min(2), like)
+      .log();
+}
+
+torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& schedule,
+                           const torch::Tensor& t, const torch::Tensor& like,
+                           const torch::Tensor& weight) {
+  const torch::Tensor small = log_small(schedule, t, like);
+  if (variance == ModelVariance::kSmall) return small;
+  const torch::Tensor large = schedule.gather(Table::kBeta, t, like).log();
+  if (variance == ModelVariance::kLearned) return small + (large - small) * weight;
+  const torch::Tensor first = (t == 1).view({-1, 1, 1, 1});
+  return torch::where(first, small, large);
+}
+
+// Mean and standard error of one number an image.
+Measured mean_of(const torch::Tensor& x) {
+  const auto n = static_cast<double>(x.numel());
+  const double spread = x.numel() < 2 ? 0.0 : x.std().item<double>() / std::sqrt(n);
+  return {x.mean().item<double>(), spread};
+}
+
+struct Stratum {
+  int64_t low, high;
+  int64_t width() const { return high - low + 1; }
+};
+
+// {1}, then 2..T in parts that widen with t, since the terms fall fast: the i-th ends near T (i /
+// n)^2.
+std::vector<Stratum> strata(int64_t timesteps, int64_t calls) {
+  std::vector<Stratum> all{{1, 1}};
+  const int64_t parts = (calls == 0 ? timesteps : std::min(calls, timesteps)) - 1;
+  const int64_t rest = timesteps - 1;
+  for (int64_t i = 1; i <= parts; ++i) {
+    const double u = static_cast<double>(i) / static_cast<double>(parts);
+    const auto end = static_cast<int64_t>(std::floor(static_cast<double>(rest) * u * u + 1e-9));
+    const int64_t last = all.back().high;
+    all.push_back({last + 1, std::max(last + 1, 1 + end)});
+  }
+  return all;
+}
+
+torch::Tensor per_image(const torch::Tensor& x) { return x.flatten(1).sum(1); }
+
+}  // namespace
+
+torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
+                                     const torch::Tensor& log_variance) {
+  const torch::Tensor x = x0.to(torch::kDouble);
+  const torch::Tensor centred = x - mean.to(torch::kDouble);
+  const torch::Tensor precision = (-0.5 * log_variance.to(torch::kDouble)).exp();
+  const torch::Tensor upper = (centred + 1.0 / 255.0) * precision;
+  const torch::Tensor lower = (centred - 1.0 / 255.0) * precision;
+  const torch::Tensor inner = log_normal_mass(lower, upper);
+  return torch::where(x < -0.999, torch::special_log_ndtr(upper),
+                      torch::where(x > 0.999, torch::special_log_ndtr(-lower), inner));
+}
+
+torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0) {
+  const int64_t last = schedule.timesteps();
+  const double signal = schedule.alpha_bar(last), noise = schedule.one_minus_alpha_bar(last);
+  return per_image(0.5 * (signal * x0.to(torch::kDouble).square() + noise - 1.0 - std::log(noise)));
+}
+
+torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
+                               diffusion::Prediction prediction, ModelVariance variance, bool clip,
+                               const torch::Tensor& output, const torch::Tensor& x0,
+                               const torch::Tensor& x_t, const torch::Tensor& t) {
+  const diffusion::Schedule& schedule = forward.schedule();
+  const torch::Tensor x = x0.to(torch::kDouble), noisy = x_t.to(torch::kDouble);
+  const torch::Tensor out = output.to(torch::kDouble);
+  const int64_t channels = x.size(1);
+  torch::Tensor weight;
+  if (variance == ModelVariance::kLearned) {
+    TORCH_CHECK(out.size(1) == 2 * channels, "the network has no learned variance");
+    weight = (out.narrow(1, channels, channels) + 1.0) / 2.0;
+  }
+  torch::Tensor x0_hat =
+      diffusion::estimate(prediction, schedule, out.narrow(1, 0, channels), noisy, t).x0;
+  if (clip) x0_hat = x0_hat.clamp(-1.0, 1.0);
+
+  // p(x_{t-1} | x_t)
+  const torch::Tensor mean = forward.posterior_mean(x0_hat, noisy, t);
+  const torch::Tensor log_var = log_variance(variance, schedule, t, noisy, weight).expand_as(noisy);
+  const torch::Tensor decoder = -decoder_log_likelihood(x, mean, log_var);
+  // against q(x_{t-1} | x_t, x_0)
+  const torch::Tensor true_log_var = log_small(schedule, t, noisy);
+  const torch::Tensor shift = forward.posterior_mean(x, noisy, t) - mean;
+  const torch::Tensor divergence =
+      0.5 * (log_var - true_log_var - 1.0 + (true_log_var - log_var).exp() +
+             shift.square() * (-log_var).exp());
+  return torch::where(t == 1, per_image(decoder), per_image(divergence));
+}
+
+Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
+                              diffusion::Prediction prediction, const data::Dataset& dataset,
+                              const std::vector<int64_t>& images,
+                              const LikelihoodOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const diffusion::ForwardProcess forward(schedule);
+  const std::vector<Stratum> parts = strata(schedule.timesteps(), options.calls);
+  const auto count = static_cast<int64_t>(images.size());
+  const auto k = static_cast<int64_t>(parts.size());
+  const RngKey t_key = rng_key(options.seed, Purpose::kTimestep);
+  const RngKey noise_key = rng_key(options.seed, Purpose::kTrainingNoise);
+  // One number an image and part: nats, and the loss of eps.
+  torch::Tensor terms = torch::zeros({k, count}, torch::kDouble), losses = torch::zeros_like(terms);
+  torch::Tensor prior = torch::zeros({count}, torch::kDouble);
+  double dimensions = 1.0;
+
+  Progress progress("likelihood", count * k);
+  visit_examples(
+      dataset, images, options.batch,
+      [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
+        const int64_t b = pixels.size(0);
+        dimensions = static_cast<double>(pixels[0].numel());
+        const torch::Tensor x0 = pixels.to(options.device).to(options.dtype) / 127.5 - 1.0;
+        const torch::Tensor ids =
+            torch::tensor(std::vector<int64_t>(images.begin() + first, images.begin() + first + b),
+                          torch::dtype(torch::kLong).device(options.device));
+        const diffusion::Denoiser denoiser = denoiser_of(labels.to(options.device));
+        prior.narrow(0, first, b).copy_(prior_divergence(schedule, x0));
+        for (int64_t i = 0; i < k; ++i) {
+          torch::Tensor t = torch::empty_like(ids), eps = torch::empty_like(x0);
+          kernels::fill_uniform_int_(t, t_key, ids * k + i, parts[i].low, parts[i].high);
+          kernels::fill_normal_(eps, noise_key, ids, static_cast<uint32_t>(i));
+          const torch::Tensor x_t = forward.sample(x0, t, eps);
+          const torch::Tensor output = denoiser(x_t, t);
+          terms[i]
+              .narrow(0, first, b)
+              .copy_(variational_term(forward, prediction, options.variance, options.clip, output,
+                                      x0, x_t, t));
+          const torch::Tensor eps_hat =
+              diffusion::estimate(prediction, schedule,
+                                  output.narrow(1, 0, x0.size(1)).to(x0.scalar_type()), x_t, t)
+                  .eps;
+          losses[i].narrow(0, first, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
+          progress.update(first * k + (i + 1) * b);
+        }
+      });
+
+  const double nats_to_bits = 1.0 / (dimensions * std::log(2.0));
+  Likelihood result;
+  result.images = count;
+  torch::Tensor total = prior.clone();
+  for (int64_t i = 0; i < k; ++i) {
+    const torch::Tensor sum = terms[i] * static_cast<double>(parts[i].width());
+    total += sum;
+    result.terms.push_back(
+        {parts[i].low, parts[i].high, mean_of(sum * nats_to_bits), mean_of(losses[i])});
+  }
+  result.total = mean_of(total * nats_to_bits);
+  result.prior = mean_of(prior * nats_to_bits);
+  result.decoder = result.terms.front().bits;
+  return result;
+}
+
+std::string to_csv(const Likelihood& likelihood) {
+  std::string text = "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error\n";
+  for (const LikelihoodTerm& term : likelihood.terms) {
+    text += fmt::format("{},{},{:.9g},{:.3g},{:.9g},{:.3g}\n", term.low, term.high, term.bits.value,
+                        term.bits.error, term.eps_loss.value, term.eps_loss.error);
+  }
+  return text;
+}
+
+torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& title) {
+  Curve bits{"bits/dim of one t", {}, {}}, loss{"mean squared error of eps", {}, {}};
+  for (const LikelihoodTerm& term : likelihood.terms) {
+    const double t = 0.5 * static_cast<double>(term.low + term.high);
+    bits.x.push_back(t);
+    bits.y.push_back(term.bits.value / static_cast<double>(term.high - term.low + 1));
+    loss.x.push_back(t);
+    loss.y.push_back(term.eps_loss.value);
+  }
+  return draw_chart({bits, loss},
+                    {.title = title, .x_label = "t", .y_label = "", .log_x = true, .log_y = true});
+}
+
+}  // namespace ddpm::eval

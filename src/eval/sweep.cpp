@@ -1,0 +1,165 @@
+#include "ddpm/eval/sweep.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/eval/chart.h"
+#include "ddpm/eval/digest.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/image.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr int64_t kLabelRow = 14, kGap = 6;
+
+ordered_json number(const std::optional<double>& value) {
+  return value ? ordered_json(*value) : ordered_json(nullptr);
+}
+
+std::optional<double> optional_number(const ordered_json& json, const char* name) {
+  const auto found = json.find(name);
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  return found->get<double>();
+}
+
+std::string eta_label(const std::string& eta) { return eta == "hat" ? "sigma-hat" : "eta " + eta; }
+
+// uint8 [C,H,W] -> [3,H,W].
+torch::Tensor coloured(const torch::Tensor& image) {
+  return image.size(0) >= 3 ? image.narrow(0, 0, 3) : image.narrow(0, 0, 1).expand({3, -1, -1});
+}
+
+}  // namespace
+
+std::string SweepCell::name() const { return fmt::format("steps-{:04}-eta-{}", steps, eta); }
+
+SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
+    : folder_(std::move(folder)), protocol_digest_(digest_of(protocol)) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) throw IoError(folder_, fmt::format("cannot be made: {}", error.message()));
+  io::write_file_atomic(folder_ / "protocol.json", protocol + "\n");
+}
+
+std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {
+  const fs::path file = folder_ / (cell.name() + ".json");
+  if (!fs::exists(file) || !fs::exists(folder_ / (cell.name() + ".png"))) return std::nullopt;
+  const ordered_json json = ordered_json::parse(io::read_text(file), nullptr, false);
+  if (!json.is_object() || json.value("protocol", "") != protocol_digest_) return std::nullopt;
+  try {
+    return SweepResult{json.at("frechet"),
+                       json.at("frechet_error"),
+                       optional_number(json, "kernel"),
+                       optional_number(json, "precision"),
+                       optional_number(json, "recall"),
+                       json.at("seconds_per_image")};
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
+                        const torch::Tensor& strip) const {
+  io::write_png(folder_ / (cell.name() + ".png"), io::make_grid(strip, strip.size(0), 1));
+  const ordered_json json{{"steps", cell.steps},         {"eta", cell.eta},
+                          {"frechet", r.frechet},        {"frechet_error", r.frechet_error},
+                          {"kernel", number(r.kernel)},  {"precision", number(r.precision)},
+                          {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
+                          {"protocol", protocol_digest_}};
+  io::write_file_atomic(folder_ / (cell.name() + ".json"), json.dump(1) + "\n");
+}
+
+torch::Tensor SweepFolder::strip(const SweepCell& cell) const {
+  const fs::path file = folder_ / (cell.name() + ".png");
+  return io::to_tensor(io::decode_image(io::read_file(file), file.string()));
+}
+
+std::string to_text(const SweepTable& table, const std::string& distance_name) {
+  std::string text = distance_name + " (+- bootstrap error), and seconds an image\n";
+  text += fmt::format("{:<10}", "");
+  for (const int64_t steps : table.steps)
+    text += fmt::format("{:>18}", fmt::format("S = {}", steps));
+  for (size_t row = 0; row < table.etas.size(); ++row) {
+    text += fmt::format("\n{:<10}", eta_label(table.etas[row]));
+    for (size_t column = 0; column < table.steps.size(); ++column) {
+      const SweepResult& r = table.at(row, column);
+      text += fmt::format("{:>18}", fmt::format("{:.4g} +- {:.2g}", r.frechet, r.frechet_error));
+    }
+  }
+  text += fmt::format("\n{:<10}", "s/image");  // of the first row: the noise costs next to nothing
+  for (size_t column = 0; column < table.steps.size(); ++column)
+    text += fmt::format("{:>18.3g}", table.at(0, column).seconds_per_image);
+  return text + "\n";
+}
+
+std::string to_csv(const SweepTable& table) {
+  const auto field = [](const std::optional<double>& v) {
+    return v ? fmt::format("{:.6g}", *v) : std::string();
+  };
+  std::string text = "eta,steps,frechet,frechet_error,kernel,precision,recall,seconds_per_image\n";
+  for (size_t row = 0; row < table.etas.size(); ++row) {
+    for (size_t column = 0; column < table.steps.size(); ++column) {
+      const SweepResult& r = table.at(row, column);
+      text += fmt::format("{},{},{:.6g},{:.3g},{},{},{},{:.4g}\n", table.etas[row],
+                          table.steps[column], r.frechet, r.frechet_error, field(r.kernel),
+                          field(r.precision), field(r.recall), r.seconds_per_image);
+    }
+  }
+  return text;
+}
+
+torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,
+                         const std::string& title) {
+  const auto strip = [&](size_t row, size_t column) {
+    return coloured(folder.strip({table.steps[column], table.etas[row]}));
+  };
+  const torch::Tensor first = strip(0, 0);
+  const int64_t cell_h = first.size(1) + kLabelRow + kGap, cell_w = first.size(2) + kGap;
+  const auto rows = static_cast<int64_t>(table.etas.size());
+  const auto columns = static_cast<int64_t>(table.steps.size());
+  const int64_t left = 64, top = 34;
+  torch::Tensor image = torch::full(
+      {3, top + rows * cell_h, std::max(left + columns * cell_w, text_width(title) + 12)}, 255,
+      torch::kByte);
+  draw_text_(image, 6, 6, title);
+  for (int64_t column = 0; column < columns; ++column) {
+    draw_text_(image, left + column * cell_w, 20, fmt::format("S = {}", table.steps[column]));
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t x = left + column * cell_w, y = top + row * cell_h;
+      const torch::Tensor pictures = strip(row, column);
+      image.slice(1, y, y + pictures.size(1)).slice(2, x, x + pictures.size(2)).copy_(pictures);
+      const SweepResult& r = table.at(row, column);
+      draw_text_(image, x, y + pictures.size(1) + 3, fmt::format("{:.4g}", r.frechet), {90, 0, 0});
+    }
+  }
+  for (int64_t row = 0; row < rows; ++row)
+    draw_text_(image, 6, top + row * cell_h + 4, eta_label(table.etas[row]));
+  return image;
+}
+
+torch::Tensor draw_sweep_curves(const SweepTable& table, const std::string& title) {
+  std::vector<Curve> curves;
+  for (size_t row = 0; row < table.etas.size(); ++row) {
+    Curve curve{eta_label(table.etas[row]), {}, {}};
+    for (size_t column = 0; column < table.steps.size(); ++column) {
+      curve.x.push_back(static_cast<double>(table.steps[column]));
+      curve.y.push_back(table.at(row, column).frechet);
+    }
+    curves.push_back(std::move(curve));
+  }
+  return draw_chart(curves, {.title = title,
+                             .x_label = "S, network calls an image",
+                             .y_label = "distance",
+                             .log_x = true,
+                             .log_y = true});
+}
+
+}  // namespace ddpm::eval

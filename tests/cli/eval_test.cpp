@@ -1,0 +1,132 @@
+#include "ddpm/io/image.h"
+#include "tests/cli/fixture.h"
+#include "tests/dist/free_port.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm {
+namespace {
+
+class Eval : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    train("runs/tiny", {"--set", "train.steps=4"});
+  }
+  // Runs `ddpm eval` with its cache in the test's folder; the last line of its JSON.
+  nlohmann::json eval(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "eval");
+    arguments.insert(arguments.end(), {"--cache", "cache", "--json"});
+    const ProgramResult result = run(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.status == 0 ? nlohmann::json::parse(result.out) : nlohmann::json();
+  }
+};
+
+TEST_F(Eval, ACheckpointIsMeasuredAgainstItsOwnTrainingImages) {
+  const auto a = eval({"--num", "12", "--steps", "3", "--ddim", "--neighbours", "n.png"});
+  for (const char* key : {"frechet", "kernel", "precision", "recall", "density", "coverage"})
+    EXPECT_TRUE(a.at(key).is_number()) << key;
+  EXPECT_GT(a.at("frechet"), 0.0);
+  EXPECT_EQ(a.at("num"), 12);
+  EXPECT_EQ(a.at("protocol").at("split"), "train");
+  EXPECT_EQ(a.at("protocol").at("reference_num"), 45) << "50 less 5 held out";
+  EXPECT_EQ(a.at("protocol_line").get<std::string>().find("FID"), std::string::npos);
+  EXPECT_NE(a.at("protocol").at("sampler").get<std::string>().find("ddim, 3 steps"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "n.png"));
+  // Again, with the statistics from the cache, and drawn in other batches.
+  const auto b = eval({"--num", "12", "--steps", "3", "--ddim", "--batch", "5"});
+  EXPECT_EQ(a.at("protocol").at("features_sha256"), b.at("protocol").at("features_sha256"));
+  // A pixel may round to the neighbouring level where a batch of another size sums otherwise.
+  EXPECT_NEAR(a.at("frechet").get<double>(), b.at("frechet").get<double>(),
+              0.02 * a.at("frechet").get<double>());
+}
+
+TEST_F(Eval, PicturesOfAFolderAreMeasuredAlsoWithTheFrechetDistanceAlone) {
+  ASSERT_EQ(run({"sample", "--steps", "3", "--ddim", "--num", "9", "--out", "p"}).status, 0);
+  std::filesystem::remove(folder_ / "p/grid.png");
+  const auto all = eval({"--samples", "p", "--reference", "tiny.toml", "--num", "9"});
+  EXPECT_GT(all.at("frechet"), 0.0);
+  EXPECT_TRUE(all.at("precision").is_number());
+  const auto other =
+      eval({"--samples", "p", "--reference", "tiny.toml", "--split", "all", "--frechet-only"});
+  EXPECT_EQ(other.at("protocol").at("reference_num"), 50);
+  EXPECT_TRUE(other.at("precision").is_null());
+}
+
+// Every rank draws a share; with batches of one size each picture has the same bits.
+TEST_F(Eval, TwoProcessesMeasureWhatOneDoes) {
+  const std::vector<std::string> flags{"eval",    "--num", "12",      "--steps", "3",     "--ddim",
+                                       "--batch", "3",     "--cache", "cache",   "--json"};
+  const ProgramResult one = run(flags);
+  ASSERT_EQ(one.status, 0) << one.err;
+  const std::string port = std::to_string(free_port());
+  std::vector<std::unique_ptr<Program>> ranks;
+  for (const std::string rank : {"0", "1"}) {
+    ranks.push_back(std::make_unique<Program>(
+        folder_.path(), flags,
+        std::vector<std::string>{"RANK=" + rank, "WORLD_SIZE=2", "LOCAL_RANK=" + rank,
+                                 "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1",
+                                 "MASTER_PORT=" + port}));
+  }
+  const ProgramResult main = ranks[0]->wait(), other = ranks[1]->wait();
+  ASSERT_EQ(main.status, 0) << main.err;
+  ASSERT_EQ(other.status, 0) << other.err;
+  EXPECT_EQ(other.out, "") << "rank 0 speaks for all";
+  const auto a = nlohmann::json::parse(one.out), b = nlohmann::json::parse(main.out);
+  for (const char* key : {"frechet", "frechet_error", "kernel", "precision", "coverage"}) {
+    const double expected = a.at(key);
+    EXPECT_NEAR(b.at(key).get<double>(), expected, 1e-9 + 1e-6 * std::abs(expected)) << key;
+  }
+}
+
+TEST_F(Eval, WrongFlagsAreUsageErrors) {
+  EXPECT_EQ(run({"eval", "--samples", "nowhere", "--reference", "tiny.toml"}).status, 1);
+  EXPECT_EQ(run({"eval", "--samples", "p", "--ckpt", "runs"}).status, 2);
+  const ProgramResult set =
+      run({"eval", "--num", "4", "--reference", "tiny.toml", "--set", "data.image_size=16"});
+  EXPECT_EQ(set.status, 2);
+  EXPECT_NE(set.err.find("8x8"), std::string::npos) << set.err;
+  const ProgramResult eta = run({"eval", "sweep", "--steps", "2", "--eta", "much"});
+  EXPECT_EQ(eta.status, 2);
+  EXPECT_NE(eta.err.find("0 to 1, or hat"), std::string::npos) << eta.err;
+}
+
+TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
+  const ProgramResult result = run({"eval", "likelihood", "--num", "6", "--calls", "0", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("calls"), 20);
+  EXPECT_GT(json.at("bits_per_dim"), 1.0);
+  const std::string csv = io::read_text(folder_ / json.at("csv").get<std::string>());
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 21);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("picture").get<std::string>()));
+}
+
+TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {
+  const std::vector<std::string> flags{"eval",  "sweep", "--steps", "2,4",     "--eta",
+                                       "0,hat", "--num", "6",       "--cache", "cache",
+                                       "--out", "sweep", "--json"};
+  const ProgramResult first = run(flags);
+  ASSERT_EQ(first.status, 0) << first.err;
+  const auto cells = nlohmann::json::parse(first.out).at("cells");
+  ASSERT_EQ(cells.size(), 4u);
+  std::filesystem::remove(folder_ / "sweep/steps-0004-eta-hat.json");
+  const ProgramResult second = run(flags);
+  ASSERT_EQ(second.status, 0) << second.err;
+  EXPECT_NE(second.err.find("steps-0002-eta-0: there already"), std::string::npos) << second.err;
+  EXPECT_EQ(second.err.find("steps-0004-eta-hat: there already"), std::string::npos) << second.err;
+  const auto again = nlohmann::json::parse(second.out).at("cells");
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(cells[i].at("frechet"), again[i].at("frechet")) << i;
+  for (const char* name : {"sweep.txt", "sweep.csv", "sweep.png", "curves.png", "protocol.json"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep" / name)) << name;
+}
+
+}  // namespace
+}  // namespace ddpm

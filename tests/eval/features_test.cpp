@@ -1,0 +1,201 @@
+#include "ddpm/base/error.h"
+#include "ddpm/data/procedural.h"
+#include "ddpm/eval/classifier.h"
+#include "ddpm/eval/digest.h"
+#include "ddpm/eval/inception.h"
+#include "ddpm/eval/script_features.h"
+#include "ddpm/io/torch_file.h"
+#include "tests/eval/golden.h"
+#include "tests/io/temporary_folder.h"
+
+#include <cmath>
+#include <map>
+
+#include <gtest/gtest.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/utils.h>
+
+namespace ddpm::eval {
+namespace {
+
+TEST(Digest, IsSha256OfThePublishedExamples) {  // FIPS 180-2, appendix B
+  EXPECT_EQ(digest_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(digest_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(digest_of(std::string(1000000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(digest_of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Digest, DoesNotDependOnPieces) {
+  const std::string text(200, 'x');
+  for (size_t cut = 0; cut <= text.size(); cut += 7) {
+    Digest digest;
+    digest.add(std::string_view(text).substr(0, cut));
+    digest.add(std::string_view(text).substr(cut));
+    EXPECT_EQ(digest.hex(), digest_of(text)) << cut;
+  }
+}
+
+// The formula of scripts/make_eval_golden.py, by the sorted names' positions.
+void fill_by_formula(Inception& net) {
+  std::map<std::string, torch::Tensor> tensors;
+  for (auto& item : net->named_parameters()) tensors[item.key()] = item.value();
+  for (auto& item : net->named_buffers())
+    if (!item.key().ends_with("num_batches_tracked")) tensors[item.key()] = item.value();
+  const torch::NoGradGuard no_grad;
+  int64_t position = 0;
+  for (auto& [name, tensor] : tensors) {
+    const auto place = static_cast<double>(position++);
+    const double fan_in = tensor.dim() > 1 ? static_cast<double>(tensor[0].numel()) : 1.0;
+    torch::Tensor value =
+        (torch::arange(tensor.numel(), torch::kDouble) * (0.7 + 0.01 * place) + place).cos() *
+        std::sqrt(2.0 / fan_in);
+    if (name.ends_with("running_var") || name.ends_with("bn.weight")) {
+      value = 1 + 0.3 * value / std::sqrt(2.0);
+    } else if (tensor.dim() == 1) {
+      value = 0.1 * value;
+    }
+    tensor.copy_(value.view_as(tensor));
+  }
+}
+
+TEST(Inception, IsPytorchFidsNetwork) {
+  const auto file = golden("inception");
+  Inception net;
+  net->to(torch::kDouble);
+  net->eval();
+  fill_by_formula(net);
+  const torch::NoGradGuard no_grad;
+  const Features f = net->forward(file.get("images").to(torch::kDouble) / 255.0);
+  for (const auto& [name, found] : {std::pair{"features", f.pooled}, std::pair{"logits", f.logits},
+                                    std::pair{"spatial", f.spatial}}) {
+    const torch::Tensor expected = file.get(name);
+    ASSERT_EQ(found.sizes(), expected.sizes()) << name;
+    EXPECT_LT((found - expected).abs().max().item<double>(),
+              1e-9 * expected.abs().max().item<double>())
+        << name;
+  }
+}
+
+TEST(Inception, ReadsAStateDictAndRefusesAnIncompleteOne) {
+  const TemporaryFolder folder;
+  Inception net;
+  fill_by_formula(net);
+  std::vector<io::NamedTensor> tensors;
+  for (auto& item : net->named_parameters()) tensors.push_back({item.key(), item.value().detach()});
+  for (auto& item : net->named_buffers()) tensors.push_back({item.key(), item.value()});
+  io::write_torch_file(folder / "weights.pth", tensors);
+  const auto extractor = open_features(folder / "weights.pth", torch::kCPU);
+  const Features f = extractor->extract(golden("inception").get("images"));
+  const torch::Tensor expected = golden("inception").get("features");
+  // float32 against float64 through 94 layers.
+  EXPECT_LT((f.pooled - expected).abs().max().item<double>(),
+            1e-3 * expected.abs().max().item<double>());
+  EXPECT_NE(extractor->description().distance_name, "FID")
+      << "these weights are not the standard's";
+
+  tensors.pop_back();  // num_batches_tracked: not needed
+  tensors.pop_back();
+  io::write_safetensors(folder / "short.safetensors", tensors);
+  EXPECT_THROW(open_features(folder / "short.safetensors", torch::kCPU), IoError);
+}
+
+std::filesystem::path script(const TemporaryFolder& folder, const std::string& name,
+                             const std::string& body) {
+  torch::jit::Module module("M");
+  module.define(body);
+  module.save((folder / name).string());
+  return folder / name;
+}
+
+TEST(ScriptFeatures, TakesTensorTupleAndDict) {
+  const TemporaryFolder folder;
+  const torch::Tensor images = torch::arange(2 * 1 * 4 * 4).view({2, 1, 4, 4}).to(torch::kByte);
+  const torch::Tensor mean = images.to(torch::kFloat).mean(torch::IntArrayRef{1, 2, 3});
+  const auto f = open_features(script(folder, "a.pt", R"(
+def forward(self, x):
+    return x.float()
+)"),
+                               torch::kCPU)
+                     ->extract(images);
+  ASSERT_EQ(f.pooled.sizes(), (std::vector<int64_t>{2, 3}))
+      << "grey becomes RGB, a map is averaged";
+  EXPECT_LT((f.pooled.select(1, 2) - mean).abs().max().item<double>(), 1e-5);
+
+  const auto g = open_features(script(folder, "b.pt", R"(
+def forward(self, x):
+    y = x.float().mean([2, 3])
+    return y, y * 2, x.float()
+)"),
+                               torch::kCPU)
+                     ->extract(images);
+  EXPECT_TRUE(torch::equal(g.logits, g.pooled * 2));
+  EXPECT_EQ(g.spatial.size(1), 48);
+
+  const auto h = open_features(script(folder, "c.pt", R"(
+def forward(self, x):
+    y = x.float().mean([2, 3])
+    return {"logits": y + 1, "features": y}
+)"),
+                               torch::kCPU)
+                     ->extract(images);
+  EXPECT_TRUE(torch::equal(h.logits, h.pooled + 1));
+  EXPECT_FALSE(h.spatial.defined());
+}
+
+TEST(ScriptFeatures, AsksADetectorForItsFeatures) {
+  const TemporaryFolder folder;
+  const auto extractor = open_features(script(folder, "detector.pt", R"(
+def forward(self, x, return_features: bool = False):
+    y = x.float().mean([2, 3])
+    if return_features:
+        return y
+    return y.softmax(1)
+)"),
+                                       torch::kCPU);
+  EXPECT_EQ(
+      extractor->extract(torch::full({1, 3, 2, 2}, 9, torch::kByte)).pooled[0][0].item<float>(),
+      9.0F);
+  EXPECT_EQ(extractor->description().distance_name, "Frechet distance (features of detector.pt)");
+}
+
+TEST(ScriptFeatures, FilesThatAreNoneAreNamed) {
+  const TemporaryFolder folder;
+  io::write_file_synced(folder / "x.pt", std::string_view("no network"));
+  EXPECT_THROW(open_features(folder / "x.pt", torch::kCPU), IoError);
+  EXPECT_THROW(open_features(folder / "missing.pt", torch::kCPU), IoError);
+  const auto empty = open_features(script(folder, "n.pt", R"(
+def forward(self, x):
+    return 3
+)"),
+                                   torch::kCPU);
+  EXPECT_THROW(empty->extract(torch::zeros({1, 3, 2, 2}, torch::kByte)), IoError);
+}
+
+class TrainedClassifier : public testing::Test {
+ protected:
+  std::unique_ptr<Classifier> make(const std::string& cache) {
+    return Classifier::of(data_, digest_of_images(data_), {.epochs = 4, .batch = 16},
+                          folder_ / cache, torch::kCPU);
+  }
+  TemporaryFolder folder_;
+  data::ProceduralShapes data_{600, {3, 16, 16}, 7};
+};
+
+TEST_F(TrainedClassifier, TellsClassesApartAndIsTheSameEachTime) {
+  const auto one = make("a"), two = make("b");
+  EXPECT_EQ(one->description().hash, two->description().hash);
+  EXPECT_GT(one->accuracy(), 0.3) << "one in eight would be chance";
+  const auto again = make("a");  // read
+  EXPECT_EQ(one->description().hash, again->description().hash);
+  EXPECT_EQ(one->accuracy(), again->accuracy());
+  EXPECT_EQ(one->extract(data_.get(0).image.unsqueeze(0)).pooled.size(1), 128);
+}
+
+TEST_F(TrainedClassifier, NeverCallsItsDistanceFid) {
+  EXPECT_EQ(make("a")->description().distance_name.find("FID"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ddpm::eval
