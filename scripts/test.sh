@@ -28,16 +28,25 @@ done
 # Programs of others that read what ours writes. Tests that want one skip where it cannot be had.
 install_checks() {
   python3 -I -m venv --clear "$1" &&
-    "$1/bin/python" -I -m pip install --progress-bar off tensorboard==2.21.0 'setuptools<81' &&
+    "$1/bin/python" -I -m pip install --progress-bar off tensorboard==2.21.0 'setuptools<81' diffusers==0.42.1 &&
     "$1/bin/python" -I -c 'import tensorboard.backend.event_processing.event_accumulator' &&
-    touch "$1/.complete"
+    touch "$1/.complete-2"
+}
+
+# diffusers needs the torch that the program is built with; a second one would take gigabytes.
+lend_torch() {
+  local packages
+  for packages in "$(dirname "$1")"/torch-*/lib/python3*/site-packages; do
+    [[ -d $packages ]] && echo "$packages" >"$(echo "$1"/lib/python3*/site-packages)/torch.pth"
+  done
 }
 
 set_up_checks() {
   local venv="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}/checks"
-  [[ -e $venv/.complete ]] && return
-  (logged checks "installing tensorboard into $venv, to read event files back" install_checks "$venv") ||
-    say "that test will skip"
+  [[ -e $venv/.complete-2 ]] ||
+    (logged checks "installing tensorboard and diffusers into $venv, to read our files with" install_checks "$venv") ||
+    say "the tests with them will skip"
+  lend_torch "$venv" || true
 }
 
 "$root/scripts/setup.sh"

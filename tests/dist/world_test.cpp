@@ -3,9 +3,8 @@
 #include "ddpm/base/error.h"
 #include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/io/file.h"
-#include "tests/dist/free_port.h"
+#include "tests/dist/start_world.h"
 #include "tests/io/temporary_folder.h"
-#include "tests/train/child_process.h"
 
 #include <chrono>
 #include <cmath>
@@ -20,41 +19,6 @@ namespace ddpm::dist {
 namespace {
 
 using namespace std::chrono_literals;
-
-Launch launch_of(int64_t rank, int64_t size, int port) {
-  Launch launch;
-  launch.rank = launch.local_rank = rank;
-  launch.world_size = launch.local_world_size = size;
-  launch.master_addr = "127.0.0.1";
-  launch.master_port = port;
-  launch.found = "torchrun";
-  return launch;
-}
-
-// Runs `work` in `size` processes that form a world. This process itself makes no tensor: the
-// children come from a fork, which threads do not survive.
-std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds timeout,
-                               const std::function<int(const World&)>& work) {
-  const int port = free_port();
-  std::vector<pid_t> children;
-  for (int64_t rank = 0; rank < size; ++rank) {
-    children.push_back(start_child([=] {
-      try {
-        const World world(launch_of(rank, size, port), torch::kCPU, timeout);
-        return work(world);
-      } catch (const std::exception& error) {
-        std::fprintf(stderr, "rank %d: %s\n", static_cast<int>(rank), error.what());
-        return 98;
-      }
-    }));
-  }
-  return children;
-}
-
-void expect_success(const std::vector<pid_t>& children) {
-  for (size_t rank = 0; rank < children.size(); ++rank)
-    EXPECT_EQ(wait_for(children[rank]), 0) << "rank " << rank;
-}
 
 class WorldOf : public testing::TestWithParam<int64_t> {};
 INSTANTIATE_TEST_SUITE_P(Ranks, WorldOf, testing::Values(2, 4));

@@ -4,7 +4,7 @@ DDIMPipeline, and with the same images from the same noise as `ddpm sample`. tor
 
 usage: load_diffusers.py DDPM_PROGRAM
 
-Ends with status 77 (skipped) where diffusers is not installed. DDPM_DIFFUSERS_PYTHON may name an interpreter that has it.
+Ends with status 77 (skipped) where diffusers is not installed; scripts/test.sh installs it into the cache folder.
 """
 
 import os
@@ -14,6 +14,9 @@ import sys
 import tempfile
 import warnings
 
+CACHE = os.environ.get("DDPM_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ddpm")
+PYTHON = os.path.join(CACHE, "checks", "bin", "python")
 SKIPPED = 77
 STEPS = 10
 CONFIG = """
@@ -75,9 +78,8 @@ def same_images(torch, ours, unet, scheduler, x, z, labels):
 
 
 def main(program):
-    python = os.environ.get("DDPM_DIFFUSERS_PYTHON")
-    if python and "DDPM_CHECKS" not in os.environ:
-        os.execve(python, [python, *sys.argv], {**os.environ, "DDPM_CHECKS": "1"})
+    if os.path.exists(PYTHON) and "DDPM_CHECKS" not in os.environ:
+        os.execve(PYTHON, [PYTHON, *sys.argv], {**os.environ, "DDPM_CHECKS": "1"})
     try:
         import diffusers
         import torch

@@ -1,0 +1,89 @@
+#include "ddpm/data/procedural.h"
+#include "ddpm/io/file.h"
+#include "ddpm/train/learner.h"
+#include "tests/dist/start_world.h"
+#include "tests/io/temporary_folder.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+#include <torch/utils.h>
+
+namespace ddpm::train {
+namespace {
+
+using namespace std::chrono_literals;
+
+Experiment small_experiment(bool divided) {
+  config::Document document = config::Document::parse(R"([data]
+kind = "procedural"
+size = 40
+image_size = 8
+channels = 1
+[model]
+channels = 8
+channel_multipliers = [1, 2]
+blocks = 1
+attention_resolutions = [4]
+groups = 4
+dropout = 0.2
+[train]
+batch_size = 8
+[ema]
+decay = [0.9, 0.5]
+)",
+                                                      "small.toml");
+  if (divided) document.set("train.shard_optimizer=true");
+  Experiment experiment = read_experiment(document);
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  resolve_unet(experiment, document, *dataset);
+  return experiment;
+}
+
+class RanksOf : public testing::TestWithParam<std::tuple<int64_t, bool>> {};
+
+// Each rank sees its own images and drops its own units; the weights stay the same bits.
+TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
+  const auto [ranks, divided] = GetParam();
+  const TemporaryFolder folder;
+  dist::expect_success(dist::start_world(ranks, 60s, [&, divided = divided](const auto& world) {
+    const Experiment experiment = small_experiment(divided);
+    const auto dataset = data::open_dataset(experiment.data, 0);
+    data::Loader loader(*dataset, loader_options(experiment, world));
+    Learner learner(experiment, torch::kCPU, world);
+    learner.begin_();
+    for (int64_t step = 1; step <= 4; ++step) learner.step_(loader.next(), step);
+
+    std::string bytes;
+    for (const torch::Tensor& p : learner.unet()->parameters()) {
+      const torch::Tensor plain = p.detach().contiguous();
+      bytes.append(static_cast<const char*>(plain.data_ptr()), plain.nbytes());
+    }
+    io::write_file_synced(folder / std::to_string(world.rank()), bytes);
+
+    // What was saved and restored goes on like what was not.
+    const TrainingTensors saved = learner.snapshot();
+    Learner again(experiment, torch::kCPU, world);
+    again.restore_(saved);
+    const data::Batch batch = loader.next();
+    learner.step_(batch, 5);
+    again.step_(batch, 5);
+    const TrainingTensors a = learner.snapshot(), b = again.snapshot();
+    if (a.averages.size() != b.averages.size()) return 1;
+    for (size_t i = 0; i < a.weights.size(); ++i) {
+      if (!a.weights[i].equal(b.weights[i])) return 2;
+      if (!a.averages[1][i].equal(b.averages[1][i])) return 3;
+      if (!a.second_moments[i].equal(b.second_moments[i])) return 4;
+    }
+    return 0;
+  }));
+  const auto first = io::read_file(folder / "0");
+  EXPECT_GT(first.size(), size_t{100000});
+  for (int64_t rank = 1; rank < ranks; ++rank)
+    EXPECT_EQ(io::read_file(folder / std::to_string(rank)), first) << "rank " << rank;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RanksOf, testing::Combine(testing::Values(2, 4), testing::Bool()));
+
+}  // namespace
+}  // namespace ddpm::train
