@@ -33,9 +33,9 @@ struct TrainOptions {
 };
 
 train::ResumePolicy resume_policy(const std::string& text) {
-  if (text == "auto") return {train::ResumePolicy::Kind::kAuto, {}};
-  if (text == "never") return {train::ResumePolicy::Kind::kNever, {}};
-  return {train::ResumePolicy::Kind::kFrom, text};
+  if (text == "auto") return {train::ResumePolicy::Kind::kAuto, {}, {}};
+  if (text == "never") return {train::ResumePolicy::Kind::kNever, {}, {}};
+  return {train::ResumePolicy::Kind::kFrom, text, {}};
 }
 
 // runs/NAME: --out, else the run that the config was written into, else the config's own name below

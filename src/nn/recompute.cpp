@@ -44,15 +44,34 @@ class GeneratorGuard {
   torch::Tensor before_;
 };
 
+// Autocast would keep a weight's cast from the pass that records nothing, and with it the second
+// would have no gradient.
+class NoCastCache {
+ public:
+  NoCastCache() : was_(at::autocast::is_autocast_cache_enabled()) {
+    at::autocast::set_autocast_cache_enabled(false);
+  }
+  ~NoCastCache() { at::autocast::set_autocast_cache_enabled(was_); }
+  NoCastCache(const NoCastCache&) = delete;
+  NoCastCache& operator=(const NoCastCache&) = delete;
+
+ private:
+  bool was_;
+};
+
 class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
  public:
+  // tensors: the part's inputs, then its parameters.
   static torch::Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Kept>& kept,
                                at::TensorList tensors) {
     context->save_for_backward(tensors.vec());
     context->saved_data["kept"] = c10::IValue::make_capsule(kept);
+    const NoCastCache no_cache;
     return kept->part({tensors.begin(), tensors.begin() + kept->inputs});
   }
 
+  // Gradients of the parameters are handed on as results, not accumulated here: hooks on a
+  // parameter's gradient run once.
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto kept =
         c10::static_intrusive_pointer_cast<Kept>(context->saved_data["kept"].toCapsule());
@@ -70,10 +89,10 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
       const torch::Device device = tensors[0].device();
       const GeneratorGuard generator(device, kept->generator_state);
       const AutocastGuard autocast(device.type(), kept->precision);
+      const NoCastCache no_cache;
       output = kept->part({tensors.begin(), tensors.begin() + kept->inputs});
     }
-    const variable_list found = torch::autograd::grad({output}, sources, gradients, std::nullopt,
-                                                      false, /*allow_unused=*/true);
+    const variable_list found = torch::autograd::grad({output}, sources, gradients);
     variable_list results(1);  // `kept` has none
     size_t next = 0;
     for (const torch::Tensor& t : tensors)

@@ -41,11 +41,11 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
 }
 
 torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tensor& temb) {
-  return forward(x, x, temb);
+  return forward_around(x, x, temb);
 }
 
-torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tensor& around,
-                                       const torch::Tensor& temb) {
+torch::Tensor ResnetBlockImpl::forward_around(const torch::Tensor& x, const torch::Tensor& around,
+                                              const torch::Tensor& temb) {
   const bool resample = resample_ != Resample::kNone;
   torch::Tensor h = norm_silu(norm1_, x);
   h = convolve(conv1_, resample ? resampled(h, resample_) : h);

@@ -49,7 +49,7 @@ torch::Tensor StageImpl::run(const Part& part, const std::vector<torch::Tensor>&
 // bits.
 torch::Tensor StageImpl::block(size_t i, const torch::Tensor& h, const torch::Tensor& temb) {
   const auto part = [this, i](const std::vector<torch::Tensor>& in) {
-    return attended(i, resnets_[i](in[1], in[0], in[2]));
+    return attended(i, resnets_[i]->forward_around(in[1], in[0], in[2]));
   };
   return run(part, {h, h, temb}, modules_of(i));
 }
@@ -64,8 +64,8 @@ torch::Tensor StageImpl::block(size_t i, const torch::Tensor& h, const torch::Te
 
 torch::Tensor StageImpl::resample(ResnetBlock block, const torch::Tensor& h,
                                   const torch::Tensor& temb) {
-  const auto part = [block](const std::vector<torch::Tensor>& in) mutable {
-    return block(in[1], in[0], in[2]);
+  const Part part = [block](const std::vector<torch::Tensor>& in) mutable {
+    return block->forward_around(in[1], in[0], in[2]);
   };
   return run(part, {h, h, temb}, {block.get()});
 }

@@ -2,12 +2,16 @@
 
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/resnet_block.h"
+#include "golden.h"
 
 #include <algorithm>
 
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/utils/lambda_post_hook.h>
+#include <torch/csrc/autograd/variable.h>
 #include <torch/torch.h>
 
 namespace ddpm::nn {
@@ -37,13 +41,14 @@ struct Chain {
     x.requires_grad_(), temb.requires_grad_();
     std::vector<torch::Tensor> leaves{x, temb};
     torch::Tensor h = x;
+    const torch::Tensor time = torch::silu(temb);  // no leaf: autocast keeps the casts of leaves
     {
       const AutocastGuard autocast(torch::kCPU, precision);
       for (ResnetBlock& block : blocks) {
         const Part part = [block](const auto& in) mutable { return block(in[0], in[1]); };
         const auto parameters = block->parameters();
         leaves.insert(leaves.end(), parameters.begin(), parameters.end());
-        h = again ? recompute(part, {h, temb}, parameters, dropout > 0) : part({h, temb});
+        h = again ? recompute(part, {h, time}, parameters, dropout > 0) : part({h, time});
       }
     }
     after_forward = torch::rand({1});
@@ -82,6 +87,67 @@ TEST(Recompute, WithoutGradientsIsThePartItself) {
   const torch::NoGradGuard no_grad;
   const Part part = [](const auto& in) { return in[0] * 2; };
   EXPECT_FALSE(recompute(part, {torch::ones({2})}, {}, false).requires_grad());
+}
+
+// Small, but with all that a network can have: dropout, attention, scale and shift, both kinds of
+// resampling.
+UNet small_net(bool residual_resample) {
+  UNetConfig config = load_golden("ho").config;
+  config.image = {3, 16, 16};
+  config.dropout = 0.3;
+  config.time_scale_shift = config.residual_resample = residual_resample;
+  torch::manual_seed(1);
+  return UNet(config);
+}
+
+// The loss, then the gradients of all parameters.
+std::vector<torch::Tensor> losses_and_gradients(UNet net, bool again, Precision precision) {
+  net->set_recompute_(again);
+  net->zero_grad();
+  torch::manual_seed(2);
+  const torch::Tensor x = torch::randn({2, 3, 16, 16}), t = torch::tensor({3, 700});
+  torch::Tensor output;
+  {
+    const AutocastGuard autocast(torch::kCPU, precision);
+    output = net(x, t);
+  }
+  const torch::Tensor loss = output.to(torch::kFloat).square().mean();
+  loss.backward();
+  std::vector<torch::Tensor> results{loss.detach()};
+  for (const torch::Tensor& p : net->parameters()) results.push_back(p.grad());
+  return results;
+}
+
+TEST(Recompute, ChangesNoBitOfANetworksGradients) {
+  for (const bool residual_resample : {false, true}) {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+      UNet net = small_net(residual_resample);
+      const auto kept = losses_and_gradients(net, false, precision);
+      const auto again = losses_and_gradients(net, true, precision);
+      for (size_t i = 0; i < kept.size(); ++i)
+        EXPECT_TRUE(kept[i].equal(again[i]))
+            << "result " << i << ", " << to_string(precision) << ", " << residual_resample;
+    }
+  }
+}
+
+// c10d's Reducer counts on it: its hooks sit on the nodes that accumulate the gradients.
+TEST(Recompute, EachGradientArrivesOnce) {
+  UNet net = small_net(false);
+  const auto parameters = net->parameters();
+  std::vector<int> arrivals(parameters.size(), 0);
+  std::vector<std::shared_ptr<torch::autograd::Node>> nodes;  // live as long as somebody keeps them
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    nodes.push_back(torch::autograd::impl::grad_accumulator(parameters[i]));
+    nodes.back()->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
+        [&arrivals, i](const auto& outputs, const auto&) {
+          ++arrivals[i];
+          return outputs;
+        },
+        [](auto&) {}));
+  }
+  losses_and_gradients(net, true, Precision::kFp32);
+  EXPECT_EQ(arrivals, std::vector<int>(parameters.size(), 1));
 }
 
 // The most bytes of tensors that this thread holds at once.

@@ -36,8 +36,8 @@ class ResnetBlockImpl : public torch::nn::Module {
   /// resampled.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& temb);
   /// The same with x given twice, the second time for the way around the convolutions.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& around,
-                        const torch::Tensor& temb);
+  torch::Tensor forward_around(const torch::Tensor& x, const torch::Tensor& around,
+                               const torch::Tensor& temb);
 
  private:
   double dropout_;
