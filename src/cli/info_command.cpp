@@ -76,8 +76,9 @@ void print_foreign(const fs::path& source) {
   print("schedule", describe(d.diffusion));
   print("predicts", diffusion::to_string(d.diffusion.prediction));
   print("drawn by",
-        fmt::format("{}, steps {}, sigma {}, spacing {}, clip {}",
-                    sample::to_string(model.sample.method), model.sample.steps,
+        fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
+                    sample::to_string(model.sample.method),
+                    model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                     sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
                     sample::to_string(model.sample.clip)));
   print("weights", fmt::format("{:.1f} MiB of {}", static_cast<double>(bytes) / (1 << 20),

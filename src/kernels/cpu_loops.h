@@ -24,8 +24,8 @@ struct GroupNormLoops {
                    bool silu);
 };
 
-/// Images [batch, height, width, channels] whose pixels are the results of tiles of 2x2, counted row
-/// by row, image by image.
+/// Images [batch, height, width, channels] whose pixels are the results of tiles of 2x2, counted
+/// row by row, image by image.
 struct WinogradShape {
   int64_t batch, height, width, channels;
   int64_t tiles() const { return batch * ((height + 1) / 2) * ((width + 1) / 2); }
