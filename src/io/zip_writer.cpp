@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kAlignment = 64;
 
 void put(std::string& out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  for (int i = 0; i < bytes; ++i, value >>= 8) out += static_cast<char>(value);
 }
 
 // What a local header and a directory entry have in common: versions, flags, method, date, sizes.
