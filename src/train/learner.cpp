@@ -27,18 +27,22 @@ std::vector<nn::Ema> make_averages(const nn::EmaConfig& config,
   return averages;
 }
 
-// Copies in host memory that nothing else writes to, in the plain order of axes: what a file holds.
-std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors) {
-  std::vector<torch::Tensor> copies;
-  for (const torch::Tensor& t : tensors) {
-    copies.push_back(torch::empty(t.sizes(), t.options().device(torch::kCPU).requires_grad(false)));
-    copies.back().copy_(t.detach());
-  }
-  return copies;
+// In host memory, in the plain order of axes: what a file holds.
+std::vector<torch::Tensor> host_space(const std::vector<torch::Tensor>& tensors) {
+  std::vector<torch::Tensor> space;
+  for (const torch::Tensor& t : tensors)
+    space.push_back(torch::empty(t.sizes(), t.options().device(torch::kCPU).requires_grad(false)));
+  return space;
 }
 
 void copy_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from) {
   for (size_t i = 0; i < to.size(); ++i) to[i].detach().copy_(from[i]);
+}
+
+std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors) {
+  const std::vector<torch::Tensor> copies = host_space(tensors);
+  copy_(copies, tensors);
+  return copies;
 }
 
 }  // namespace
@@ -129,14 +133,13 @@ TrainingTensors Learner::snapshot() const {
 }
 
 TrainingTensors Learner::empty_tensors() const {
-  const torch::NoGradGuard no_grad;
   TrainingTensors tensors;
-  tensors.weights = host_copies(parameters_);
+  tensors.weights = host_space(parameters_);
   tensors.averages.resize(averages_.size());
-  for (auto& average : tensors.averages) average = host_copies(parameters_);
-  tensors.first_moments = host_copies(parameters_);
-  tensors.second_moments = host_copies(parameters_);
-  tensors.updates = host_copies({optimizer_.updates()})[0];
+  for (auto& average : tensors.averages) average = host_space(parameters_);
+  tensors.first_moments = host_space(parameters_);
+  tensors.second_moments = host_space(parameters_);
+  tensors.updates = host_space({optimizer_.updates()})[0];
   return tensors;
 }
 

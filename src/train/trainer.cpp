@@ -386,9 +386,9 @@ void Trainer::save() {
   if (saving_step_ == state_.step) return;
   const auto begin = Interval::Clock::now();
   saving_step_ = state_.step;
+  collect(writer_.wait());  // before the next copy is made: one at a time is in memory
   const TrainingTensors tensors = learner_.snapshot();
   if (world_.is_main()) {
-    collect(writer_.wait());
     TrainingState state = state_;
     const MetricsReading since_log = learner_.metrics().peek();
     state.skipped_steps += since_log.skipped;

@@ -49,7 +49,7 @@ class Learner {
   TrainingTensors snapshot() const;
   /// Takes what rank 0 gives on all ranks; the others' argument is not read. Collective.
   void restore_(const TrainingTensors& tensors);
-  /// Copies, in host memory, shaped to be read into: what restore_ takes.
+  /// Space in host memory to read a checkpoint into: what restore_ takes.
   TrainingTensors empty_tensors() const;
 
   nn::UNet unet() const { return unet_; }
