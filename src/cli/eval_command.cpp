@@ -51,7 +51,7 @@ Samples samples_of_files(const EvalOptions& o) {
   return s;
 }
 
-Samples samples_of_checkpoint(const EvalOptions& o, const EvalWorld& world) {
+Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   SampleOptions options = o.sample;
   options.num = options.num.value_or(kDefaultSamples);
   SamplePlan plan = plan_sampling(options);
@@ -105,7 +105,7 @@ void draw_neighbours(const std::string& file, const std::vector<torch::Tensor>& 
 int run_eval(const ScoreOptions& o) {
   if (!o.samples.empty() && !o.sample.checkpoint.empty())
     throw UsageError("--samples and --ckpt: give one of them");
-  const EvalWorld world = join_eval(o.sample.device);
+  const Processes world = join_to_draw(detected_launch(), o.sample.device);
   Samples samples = o.samples.empty() ? samples_of_checkpoint(o, world) : samples_of_files(o);
   const auto num = static_cast<int64_t>(samples.indices.size());
   if (num < std::max<int64_t>(2, world.world.size()))

@@ -6,7 +6,6 @@
 #include "ddpm/eval/digest.h"
 #include "ddpm/io/image.h"
 #include "ddpm/train/experiment.h"
-#include "processes.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -16,8 +15,6 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::chrono::hours kPeerTimeout{48};  // ranks meet only when all have drawn their share
 
 data::DataConfig images_at(const fs::path& path) {
   data::DataConfig config;
@@ -47,41 +44,6 @@ void add(nlohmann::ordered_json& json, const std::string& name,
 
 }  // namespace
 
-void add_network_flags(CLI::App& command, SampleOptions& o) {
-  command.add_option("--ckpt", o.checkpoint,
-                     "a checkpoint, a run, or a folder of runs (default: newest below runs/)");
-  command
-      .add_option("--weights", o.weights,
-                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->capture_default_str();
-  command.add_option("--batch", o.batch, "images at a time; changes no image")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command.add_option("--seed", o.seed, "image i of a seed is always the same picture")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
-      ->capture_default_str();
-  command
-      .add_option("--class", o.classes, "classes to draw in turn, by name or number (default: all)")
-      ->delimiter(',');
-  command.add_option("--precision", o.precision, "what the network computes in")
-      ->check(CLI::IsMember(nn::precision_names()))
-      ->capture_default_str();
-  command.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-}
-
-void add_sampler_flags(CLI::App& command, SampleOptions& o) {
-  command.add_option("--steps", o.steps, "network calls an image (default: the checkpoint's)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  auto* ddim = command.add_flag("--ddim", o.ddim, "DDIM; eta 0 unless --eta says otherwise");
-  command.add_flag("--ddpm", o.ddpm, "Algorithm 2")->excludes(ddim);
-  command.add_option("--eta", o.eta, "DDIM's noise")->check(CLI::Range(0.0, 1.0));
-  command.add_option("--sigma", o.sigma, "noise of a step")
-      ->check(CLI::IsMember(sample::sigma_names()));
-  command.add_option("--spacing", o.spacing, "which of the T steps")
-      ->check(CLI::IsMember(sample::spacing_names()));
-  command.add_option("--clip", o.clip, "what becomes of an x0 outside [-1,1]")
-      ->check(CLI::IsMember(sample::clip_names()));
-}
-
 void add_reference_flags(CLI::App& command, EvalOptions& o) {
   command.add_option("--reference", o.reference,
                      "a config (its data), images (folder, zip, npz, ...) or statistics (.npz with "
@@ -109,13 +71,6 @@ void add_feature_flags(CLI::App& command, EvalOptions& o) {
                      "$DDPM_EVAL_CACHE, or ddpm/eval in the user's cache)");
 }
 
-EvalWorld join_eval(const std::string& device_name) {
-  const dist::Launch launch = dist::detect_launch(dist::process_environment());
-  const torch::Device device = train::rank_device(device_name, launch);
-  set_threads(threads_of_rank(0, launch));
-  return {join(launch, device, kPeerTimeout), device};
-}
-
 ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpoint) {
   fs::path path = options.reference;
   if (path.empty()) {
@@ -135,7 +90,7 @@ ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpo
   return {data::open_dataset(images_at(path), 0), "all"};
 }
 
-Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const EvalWorld& world) {
+Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const Processes& world) {
   Ruler ruler;
   ruler.data = open_reference(options, checkpoint);
   const fs::path cache = options.cache.empty() ? eval::default_cache() : fs::path(options.cache);
@@ -173,15 +128,9 @@ eval::ImageSource drawn_images(const SamplePlan& plan) {
   return [plan, unet](const std::vector<int64_t>& images, const eval::ImageSink& sink) {
     sample::GenerateOptions generate = plan.generate;
     generate.images = images;
-    const auto denoiser_for = [&](const std::vector<int64_t>& batch) {
-      return nn::make_denoiser(unet, plan.precision,
-                               nn::labels_in_turn(batch, plan.classes, generate.device));
-    };
-    sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
-                     plan.model.diffusion.prediction, plan.config, generate,
-                     [&](int64_t first, const torch::Tensor& batch) {
-                       sink(first, io::to_uint8(batch.cpu()).contiguous());
-                     });
+    draw_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
+      sink(first, io::to_uint8(batch.cpu()).contiguous());
+    });
   };
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "ddpm/data/dataset.h"
-#include "ddpm/dist/world.h"
 #include "ddpm/eval/features.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/eval/metrics.h"
 #include "ddpm/eval/reference.h"
-#include "sample_plan.h"
+#include "processes.h"
+#include "sample_flags.h"
 
 #include <cstdint>
 #include <memory>
@@ -33,21 +33,10 @@ struct EvalOptions {
   bool json = false;
 };
 
-/// --ckpt, --weights, --device, --precision, --batch, --seed, --class.
-void add_network_flags(CLI::App& command, SampleOptions& options);
-/// --steps, --ddim, --ddpm, --eta, --sigma, --spacing, --clip.
-void add_sampler_flags(CLI::App& command, SampleOptions& options);
 /// --reference, --set, --split.
 void add_reference_flags(CLI::App& command, EvalOptions& options);
 /// --features, --cache.
 void add_feature_flags(CLI::App& command, EvalOptions& options);
-
-/// This process among those of a torchrun or srun, its device, its share of the cores.
-struct EvalWorld {
-  dist::World world;
-  torch::Device device;
-};
-EvalWorld join_eval(const std::string& device);
 
 /// The data set that samples are compared with, and its name in the protocol ("training images of
 /// ..."). Where options.reference is empty: that of `checkpoint`'s config. nullptr where the
@@ -65,7 +54,7 @@ struct Ruler {
   eval::Reference reference;
 };
 Ruler open_ruler(const EvalOptions& options, const std::filesystem::path& checkpoint,
-                 const EvalWorld& world);
+                 const Processes& world);
 
 /// Images drawn when they are asked for, as `ddpm sample` draws them.
 eval::ImageSource drawn_images(const SamplePlan& plan);

@@ -46,7 +46,7 @@ SampleOptions options_of(const SweepOptions& o, const eval::SweepCell& cell) {
 }
 
 // Draws and measures a cell. Every rank; the result is rank 0's.
-eval::SweepResult fill(const SamplePlan& plan, const Ruler& ruler, const EvalWorld& world,
+eval::SweepResult fill(const SamplePlan& plan, const Ruler& ruler, const Processes& world,
                        const std::string& title, std::vector<torch::Tensor>& strip) {
   const eval::ImageSource drawn = drawn_images(plan);
   double drawing = 0.0;  // seconds, the features' not among them
@@ -96,7 +96,7 @@ void write_table(const eval::SweepTable& table, const eval::SweepFolder& folder,
 }
 
 int run_sweep(SweepOptions o) {
-  const EvalWorld world = join_eval(o.sample.device);
+  const Processes world = join_to_draw(detected_launch(), o.sample.device);
   o.sample.num = o.sample.num.value_or(1000);
   eval::SweepTable table{o.steps, o.etas, {}};
   std::vector<eval::SweepCell> cells;

@@ -1,5 +1,8 @@
 #include "processes.h"
 
+#include "ddpm/cli/common.h"
+#include "ddpm/train/experiment.h"
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -27,6 +30,15 @@ int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
   if (configured > 0 || launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS"))
     return configured;
   return std::max<int64_t>(1, at::get_num_threads() / launch.local_world_size);
+}
+
+dist::Launch detected_launch() { return dist::detect_launch(dist::process_environment()); }
+
+Processes join_to_draw(const dist::Launch& launch, const std::string& device_name) {
+  constexpr std::chrono::hours kLongestShare{24 * 7};
+  const torch::Device device = train::rank_device(device_name, launch);
+  set_threads(threads_of_rank(0, launch));
+  return {join(launch, device, kLongestShare), device};
 }
 
 }  // namespace ddpm::cli

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 #include <torch/types.h>
 
@@ -18,5 +19,16 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
 /// CPU threads for this process: `configured` where it is not 0; else its share of the machine's
 /// cores, or 0 (all) where it is alone or the environment says how many.
 int64_t threads_of_rank(int64_t configured, const dist::Launch& launch);
+
+/// How the environment says that this process was started.
+dist::Launch detected_launch();
+
+/// This process among those that draw images together: they share nothing until the last has ended,
+/// and wait as long. With its device and its share of the cores.
+struct Processes {
+  dist::World world;
+  torch::Device device;
+};
+Processes join_to_draw(const dist::Launch& launch, const std::string& device);
 
 }  // namespace ddpm::cli

@@ -1,14 +1,12 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
-#include "ddpm/train/experiment.h"
 #include "ddpm/train/stop_signal.h"
 #include "processes.h"
-#include "sample_plan.h"
+#include "sample_flags.h"
 
 #include <algorithm>
 #include <future>
@@ -26,8 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kGridImages = 256;  // more are too small to see
-// Processes that draw share nothing until the last has ended, which may take as long.
-constexpr std::chrono::hours kLongestShare{24 * 7};
 constexpr int64_t kTrajectoryRows = 8;
 constexpr int64_t kTrajectoryColumns = 10;
 
@@ -108,12 +104,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     writer.write({image, image + host.size(0)}, io::to_uint8(host));
     if (!options.save_tensors.empty()) drawn.floats.push_back(host.to(torch::kFloat));
   };
-  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
-    return nn::make_denoiser(unet, plan.precision,
-                             nn::labels_in_turn(images, plan.classes, generate.device));
-  };
-  drawn.result = sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
-                                  plan.model.diffusion.prediction, plan.config, generate, sink);
+  drawn.result = draw_images(plan, unet, generate, sink);
   writer.wait();
   return drawn;
 }
@@ -186,12 +177,12 @@ void add_up(Drawn& drawn, const dist::World& world) {
 }
 
 int run_sample(const SampleOptions& options) {
-  const dist::Launch launch = dist::detect_launch(dist::process_environment());
+  const dist::Launch launch = detected_launch();
   expect_single(options, launch);
   SamplePlan plan = plan_sampling(options);
-  plan.generate.device = train::rank_device(options.device, launch);
-  set_threads(threads_of_rank(0, launch));
-  const dist::World world = join(launch, plan.generate.device, kLongestShare);
+  const Processes processes = join_to_draw(launch, options.device);
+  const dist::World& world = processes.world;
+  plan.generate.device = processes.device;
   const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
   const auto steps = sample::timestep_plan(timesteps, plan.config);
   warn_of_small_times(steps, timesteps);
@@ -229,49 +220,10 @@ void add_sample(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<SampleOptions>();
   CLI::App* command =
       app.add_subcommand("sample", "Draw images from a checkpoint (Algorithm 2 or DDIM)");
-  command->add_option("--ckpt", o->checkpoint,
-                      "a checkpoint, a run, a folder of runs (default: newest below runs/), a\n"
-                      "diffusers folder, or a file of weights");
-  command
-      ->add_option("--steps", o->steps,
-                   "network calls an image, 1 to T (default: the checkpoint's sample.steps)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  auto* ddim = command->add_flag("--ddim", o->ddim,
-                                 "DDIM; eta 0 (deterministic) unless --eta says otherwise");
-  command->add_flag("--ddpm", o->ddpm, "Algorithm 2, also where the checkpoint's config says ddim")
-      ->excludes(ddim);
-  command->add_option("--eta", o->eta, "DDIM's noise: 0 none, 1 as much as Algorithm 2")
-      ->check(CLI::Range(0.0, 1.0));
-  command
-      ->add_option("--sigma", o->sigma,
-                   "noise of a step: small (beta_tilde), large (beta), hat (DDIM paper)")
-      ->check(CLI::IsMember(sample::sigma_names()));
-  command->add_option("--spacing", o->spacing, "which of the T steps")
-      ->check(CLI::IsMember(sample::spacing_names()));
-  command
-      ->add_option(
-          "--clip", o->clip,
-          "what becomes of an x0 outside [-1,1]: none; clip; rederive (clip, eps to match)")
-      ->check(CLI::IsMember(sample::clip_names()));
+  add_network_flags(*command, *o);
+  add_sampler_flags(*command, *o);
   command->add_option("--num", o->num, "images to draw")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  command->add_option("--batch", o->batch, "images drawn at a time; changes no image")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command->add_option("--seed", o->seed, "image i of a seed is always the same picture")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
-      ->capture_default_str();
-  command
-      ->add_option("--class", o->classes,
-                   "classes to draw in turn, by name or number, as in 3 or cat,dog (default: all)")
-      ->delimiter(',');
-  command
-      ->add_option("--weights", o->weights,
-                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->capture_default_str();
-  command->add_option("--precision", o->precision, "what the network computes in")
-      ->check(CLI::IsMember(nn::precision_names()))
-      ->capture_default_str();
-  command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--out", o->out, "folder for the pictures (default: RUN/generated/...)");
   command->add_flag("--continue", o->keep,
                     "draw only what is missing in the folder, after a run that was cut short");

@@ -245,4 +245,15 @@ nn::UNet load_unet(const SamplePlan& plan) {
                       : nn::load_unet(plan.model.unet, plan.weights, device, plan.precision);
 }
 
+sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
+                                   const sample::GenerateOptions& options,
+                                   const sample::Sink& sink) {
+  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
+    return nn::make_denoiser(unet, plan.precision,
+                             nn::labels_in_turn(images, plan.classes, options.device));
+  };
+  return sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
+                          plan.model.diffusion.prediction, plan.config, options, sink);
+}
+
 }  // namespace ddpm::cli

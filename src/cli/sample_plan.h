@@ -52,4 +52,9 @@ SamplePlan plan_sampling(const SampleOptions& options);
 /// The plan's network with its weights, on its device, in eval mode. Throws IoError.
 nn::UNet load_unet(const SamplePlan& plan);
 
+/// Draws `options.images` with that network, the classes in turn: sample::generate as planned.
+sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
+                                   const sample::GenerateOptions& options,
+                                   const sample::Sink& sink);
+
 }  // namespace ddpm::cli

@@ -79,7 +79,7 @@ int run_train(const TrainOptions& options) {
   for (const std::string& assignment : options.overrides) document.set(assignment);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
-  const dist::Launch launch = dist::detect_launch(dist::process_environment());
+  const dist::Launch launch = detected_launch();
   train::check_shares(experiment, document, launch.world_size);
   const torch::Device device = train::rank_device(experiment.run.device, launch);
   set_threads(threads_of_rank(experiment.run.threads, launch));

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "sample_plan.h"
+
+namespace CLI {
+class App;
+}
+
+namespace ddpm::cli {
+
+/// --ckpt, --weights, --device, --precision, --batch, --seed, --class.
+void add_network_flags(CLI::App& command, SampleOptions& options);
+/// --steps, --ddim, --ddpm, --eta, --sigma, --spacing, --clip.
+void add_sampler_flags(CLI::App& command, SampleOptions& options);
+
+}  // namespace ddpm::cli
