@@ -21,26 +21,13 @@ import pathlib
 
 import numpy
 import torch
+from golden_numbers import numbers
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
 TYPES = {
     "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64,
     "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "bool": torch.bool,
 }
-
-
-def numbers(dtype):
-    """Value i of [2,3,5] is ((37 i) mod 101 - 50) / 8; without the 1/8 for integers, the 50 for bytes."""
-    i = torch.arange(30, dtype=torch.int64)
-    if dtype == torch.bool:
-        values = i % 3 == 0
-    elif dtype == torch.uint8:
-        values = 37 * i % 101
-    elif dtype.is_floating_point:
-        values = (37 * i % 101 - 50) / 8
-    else:
-        values = 37 * i % 101 - 50
-    return values.to(dtype).reshape(2, 3, 5)
 
 
 def tensors():

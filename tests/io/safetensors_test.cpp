@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
+#include "tests/io/golden_numbers.h"
 #include "tests/io/temporary_folder.h"
 
 #include <cstdlib>
@@ -27,17 +28,6 @@ bool same_bits(const torch::Tensor& a, const torch::Tensor& b) {
   return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
          (a.numel() == 0 || std::memcmp(a.contiguous().const_data_ptr(),
                                         b.contiguous().const_data_ptr(), a.nbytes()) == 0);
-}
-
-// What scripts/make_safetensors_golden.py writes: ((37 i) mod 101 - 50) / 8, and so on.
-torch::Tensor golden_numbers(torch::ScalarType type) {
-  const torch::Tensor i = torch::arange(30, torch::kInt64);
-  const torch::Tensor wrapped = torch::remainder(37 * i, 101);
-  torch::Tensor values = wrapped - 50;
-  if (type == torch::kBool) values = torch::remainder(i, 3) == 0;
-  if (type == torch::kUInt8) values = wrapped;
-  if (torch::isFloatingType(type)) values = values.to(torch::kFloat64) / 8;
-  return values.to(type).reshape({2, 3, 5});
 }
 
 std::vector<NamedTensor> golden_content() {

@@ -1,6 +1,7 @@
 #include "ddpm/io/torch_file.h"
 
 #include "ddpm/base/error.h"
+#include "tests/io/golden_numbers.h"
 #include "tests/io/temporary_folder.h"
 
 #include <cstdlib>
@@ -22,17 +23,6 @@ const std::vector<std::pair<std::string, torch::ScalarType>> kTypes = {
     {"bf16", torch::kBFloat16}, {"i64", torch::kLong},  {"i32", torch::kInt},
     {"i16", torch::kShort},     {"i8", torch::kChar},   {"u8", torch::kByte},
     {"bool", torch::kBool}};
-
-// What scripts/make_torch_golden.py writes.
-torch::Tensor golden_numbers(torch::ScalarType type) {
-  const torch::Tensor i = torch::arange(30, torch::kInt64);
-  const torch::Tensor wrapped = torch::remainder(37 * i, 101);
-  torch::Tensor values = wrapped - 50;
-  if (type == torch::kBool) values = torch::remainder(i, 3) == 0;
-  if (type == torch::kByte) values = wrapped;
-  if (torch::isFloatingType(type)) values = values.to(torch::kDouble) / 8;
-  return values.to(type).reshape({2, 3, 5});
-}
 
 void expect_tensor(const TorchValue* found, const torch::Tensor& expected,
                    const std::string& name) {

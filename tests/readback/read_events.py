@@ -15,10 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-CACHE = os.environ.get("DDPM_CACHE") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ddpm")
-PYTHON = os.path.join(CACHE, "checks", "bin", "python")
-SKIPPED = 77
+from checks import skip_or_start_over
+
 # metrics.jsonl's key -> the scalar's tag
 TAGS = {
     "loss": "train/loss",
@@ -62,10 +60,7 @@ def main(program):
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        if os.path.exists(PYTHON) and os.path.realpath(sys.executable) != PYTHON and "DDPM_CHECKS" not in os.environ:
-            os.execve(PYTHON, [PYTHON, *sys.argv], {**os.environ, "DDPM_CHECKS": "1"})
-        print("skipped: tensorboard is not installed (scripts/test.sh installs it)")
-        return SKIPPED
+        return skip_or_start_over("tensorboard")
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

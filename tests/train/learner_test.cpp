@@ -3,39 +3,13 @@
 #include "ddpm/data/procedural.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/holdout.h"
+#include "tests/train/small_experiment.h"
 
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
 namespace ddpm::train {
 namespace {
-
-Experiment small_experiment() {
-  config::Document document = config::Document::parse(R"([data]
-kind = "procedural"
-size = 40
-image_size = 8
-channels = 1
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-dropout = 0.2
-[train]
-steps = 100
-batch_size = 4
-sample_count = 2
-[ema]
-decay = [0.9, 0.5]
-)",
-                                                      "small.toml");
-  Experiment experiment = read_experiment(document);
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  resolve_unet(experiment, document, *dataset);
-  return experiment;
-}
 
 std::vector<torch::Tensor> weights(const Learner& learner) { return learner.unet()->parameters(); }
 

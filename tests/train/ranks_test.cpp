@@ -1,8 +1,8 @@
-#include "ddpm/data/procedural.h"
 #include "ddpm/io/file.h"
 #include "ddpm/train/learner.h"
 #include "tests/dist/start_world.h"
 #include "tests/io/temporary_folder.h"
+#include "tests/train/small_experiment.h"
 
 #include <string>
 
@@ -14,32 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Experiment small_experiment(bool divided) {
-  config::Document document = config::Document::parse(R"([data]
-kind = "procedural"
-size = 40
-image_size = 8
-channels = 1
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-dropout = 0.2
-[train]
-batch_size = 8
-[ema]
-decay = [0.9, 0.5]
-)",
-                                                      "small.toml");
-  if (divided) document.set("train.shard_optimizer=true");
-  Experiment experiment = read_experiment(document);
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  resolve_unet(experiment, document, *dataset);
-  return experiment;
-}
-
 class RanksOf : public testing::TestWithParam<std::tuple<int64_t, bool>> {};
 
 // Each rank sees its own images and drops its own units; the weights stay the same bits.
@@ -47,7 +21,9 @@ TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
   const auto [ranks, divided] = GetParam();
   const TemporaryFolder folder;
   dist::expect_success(dist::start_world(ranks, 60s, [&, divided = divided](const auto& world) {
-    const Experiment experiment = small_experiment(divided);
+    const Experiment experiment =
+        small_experiment({"train.batch_size=8",
+                          divided ? "train.shard_optimizer=true" : "train.shard_optimizer=false"});
     const auto dataset = data::open_dataset(experiment.data, 0);
     data::Loader loader(*dataset, loader_options(experiment, world));
     Learner learner(experiment, torch::kCPU, world);
