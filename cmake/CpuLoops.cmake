@@ -11,11 +11,9 @@ function(ddpm_cpu_loops)
     set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/loops_${kind}.cpp" PROPERTIES
       SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${for_${kind}}")
   endforeach()
-  # at::parallel_for is a template that runs on one thread where it is compiled without OpenMP. The precompiled header
+  # at::parallel_for is a template that runs on one thread where it is compiled without OpenMP, as the precompiled header
   # is. LibTorch brings the same libgomp.so.1, so that there is one set of threads.
-  foreach(source convolution.cpp random.cpp cpu/group_norm.cpp)
-    set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/${source}" PROPERTIES
-      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -fopenmp)
-  endforeach()
+  set_target_properties(ddpm_kernels PROPERTIES DISABLE_PRECOMPILE_HEADERS ON)
+  target_compile_options(ddpm_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
   target_link_libraries(ddpm_kernels PUBLIC gomp)
 endfunction()
