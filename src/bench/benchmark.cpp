@@ -1,6 +1,7 @@
 #include "ddpm/bench/benchmark.h"
 
 #include "ddpm/bench/convolutions.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/train/checkpoint.h"
@@ -22,7 +23,7 @@ namespace fs = std::filesystem;
 class ScratchFolder {
  public:
   ScratchFolder() : path_(fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid())) {
-    fs::create_directories(path_);
+    io::make_folder(path_);
   }
   ~ScratchFolder() {
     std::error_code ignored;

@@ -1,6 +1,7 @@
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/likelihood.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
@@ -33,9 +34,7 @@ std::string variance_name(eval::ModelVariance variance) {
 }
 
 void write_files(const fs::path& folder, const eval::Likelihood& found, const std::string& title) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw IoError(folder, fmt::format("cannot be made: {}", error.message()));
+  io::make_folder(folder);
   io::write_file_atomic(folder / "likelihood.csv", eval::to_csv(found));
   io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
 }

@@ -4,6 +4,7 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/eval/classifier.h"
 #include "ddpm/eval/digest.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/train/experiment.h"
 
@@ -94,6 +95,7 @@ Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const P
   Ruler ruler;
   ruler.data = open_reference(options, checkpoint);
   const fs::path cache = options.cache.empty() ? eval::default_cache() : fs::path(options.cache);
+  io::make_folder(cache, "choose another with --cache");  // before there is work to lose
   const bool train = options.features == "train";
   if (ruler.data.images == nullptr) {
     if (train) {

@@ -2,6 +2,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/dist/world.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
 #include "init_from.h"
@@ -50,8 +51,7 @@ fs::path run_folder(const TrainOptions& options) {
 }
 
 void log_to_file(const fs::path& run) {
-  std::error_code ignored;
-  fs::create_directories(run, ignored);  // where it cannot be made, Trainer says so
+  io::make_folder(run, "choose another folder with --out");
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>((run / "log.txt").string());
     sink->set_pattern("[%Y-%m-%d %H:%M:%S] %l %v");

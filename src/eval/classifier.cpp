@@ -7,6 +7,7 @@
 #include "ddpm/data/subset.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/images.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/kernels/random.h"
 
@@ -196,7 +197,7 @@ std::unique_ptr<Classifier> Classifier::of(const data::Dataset& dataset, const s
         {"accuracy", torch::full({1}, c->accuracy_, torch::kDouble)}};
     for (size_t i = 0; i < c->weights_.size(); ++i)
       tensors.push_back({fmt::format("{}", i), c->weights_[i]});
-    fs::create_directories(cache);
+    io::make_folder(cache);
     io::write_safetensors(file, tensors, {{"protocol", protocol(options)}, {"data", digest}});
   }
   c->describe(dataset);

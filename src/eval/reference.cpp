@@ -4,6 +4,7 @@
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/feature_set.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/npy.h"
 #include "ddpm/io/safetensors.h"
 
@@ -41,7 +42,7 @@ void save(const Reference& r, const fs::path& path) {
     tensors.push_back({"spatial_mean", r.spatial->mean});
     tensors.push_back({"spatial_covariance", r.spatial->covariance});
   }
-  fs::create_directories(path.parent_path());
+  io::make_folder(path.parent_path());
   io::write_safetensors(path, tensors, {{"description", r.description}});
 }
 

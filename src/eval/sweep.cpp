@@ -4,6 +4,7 @@
 #include "ddpm/eval/chart.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 
 #include <algorithm>
@@ -43,9 +44,7 @@ std::string SweepCell::name() const { return fmt::format("steps-{:04}-eta-{}", s
 
 SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
     : folder_(std::move(folder)), protocol_digest_(digest_of(protocol)) {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) throw IoError(folder_, fmt::format("cannot be made: {}", error.message()));
+  io::make_folder(folder_);
   io::write_file_atomic(folder_ / "protocol.json", protocol + "\n");
 }
 

@@ -1,6 +1,7 @@
 #include "ddpm/train/trainer.h"
 
 #include "ddpm/base/progress.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
@@ -19,11 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 fs::path made_folder(const fs::path& run) {
-  std::error_code error;
-  fs::create_directories(run, error);
-  if (error)
-    throw IoError(
-        run, fmt::format("cannot be made: {}; choose another folder with --out", error.message()));
+  io::make_folder(run, "choose another folder with --out");
   return run;
 }
 
