@@ -109,7 +109,7 @@ int run_train(const TrainOptions& options) {
   spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
                with_commas(nn::parameter_count(*trainer.unet())),
                nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),
-               experiment.train.batch_size, experiment.train.steps);
+               trainer.batch_description(), experiment.train.steps);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
   spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
   return kOk;

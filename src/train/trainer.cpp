@@ -176,6 +176,13 @@ void Trainer::check_same_run(const fs::path& checkpoint) const {
     refuse("train.precision", saved.precision, precision);
 }
 
+std::string Trainer::batch_description() const {
+  const int64_t batch = experiment_.train.batch_size, parts = world_.size() * learner_.rounds();
+  if (parts == 1) return fmt::format("{}", batch);
+  return fmt::format("{} ({} processes x {} rounds x {} images)", batch, world_.size(),
+                     learner_.rounds(), batch / parts);
+}
+
 TrainOutcome Trainer::run() {
   const TrainConfig& config = experiment_.train;
   if (state_.step >= config.steps) {

@@ -291,7 +291,11 @@ TEST_F(Distributed, AnImageThatOneProcessCannotReadStopsAllAfterASave) {
   EXPECT_TRUE(says(main, "once the data is mended")) << main.err;
 }
 
-TEST_F(Distributed, ABatchThatRanksCannotShareIsRefusedWithTheNearestSizes) {
+TEST_F(Distributed, HowABatchIsSharedIsSaidAndWhatCannotBeIsRefusedWithTheNearestSizes) {
+  const Processes two = start(2, "shared");
+  const ProgramResult main = two[0]->wait();
+  EXPECT_NE(main.err.find("batch 8 (2 processes x 2 rounds x 2 images)"), std::string::npos)
+      << main.err;
   const Processes processes = start(3, "run");
   for (const auto& process : processes) {
     const ProgramResult result = process->wait();

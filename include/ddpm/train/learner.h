@@ -53,6 +53,7 @@ class Learner {
   TrainingTensors empty_tensors() const;
 
   nn::UNet unet() const { return unet_; }
+  int64_t rounds() const { return rounds_; }  ///< micro-batches a step
   int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
   /// The i-th average, one tensor a parameter: on rank 0, nothing elsewhere. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
@@ -68,7 +69,7 @@ class Learner {
   const dist::World& world_;
   TrainConfig train_;
   OptimizerConfig optimizer_config_;
-  int64_t rounds_;  // micro-batches a step
+  int64_t rounds_;
   StepSettings settings_;
   nn::UNet unet_;
   std::vector<torch::Tensor> parameters_;

@@ -90,6 +90,8 @@ class Trainer {
 
   int64_t step() const { return state_.step; }
   nn::UNet unet() const { return learner_.unet(); }
+  /// "128", or how it is divided: "128 (4 processes x 2 rounds x 16 images)".
+  std::string batch_description() const;
 
  private:
   /// What all ranks know before a step, of any of them.
