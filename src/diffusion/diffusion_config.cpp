@@ -1,5 +1,7 @@
 #include "ddpm/diffusion/diffusion_config.h"
 
+#include "ddpm/config/read_enum.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -11,13 +13,6 @@ namespace {
 // errors.
 constexpr double kMinAlphaBar = 1e-60;
 constexpr int64_t kMaxTimesteps = 1'000'000;
-
-template <class Enum>
-Enum read_enum(config::Reader& reader, const std::string& key, Enum fallback,
-               const std::vector<std::string>& names) {
-  const std::string name = reader.choice(key, names.at(static_cast<size_t>(fallback)), names);
-  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
-}
 
 // One beta a step, every one but the last below 1.
 void check_betas(const std::vector<double>& betas, int64_t timesteps,
@@ -66,7 +61,7 @@ DiffusionConfig read_diffusion_config(config::Reader& reader) {
   const config::Range<double> open_unit{0.0, 1.0, true, true};
   DiffusionConfig config;
   ScheduleConfig& schedule = config.schedule;
-  schedule.kind = read_enum(reader, "schedule", schedule.kind, schedule_names());
+  schedule.kind = config::read_enum(reader, "schedule", schedule.kind, schedule_names());
   schedule.timesteps = reader.integer("timesteps", schedule.timesteps, {1, kMaxTimesteps});
   schedule.beta_start = reader.real("beta_start", schedule.beta_start, open_unit);
   schedule.beta_end = reader.real("beta_end", schedule.beta_end, open_unit);
@@ -75,7 +70,8 @@ DiffusionConfig read_diffusion_config(config::Reader& reader) {
     schedule.betas = reader.reals("betas", {}, {0.0, 1.0, true, false}, 1);
     check_betas(schedule.betas, schedule.timesteps, reader);
   }
-  config.prediction = read_enum(reader, "prediction", config.prediction, prediction_names());
+  config.prediction =
+      config::read_enum(reader, "prediction", config.prediction, prediction_names());
   check(config, reader);
   return config;
 }

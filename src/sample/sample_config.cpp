@@ -1,18 +1,13 @@
 #include "ddpm/sample/sample_config.h"
 
+#include "ddpm/config/read_enum.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
 
 namespace ddpm::sample {
 namespace {
-
-template <class Enum>
-Enum read_enum(config::Reader& reader, const std::string& key, Enum fallback,
-               const std::vector<std::string>& names) {
-  const std::string name = reader.choice(key, names.at(static_cast<size_t>(fallback)), names);
-  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
-}
 
 std::optional<Conflict> find_ddpm_conflict(const SampleConfig& config) {
   if (config.eta != 0) {
@@ -87,15 +82,16 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
 
 SampleConfig read_sample_config(config::Reader& reader) {
   SampleConfig config;
-  config.method = read_enum(reader, "method", config.method, method_names());
+  config.method = config::read_enum(reader, "method", config.method, method_names());
   config.steps = reader.integer("steps", config.steps, config::at_least(int64_t{0}));
   config.eta = reader.real("eta", config.eta, {0.0, 1.0});
-  config.sigma = read_enum(reader, "sigma", config.sigma, sigma_names());
-  config.spacing = read_enum(reader, "spacing", config.spacing, spacing_names());
-  config.clip = read_enum(reader, "clip", config.clip, clip_names());
+  config.sigma = config::read_enum(reader, "sigma", config.sigma, sigma_names());
+  config.spacing = config::read_enum(reader, "spacing", config.spacing, spacing_names());
+  config.clip = config::read_enum(reader, "clip", config.clip, clip_names());
   config.clip_range = reader.real("clip_range", config.clip_range, config::positive());
   config.steps_offset = reader.integer("steps_offset", config.steps_offset, {0, 1'000'000});
-  config.last_alpha = read_enum(reader, "last_alpha", config.last_alpha, last_alpha_names());
+  config.last_alpha =
+      config::read_enum(reader, "last_alpha", config.last_alpha, last_alpha_names());
   config.num = reader.integer("num", config.num, config::at_least(int64_t{1}));
   config.batch = reader.integer("batch", config.batch, config::at_least(int64_t{1}));
   if (const auto conflict = find_conflict(config)) {
