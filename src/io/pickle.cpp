@@ -1,10 +1,10 @@
 #include "pickle.h"
 
-#include "ddpm/base/error.h"
+#include "pickle_node.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <unordered_map>
@@ -15,53 +15,10 @@
 namespace ddpm::io {
 namespace {
 
-constexpr size_t kMaxNodes = size_t{1} << 20;  // of a pickle: 10,000 tensors take 200,000
-constexpr int kMaxDepth = 64;
 constexpr int64_t kMaxExpanded = 1 << 16;  // elements of a tensor that repeats its memory
 
-/// A value while it is being built. Nodes refer to each other, in circles if the pickle says so;
-/// the machine owns them all.
-struct Node {
-  enum class Kind {
-    kNone,
-    kBool,
-    kInteger,
-    kReal,
-    kText,
-    kList,
-    kTuple,
-    kDict,  // items: key, value, key, value, ...
-    kTensor,
-    kStorage,
-    kStorageType,
-    kFunction,  // text: which of the known ones
-  };
-  Kind kind = Kind::kNone;
-  int64_t integer = 0;
-  double real = 0;
-  std::string text;
-  std::vector<Node*> items;
-  torch::Tensor tensor;  // of a storage: uint8
-  torch::ScalarType type = torch::kByte;
-};
-
-struct TypeName {
-  const char* storage;
-  torch::ScalarType type;
-};
-constexpr std::array<TypeName, 10> kStorageTypes = {{{"DoubleStorage", torch::kDouble},
-                                                     {"FloatStorage", torch::kFloat},
-                                                     {"HalfStorage", torch::kHalf},
-                                                     {"BFloat16Storage", torch::kBFloat16},
-                                                     {"LongStorage", torch::kLong},
-                                                     {"IntStorage", torch::kInt},
-                                                     {"ShortStorage", torch::kShort},
-                                                     {"CharStorage", torch::kChar},
-                                                     {"ByteStorage", torch::kByte},
-                                                     {"BoolStorage", torch::kBool}}};
-
 std::optional<torch::ScalarType> storage_type(const std::string& global) {
-  for (const TypeName& t : kStorageTypes) {
+  for (const StorageTypeName& t : kStorageTypes) {
     if (global == std::string("torch.") + t.storage) return t.type;
     if (global == std::string("torch.cuda.") + t.storage) return t.type;
   }
@@ -72,102 +29,68 @@ constexpr std::array<const char*, 5> kFunctions = {
     "collections.OrderedDict", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter", "torch.Size"};
 
-class Machine {
+// Python's stack machine, without its calls: what it knows to call is in kFunctions.
+class Machine : private PickleBytes {
  public:
   Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage)
-      : bytes_(bytes), name_(name), load_storage_(storage) {}
+      : PickleBytes(bytes, name), load_storage_(storage) {}
 
   TorchValue run() {
     while (!step(take_byte())) {
     }
-    size_t budget = kMaxNodes;
-    return finished(*pop(), 0, budget);
+    return tree_of(*pop(), *this);
   }
-  size_t position() const { return position_; }
+  using PickleBytes::position;
 
  private:
-  using Kind = Node::Kind;
-
-  [[noreturn]] void fail(const std::string& message) const { throw IoError(name_, message); }
-  [[noreturn]] void damaged() const {
-    fail(fmt::format("is damaged: its pickle makes no sense at byte {}", position_));
-  }
-  [[noreturn]] void refuse(const std::string& what) const {
-    fail(
-        fmt::format("holds {}, which is not read: only tensors, numbers, texts, lists and dicts "
-                    "are, and no code is run; in Python, save the state dict alone: "
-                    "torch.save(model.state_dict(), \"weights.pt\")",
-                    what));
-  }
-
-  // --- bytes
-  std::span<const uint8_t> take(uint64_t count) {
-    if (count > bytes_.size() - position_) fail("is damaged: its pickle is cut short");
-    const auto piece = bytes_.subspan(position_, count);
-    position_ += count;
-    return piece;
-  }
-  uint8_t take_byte() { return take(1)[0]; }
-  uint64_t take_number(int count) {  // little-endian
-    uint64_t value = 0;
-    const auto piece = take(count);
-    for (int i = 0; i < count; ++i) value |= uint64_t{piece[i]} << (8 * i);
-    return value;
-  }
-  std::string take_text(uint64_t count) {
-    const auto piece = take(count);
-    return {piece.begin(), piece.end()};
-  }
-  std::string take_line() {
-    std::string line;
-    for (uint8_t c = take_byte(); c != '\n'; c = take_byte()) line += static_cast<char>(c);
-    return line;
-  }
+  using Kind = PickleNode::Kind;
 
   // --- stack
-  Node* make(Kind kind) {
+  PickleNode* make(Kind kind) {
     if (nodes_.size() >= kMaxNodes) fail("holds more values than any network has");
-    Node& node = nodes_.emplace_back();
+    PickleNode& node = nodes_.emplace_back();
     node.kind = kind;
     return &node;
   }
-  void push(Node* node) { stack_.push_back(node); }
-  Node* push_new(Kind kind) {
+  void push(PickleNode* node) { stack_.push_back(node); }
+  PickleNode* push_new(Kind kind) {
     push(make(kind));
     return stack_.back();
   }
   void push_integer(int64_t value) { push_new(Kind::kInteger)->integer = value; }
   void push_text(std::string text) { push_new(Kind::kText)->text = std::move(text); }
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-  Node* pop() {
+  PickleNode* pop() {
     if (stack_.size() <= floor()) damaged();
-    Node* node = stack_.back();
+    PickleNode* node = stack_.back();
     stack_.pop_back();
     return node;
   }
-  Node* top(Kind kind) {
+  PickleNode* top(Kind kind) {
     if (stack_.size() <= floor() || stack_.back()->kind != kind) damaged();
     return stack_.back();
   }
-  std::vector<Node*> pop_to_mark() {
+  std::vector<PickleNode*> pop_to_mark() {
     if (marks_.empty()) damaged();
-    std::vector<Node*> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()),
-                             stack_.end());
+    std::vector<PickleNode*> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()),
+                                   stack_.end());
     stack_.resize(marks_.back());
     marks_.pop_back();
     return items;
   }
-  void push_tuple(std::vector<Node*> items) { push_new(Kind::kTuple)->items = std::move(items); }
+  void push_tuple(std::vector<PickleNode*> items) {
+    push_new(Kind::kTuple)->items = std::move(items);
+  }
   void push_tuple_of(int count) {
-    std::vector<Node*> items(count);
+    std::vector<PickleNode*> items(count);
     for (int i = count; i-- > 0;) items[i] = pop();
     push_tuple(std::move(items));
   }
-  void append(const std::vector<Node*>& items, Kind kind) {
-    std::vector<Node*>& all = top(kind)->items;
+  void append(const std::vector<PickleNode*>& items, Kind kind) {
+    std::vector<PickleNode*>& all = top(kind)->items;
     all.insert(all.end(), items.begin(), items.end());
   }
-  void set_items(const std::vector<Node*>& items) {
+  void set_items(const std::vector<PickleNode*>& items) {
     if (items.size() % 2 != 0) damaged();
     append(items, Kind::kDict);
   }
@@ -203,21 +126,21 @@ class Machine {
     }
   }
   void push_named_global() {
-    const Node* name = pop();
-    const Node* module = pop();
+    const PickleNode* name = pop();
+    const PickleNode* module = pop();
     if (name->kind != Kind::kText || module->kind != Kind::kText) damaged();
     push_global(module->text + "." + name->text);
   }
 
   // --- calls
-  int64_t integer_of(const Node* node) const {
+  int64_t integer_of(const PickleNode* node) const {
     if (node->kind != Kind::kInteger) damaged();
     return node->integer;
   }
-  std::vector<int64_t> integers_of(const Node* node) const {
+  std::vector<int64_t> integers_of(const PickleNode* node) const {
     if (node->kind != Kind::kTuple || node->items.size() > 16) damaged();
     std::vector<int64_t> numbers;
-    for (const Node* item : node->items) {
+    for (const PickleNode* item : node->items) {
       numbers.push_back(integer_of(item));
       if (numbers.back() < 0) damaged();
     }
@@ -226,7 +149,7 @@ class Machine {
 
   // ("storage", type, key, location, elements[, None]): the memory of a tensor.
   void push_storage() {
-    const Node* id = pop();
+    const PickleNode* id = pop();
     if (id->kind != Kind::kTuple || id->items.size() < 5) damaged();
     const auto& part = id->items;
     if (part[0]->kind != Kind::kText || part[0]->text != "storage" ||
@@ -235,13 +158,13 @@ class Machine {
     if (part.size() > 5 && part[5]->kind != Kind::kNone) refuse("a view of a storage");
     const int64_t elements = integer_of(part[4]);
     if (elements < 0) damaged();
-    Node* storage = push_new(Kind::kStorage);
+    PickleNode* storage = push_new(Kind::kStorage);
     storage->type = part[1]->type;
     storage->tensor = load_storage_(part[2]->text, storage->type, elements);
   }
 
   // (storage, offset, sizes, strides, ...)
-  void push_tensor(const std::vector<Node*>& arguments) {
+  void push_tensor(const std::vector<PickleNode*>& arguments) {
     if (arguments.size() < 4 || arguments[0]->kind != Kind::kStorage) damaged();
     const torch::Tensor memory = arguments[0]->tensor.view(arguments[0]->type);
     const int64_t offset = integer_of(arguments[1]);
@@ -259,16 +182,16 @@ class Machine {
     if (over ||
         (!empty && (last >= memory.numel() || count > std::max(memory.numel(), kMaxExpanded))))
       fail("is damaged: a tensor reaches beyond its memory");
-    Node* tensor = push_new(Kind::kTensor);
+    PickleNode* tensor = push_new(Kind::kTensor);
     tensor->tensor =
         empty ? torch::empty(sizes, memory.options()) : memory.as_strided(sizes, strides, offset);
   }
 
-  void push_ordered_dict(const std::vector<Node*>& arguments) {
-    std::vector<Node*> items;
+  void push_ordered_dict(const std::vector<PickleNode*>& arguments) {
+    std::vector<PickleNode*> items;
     if (!arguments.empty()) {  // as written by Python 2: a list of pairs
       if (arguments.size() > 1 || arguments[0]->kind != Kind::kList) damaged();
-      for (const Node* pair : arguments[0]->items) {
+      for (const PickleNode* pair : arguments[0]->items) {
         if ((pair->kind != Kind::kList && pair->kind != Kind::kTuple) || pair->items.size() != 2)
           damaged();
         items.insert(items.end(), pair->items.begin(), pair->items.end());
@@ -278,14 +201,14 @@ class Machine {
   }
 
   void call() {
-    const Node* arguments = pop();
-    const Node* function = pop();
+    const PickleNode* arguments = pop();
+    const PickleNode* function = pop();
     if (function->kind != Kind::kFunction || arguments->kind != Kind::kTuple) damaged();
     const std::string& name = function->text;
     if (name == "collections.OrderedDict") return push_ordered_dict(arguments->items);
     if (name.starts_with("torch._utils._rebuild_tensor")) return push_tensor(arguments->items);
     if (arguments->items.empty()) damaged();
-    Node* first = arguments->items[0];  // a parameter is its tensor, a torch.Size its tuple
+    PickleNode* first = arguments->items[0];  // a parameter is its tensor, a torch.Size its tuple
     if (first->kind != (name == "torch.Size" ? Kind::kTuple : Kind::kTensor)) damaged();
     push(first);
   }
@@ -326,11 +249,11 @@ class Machine {
       case 0x85: push_tuple_of(1); break;                           // TUPLE1
       case 0x86: push_tuple_of(2); break;                           // TUPLE2
       case 0x87: push_tuple_of(3); break;                           // TUPLE3
-      case 'a': { Node* item = pop(); append({item}, Kind::kList); break; }  // APPEND
+      case 'a': { PickleNode* item = pop(); append({item}, Kind::kList); break; }  // APPEND
       case 'e': case 0x90: append(pop_to_mark(), Kind::kList); break;  // APPENDS, ADDITEMS
       case 's': {                                                   // SETITEM
-        Node* value = pop();
-        Node* key = pop();
+        PickleNode* value = pop();
+        PickleNode* key = pop();
         set_items({key, value});
         break;
       }
@@ -350,100 +273,18 @@ class Machine {
       case 'R': case 0x81: call(); break;                           // REDUCE, NEWOBJ
       case 'b': drop_attributes(); break;                           // BUILD
       default:
-        refuse(fmt::format("pickle operation 0x{:02x} at byte {}", code, position_ - 1));
+        refuse(fmt::format("pickle operation 0x{:02x} at byte {}", code, position() - 1));
     }
     // clang-format on
     return false;
   }
 
-  // --- the result, as a tree. `budget` bounds what sharing can multiply.
-  std::string key_of(const Node& node) const {
-    if (node.kind == Kind::kText) return node.text;
-    if (node.kind == Kind::kInteger) return fmt::format("{}", node.integer);
-    refuse("a dict whose keys are neither texts nor whole numbers");
-  }
-  TorchValue finished(const Node& node, int depth, size_t& budget) const {
-    const size_t cost = 1 + node.text.size() / 16;
-    if (depth > kMaxDepth || cost > budget) fail("nests its values too deeply, or in circles");
-    budget -= cost;
-    TorchValue value;
-    value.integer = node.integer;
-    value.real = node.real;
-    switch (node.kind) {
-      case Kind::kNone:
-        break;
-      case Kind::kBool:
-        value.kind = TorchValue::Kind::kBool;
-        break;
-      case Kind::kInteger:
-        value.kind = TorchValue::Kind::kInteger;
-        break;
-      case Kind::kReal:
-        value.kind = TorchValue::Kind::kReal;
-        break;
-      case Kind::kText:
-        value.kind = TorchValue::Kind::kText;
-        value.text = node.text;
-        break;
-      case Kind::kList:
-      case Kind::kTuple:
-        value.kind = TorchValue::Kind::kList;
-        for (const Node* item : node.items)
-          value.items.push_back(finished(*item, depth + 1, budget));
-        break;
-      case Kind::kDict:
-        value.kind = TorchValue::Kind::kDict;
-        for (size_t i = 0; i + 1 < node.items.size(); i += 2)
-          value.entries.emplace_back(key_of(*node.items[i]),
-                                     finished(*node.items[i + 1], depth + 1, budget));
-        break;
-      case Kind::kTensor:
-        value.kind = TorchValue::Kind::kTensor;
-        value.tensor = node.tensor;
-        break;
-      case Kind::kStorage:
-        refuse("a bare storage");
-      case Kind::kStorageType:
-        refuse("a type of storage as a value");
-      case Kind::kFunction:
-        refuse(node.text + " as a value");
-    }
-    return value;
-  }
-
-  std::span<const uint8_t> bytes_;
-  size_t position_ = 0;
-  const std::string& name_;
   const StorageLoader& load_storage_;
-  std::deque<Node> nodes_;
-  std::vector<Node*> stack_;
+  std::deque<PickleNode> nodes_;
+  std::vector<PickleNode*> stack_;
   std::vector<size_t> marks_;
-  std::unordered_map<uint64_t, Node*> memo_;
+  std::unordered_map<uint64_t, PickleNode*> memo_;
 };
-
-// --- writing, in protocol 2
-void put_number(std::string& out, uint64_t value, int count) {
-  for (int i = 0; i < count; ++i) out += static_cast<char>(value >> (8 * i));
-}
-void put_integer(std::string& out, int64_t value) {
-  if (value >= 0 && value < (int64_t{1} << 31)) {
-    out += 'J';
-    put_number(out, static_cast<uint64_t>(value), 4);
-  } else {
-    out += "\x8a\x08";
-    put_number(out, static_cast<uint64_t>(value), 8);
-  }
-}
-void put_text(std::string& out, const std::string& text) {
-  out += 'X';
-  put_number(out, text.size(), 4);
-  out += text;
-}
-void put_tuple(std::string& out, at::IntArrayRef numbers) {
-  out += '(';
-  for (const int64_t n : numbers) put_integer(out, n);
-  out += 't';
-}
 
 }  // namespace
 
@@ -453,31 +294,6 @@ TorchValue unpickle(std::span<const uint8_t>& bytes, const std::string& name,
   TorchValue value = machine.run();
   bytes = bytes.subspan(machine.position());
   return value;
-}
-
-std::string pickle_state_dict(const std::vector<NamedTensor>& tensors) {
-  std::string out = "\x80\x02}(";
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const torch::Tensor& tensor = tensors[i].tensor;
-    const auto type = std::find_if(kStorageTypes.begin(), kStorageTypes.end(),
-                                   [&](const auto& t) { return t.type == tensor.scalar_type(); });
-    TORCH_CHECK(type != kStorageTypes.end(), "no storage for type ", tensor.scalar_type());
-    put_text(out, tensors[i].name);
-    out += "ctorch._utils\n_rebuild_tensor_v2\n((";
-    put_text(out, "storage");
-    out += fmt::format("ctorch\n{}\n", type->storage);
-    put_text(out, fmt::format("{}", i));
-    put_text(out, "cpu");
-    put_integer(out, tensor.numel());
-    out += "tQ";
-    put_integer(out, 0);
-    put_tuple(out, tensor.sizes());
-    put_tuple(out, c10::contiguous_strides(tensor.sizes()));
-    out +=
-        "\x89"
-        "ccollections\nOrderedDict\n)RtR";
-  }
-  return out + "u.";
 }
 
 }  // namespace ddpm::io

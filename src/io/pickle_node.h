@@ -1,0 +1,64 @@
+#pragma once
+
+#include "ddpm/io/torch_file.h"
+#include "pickle_bytes.h"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+namespace ddpm::io {
+
+inline constexpr size_t kMaxNodes = size_t{1} << 20;  // of a pickle: 10,000 tensors take 200,000
+
+/// A value while it is being built. Nodes refer to each other, in circles if the pickle says so;
+/// the machine owns them all.
+struct PickleNode {
+  enum class Kind {
+    kNone,
+    kBool,
+    kInteger,
+    kReal,
+    kText,
+    kList,
+    kTuple,
+    kDict,  // items: key, value, key, value, ...
+    kTensor,
+    kStorage,
+    kStorageType,
+    kFunction,  // text: which of the known ones
+  };
+  Kind kind = Kind::kNone;
+  int64_t integer = 0;
+  double real = 0;
+  std::string text;
+  std::vector<PickleNode*> items;
+  torch::Tensor tensor;  // of a storage: uint8
+  torch::ScalarType type = torch::kByte;
+};
+
+/// The value of `root` as a tree. What it shares is copied, at most kMaxNodes times in all. Throws
+/// IoError, as `bytes` words it, where it is too deep or no value of ours.
+TorchValue tree_of(const PickleNode& root, const PickleBytes& bytes);
+
+/// What torch calls the memory of a type.
+struct StorageTypeName {
+  const char* storage;
+  torch::ScalarType type;
+};
+inline constexpr std::array<StorageTypeName, 10> kStorageTypes = {
+    {{"DoubleStorage", torch::kDouble},
+     {"FloatStorage", torch::kFloat},
+     {"HalfStorage", torch::kHalf},
+     {"BFloat16Storage", torch::kBFloat16},
+     {"LongStorage", torch::kLong},
+     {"IntStorage", torch::kInt},
+     {"ShortStorage", torch::kShort},
+     {"CharStorage", torch::kChar},
+     {"ByteStorage", torch::kByte},
+     {"BoolStorage", torch::kBool}}};
+
+}  // namespace ddpm::io
