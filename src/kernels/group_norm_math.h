@@ -103,6 +103,50 @@ DDPM_HOST_DEVICE GroupStatistics group_statistics(const GroupNormShape& s,
   return {all.mean, 1.0 / std::sqrt(all.deviation / all.count + s.eps)};
 }
 
+/// merge_moments without a division a tile, which on a GPU would be a long chain of them:
+/// deviations from the mean of all, in two passes.
+template <class A>
+DDPM_HOST_DEVICE void pool_moments(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
+                                   int64_t c) {
+  double sum = 0.0, deviation = 0.0;
+  for (int64_t tile = 0; tile < s.tiles(); ++tile) {
+    sum += static_cast<double>(s.tile_pixels(tile)) * a.partial_of(s, b, tile, c)[0];
+  }
+  const double mean = sum / static_cast<double>(s.pixels);
+  for (int64_t tile = 0; tile < s.tiles(); ++tile) {
+    const double* p = a.partial_of(s, b, tile, c);
+    const double distance = p[0] - mean;
+    deviation += p[1] + static_cast<double>(s.tile_pixels(tile)) * distance * distance;
+  }
+  double* first = a.partial_of(s, b, 0, c);
+  first[0] = a.channel_mean[b * s.channels + c] = mean;
+  first[1] = deviation;
+}
+
+/// group_statistics likewise.
+template <class A>
+DDPM_HOST_DEVICE GroupStatistics pooled_statistics(const GroupNormShape& s,
+                                                   const GroupNormArgs<A>& a, int64_t b,
+                                                   int64_t g) {
+  const auto size = static_cast<int>(s.group_size());
+  const double* moments = a.partial_of(s, b, 0, g * size);
+  const A* add = a.add ? a.add + b * s.channels + g * size : nullptr;
+  const auto mean_of = [&](int i) {
+    return moments[2 * i] + (add ? static_cast<double>(add[i]) : 0.0);
+  };
+  double sum = 0.0, within = 0.0, between = 0.0;
+  for (int i = 0; i < size; ++i) sum += mean_of(i);
+  const double mean = sum / size;
+  for (int i = 0; i < size; ++i) {
+    const double distance = mean_of(i) - mean;
+    within += moments[2 * i + 1];
+    between += distance * distance;
+  }
+  const auto pixels = static_cast<double>(s.pixels);
+  const double variance = (within + pixels * between) / (pixels * size);
+  return {mean, 1.0 / std::sqrt(variance + s.eps)};
+}
+
 template <class A>
 DDPM_HOST_DEVICE GroupStatistics saved_statistics(const GroupNormShape& s,
                                                   const GroupNormArgs<A>& a, int64_t b, int64_t g) {
@@ -117,18 +161,32 @@ DDPM_HOST_DEVICE double channel_weight(const GroupNormShape& s, const GroupNormA
   return a.weight[c] * (1.0 + scale);
 }
 
-/// z = (x - k0) k1 + k2: coefficients 0 to 2 of a channel.
+/// z = (x - k0) k1 + k2 of a channel.
 template <class A>
-DDPM_HOST_DEVICE void channel_affine(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
-                                     int64_t c, const GroupStatistics& group) {
+struct ChannelAffine {
+  A k0, k1, k2;
+};
+
+template <class A>
+DDPM_HOST_DEVICE ChannelAffine<A> affine_of(const GroupNormShape& s, const GroupNormArgs<A>& a,
+                                            int64_t b, int64_t c, const GroupStatistics& group) {
   const int64_t i = b * s.channels + c;
   const double add = a.add ? static_cast<double>(a.add[i]) : 0.0;
   const double scale = a.scale ? static_cast<double>(a.scale[i]) : 0.0;
   const double shift = a.shift ? static_cast<double>(a.shift[i]) : 0.0;
+  return {static_cast<A>(group.mean - add), static_cast<A>(group.rstd * channel_weight(s, a, b, c)),
+          static_cast<A>(a.bias[c] * (1.0 + scale) + shift)};
+}
+
+/// Sets coefficients 0 to 2 of a channel.
+template <class A>
+DDPM_HOST_DEVICE void channel_affine(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
+                                     int64_t c, const GroupStatistics& group) {
+  const ChannelAffine<A> affine = affine_of(s, a, b, c, group);
   A* k = a.coefficients_of(s, b);
-  k[c] = static_cast<A>(group.mean - add);
-  k[s.channels + c] = static_cast<A>(group.rstd * channel_weight(s, a, b, c));
-  k[2 * s.channels + c] = static_cast<A>(a.bias[c] * (1.0 + scale) + shift);
+  k[c] = affine.k0;
+  k[s.channels + c] = affine.k1;
+  k[2 * s.channels + c] = affine.k2;
 }
 
 /// With n the normalised value and w = channel_weight: the group's means of w dz and of w dz n.

@@ -1,0 +1,120 @@
+#pragma once
+
+#include "../group_norm_slab.h"
+#include "check.h"
+
+#include <atomic>
+#include <vector>
+
+#include <cuda_runtime.h>
+
+// Launches of group_norm_slab.h: one kernel a pass, no host sync.
+
+namespace ddpm::kernels::cuda {
+
+/// Blocks of the most threads that share a processor's registers: of 256 three, of 512 two; float64
+/// and single channels, which are not in a hurry, one.
+template <class A>
+constexpr int slab_least_blocks(int vector) {
+  return sizeof(A) == sizeof(double) || vector == 1 ? 1 : vector > 4 ? 3 : 2;
+}
+
+template <class T, class A, int V>
+__global__ void __launch_bounds__(slab_most_threads(V), slab_least_blocks<A>(V))
+    slab_forward_kernel(const __grid_constant__ GroupNormShape s,
+                        const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x, T* y) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  using Thread = SlabForward<T, A, V>;
+  Thread thread(s, a, slab, x, y, blockIdx.x, static_cast<int>(threadIdx.x), shared);
+#pragma unroll
+  for (int i = 0; i < Thread::kPhases; ++i) {
+    thread.phase(i);
+    __syncthreads();
+  }
+}
+
+template <class T, class A, int V>
+__global__ void __launch_bounds__(slab_most_threads(V), slab_least_blocks<A>(V))
+    slab_backward_kernel(const __grid_constant__ GroupNormShape s,
+                         const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x,
+                         const T* dy, T* dx) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  using Thread = SlabBackward<T, A, V>;
+  Thread thread(s, a, slab, x, dy, dx, blockIdx.x, static_cast<int>(threadIdx.x), shared);
+#pragma unroll
+  for (int i = 0; i < Thread::kPhases; ++i) {
+    thread.phase(i);
+    __syncthreads();
+  }
+}
+
+inline int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  return device;
+}
+
+/// All devices are asked once.
+inline const SlabDevice& slab_device(int device) {
+  static const std::vector<SlabDevice> devices = [] {
+    int count = 0;
+    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    std::vector<SlabDevice> all;
+    for (int i = 0; i < count; ++i) {
+      const auto attribute = [&](cudaDeviceAttr which) {
+        int value = 0;
+        check(cudaDeviceGetAttribute(&value, which, i), "cudaDeviceGetAttribute");
+        return int64_t{value};
+      };
+      all.push_back({attribute(cudaDevAttrMultiProcessorCount),
+                     attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+                     attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)});
+    }
+    return all;
+  }();
+  return devices.at(device);
+}
+
+/// Once a kernel and device: all the shared memory there is may be asked for, and the cache that it
+/// shares a memory with gives way.
+template <auto kKernel>
+void allow_all_shared_memory(int device) {
+  static std::atomic<uint64_t> done{0};  // a bit a device; beyond 64 it is said every time
+  const uint64_t bit = device < 64 ? uint64_t{1} << device : 0;
+  if (done.load(std::memory_order_acquire) & bit) return;
+  const auto set = [](cudaFuncAttribute what, int64_t value) {
+    check(cudaFuncSetAttribute(kKernel, what, static_cast<int>(value)), "cudaFuncSetAttribute");
+  };
+  set(cudaFuncAttributeMaxDynamicSharedMemorySize, slab_device(device).shared_per_block);
+  set(cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+  done.fetch_or(bit, std::memory_order_release);
+}
+
+template <class T, class A, int V>
+Slab slab_of(const GroupNormShape& s, int images) {
+  return plan_slab(s, {sizeof(T), sizeof(A), V}, images, slab_device(current_device()));
+}
+
+inline unsigned slab_blocks(const GroupNormShape& s, const Slab& slab) {
+  return static_cast<unsigned>(s.batch * (s.groups / slab.groups));
+}
+
+template <class T, class A, int V>
+void slab_forward(const GroupNormShape& s, const Slab& slab, const T* x, T* y,
+                  const GroupNormArgs<A>& a, cudaStream_t stream) {
+  constexpr auto kKernel = slab_forward_kernel<T, A, V>;
+  allow_all_shared_memory<kKernel>(current_device());
+  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, x, y);
+  check_launch("group_norm_forward");
+}
+
+template <class T, class A, int V>
+void slab_backward(const GroupNormShape& s, const Slab& slab, const T* x, const T* dy, T* dx,
+                   const GroupNormArgs<A>& a, cudaStream_t stream) {
+  constexpr auto kKernel = slab_backward_kernel<T, A, V>;
+  allow_all_shared_memory<kKernel>(current_device());
+  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, x, dy, dx);
+  check_launch("group_norm_backward");
+}
+
+}  // namespace ddpm::kernels::cuda

@@ -1,0 +1,250 @@
+#pragma once
+
+#include "../group_norm_slab.h"  // Pack, sigmoid
+#include "check.h"
+
+#include <stdexcept>
+
+#include <cuda_runtime.h>
+
+// For images of which no slab fits (group_norm_slab.h). As on the CPU (cpu/group_norm.cpp): a pass
+// over the tiles, the arithmetic between, a second pass; a block a tile, an image's tiles after
+// another in the grid. Threads of a block lie along the channels, as many as there are, V channels
+// each (16 bytes), and in rows of pixels. Sums are taken in a fixed order.
+
+namespace ddpm::kernels::cuda {
+
+constexpr int kThreads = 256;
+
+template <class A, class T, int V>
+__device__ void load(const T* from, A (&to)[V]) {
+  const auto pack = *reinterpret_cast<const Pack<T, V>*>(from);
+  for (int i = 0; i < V; ++i) to[i] = static_cast<A>(pack.v[i]);
+}
+
+template <class A, class T, int V>
+__device__ void store(T* to, const A (&from)[V]) {
+  Pack<T, V> pack;
+  for (int i = 0; i < V; ++i) pack.v[i] = static_cast<T>(from[i]);
+  *reinterpret_cast<Pack<T, V>*>(to) = pack;
+}
+
+/// What a thread has to do of its block's tile.
+struct Work {
+  int64_t b, tile, offset, pixels;  // offset: of the tile's first element
+  int64_t lanes, rows, row, first;  // first: its first channel, in units of V
+  __device__ Work(const GroupNormShape& s, int vector)
+      : b(blockIdx.x / s.tiles()),
+        tile(blockIdx.x % s.tiles()),
+        offset((b * s.pixels + tile * s.tile) * s.channels),
+        pixels(s.tile_pixels(tile)) {
+    const int64_t across = s.channels / vector;
+    lanes = across < kThreads ? across : kThreads;
+    rows = kThreads / lanes;
+    row = threadIdx.x / lanes;
+    first = threadIdx.x % lanes;
+  }
+};
+
+/// The rows' pairs of sums, added in the order of the rows; right in row 0.
+template <class A, int V>
+__device__ void add_rows(const Work& work, A (&sum)[V], A (&second)[V]) {
+  __shared__ A shared[2 * V * kThreads];
+  __syncthreads();  // the last round's readers are done
+  for (int i = 0; i < V; ++i) {
+    shared[(2 * i) * kThreads + threadIdx.x] = sum[i];
+    shared[(2 * i + 1) * kThreads + threadIdx.x] = second[i];
+  }
+  __syncthreads();
+  if (work.row != 0) return;
+  for (int64_t r = 1; r < work.rows; ++r) {
+    for (int i = 0; i < V; ++i) {
+      sum[i] += shared[(2 * i) * kThreads + r * work.lanes + work.first];
+      second[i] += shared[(2 * i + 1) * kThreads + r * work.lanes + work.first];
+    }
+  }
+}
+
+template <class T, class A, int V>
+__global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x) {
+  const Work work(s, V);
+  const T* tile = x + work.offset;
+  for (int64_t round = 0; round < s.channels / V; round += work.lanes) {
+    const int64_t c = (round + work.first) * V;
+    const bool mine = work.row < work.rows && c < s.channels;
+    A origin[V] = {}, sum[V] = {}, square[V] = {};
+    if (mine) {
+      load(tile + c, origin);
+      for (int64_t p = work.row; p < work.pixels; p += work.rows) {
+        A v[V];
+        load(tile + p * s.channels + c, v);
+        for (int i = 0; i < V; ++i) {
+          const A d = v[i] - origin[i];
+          sum[i] += d;
+          square[i] += d * d;
+        }
+      }
+    }
+    add_rows(work, sum, square);
+    if (!mine || work.row != 0) continue;
+    double* partial = a.partial_of(s, work.b, work.tile, c);
+    for (int i = 0; i < V; ++i) {
+      const A mean = sum[i] / static_cast<A>(work.pixels);
+      const A deviation = square[i] - sum[i] * mean;
+      partial[2 * i] = origin[i] + mean;
+      partial[2 * i + 1] = deviation < A(0) ? A(0) : deviation;
+    }
+  }
+}
+
+// A block an image, a thread a channel.
+template <class A>
+__global__ void finish_forward_kernel(GroupNormShape s, GroupNormArgs<A> a) {
+  const int64_t b = blockIdx.x;
+  for (int64_t c = threadIdx.x; c < s.channels; c += kThreads) pool_moments(s, a, b, c);
+  __syncthreads();
+  for (int64_t c = threadIdx.x; c < s.channels; c += kThreads) {
+    const int64_t g = c / s.group_size();
+    const GroupStatistics group = pooled_statistics(s, a, b, g);
+    channel_affine(s, a, b, c, group);
+    if (c % s.group_size() != 0) continue;
+    a.mean[b * s.groups + g] = group.mean;
+    a.rstd[b * s.groups + g] = group.rstd;
+  }
+}
+
+template <class A>
+__global__ void finish_backward_kernel(GroupNormShape s, GroupNormArgs<A> a) {
+  const int64_t b = blockIdx.x;
+  for (int64_t c = threadIdx.x; c < s.channels; c += kThreads) merge_sums(s, a, b, c);
+  __syncthreads();
+  for (int64_t c = threadIdx.x; c < s.channels; c += kThreads) {
+    const int64_t g = c / s.group_size();
+    const GroupStatistics group = saved_statistics(s, a, b, g);
+    channel_affine(s, a, b, c, group);
+    channel_gradient(s, a, b, c, group, group_gradient(s, a, b, g, group));
+  }
+}
+
+/// Coefficient j of the V channels from c on.
+template <class A, int V>
+__device__ void read_coefficients(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
+                                  int j, int64_t c, A (&k)[V]) {
+  const A* from = a.coefficients_of(s, b) + j * s.channels + c;
+  for (int i = 0; i < V; ++i) k[i] = from[i];
+}
+
+template <class T, class A, int V>
+__global__ void apply_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, T* y) {
+  const Work work(s, V);
+  if (work.row >= work.rows) return;
+  for (int64_t c = work.first * V; c < s.channels; c += work.lanes * V) {
+    A k0[V], k1[V], k2[V], v[V];
+    read_coefficients(s, a, work.b, 0, c, k0);
+    read_coefficients(s, a, work.b, 1, c, k1);
+    read_coefficients(s, a, work.b, 2, c, k2);
+    for (int64_t p = work.row; p < work.pixels; p += work.rows) {
+      const int64_t at = work.offset + p * s.channels + c;
+      load(x + at, v);
+      for (int i = 0; i < V; ++i) v[i] = (v[i] - k0[i]) * k1[i] + k2[i];
+      if (s.silu) {
+        for (int i = 0; i < V; ++i) v[i] *= sigmoid(v[i]);
+      }
+      store(y + at, v);
+    }
+  }
+}
+
+// Each thread finds its channels' coefficients itself: no launch for them before.
+template <class T, class A, int V>
+__global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, const T* dy) {
+  const Work work(s, V);
+  for (int64_t round = 0; round < s.channels / V; round += work.lanes) {
+    const int64_t c = (round + work.first) * V;
+    const bool mine = work.row < work.rows && c < s.channels;
+    A sum[V] = {}, product[V] = {};
+    ChannelAffine<A> k[V];
+    for (int i = 0; mine && i < V; ++i) {
+      const GroupStatistics group = saved_statistics(s, a, work.b, (c + i) / s.group_size());
+      k[i] = affine_of(s, a, work.b, c + i, group);
+    }
+    for (int64_t p = work.row; mine && p < work.pixels; p += work.rows) {
+      const int64_t at = work.offset + p * s.channels + c;
+      A v[V], dz[V];
+      load(x + at, v);
+      load(dy + at, dz);
+      for (int i = 0; i < V; ++i) v[i] -= k[i].k0;
+      if (s.silu) {
+        for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], v[i] * k[i].k1 + k[i].k2);
+      }
+      for (int i = 0; i < V; ++i) {
+        sum[i] += dz[i];
+        product[i] += dz[i] * v[i];
+      }
+    }
+    add_rows(work, sum, product);
+    if (!mine || work.row != 0) continue;
+    double* partial = a.partial_of(s, work.b, work.tile, c);
+    for (int i = 0; i < V; ++i) {
+      partial[2 * i] = sum[i];
+      partial[2 * i + 1] = product[i];
+    }
+  }
+}
+
+template <class T, class A, int V>
+__global__ void gradient_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, const T* dy,
+                                T* dx) {
+  const Work work(s, V);
+  if (work.row >= work.rows) return;
+  for (int64_t c = work.first * V; c < s.channels; c += work.lanes * V) {
+    A k0[V], k1[V], k2[V], k3[V], k4[V];
+    read_coefficients(s, a, work.b, 0, c, k0);
+    read_coefficients(s, a, work.b, 1, c, k1);
+    read_coefficients(s, a, work.b, 2, c, k2);
+    read_coefficients(s, a, work.b, 3, c, k3);
+    read_coefficients(s, a, work.b, 4, c, k4);
+    for (int64_t p = work.row; p < work.pixels; p += work.rows) {
+      const int64_t at = work.offset + p * s.channels + c;
+      A v[V], dz[V];
+      load(x + at, v);
+      load(dy + at, dz);
+      for (int i = 0; i < V; ++i) v[i] -= k0[i];
+      if (s.silu) {
+        for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], v[i] * k1[i] + k2[i]);
+      }
+      for (int i = 0; i < V; ++i) v[i] = k1[i] * dz[i] + (k3[i] + v[i] * k4[i]);
+      store(dx + at, v);
+    }
+  }
+}
+
+inline unsigned tile_blocks(const GroupNormShape& s) {
+  if (s.batch > ((int64_t{1} << 31) - 1) / s.tiles()) {
+    throw std::runtime_error("group_norm: " + std::to_string(s.batch) + " images of " +
+                             std::to_string(s.tiles()) + " tiles are more blocks than a grid has");
+  }
+  return static_cast<unsigned>(s.batch * s.tiles());
+}
+
+template <class T, class A, int V>
+void tiled_forward(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>& a,
+                   cudaStream_t stream) {
+  const unsigned tiles = tile_blocks(s), images = static_cast<unsigned>(s.batch);
+  moments_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x);
+  finish_forward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
+  apply_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, y);
+  check_launch("group_norm_forward");
+}
+
+template <class T, class A, int V>
+void tiled_backward(const GroupNormShape& s, const T* x, const T* dy, T* dx,
+                    const GroupNormArgs<A>& a, cudaStream_t stream) {
+  const unsigned tiles = tile_blocks(s), images = static_cast<unsigned>(s.batch);
+  sums_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, dy);
+  finish_backward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
+  gradient_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, dy, dx);
+  check_launch("group_norm_backward");
+}
+
+}  // namespace ddpm::kernels::cuda
