@@ -4,6 +4,7 @@
 #include "random_device.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace ddpm::kernels {
@@ -57,6 +58,7 @@ void fill_normal_(const torch::Tensor& out, RngKey key, const torch::Tensor& ids
       in_place ? out : torch::empty(out.sizes(), torch::dtype(torch::kFloat).device(device));
   const torch::Tensor local_ids = ids.to(device, torch::kLong).contiguous();
   if (on_device) {
+    const c10::DeviceGuard guard(device);  // a stream takes launches on its own device alone
     cuda::normal(numbers.data_ptr<float>(), rows, row_size, local_ids.data_ptr<int64_t>(), key,
                  step, current_stream(device));
   } else {
@@ -72,6 +74,7 @@ void fill_uniform_int_(const torch::Tensor& out, RngKey key, const torch::Tensor
   expect_shape(ids, {out.size(0)}, "ids");
   const auto count = static_cast<uint32_t>(high - low + 1);
   if (use_cuda_kernels(out) && out.is_contiguous() && ids.is_contiguous() && ids.is_cuda()) {
+    const c10::DeviceGuard guard(out.device());
     cuda::uniform_int(out.data_ptr<int64_t>(), out.size(0), ids.data_ptr<int64_t>(), key, low,
                       count, current_stream(out.device()));
     return;
