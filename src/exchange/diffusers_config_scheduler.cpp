@@ -1,0 +1,224 @@
+// scheduler/scheduler_config.json and model_index.json.
+#include "ddpm/exchange/diffusers_config.h"
+#include "diffusers_version.h"
+#include "json_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace ddpm::exchange {
+namespace {
+
+using diffusion::Prediction;
+using diffusion::ScheduleKind;
+using Json = nlohmann::ordered_json;
+using Names = std::vector<std::string>;
+
+constexpr double kCosineOffset = 0.008;  // squaredcos_cap_v2 knows no other
+constexpr int64_t kMaxTimesteps = 1'000'000;
+constexpr int64_t kDdimSteps = 50;  // DDIMPipeline's default
+
+constexpr std::array<std::pair<const char*, Prediction>, 3> kPredictions = {
+    {{"epsilon", Prediction::kEpsilon},
+     {"sample", Prediction::kX0},
+     {"v_prediction", Prediction::kV}}};
+
+Prediction read_prediction(JsonReader& json) {
+  // Before prediction_type there was a flag.
+  const bool epsilon = json.get<bool>("predict_epsilon", true);
+  const auto name = json.get<std::string>("prediction_type", epsilon ? "epsilon" : "sample");
+  for (const auto& [theirs, ours] : kPredictions) {
+    if (name == theirs) return ours;
+  }
+  json.fail("prediction_type", "cannot be expressed; epsilon, sample and v_prediction can");
+}
+
+// Lin et al. 2024, Algorithm 1: sqrt(alpha_bar) shifted to end at 0 and scaled to begin as before.
+std::vector<double> zero_snr_betas(const diffusion::Schedule& schedule) {
+  const int64_t last = schedule.timesteps();
+  const double first_root = std::sqrt(schedule.alpha_bar(1));
+  const double last_root = std::sqrt(schedule.alpha_bar(last));
+  std::vector<double> betas;
+  double before = 1.0;
+  for (int64_t t = 1; t <= last; ++t) {
+    const double root =
+        (std::sqrt(schedule.alpha_bar(t)) - last_root) * first_root / (first_root - last_root);
+    betas.push_back(t == last ? 1.0 : 1.0 - root * root / before);
+    before = root * root;
+  }
+  return betas;
+}
+
+diffusion::ScheduleConfig read_schedule(JsonReader& json) {
+  diffusion::ScheduleConfig c;
+  c.timesteps = json.get<int64_t>("num_train_timesteps", 1000);
+  c.beta_start = json.get<double>("beta_start", 1e-4);
+  c.beta_end = json.get<double>("beta_end", 0.02);
+  c.betas = json.get<std::vector<double>>("trained_betas", {});
+  const auto name = json.get<std::string>("beta_schedule", "linear");
+  if (c.timesteps < 1 || c.timesteps > kMaxTimesteps)
+    json.fail("num_train_timesteps", fmt::format("must be 1 to {}", kMaxTimesteps));
+  for (const auto& [key, beta] :
+       {std::pair("beta_start", c.beta_start), {"beta_end", c.beta_end}}) {
+    if (!(beta > 0 && beta < 1)) json.fail(key, "must lie between 0 and 1");
+  }
+  if (!c.betas.empty()) {
+    c.kind = ScheduleKind::kTable;
+    if (static_cast<int64_t>(c.betas.size()) != c.timesteps)
+      json.fail("trained_betas",
+                fmt::format("must have num_train_timesteps = {} entries", c.timesteps));
+    for (const double beta : c.betas) {
+      if (!(beta > 0 && beta <= 1)) json.fail("trained_betas", "must lie between 0 and 1");
+    }
+  } else if (name == "linear") {
+    c.kind = ScheduleKind::kLinear;
+  } else if (name == "scaled_linear") {
+    c.kind = ScheduleKind::kQuadratic;
+  } else if (name == "squaredcos_cap_v2") {
+    c.kind = ScheduleKind::kCosine;
+  } else if (name == "sigmoid") {
+    c.kind = ScheduleKind::kSigmoid;
+  } else {
+    json.fail("beta_schedule",
+              "cannot be expressed; linear, scaled_linear, squaredcos_cap_v2 and sigmoid can, and "
+              "any list as trained_betas");
+  }
+  if (json.get<bool>("rescale_betas_zero_snr", false)) {
+    c.betas = zero_snr_betas(diffusion::Schedule(c));
+    c.kind = ScheduleKind::kTable;
+  }
+  return c;
+}
+
+sample::Sigma read_variance(JsonReader& json) {
+  const auto name = json.get<std::string>("variance_type", "fixed_small");
+  if (name == "fixed_small" || name == "fixed_small_log") return sample::Sigma::kSmall;
+  if (name == "fixed_large" || name == "fixed_large_log") return sample::Sigma::kLarge;
+  if (name == "learned_range") return sample::Sigma::kLearned;
+  json.fail("variance_type",
+            "cannot be expressed; fixed_small, fixed_large (and their _log) and learned_range can");
+}
+
+sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timesteps) {
+  sample::SampleConfig c;
+  c.method = ddim ? sample::Method::kDdim : sample::Method::kDdpm;
+  c.steps = ddim ? std::min(kDdimSteps, timesteps) : 0;
+  const sample::Sigma sigma = read_variance(json);
+  if (!ddim) c.sigma = sigma;
+  c.clip = json.get<bool>("clip_sample", true) ? sample::Clip::kClip : sample::Clip::kNone;
+  c.clip_range = json.get<double>("clip_sample_range", 1.0);
+  const auto spacing = json.get<std::string>("timestep_spacing", "leading");
+  const Names& names = sample::spacing_names();
+  const auto found = std::find(names.begin(), names.end(), spacing);
+  if (found == names.end() || spacing == "quadratic")
+    json.fail("timestep_spacing", "cannot be expressed; leading, trailing and linspace can");
+  c.spacing = static_cast<sample::Spacing>(found - names.begin());
+  c.steps_offset = json.get<int64_t>("steps_offset", 0);
+  if (c.steps_offset < 0) json.fail("steps_offset", "must not be negative");
+  const bool to_one = json.get<bool>("set_alpha_to_one", true);
+  if (ddim && !to_one) c.last_alpha = sample::LastAlpha::kFirst;
+  return c;
+}
+
+}  // namespace
+
+SchedulerSettings parse_scheduler_config(std::string_view text, const std::filesystem::path& path) {
+  JsonReader json(text, path);
+  const auto name = json.get<std::string>("_class_name", "DDPMScheduler");
+  if (name != "DDPMScheduler" && name != "DDIMScheduler") {
+    json.fail(
+        "_class_name",
+        "cannot be expressed; DDPMScheduler and DDIMScheduler can, and either may stand for it "
+        "where beta_schedule and prediction_type are the same");
+  }
+  SchedulerSettings settings;
+  settings.diffusion.schedule = read_schedule(json);
+  settings.diffusion.prediction = read_prediction(json);
+  settings.sample =
+      read_sampling(json, name == "DDIMScheduler", settings.diffusion.schedule.timesteps);
+  json.expect<bool>("thresholding", false);
+  for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value", "tensor_format"})
+    json.ignore(key);
+  json.check_all_read();
+  return settings;
+}
+
+std::string scheduler_config_text(const SchedulerSettings& settings) {
+  const diffusion::ScheduleConfig& schedule = settings.diffusion.schedule;
+  const sample::SampleConfig& c = settings.sample;
+  const auto prediction =
+      std::find_if(kPredictions.begin(), kPredictions.end(),
+                   [&](const auto& pair) { return pair.second == settings.diffusion.prediction; });
+  if (prediction == kPredictions.end()) {
+    throw UsageError(fmt::format(
+        "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
+        diffusion::to_string(settings.diffusion.prediction)));
+  }
+  const bool ddim = c.method == sample::Method::kDdim;
+  const bool capped_cosine =
+      schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
+  // The others as numbers: DDIMScheduler knows fewer names than DDPMScheduler.
+  std::string name = "linear";
+  if (schedule.kind == ScheduleKind::kQuadratic) name = "scaled_linear";
+  if (capped_cosine) name = "squaredcos_cap_v2";
+  Json betas = nullptr;
+  if (name == "linear" && schedule.kind != ScheduleKind::kLinear) {
+    betas = Json::array();
+    const diffusion::Schedule table(schedule);
+    for (int64_t t = 1; t <= table.timesteps(); ++t) betas.push_back(table.beta(t));
+  }
+  Json json{{"_class_name", ddim ? "DDIMScheduler" : "DDPMScheduler"},
+            {"_diffusers_version", kDiffusersVersion},
+            {"beta_end", schedule.beta_end},
+            {"beta_schedule", name},
+            {"beta_start", schedule.beta_start},
+            {"clip_sample", c.clip != sample::Clip::kNone},
+            {"clip_sample_range", c.clip_range},
+            {"dynamic_thresholding_ratio", 0.995},
+            {"num_train_timesteps", schedule.timesteps},
+            {"prediction_type", prediction->first},
+            {"rescale_betas_zero_snr", false},
+            {"sample_max_value", 1.0},
+            {"steps_offset", c.steps_offset},
+            {"thresholding", false},
+            {"timestep_spacing",
+             c.spacing == sample::Spacing::kQuadratic ? "leading" : sample::to_string(c.spacing)},
+            {"trained_betas", betas}};
+  if (ddim) {
+    json["set_alpha_to_one"] = c.last_alpha == sample::LastAlpha::kOne;
+  } else {
+    json["variance_type"] = c.sigma == sample::Sigma::kLarge     ? "fixed_large"
+                            : c.sigma == sample::Sigma::kLearned ? "learned_range"
+                                                                 : "fixed_small";
+  }
+  return json.dump(2) + "\n";
+}
+
+std::string pipeline_text(const sample::SampleConfig& sample) {
+  const bool ddim = sample.method == sample::Method::kDdim;
+  const Json json{{"_class_name", ddim ? "DDIMPipeline" : "DDPMPipeline"},
+                  {"_diffusers_version", kDiffusersVersion},
+                  {"scheduler", {"diffusers", ddim ? "DDIMScheduler" : "DDPMScheduler"}},
+                  {"unet", {"diffusers", "UNet2DModel"}}};
+  return json.dump(2) + "\n";
+}
+
+std::vector<std::string> lost_settings(const sample::SampleConfig& c) {
+  std::vector<std::string> lost;
+  if (c.spacing == sample::Spacing::kQuadratic)
+    lost.push_back("sample.spacing = quadratic (leading is written)");
+  if (c.method == sample::Method::kDdim) {
+    if (c.clip == sample::Clip::kRederive)
+      lost.push_back(
+          "sample.clip = rederive (clip_sample keeps eps; pipelines have "
+          "use_clipped_model_output)");
+    if (c.sigma == sample::Sigma::kHat) lost.push_back("sample.sigma = hat");
+    if (c.eta != 0) lost.push_back(fmt::format("sample.eta = {} (give the pipeline eta)", c.eta));
+  }
+  return lost;
+}
+
+}  // namespace ddpm::exchange
