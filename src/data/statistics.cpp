@@ -1,6 +1,7 @@
 #include "ddpm/data/statistics.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/progress.h"
 #include "parallel.h"
 
 #include <algorithm>
@@ -110,7 +111,7 @@ Statistics measure(const Dataset& dataset, const std::vector<int64_t>& indices, 
                });
 
   Statistics result;
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = seconds_since(start);
   result.channels = empty.channels;
   result.class_counts = empty.class_counts;
   std::map<int64_t, std::string> bad;
