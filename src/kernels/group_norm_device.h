@@ -28,8 +28,10 @@ void group_norm_backward(const GroupNormShape& shape, Element element, const voi
 
 namespace cuda {
 
-/// As above, queued on the stream. src/kernels/cuda/group_norm.cu defines them;
-/// src/kernels/no_cuda/group_norm.cpp stands in without nvcc.
+/// As above, queued on the stream, which must be of the current device; no size may be 0. Images of
+/// which whole groups fit on chip (group_norm_slab_plan.h) use neither partial nor coefficients.
+/// src/kernels/cuda/group_norm.cu defines them; src/kernels/no_cuda/group_norm.cpp stands in
+/// without nvcc.
 void group_norm_forward(const GroupNormShape& shape, Element element, const void* x, void* y,
                         const GroupNormArgs<float>& args, void* stream);
 void group_norm_forward(const GroupNormShape& shape, Element element, const void* x, void* y,

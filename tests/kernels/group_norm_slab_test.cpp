@@ -450,25 +450,53 @@ TEST(SlabPlan, WhatDoesNotFitIsReadInTiles) {
   EXPECT_EQ(plan_slab(images(int64_t{1} << 31, 1, 8, 1), kFloat32, 1, kH200).groups, 0);  // grid
 }
 
-// --- CUDA: images in tiles, which the small ones of group_norm_test.cpp no longer are ---
+// --- CUDA ---
 
-TEST(GroupNormTilesGpu, EqualTheCpus) {
-  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device on this machine";
+class KernelsOnGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device on this machine";
+  }
+};
+using GroupNormSlabGpu = KernelsOnGpu;
+using GroupNormTilesGpu = KernelsOnGpu;
+
+// y, then the gradients, in the order of Results.
+std::vector<torch::Tensor> on(torch::Device device, const Case& c, const Inputs& in) {
+  std::vector<torch::Tensor> leaves, results;
+  for (const torch::Tensor& t : {in.x, in.weight, in.bias, in.add, in.scale, in.shift})
+    leaves.push_back(t.to(device).detach().clone().requires_grad_());
+  const torch::Tensor y = group_norm_silu(leaves[0], leaves[1], leaves[2], c.groups, kEps,
+                                          {leaves[3], leaves[4], leaves[5]});
+  y.backward(in.dy.to(device));
+  results.push_back(y.detach().cpu());
+  for (const torch::Tensor& t : leaves) results.push_back(t.grad().cpu());
+  return results;
+}
+
+// A size of the cifar10 preset, and one whose slabs share sectors.
+TEST_F(GroupNormSlabGpu, In16BitsOnlyTheResultsAreRounded) {
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{4, 128, 32, 32}, {3, 96, 31, 33}}) {
+    const Case c{"", shape, 32, true, true, true, true};
+    for (const auto& [type, image] :
+         {std::pair{torch::kBFloat16, 1.0 / 256}, {torch::kHalf, 1.0 / 2048}}) {
+      const Inputs in = inputs_of(c, type, torch::kFloat);
+      const auto ours = on(torch::kCUDA, c, in), exact = wanted(c, in).all();
+      for (size_t i = 0; i < ours.size(); ++i) {
+        EXPECT_LT(difference(ours[i], exact[i], 1e-300), i < 2 ? image : 1e-5)
+            << "result " << i << " in " << type;
+      }
+    }
+  }
+}
+
+// An image too large for slabs, which those of group_norm_test.cpp are not.
+TEST_F(GroupNormTilesGpu, EqualTheCpus) {
   const Case c{"", {2, 64, 130, 131}, 16, true, true, true, true};
   for (const auto& [type, bound] : {std::pair{torch::kDouble, 1e-10}, {torch::kFloat, 8e-6}}) {
     const Inputs in = inputs_of(c, type, type);
-    const auto run = [&](torch::Device device) {
-      std::vector<torch::Tensor> leaves, results;
-      for (const torch::Tensor& t : {in.x, in.weight, in.bias, in.add, in.scale, in.shift})
-        leaves.push_back(t.to(device).detach().clone().requires_grad_());
-      const torch::Tensor y = group_norm_silu(leaves[0], leaves[1], leaves[2], c.groups, kEps,
-                                              {leaves[3], leaves[4], leaves[5]});
-      y.backward(in.dy.to(device));
-      results.push_back(y.detach().cpu());
-      for (const torch::Tensor& t : leaves) results.push_back(t.grad().cpu());
-      return results;
-    };
-    const auto host = run(torch::kCPU), device = run(torch::kCUDA);
+    const auto host = on(torch::kCPU, c, in), device = on(torch::kCUDA, c, in);
     for (size_t i = 0; i < host.size(); ++i) {
       EXPECT_LT(difference(device[i], host[i], 1e-300), bound) << "result " << i;
     }
