@@ -1,5 +1,6 @@
 #include "dry_run_report.h"
 
+#include "ddpm/base/bytes.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
@@ -19,11 +20,6 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string gib(uint64_t bytes) {
-  const double mib = static_cast<double>(bytes) / (1 << 20);
-  return mib < 1024.0 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024.0);
-}
 
 std::string share_of(double seconds, double step_s) {
   return fmt::format("{} ({:.0f} % of a step)", format_duration(seconds), 100.0 * seconds / step_s);
@@ -70,17 +66,17 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
                     static_cast<double>(train.batch_size) / r.step_s, r.timed_steps,
                     format_duration(r.slowest_step_s), format_duration(r.first_step_s)));
   print("a batch", share_of(r.batch_s, r.step_s) + " to read and decode, in the background");
-  print("memory",
-        fmt::format("{} at the peak{}", gib(static_cast<uint64_t>(r.memory_mib * (1 << 20))),
-                    device.is_cuda() ? " on the GPU" : ", the whole process"));
+  print("memory", fmt::format("{} at the peak{}",
+                              format_bytes(static_cast<uint64_t>(r.memory_mib * (1 << 20))),
+                              device.is_cuda() ? " on the GPU" : ", the whole process"));
   print("loss", fmt::format("{:.4f} over the first steps", r.loss));
   const auto kept =
       static_cast<uint64_t>(train.keep_last + 1) +
       static_cast<uint64_t>(train.keep_every > 0 ? train.steps / train.keep_every : 0);
   const uint64_t room = fs::space(disk).available;
-  print("checkpoints",
-        fmt::format("{} each, up to {} at a time: {}; {} are free", gib(r.checkpoint_bytes), kept,
-                    gib(kept * r.checkpoint_bytes), gib(room)));
+  print("checkpoints", fmt::format("{} each, up to {} at a time: {}; {} are free",
+                                   format_bytes(r.checkpoint_bytes), kept,
+                                   format_bytes(kept * r.checkpoint_bytes), format_bytes(room)));
   const double seconds = train::predicted_seconds(r, experiment, step);
   const auto end = std::time(nullptr) + static_cast<std::time_t>(seconds);
   print("prediction", fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}",

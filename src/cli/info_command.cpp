@@ -1,3 +1,4 @@
+#include "ddpm/base/bytes.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
@@ -57,8 +58,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
                                 state.precision, state.threads, state.skipped_steps));
   uint64_t bytes = 0;
   for (const train::CheckpointFile& file : verification.files) bytes += file.sum.size;
-  print("size", fmt::format("{:.1f} MiB in {} files", static_cast<double>(bytes) / (1 << 20),
-                            verification.files.size()));
+  print("size", fmt::format("{} in {} files", format_bytes(bytes), verification.files.size()));
   return true;
 }
 
@@ -81,7 +81,7 @@ void print_foreign(const fs::path& source) {
                     model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                     sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
                     sample::to_string(model.sample.clip)));
-  print("weights", fmt::format("{:.1f} MiB of {}", static_cast<double>(bytes) / (1 << 20),
+  print("weights", fmt::format("{} of {}", format_bytes(bytes),
                                c10::toString(model.weights.front().tensor.scalar_type())));
 }
 

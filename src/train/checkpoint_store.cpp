@@ -1,5 +1,6 @@
 #include "ddpm/train/checkpoint_store.h"
 
+#include "ddpm/base/bytes.h"
 #include "ddpm/base/error.h"
 
 #include <algorithm>
@@ -90,17 +91,13 @@ std::string problem_of(const fs::path& checkpoint, Verification* result) {
   return "";
 }
 
-std::string gigabytes(uint64_t bytes) {
-  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-}
-
 void expect_room(const fs::path& directory, uint64_t bytes) {
   const uint64_t available = io::free_space(directory);
   if (bytes <= available) return;
   throw IoError(directory,
                 fmt::format("a checkpoint needs {}, but only {} are free; make room or keep "
                             "fewer checkpoints",
-                            gigabytes(bytes), gigabytes(available)));
+                            format_bytes(bytes), format_bytes(available)));
 }
 
 // Makes `directory`, durably: also its name in the run's folder, and the run's in the folder of

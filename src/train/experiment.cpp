@@ -1,5 +1,6 @@
 #include "ddpm/train/experiment.h"
 
+#include "ddpm/base/bytes.h"
 #include "ddpm/data/resident_loader.h"
 
 #include <algorithm>
@@ -143,8 +144,8 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                     static_cast<uint64_t>(bytes) <= free_bytes(device) / 4;
   if (wish != data::Resident::kAlways && !fits)
     return std::make_unique<data::Loader>(dataset, options);
-  spdlog::info("keeping the decoded images on {}: {:.1f} MiB", device.str(),
-               static_cast<double>(bytes) / (1 << 20));
+  spdlog::info("keeping the decoded images on {}: {}", device.str(),
+               format_bytes(static_cast<uint64_t>(bytes)));
   return std::make_unique<data::ResidentLoader>(dataset, options, device);
 }
 

@@ -334,7 +334,7 @@ TEST(CheckpointStore, TooLittleRoomIsSaidBeforeAnythingIsWritten) {
   CheckpointStore store(run / "checkpoints");
   publish(store, 1);
   const std::string message = error_of([&] { store.begin(2, uint64_t{1} << 62); });
-  EXPECT_NE(message.find("a checkpoint needs 4611686018.43 GB, but only "), std::string::npos)
+  EXPECT_NE(message.find("a checkpoint needs 4.61 EB, but only "), std::string::npos)
       << message;
   EXPECT_EQ(entries_of(store.directory()), (std::vector<std::string>{"step-000000001"}));
 }
