@@ -40,10 +40,12 @@ void write_files(const fs::path& folder, const eval::Likelihood& found, const st
 }
 
 int run_likelihood(const VlbOptions& o) {
+  const Processes world = join_to_draw(detected_launch(), o.sample.device);
   SampleOptions options = o.sample;
   const int64_t wanted = options.num.value_or(256);
   options.num.reset();
-  const SamplePlan plan = plan_sampling(options);
+  SamplePlan plan = plan_sampling(options);
+  plan.generate.device = world.device;
   const ReferenceData data = open_reference(o, plan.checkpoint);
   if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
   const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
@@ -69,7 +71,9 @@ int run_likelihood(const VlbOptions& o) {
                                 .seed = static_cast<uint64_t>(options.seed),
                                 .batch = options.batch.value_or(64),
                                 .device = plan.generate.device,
-                                .dtype = plan.generate.dtype});
+                                .dtype = plan.generate.dtype},
+                               world.world);
+  if (!world.world.is_main()) return kOk;
   const fs::path folder =
       o.out.empty() ? plan.folder.parent_path() / "likelihood" : fs::path(o.out);
   write_files(folder, found,

@@ -4,9 +4,11 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/eval/chart.h"
 #include "ddpm/kernels/random.h"
+#include "ddpm/sample/generate.h"
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 #include <torch/utils.h>
@@ -73,6 +75,45 @@ std::vector<Stratum> strata(int64_t timesteps, int64_t calls) {
 
 torch::Tensor per_image(const torch::Tensor& x) { return x.flatten(1).sum(1); }
 
+// One number an image (and part of 1..T), float64.
+struct PerImage {
+  PerImage(int64_t parts, int64_t images)
+      : terms(torch::zeros({parts, images}, torch::kDouble)),
+        losses(torch::zeros_like(terms)),
+        prior(torch::zeros({images}, torch::kDouble)) {}
+  // Every rank has its own images' numbers, and zeros elsewhere: their sums have the same bits.
+  void gather_(const dist::World& world, const torch::Device& device) {
+    if (world.size() == 1) return;
+    for (torch::Tensor* numbers : {&terms, &losses, &prior}) {
+      const torch::Tensor sum = numbers->to(device);
+      world.all_reduce_sum_({sum});
+      numbers->copy_(sum);
+    }
+  }
+
+  torch::Tensor terms;   // [parts, images]: nats of one t
+  torch::Tensor losses;  // [parts, images]: squared error of eps, a dimension
+  torch::Tensor prior;   // [images]: nats
+};
+
+Likelihood summary_of(const PerImage& found, const std::vector<Stratum>& parts, double dimensions) {
+  const double nats_to_bits = 1.0 / (dimensions * std::log(2.0));
+  Likelihood result;
+  result.images = found.prior.numel();
+  torch::Tensor total = found.prior.clone();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const torch::Tensor sum = found.terms[row] * static_cast<double>(parts[i].width());
+    total += sum;
+    result.terms.push_back(
+        {parts[i].low, parts[i].high, mean_of(sum * nats_to_bits), mean_of(found.losses[row])});
+  }
+  result.total = mean_of(total * nats_to_bits);
+  result.prior = mean_of(found.prior * nats_to_bits);
+  result.decoder = result.terms.front().bits;
+  return result;
+}
+
 }  // namespace
 
 torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
@@ -125,8 +166,8 @@ torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
 
 Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
                               diffusion::Prediction prediction, const data::Dataset& dataset,
-                              const std::vector<int64_t>& images,
-                              const LikelihoodOptions& options) {
+                              const std::vector<int64_t>& images, const LikelihoodOptions& options,
+                              const dist::World& world) {
   const torch::NoGradGuard no_grad;
   const diffusion::ForwardProcess forward(schedule);
   const std::vector<Stratum> parts = strata(schedule.timesteps(), options.calls);
@@ -134,56 +175,46 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
   const auto k = static_cast<int64_t>(parts.size());
   const RngKey t_key = rng_key(options.seed, Purpose::kTimestep);
   const RngKey noise_key = rng_key(options.seed, Purpose::kTrainingNoise);
-  // One number an image and part: nats, and the loss of eps.
-  torch::Tensor terms = torch::zeros({k, count}, torch::kDouble), losses = torch::zeros_like(terms);
-  torch::Tensor prior = torch::zeros({count}, torch::kDouble);
-  double dimensions = 1.0;
+  // Of the list of images, the places whose images this rank measures.
+  const std::vector<int64_t> places = sample::images_of_rank(
+      sample::image_range(0, count), options.batch, world.rank(), world.size());
+  std::vector<int64_t> own;
+  for (const int64_t place : places) own.push_back(images[place]);
+  PerImage found(k, count);
 
-  Progress progress("likelihood", count * k);
+  std::optional<Progress> progress;
+  if (world.is_main()) progress.emplace("likelihood", std::ssize(own) * k);
   visit_examples(
-      dataset, images, options.batch,
+      dataset, own, options.batch,
       [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
-        const int64_t b = pixels.size(0);
-        dimensions = static_cast<double>(pixels[0].numel());
+        const int64_t b = pixels.size(0), place = places[first];
         const torch::Tensor x0 = pixels.to(options.device).to(options.dtype) / 127.5 - 1.0;
         const torch::Tensor ids =
-            torch::tensor(std::vector<int64_t>(images.begin() + first, images.begin() + first + b),
+            torch::tensor(std::vector<int64_t>(own.begin() + first, own.begin() + first + b),
                           torch::dtype(torch::kLong).device(options.device));
         const diffusion::Denoiser denoiser = denoiser_of(labels.to(options.device));
-        prior.narrow(0, first, b).copy_(prior_divergence(schedule, x0));
+        found.prior.narrow(0, place, b).copy_(prior_divergence(schedule, x0));
         for (int64_t i = 0; i < k; ++i) {
           torch::Tensor t = torch::empty_like(ids), eps = torch::empty_like(x0);
           kernels::fill_uniform_int_(t, t_key, ids * k + i, parts[i].low, parts[i].high);
           kernels::fill_normal_(eps, noise_key, ids, static_cast<uint32_t>(i));
           const torch::Tensor x_t = forward.sample(x0, t, eps);
           const torch::Tensor output = denoiser(x_t, t);
-          terms[i]
-              .narrow(0, first, b)
+          found.terms[i]
+              .narrow(0, place, b)
               .copy_(variational_term(forward, prediction, options.variance, options.clip, output,
                                       x0, x_t, t));
           const torch::Tensor eps_hat =
               diffusion::estimate(prediction, schedule,
                                   output.narrow(1, 0, x0.size(1)).to(x0.scalar_type()), x_t, t)
                   .eps;
-          losses[i].narrow(0, first, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
-          progress.update(first * k + (i + 1) * b);
+          found.losses[i].narrow(0, place, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
+          if (progress) progress->update(first * k + (i + 1) * b);
         }
       });
-
-  const double nats_to_bits = 1.0 / (dimensions * std::log(2.0));
-  Likelihood result;
-  result.images = count;
-  torch::Tensor total = prior.clone();
-  for (int64_t i = 0; i < k; ++i) {
-    const torch::Tensor sum = terms[i] * static_cast<double>(parts[i].width());
-    total += sum;
-    result.terms.push_back(
-        {parts[i].low, parts[i].high, mean_of(sum * nats_to_bits), mean_of(losses[i])});
-  }
-  result.total = mean_of(total * nats_to_bits);
-  result.prior = mean_of(prior * nats_to_bits);
-  result.decoder = result.terms.front().bits;
-  return result;
+  found.gather_(world, options.device);
+  const data::ImageShape shape = dataset.shape();
+  return summary_of(found, parts, static_cast<double>(shape.channels * shape.height * shape.width));
 }
 
 std::string to_csv(const Likelihood& likelihood) {

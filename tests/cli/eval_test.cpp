@@ -14,6 +14,29 @@ namespace {
 
 class Eval : public CliTest {
  protected:
+  // What rank 0 of several processes prints; expects that all succeed and the others say nothing.
+  std::string out_of_ranks(int count, const std::vector<std::string>& arguments) {
+    const std::string port = std::to_string(free_port()), size = std::to_string(count);
+    std::vector<std::unique_ptr<Program>> ranks;
+    for (int i = 0; i < count; ++i) {
+      const std::string rank = std::to_string(i);
+      ranks.push_back(std::make_unique<Program>(
+          folder_.path(), arguments,
+          std::vector<std::string>{"RANK=" + rank, "WORLD_SIZE=" + size, "LOCAL_RANK=" + rank,
+                                   "LOCAL_WORLD_SIZE=" + size, "MASTER_ADDR=127.0.0.1",
+                                   "MASTER_PORT=" + port}));
+    }
+    std::vector<ProgramResult> results;
+    for (const auto& rank : ranks) results.push_back(rank->wait());
+    for (int i = 0; i < count; ++i) {
+      EXPECT_EQ(results[i].status, 0) << "rank " << i << ": " << results[i].err;
+      if (i == 0) continue;
+      EXPECT_EQ(results[i].out, "") << "rank 0 speaks for all";
+      EXPECT_EQ(results[i].err, "") << "rank 0 speaks for all";
+    }
+    return results[0].out;
+  }
+
   void SetUp() override {
     CliTest::SetUp();
     train("runs/tiny", {"--set", "train.steps=4"});
@@ -66,20 +89,7 @@ TEST_F(Eval, TwoProcessesMeasureWhatOneDoes) {
                                        "--batch", "3",     "--cache", "cache",   "--json"};
   const ProgramResult one = run(flags);
   ASSERT_EQ(one.status, 0) << one.err;
-  const std::string port = std::to_string(free_port());
-  std::vector<std::unique_ptr<Program>> ranks;
-  for (const std::string rank : {"0", "1"}) {
-    ranks.push_back(std::make_unique<Program>(
-        folder_.path(), flags,
-        std::vector<std::string>{"RANK=" + rank, "WORLD_SIZE=2", "LOCAL_RANK=" + rank,
-                                 "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1",
-                                 "MASTER_PORT=" + port}));
-  }
-  const ProgramResult main = ranks[0]->wait(), other = ranks[1]->wait();
-  ASSERT_EQ(main.status, 0) << main.err;
-  ASSERT_EQ(other.status, 0) << other.err;
-  EXPECT_EQ(other.out, "") << "rank 0 speaks for all";
-  const auto a = nlohmann::json::parse(one.out), b = nlohmann::json::parse(main.out);
+  const auto a = nlohmann::json::parse(one.out), b = nlohmann::json::parse(out_of_ranks(2, flags));
   for (const char* key : {"frechet", "frechet_error", "kernel", "precision", "coverage"}) {
     const double expected = a.at(key);
     EXPECT_NEAR(b.at(key).get<double>(), expected, 1e-9 + 1e-6 * std::abs(expected)) << key;
@@ -107,6 +117,21 @@ TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
   const std::string csv = io::read_text(folder_ / json.at("csv").get<std::string>());
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 21);
   EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("picture").get<std::string>()));
+}
+
+// 7 images in batches of 2: two processes have batches of their own, and of five one has none.
+TEST_F(Eval, ManyProcessesFindTheLikelihoodOfOne) {
+  const std::vector<std::string> flags{"eval",    "likelihood", "--num",   "7",
+                                       "--calls", "5",          "--batch", "2",
+                                       "--out",   "likelihood", "--json"};
+  const ProgramResult one = run(flags);
+  ASSERT_EQ(one.status, 0) << one.err;
+  const std::string csv = io::read_text(folder_ / "likelihood/likelihood.csv");
+  for (const int ranks : {2, 5}) {
+    std::filesystem::remove_all(folder_ / "likelihood");
+    EXPECT_EQ(out_of_ranks(ranks, flags), one.out) << ranks;
+    EXPECT_EQ(io::read_text(folder_ / "likelihood/likelihood.csv"), csv) << ranks;
+  }
 }
 
 TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {

@@ -3,6 +3,7 @@
 #include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/forward_process.h"
 #include "ddpm/diffusion/parameterization.h"
+#include "ddpm/dist/world.h"
 #include "ddpm/eval/frechet.h"
 #include "ddpm/eval/images.h"
 
@@ -70,10 +71,13 @@ struct Likelihood {
 /// Makes the denoiser of a batch whose labels are these, int64 [B].
 using DenoiserOf = std::function<diffusion::Denoiser(const torch::Tensor& labels)>;
 
-/// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255).
+/// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255). The
+/// ranks of `world` measure whole batches in turn; the result is on every rank, the same bits as
+/// that of a single process.
 Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
                               diffusion::Prediction prediction, const data::Dataset& dataset,
-                              const std::vector<int64_t>& images, const LikelihoodOptions& options);
+                              const std::vector<int64_t>& images, const LikelihoodOptions& options,
+                              const dist::World& world = dist::single_process());
 
 /// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", a line a term.
 std::string to_csv(const Likelihood& likelihood);
