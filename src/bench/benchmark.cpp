@@ -22,9 +22,7 @@ namespace fs = std::filesystem;
 // A folder of its own that is gone when the work is done.
 class ScratchFolder {
  public:
-  ScratchFolder() : path_(fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid())) {
-    io::make_folder(path_);
-  }
+  ScratchFolder() : path_(scratch_folder()) { io::make_folder(path_); }
   ~ScratchFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
@@ -216,6 +214,10 @@ std::optional<double> Report::share(const Part& part) const {
   const Part* rate = find(part.name == "train" ? "conv" : "conv_forward");
   if (!rate || part.flops == 0 || part.name.starts_with("conv")) return std::nullopt;
   return part.gflops() / rate->gflops();
+}
+
+fs::path scratch_folder() {
+  return fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid());
 }
 
 Report run(const train::Experiment& experiment, const data::Split& data,

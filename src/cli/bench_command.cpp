@@ -1,8 +1,11 @@
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
+#include "end_on_signal.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -30,7 +33,16 @@ void check_parts(const std::vector<std::string>& parts) {
   }
 }
 
+// Again and again, since the benchmark may be writing there.
+void remove_scratch() {
+  const auto folder = bench::scratch_folder();
+  std::error_code ignored;
+  for (int tries = 0; tries < 100 && std::filesystem::exists(folder, ignored); ++tries)
+    std::filesystem::remove_all(folder, ignored);
+}
+
 int run_bench(const BenchOptions& options) {
+  const EndOnSignal ending("what was measured is lost", kKilled, remove_scratch);
   check_parts(options.bench.parts);
   config::Document document = load_config(options.config, options.overrides);
   if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));

@@ -3,6 +3,7 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/io/image.h"
+#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 
@@ -105,6 +106,7 @@ void draw_neighbours(const std::string& file, const std::vector<torch::Tensor>& 
 int run_eval(const ScoreOptions& o) {
   if (!o.samples.empty() && !o.sample.checkpoint.empty())
     throw UsageError("--samples and --ckpt: give one of them");
+  const EndOnSignal ending("what was drawn and measured is lost");
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   Samples samples = o.samples.empty() ? samples_of_checkpoint(o, world) : samples_of_files(o);
   const auto num = static_cast<int64_t>(samples.indices.size());

@@ -3,6 +3,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 
@@ -40,6 +41,7 @@ void write_files(const fs::path& folder, const eval::Likelihood& found, const st
 }
 
 int run_likelihood(const VlbOptions& o) {
+  const EndOnSignal ending("what was measured is lost");
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   SampleOptions options = o.sample;
   const int64_t wanted = options.num.value_or(256);

@@ -3,6 +3,7 @@
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 
@@ -96,6 +97,7 @@ void write_table(const eval::SweepTable& table, const eval::SweepFolder& folder,
 }
 
 int run_sweep(SweepOptions o) {
+  const EndOnSignal ending("the same command goes on after the last finished cell", kStopped);
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   o.sample.num = o.sample.num.value_or(1000);
   eval::SweepTable table{o.steps, o.etas, {}};

@@ -1,6 +1,10 @@
 #include "tests/cli/fixture.h"
 
+#include <chrono>
+#include <thread>
+
 #include <nlohmann/json.hpp>
+#include <signal.h>
 
 namespace ddpm {
 namespace {
@@ -32,6 +36,24 @@ TEST_F(BenchCommand, MeasuresWhatIsAskedForAndListsOperations) {
   for (const char* text : {"batch 4", "its 3x3 convolutions alone", "forward", "self ms"})
     EXPECT_NE(result.out.find(text), std::string::npos) << text << " in " << result.out;
   EXPECT_EQ(result.out.find("checkpoint save"), std::string::npos) << result.out;
+}
+
+TEST_F(BenchCommand, ASignalEndsItWithOneLineAndLeavesNoFolderBehind) {
+  const std::string temporary = "TMPDIR=" + (folder_ / "tmp").string();
+  std::filesystem::create_directory(folder_ / "tmp");
+  Program program(folder_.path(),
+                  {"bench", "--config", "tiny.toml", "--what", "checkpoint", "--repeats", "100000"},
+                  {temporary});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (std::filesystem::is_empty(folder_ / "tmp") && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_FALSE(std::filesystem::is_empty(folder_ / "tmp"));
+  program.send(SIGINT);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.status, 130) << result.err;
+  EXPECT_TRUE(result.err.ends_with("stopped by a signal; what was measured is lost\n"))
+      << result.err;
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "tmp"));
 }
 
 TEST_F(BenchCommand, MistakesAreNamedInOneLine) {

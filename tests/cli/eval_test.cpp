@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <signal.h>
 
 namespace ddpm {
 namespace {
@@ -132,6 +133,33 @@ TEST_F(Eval, ManyProcessesFindTheLikelihoodOfOne) {
     EXPECT_EQ(out_of_ranks(ranks, flags), one.out) << ranks;
     EXPECT_EQ(io::read_text(folder_ / "likelihood/likelihood.csv"), csv) << ranks;
   }
+}
+
+TEST_F(Eval, ASignalEndsItWithOneLine) {
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    Program program(folder_.path(), {"eval", "--num", "100000", "--cache", "cache"});
+    ASSERT_TRUE(program.wait_for_message("reference: "));
+    program.send(signal);
+    const ProgramResult result = program.wait();
+    EXPECT_EQ(result.status, 130) << result.err;
+    EXPECT_TRUE(result.err.ends_with("stopped by a signal; what was drawn and measured is lost\n"))
+        << result.err;
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST_F(Eval, ASweepThatASignalStopsGoesOn) {
+  const std::vector<std::string> flags{"eval",  "sweep", "--steps", "2,20",    "--eta",
+                                       "0",     "--num", "3000",    "--cache", "cache",
+                                       "--out", "sweep", "--json"};
+  Program program(folder_.path(), flags);
+  ASSERT_TRUE(program.wait_for_message("steps-0002-eta-0: "));
+  program.send(SIGTERM);
+  const ProgramResult result = program.wait();
+  EXPECT_EQ(result.status, 75) << result.err;
+  EXPECT_TRUE(result.err.ends_with("the same command goes on after the last finished cell\n"))
+      << result.err;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep/steps-0002-eta-0.json"));
 }
 
 TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {

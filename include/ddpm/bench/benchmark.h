@@ -7,6 +7,7 @@
 #include "ddpm/train/experiment.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -54,6 +55,9 @@ struct Report {
 /// train.batch_size. Writes a checkpoint to the system's folder for temporary files and removes it.
 Report run(const train::Experiment& experiment, const data::Split& data,
            const torch::Device& device, const Options& options);
+
+/// Where run() keeps its checkpoint meanwhile; another for every process.
+std::filesystem::path scratch_folder();
 
 /// A table for people, and one line of JSON.
 std::string to_text(const Report& report);

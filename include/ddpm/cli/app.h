@@ -16,7 +16,7 @@ enum ExitStatus {
   kFailure = 1,   ///< a file, a disk, the data or the training went wrong
   kUsage = 2,     ///< a wrong config or command line; nothing was begun
   kStopped = 75,  ///< a signal stopped the work after saving; the same command goes on
-  kKilled = 130,  ///< a second Ctrl-C: ended at once
+  kKilled = 130,  ///< ended at once: by a second Ctrl-C, or where there is nothing to save
 };
 
 /// What a subcommand does once the command line is parsed. Returns an exit status.
