@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Peak memory of training steps of a config's network: plain, with train.recompute, and in PyTorch eager, on the CPU.
+"""Peak memory of training steps of a config's network, here and in PyTorch eager, on the CPU.
 
-    compare_memory.py --config configs/celebahq256.toml --size 256 --channels 3 --batch 1
-                      [--program build/release/ddpm] [--what plain,recompute,eager] [--precision fp32]
+    compare_memory.py --config configs/celebahq256.toml --size 256 --channels 3 --batch 1,2,4 [--precision fp32,bf16]
+                      [--what ddpm,ddpm-recompute,eager,eager-recompute] [--program build/release/ddpm]
 
-Each is a process of its own; what counts is the most memory it ever held (ru_maxrss), libraries included. Ours is
-`ddpm train --dry-run` on procedural images, PyTorch's is the plain module of compare_pytorch.py, with its step, twice.
+A row a precision and batch, a column a way, and in the end ours over PyTorch's for each way. Each number is a process of
+its own; what counts is the most memory it ever held (ru_maxrss), libraries included. Ours is `ddpm train --dry-run` on
+procedural images (of --size, --channels); PyTorch's is the plain module of pytorch_unet.py, with its training step,
+twice. -recompute: train.recompute here, torch.utils.checkpoint around the same blocks in PyTorch.
 """
 
 import argparse
@@ -14,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+
+WAYS = ("ddpm", "ddpm-recompute", "eager", "eager-recompute")
 
 
 def config_text(arguments):
@@ -33,17 +37,38 @@ def peak_mib(command):
     return usage.ru_maxrss / 1024
 
 
-def eager(arguments):
-    import compare_pytorch
+def eager(config_path, batch, precision, recompute):
+    """What a child does."""
+    from pytorch_unet import TrainingStep, network_of
 
-    with open(arguments.config, "rb") as file:
+    with open(config_path, "rb") as file:
         config = tomllib.load(file)
-    config["train"]["batch_size"] = arguments.batch
-    net = compare_pytorch.network_of(config, False)
-    variant = compare_pytorch.Variant("eager", net, config, False, arguments.precision, "default")
-    net.to("meta")  # the variant has its own copy
+    config["train"]["batch_size"] = batch
+    net = network_of(config, False).train()
+    net.set_recompute(recompute)
+    step = TrainingStep(net, net, config, precision)
     for _ in range(2):
-        variant.train()
+        step()
+
+
+def command_of(arguments, way, config, run, batch, precision):
+    recompute = way.endswith("-recompute")
+    if way.startswith("eager"):
+        child = f"import compare_memory; compare_memory.eager({config!r}, {batch}, {precision!r}, {recompute})"
+        return [sys.executable, "-c", f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); {child}"]
+    return [arguments.program, "train", "--config", config, "--dry-run", "--device", "cpu", "--out", run,
+            "--set", f"train.batch_size={batch}", "--set", f"train.precision={precision}",
+            "--set", f"train.recompute={str(recompute).lower()}"]
+
+
+def row_of(peaks):
+    """MiB of each way, and ours over PyTorch's where both are there."""
+    cells = [f"{mib:,.0f}" for mib in peaks.values()]
+    for way in peaks:
+        theirs = way.replace("ddpm", "eager")
+        if way != theirs and theirs in peaks:
+            cells.append(f"{peaks[way] / peaks[theirs]:.2f}")
+    return cells
 
 
 def main():
@@ -51,26 +76,27 @@ def main():
     parser.add_argument("--config", required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--channels", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--batch", default="1", help="numbers of images, with commas between")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or both")
     parser.add_argument("--program", default="build/release/ddpm")
-    parser.add_argument("--what", default="plain,recompute,eager")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--what", default=",".join(WAYS))
     arguments = parser.parse_args()
-    if arguments.child:
-        return eager(arguments)
+    ways = arguments.what.split(",")
+    for way in ways:
+        if way not in WAYS:
+            parser.error(f"--what {way}: use {', '.join(WAYS)}")
+    pairs = [f"{way} / {theirs}" for way in ways if (theirs := way.replace("ddpm", "eager")) != way and theirs in ways]
+    print(f"{os.path.basename(arguments.config)}, {arguments.size}x{arguments.size}x{arguments.channels}: peak memory, MiB\n")
+    print("| precision, batch | " + " | ".join(ways + pairs) + " |")
+    print("| --- " * (1 + len(ways) + len(pairs)) + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "config.toml")
-        with open(path, "w", encoding="utf-8") as file:
+        config = os.path.join(folder, "config.toml")
+        with open(config, "w", encoding="utf-8") as file:
             file.write(config_text(arguments))
-        ours = [arguments.program, "train", "--config", path, "--dry-run", "--device", "cpu", "--out", folder + "/run",
-                "--set", f"train.batch_size={arguments.batch}", "--set", f"train.precision={arguments.precision}"]
-        theirs = [sys.executable, __file__, "--child", "--config", path, "--size", "0", "--channels", "0", "--batch",
-                  str(arguments.batch), "--precision", arguments.precision]
-        commands = {"plain": ours, "recompute": ours + ["--set", "train.recompute=true"], "eager": theirs}
-        for name in arguments.what.split(","):
-            print(f"{os.path.basename(arguments.config)}, batch {arguments.batch}, {arguments.precision}, {name}: "
-                  f"{peak_mib(commands[name]):,.0f} MiB", flush=True)
+        for precision in arguments.precision.split(","):
+            for batch in map(int, arguments.batch.split(",")):
+                peaks = {way: peak_mib(command_of(arguments, way, config, folder + "/run", batch, precision)) for way in ways}
+                print(f"| {precision}, {batch} | " + " | ".join(row_of(peaks)) + " |", flush=True)
 
 
 if __name__ == "__main__":
