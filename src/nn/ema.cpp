@@ -14,6 +14,8 @@ EmaConfig read_ema_config(config::Reader& reader) {
 Ema::Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup)
     : decay_(decay), warmup_(warmup) {
   for (const torch::Tensor& p : parameters) averages_.push_back(p.detach().clone());
+  if (averages_.empty()) return;
+  weights_.assign(averages_.size(), torch::zeros({}, averages_[0].options()));
 }
 
 double Ema::decay_at(int64_t n) const {
@@ -21,9 +23,13 @@ double Ema::decay_at(int64_t n) const {
   return std::min(decay_, (1.0 + static_cast<double>(n)) / (10.0 + static_cast<double>(n)));
 }
 
-void Ema::update_(const std::vector<torch::Tensor>& parameters, int64_t n) {
+void Ema::set_update_(int64_t n) {
+  if (!weights_.empty()) weights_[0].fill_(1.0 - decay_at(n));
+}
+
+void Ema::update_(const std::vector<torch::Tensor>& parameters) {
   const torch::NoGradGuard no_grad;
-  at::_foreach_lerp_(averages_, parameters, 1.0 - decay_at(n));
+  at::_foreach_lerp_(averages_, parameters, weights_);
 }
 
 WeightSwap::WeightSwap(torch::nn::Module& module, const std::vector<torch::Tensor>& weights)

@@ -67,10 +67,13 @@ Optimizer::Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfi
     second_moments_.push_back(torch::zeros_like(p).detach());
   }
   updates_ = torch::zeros({}, torch::dtype(torch::kFloat).device(parameters_[0].device()));
+  const torch::Device device = parameters_[0].device();
+  rate_ = torch::zeros(
+      {}, torch::dtype(device.is_cpu() ? torch::kDouble : torch::kFloat).device(device));
   update_counts_.assign(parameters_.size(), updates_);
 }
 
-UpdateInfo Optimizer::step_(double lr) {
+UpdateInfo Optimizer::step_() {
   const torch::NoGradGuard no_grad;
   const std::vector<torch::Tensor> grads = gradients(parameters_);
   const torch::Tensor norm =
@@ -91,11 +94,11 @@ UpdateInfo Optimizer::step_(double lr) {
 
   updates_ += 1.0 - skipped;
   if (config_.decoupled) {
-    at::_fused_adamw_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_, lr,
-                      config_.beta1, config_.beta2, config_.weight_decay, config_.eps, false, false,
-                      divisor, skipped);
+    at::_fused_adamw_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_,
+                      rate_, config_.beta1, config_.beta2, config_.weight_decay, config_.eps, false,
+                      false, divisor, skipped);
   } else {
-    at::_fused_adam_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_, lr,
+    at::_fused_adam_(parameters_, grads, first_moments_, second_moments_, {}, update_counts_, rate_,
                      config_.beta1, config_.beta2, config_.weight_decay, config_.eps, false, false,
                      divisor, skipped);
   }

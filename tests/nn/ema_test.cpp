@@ -37,6 +37,28 @@ TEST(Ema, WarmsUpToItsDecay) {
   EXPECT_EQ(Ema(module->parameters(), 0.9999, false).decay_at(1), 0.9999);
 }
 
+// A weight in a tensor takes other code than a number does: it must not show in the averages of
+// runs that go on.
+TEST(Ema, HasTheBitsOfAtensKernelThatTakesANumber) {
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    std::vector<torch::Tensor> parameters{torch::linspace(-3, 2, 7 * 5 * 3 * 3, type)
+                                              .view({7, 5, 3, 3})
+                                              .contiguous(torch::MemoryFormat::ChannelsLast),
+                                          torch::linspace(-1, 1, 1013, type),
+                                          torch::full({}, 0.3, type)};
+    Ema ema(parameters, 0.999, true);
+    std::vector<torch::Tensor> expected;
+    for (const torch::Tensor& p : parameters) expected.push_back(p.clone());
+    for (int64_t n = 1; n <= 30; ++n) {  // weights above and below 1/2
+      for (torch::Tensor& p : parameters) p.mul_(0.97).add_(0.1);
+      ema.update_(parameters, n);
+      at::_foreach_lerp_(expected, parameters, 1.0 - ema.decay_at(n));
+    }
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_TRUE(ema.averages()[i].equal(expected[i])) << "tensor " << i;
+  }
+}
+
 // Constant parameters p after a start at a: p + (a - p) decay^n.
 TEST(Ema, ApproachesConstantParametersGeometrically) {
   torch::nn::Linear module(2, 3);

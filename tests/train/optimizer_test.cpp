@@ -104,6 +104,46 @@ TEST(Optimizer, ANonFiniteGradientChangesNothing) {
   }
 }
 
+// A rate in a tensor takes other code than a number does: it must not show in the weights of runs
+// that go on.
+TEST(Optimizer, HasTheBitsOfAtensKernelThatTakesANumber) {
+  for (const bool decoupled : {false, true}) {
+    OptimizerConfig config;
+    config.grad_clip = 0.0;
+    config.weight_decay = 0.01;
+    config.decoupled = decoupled;
+    const auto start = [] {
+      return std::vector<torch::Tensor>{torch::linspace(-1, 1, 1013), torch::linspace(0, 2, 5)};
+    };
+    std::vector<torch::Tensor> ours = start(), theirs = start(), first, second;
+    for (const torch::Tensor& p : theirs) {
+      first.push_back(torch::zeros_like(p));
+      second.push_back(torch::zeros_like(p));
+    }
+    Optimizer optimizer(ours, config);
+    const torch::Tensor count = torch::zeros({});
+    for (int k = 0; k < 10; ++k) {
+      const double lr = 1e-2 / (k + 3);  // no float32 number
+      std::vector<torch::Tensor> gradients;
+      for (size_t i = 0; i < ours.size(); ++i) {
+        gradients.push_back(gradient(ours[i], k).to(torch::kFloat));
+        ours[i].mutable_grad() = gradients[i].clone();
+      }
+      optimizer.step_(lr);
+      count.add_(1);
+      const std::vector<torch::Tensor> counts(theirs.size(), count);
+      using List = at::TensorList;
+      using Scale = const std::optional<torch::Tensor>&;
+      using Kernel = void (*)(List, List, List, List, List, List, double, double, double, double,
+                              double, bool, bool, Scale, Scale);
+      const Kernel kernel = decoupled ? Kernel(&at::_fused_adamw_) : Kernel(&at::_fused_adam_);
+      kernel(theirs, gradients, first, second, {}, counts, lr, config.beta1, config.beta2,
+             config.weight_decay, config.eps, false, false, {}, {});
+    }
+    for (size_t i = 0; i < ours.size(); ++i) EXPECT_TRUE(ours[i].equal(theirs[i])) << i;
+  }
+}
+
 TEST(LearningRate, RisesLinearlyThenFollowsItsDecay) {
   OptimizerConfig config;
   config.lr = 2e-4;

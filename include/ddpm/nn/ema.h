@@ -23,8 +23,15 @@ class Ema {
   /// Starts at the parameters' values.
   Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup);
 
-  /// average += (1 - decay_n) (parameter - average), for the n-th update, n >= 1. No host sync.
-  void update_(const std::vector<torch::Tensor>& parameters, int64_t n);
+  /// The next update is the n-th, n >= 1: its weight 1 - decay_n goes into a tensor, which a
+  /// recorded update reads.
+  void set_update_(int64_t n);
+  /// average += (1 - decay_n) (parameter - average). No host sync.
+  void update_(const std::vector<torch::Tensor>& parameters);
+  void update_(const std::vector<torch::Tensor>& parameters, int64_t n) {
+    set_update_(n);
+    update_(parameters);
+  }
 
   double decay() const { return decay_; }
   /// The decay of the n-th update.
@@ -36,6 +43,7 @@ class Ema {
   double decay_;
   bool warmup_;
   std::vector<torch::Tensor> averages_;
+  std::vector<torch::Tensor> weights_;  // one scalar, once an average, as the kernels want it
 };
 
 /// While it lives, the module's parameters are the given tensors instead of its own.

@@ -45,8 +45,14 @@ class Optimizer {
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config,
             std::vector<torch::Tensor> whole);
 
-  /// One update from the parameters' gradients, which it may scale in place.
-  UpdateInfo step_(double lr);
+  /// The learning rate of the updates from here on: in a tensor, which a recorded update reads.
+  void set_rate_(double lr) { rate_.fill_(lr); }
+  /// One update from the parameters' gradients, which it may scale in place. No host sync.
+  UpdateInfo step_();
+  UpdateInfo step_(double lr) {
+    set_rate_(lr);
+    return step_();
+  }
 
   /// The moments, one a parameter, and the count of updates (float32 scalar): what a checkpoint
   /// keeps.
@@ -59,6 +65,7 @@ class Optimizer {
   OptimizerConfig config_;
   std::vector<torch::Tensor> first_moments_, second_moments_;
   torch::Tensor updates_;
+  torch::Tensor rate_;  // as the kernels read it: float64 on the CPU, float32 on CUDA
   std::vector<torch::Tensor> update_counts_;  // updates_ once a parameter, as the kernels want it
 };
 
