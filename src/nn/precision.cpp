@@ -1,14 +1,24 @@
 #include "ddpm/nn/precision.h"
 
 #include <algorithm>
+#include <cstdlib>
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <torch/utils.h>
 
 namespace ddpm::nn {
+namespace {
+
+// cuBLAS gives the same bits each time only with a workspace of one of two sizes; this is the
+// larger (NVIDIA, cuBLAS documentation, "Results reproducibility").
+constexpr const char* kWorkspaceVariable = "CUBLAS_WORKSPACE_CONFIG";
+constexpr const char* kWorkspace = ":4096:8";
+
+}  // namespace
 
 const std::vector<std::string>& precision_names() {
-  static const std::vector<std::string> names{"fp32", "bf16", "fp64"};
+  static const std::vector<std::string> names{"fp32", "tf32", "bf16", "fp64"};
   return names;
 }
 
@@ -42,6 +52,48 @@ AutocastGuard::~AutocastGuard() {
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
   at::autocast::set_autocast_enabled(device_, was_enabled_);
   at::autocast::set_autocast_dtype(device_, old_type_);
+}
+
+ArithmeticGuard::Switches ArithmeticGuard::current() {
+  const at::Context& c = at::globalContext();
+  return {c.deterministicAlgorithms(),
+          c.deterministicAlgorithmsWarnOnly(),
+          c.deterministicFillUninitializedMemory(),
+          c.deterministicCuDNN(),
+          c.benchmarkCuDNN(),
+          c.allowTF32CuBLAS(),
+          c.allowTF32CuDNN()};
+}
+
+void ArithmeticGuard::set(const Switches& switches) {
+  at::Context& c = at::globalContext();
+  c.setDeterministicAlgorithms(switches.deterministic, switches.only_warn);
+  c.setDeterministicFillUninitializedMemory(switches.fill_memory);
+  c.setDeterministicCuDNN(switches.cudnn_deterministic);
+  c.setBenchmarkCuDNN(switches.cudnn_benchmark);
+  c.setAllowTF32CuBLAS(switches.cublas_tf32);
+  c.setAllowTF32CuDNN(switches.cudnn_tf32);
+}
+
+ArithmeticGuard::ArithmeticGuard(Precision precision, bool deterministic) : before_(current()) {
+  const bool tf32 = precision == Precision::kTf32;
+  set_workspace_ = deterministic && std::getenv(kWorkspaceVariable) == nullptr;
+  if (set_workspace_) ::setenv(kWorkspaceVariable, kWorkspace, /*overwrite=*/0);
+  // No memory is filled: nothing here reads what was not written.
+  set({deterministic, false, false, deterministic, !deterministic, tf32, tf32});
+}
+
+ArithmeticGuard::~ArithmeticGuard() {
+  set(before_);
+  if (set_workspace_) ::unsetenv(kWorkspaceVariable);
+}
+
+std::string describe_arithmetic(Precision precision, bool deterministic,
+                                const torch::Device& device) {
+  std::string text = to_string(precision);
+  if (precision == Precision::kTf32 && device.is_cpu()) text += " (fp32 on the CPU)";
+  if (deterministic) text += ", deterministic (cuDNN's benchmark off, TF32 off)";
+  return text;
 }
 
 }  // namespace ddpm::nn

@@ -7,11 +7,16 @@
 
 namespace ddpm::nn {
 
-/// What a network computes in. Parameters are float32 under kBf16, whose convolutions and matrix
-/// products run in bfloat16 (autocast).
-enum class Precision { kFp32, kBf16, kFp64 };
+/// What a network computes in. Parameters are float32 but under kFp64.
+enum class Precision {
+  kFp32,  ///< "fp32": on a GPU too, where TF32 is forbidden
+  kTf32,  ///< "tf32": convolutions and matrix products of a GPU round their factors to TF32's 10
+          ///< bits of mantissa; on the CPU it is kFp32
+  kBf16,  ///< "bf16": convolutions and matrix products run in bfloat16 (autocast)
+  kFp64,  ///< "fp64"
+};
 
-/// "fp32", "bf16", "fp64": the names in a config.
+/// "fp32", "tf32", "bf16", "fp64": the names in a config.
 const std::vector<std::string>& precision_names();
 Precision parse_precision(const std::string& name);
 std::string to_string(Precision precision);
@@ -33,5 +38,33 @@ class AutocastGuard {
   torch::Dtype old_type_ = torch::kFloat;
   bool active_;
 };
+
+/// How the whole process computes while it lives; then everything is as it was.
+///   TF32 in cuBLAS and cuDNN: allowed under kTf32, forbidden otherwise.
+///   deterministic: only algorithms that give the same bits each time (ATen's switch, cuDNN's, and
+///   CUBLAS_WORKSPACE_CONFIG where it is not set: before the first product on a GPU); else cuDNN
+///   measures its algorithms and takes the fastest, which need not be the same in the next process.
+class ArithmeticGuard {
+ public:
+  ArithmeticGuard(Precision precision, bool deterministic);
+  ~ArithmeticGuard();
+  ArithmeticGuard(const ArithmeticGuard&) = delete;
+  ArithmeticGuard& operator=(const ArithmeticGuard&) = delete;
+
+ private:
+  struct Switches {
+    bool deterministic, only_warn, fill_memory, cudnn_deterministic, cudnn_benchmark;
+    bool cublas_tf32, cudnn_tf32;
+  };
+  static Switches current();
+  static void set(const Switches& switches);
+
+  const Switches before_;
+  bool set_workspace_ = false;
+};
+
+/// For a log line: "fp32", "tf32 (fp32 on the CPU)", "bf16, deterministic (...)".
+std::string describe_arithmetic(Precision precision, bool deterministic,
+                                const torch::Device& device);
 
 }  // namespace ddpm::nn
