@@ -59,7 +59,8 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
         fmt::format("{} parameters, for {}x{} images of {} channels", with_commas(r.parameters),
                     image.height, image.width, image.channels));
   print("device", fmt::format("{}, {}, {} CPU threads", device.str(),
-                              nn::to_string(train.precision), at::get_num_threads()));
+                              nn::describe_arithmetic(train.precision, train.deterministic, device),
+                              at::get_num_threads()));
   print("a step",
         fmt::format("{} for {} images: {:.1f} images/s (median of {}; slowest {}, first {})",
                     format_duration(r.step_s), train.batch_size,

@@ -106,10 +106,11 @@ int run_train(const TrainOptions& options) {
   }
   train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
-  spdlog::info("network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
-               with_commas(nn::parameter_count(*trainer.unet())),
-               nn::to_string(experiment.train.precision), device.str(), at::get_num_threads(),
-               trainer.batch_description(), experiment.train.steps);
+  spdlog::info(
+      "network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
+      with_commas(nn::parameter_count(*trainer.unet())),
+      nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
+      device.str(), at::get_num_threads(), trainer.batch_description(), experiment.train.steps);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
   spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
   return kOk;

@@ -41,6 +41,11 @@ TrainConfig read_train_config(config::Reader reader) {
   c.shard_optimizer = reader.boolean("shard_optimizer", c.shard_optimizer);
   c.precision = nn::parse_precision(
       reader.choice("precision", nn::to_string(c.precision), nn::precision_names()));
+  c.deterministic = reader.boolean("deterministic", c.deterministic);
+  if (c.deterministic && c.precision == nn::Precision::kTf32)
+    reader.fail("deterministic",
+                "= true goes with every train.precision but \"tf32\"; use \"fp32\"");
+  c.cuda_graph = reader.choice("cuda_graph", "auto", {"auto", "never"}) == "auto";
   c.log_every = reader.integer("log_every", c.log_every, at_least(1));
   c.checkpoint_every = reader.integer("checkpoint_every", c.checkpoint_every, at_least(1));
   c.background_saves = reader.boolean("background_saves", c.background_saves);

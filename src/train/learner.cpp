@@ -45,12 +45,24 @@ std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors
   return copies;
 }
 
+constexpr const char* kStepName = "training step";
+
+// Why steps must not be recorded; empty: they may be.
+std::string why_not_recorded(const Experiment& experiment, const dist::World& world) {
+  if (!experiment.train.cuda_graph) return "train.cuda_graph is \"never\"";
+  if (world.size() > 1) return "several processes sum their gradients during the backward pass";
+  if (experiment.train.recompute && experiment.unet.dropout > 0.0)
+    return "train.recompute draws dropout twice, from a generator that a graph cannot turn back";
+  return "";
+}
+
 }  // namespace
 
 Learner::Learner(const Experiment& experiment, const torch::Device& device,
                  const dist::World& world)
     : world_(world),
       train_(experiment.train),
+      arithmetic_(train_.precision, train_.deterministic),
       optimizer_config_(experiment.optimizer),
       rounds_(experiment.train.accumulate),
       settings_{diffusion::ForwardProcess(diffusion::Schedule(experiment.diffusion.schedule)),
@@ -63,7 +75,8 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       averages_(make_averages(experiment.ema, own_)),
       optimizer_(own_, experiment.optimizer, parameters_),
       reducer_(world, parameters_),
-      metrics_(device, experiment.diffusion.schedule.timesteps) {}
+      metrics_(device, experiment.diffusion.schedule.timesteps),
+      graph_(kStepName, device, why_not_recorded(experiment, world)) {}
 
 void Learner::begin_() {
   world_.broadcast_(parameters_);
@@ -72,28 +85,58 @@ void Learner::begin_() {
 }
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
+  load_(batch);
+  set_step_(step);
+  graph_.run([this] { update_(); });
+}
+
+// Into the tensors that update_ reads; from host memory through pinned memory, so that no copy
+// waits for the steps before it.
+void Learner::load_(const data::Batch& batch) {
+  const auto load = [&](torch::Tensor& to, const torch::Tensor& from) {
+    if (!to.defined() || to.sizes() != from.sizes() || to.scalar_type() != from.scalar_type()) {
+      to = torch::empty(from.sizes(), from.options().device(settings_.device));
+      graph_.reset();
+    }
+    const bool upload = from.is_cpu() && settings_.device.is_cuda();
+    to.copy_(upload ? from.pin_memory() : from, /*non_blocking=*/true);
+  };
+  load(batch_.images, batch.images);
+  load(batch_.labels, batch.labels);
+  load(batch_.ids, batch.ids);
+}
+
+// What else changes from step to step.
+void Learner::set_step_(int64_t step) {
   // Dropout draws from torch's own generator: seeded by the step, so that a resume repeats it.
   if (unet_->config().dropout > 0.0) {
     torch::manual_seed(derived_seed(settings_.seed, Purpose::kDropout, static_cast<uint64_t>(step),
                                     static_cast<uint64_t>(world_.rank())));
   }
+  optimizer_.set_rate_(learning_rate(optimizer_config_, step, train_.steps));
+  for (nn::Ema& average : averages_) average.set_update_(step);
+}
+
+// The same operations on the same tensors in every step: what a graph records. The gradients it
+// finds are given up for new ones, which lie in the graph's memory from then on.
+void Learner::update_() {
   unet_->zero_grad(/*set_to_none=*/true);
-  accumulate_(batch);
-  metrics_.add_update(optimizer_.step_(learning_rate(optimizer_config_, step, train_.steps)));
+  accumulate_();
+  metrics_.add_update(optimizer_.step_());
   shards_.exchange_(parameters_);
-  for (nn::Ema& average : averages_) average.update_(own_, step);
+  for (nn::Ema& average : averages_) average.update_(own_);
 }
 
 // Every micro-batch weighs as its share of the whole batch: the sum over rounds and ranks is the
 // gradient of the mean. The ranks' gradients are summed during the last backward pass, and are then
 // the same on every rank: one that is not finite on one is so on all, and all skip the update.
-void Learner::accumulate_(const data::Batch& batch) {
+void Learner::accumulate_() {
   const int64_t micro_batch = train_.batch_size / (world_.size() * rounds_);
   const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
   for (int64_t round = 0; round < rounds_; ++round) {
     const auto pass = [&] {
       metrics_.add_losses(accumulate_gradient(
-          *unet_, settings_, slice(batch, round * micro_batch, micro_batch), weight));
+          *unet_, settings_, slice(batch_, round * micro_batch, micro_batch), weight));
     };
     if (round + 1 < rounds_) {
       pass();
@@ -101,6 +144,10 @@ void Learner::accumulate_(const data::Batch& batch) {
       reducer_.sum_during(pass);
     }
   }
+}
+
+void Learner::record_by_(std::unique_ptr<GraphRecorder> recorder) {
+  graph_ = DeviceGraph(kStepName, std::move(recorder));
 }
 
 int64_t Learner::fit_micro_batch_() {
@@ -117,6 +164,7 @@ int64_t Learner::fit_micro_batch_() {
         unet_->zero_grad(/*set_to_none=*/true);
       });
   rounds_ = world_.all_reduce_max({share / own})[0];
+  graph_.reset();  // of other rounds
   return share / rounds_;
 }
 

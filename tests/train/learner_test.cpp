@@ -5,6 +5,7 @@
 #include "ddpm/train/holdout.h"
 #include "tests/train/small_experiment.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
@@ -32,6 +33,29 @@ TEST(Learner, AStepIsAFunctionOfBatchSeedAndStep) {
   c.step_(batch, 8);
   EXPECT_TRUE(all_equal(weights(a), weights(b)));
   EXPECT_FALSE(all_equal(weights(a), weights(c))) << "dropout should differ between steps";
+}
+
+TEST(Learner, ComputesAsTheConfigSaysWhileItLives) {
+  const at::Context& context = at::globalContext();
+  const auto dataset = data::open_dataset(small_experiment().data, 0);
+  const auto trained = [&](const std::vector<std::string>& changes, bool deterministic) {
+    const Experiment experiment = small_experiment(changes);
+    data::Loader loader(*dataset, loader_options(experiment));
+    Learner learner(experiment, torch::kCPU);
+    for (int64_t step = 1; step <= 3; ++step) learner.step_(loader.next(), step);
+    EXPECT_EQ(context.deterministicAlgorithms(), deterministic);
+    EXPECT_EQ(context.deterministicCuDNN(), deterministic);
+    EXPECT_EQ(context.benchmarkCuDNN(), !deterministic);
+    return learner.snapshot().weights;
+  };
+  const auto once = trained({"train.deterministic=true"}, true);
+  EXPECT_FALSE(context.deterministicAlgorithms());
+  EXPECT_FALSE(context.benchmarkCuDNN());
+  EXPECT_TRUE(all_equal(once, trained({"train.deterministic=true"}, true)));
+  EXPECT_TRUE(all_equal(once, trained({}, false))) << "on the CPU it is all the same";
+  EXPECT_TRUE(all_equal(once, trained({"train.precision=\"tf32\""}, false)));
+  EXPECT_THROW(small_experiment({"train.deterministic=true", "train.precision=\"tf32\""}),
+               ConfigError);
 }
 
 TEST(Holdout, IsTheSameNumberEveryTimeAndWhateverTheBatch) {

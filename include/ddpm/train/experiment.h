@@ -36,6 +36,8 @@ struct TrainConfig {
   bool recompute = false;        ///< blocks computed again in the backward pass: less memory
   bool shard_optimizer = false;  ///< averages and moments divided among the processes
   nn::Precision precision = nn::Precision::kFp32;
+  bool deterministic = false;       ///< only algorithms that give the same bits each time
+  bool cuda_graph = true;           ///< "auto": steps and previews as CUDA graphs where possible
   int64_t log_every = 50;           ///< steps between metrics
   int64_t checkpoint_every = 1000;  ///< steps between checkpoints
   bool background_saves = true;     ///< train on while a checkpoint is written, from a copy

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/device_graph.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/dist/world.h"
@@ -21,7 +22,7 @@ namespace ddpm::train {
 /// them. It knows nothing of files. In a world of several ranks each has the network; every rank
 /// takes the same steps, each with its share of the batch, and the networks stay equal bit for bit.
 /// Averages and moments are on every rank as well, or, with train.shard_optimizer, divided among
-/// them.
+/// them. While it lives, the process computes as train.precision and train.deterministic say.
 class Learner {
  public:
   /// Allocates and initialises everything on `device`. `world` must outlive it.
@@ -35,7 +36,8 @@ class Learner {
   /// Update `step` (1, 2, ...) from this rank's share of its batch (Algorithm 1, lines 2 to 5): in
   /// micro-batches; then, with the gradient of the whole batch, optimizer and averages. A function
   /// of weights, batch and (seed, step), but for dropout, which differs between ranks. No host
-  /// sync. Collective.
+  /// sync. On CUDA a single process records the whole step as a graph after the first few, and
+  /// replays it (train.cuda_graph): the same steps. Collective.
   void step_(const data::Batch& batch, int64_t step);
 
   /// Tries gradients of empty images in this rank's share of a batch, and in smaller and smaller
@@ -58,16 +60,25 @@ class Learner {
   /// The i-th average, one tensor a parameter: on rank 0, nothing elsewhere. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
   const StepSettings& settings() const { return settings_; }
+  /// Steps are recorded by `recorder` instead of the device's own: for tests.
+  void record_by_(std::unique_ptr<GraphRecorder> recorder);
+  /// Is the next step of the same shape a replay?
+  bool recorded() const { return graph_.recorded(); }
+
   /// What the steps of this rank found since it was last read.
   MetricsAccumulator& metrics() { return metrics_; }
   /// The same of all ranks; reads and resets.
   MetricsReading read_metrics() { return metrics_.read(world_); }
 
  private:
-  void accumulate_(const data::Batch& batch);
+  void load_(const data::Batch& batch);
+  void set_step_(int64_t step);
+  void update_();
+  void accumulate_();
 
   const dist::World& world_;
   TrainConfig train_;
+  nn::ArithmeticGuard arithmetic_;
   OptimizerConfig optimizer_config_;
   int64_t rounds_;
   StepSettings settings_;
@@ -79,6 +90,8 @@ class Learner {
   Optimizer optimizer_;             // of own_
   dist::GradientReducer reducer_;
   MetricsAccumulator metrics_;
+  data::Batch batch_;  // on the device: the tensors that update_ reads
+  DeviceGraph graph_;  // of update_
 };
 
 }  // namespace ddpm::train

@@ -1,0 +1,206 @@
+#include "ddpm/base/rng.h"
+#include "ddpm/train/learner.h"
+#include "tests/base/tape_recorder.h"
+#include "tests/train/small_experiment.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+#include <torch/cuda.h>
+#include <torch/utils.h>
+
+namespace ddpm::train {
+namespace {
+
+constexpr int64_t kBefore = DeviceGraph::kRunsBefore;
+
+// Whatever changes from step to step changes here: the rate, the averages' weights, dropout.
+Experiment experiment_with(std::vector<std::string> changes = {}) {
+  changes.insert(changes.end(), {"optimizer.warmup_steps=20", "optimizer.decay=\"cosine\"",
+                                 "ema.warmup=true", "run.seed=5"});
+  return small_experiment(changes);
+}
+
+// The first batches of an experiment.
+std::vector<data::Batch> batches_of(const Experiment& experiment, int64_t count) {
+  const auto dataset = data::open_dataset(experiment.data, 0);
+  data::Loader loader(*dataset, loader_options(experiment));
+  std::vector<data::Batch> batches;
+  for (int64_t i = 0; i < count; ++i) batches.push_back(loader.next());
+  return batches;
+}
+
+std::vector<torch::Tensor> everything(const TrainingTensors& t) {
+  std::vector<torch::Tensor> all{t.updates};
+  const auto add = [&](const std::vector<torch::Tensor>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  add(t.weights), add(t.first_moments), add(t.second_moments);
+  for (const auto& average : t.averages) add(average);
+  return all;
+}
+
+void expect_same_bits(const Learner& a, const Learner& b) {
+  const auto of_a = everything(a.snapshot()), of_b = everything(b.snapshot());
+  ASSERT_EQ(of_a.size(), of_b.size());
+  for (size_t i = 0; i < of_a.size(); ++i) EXPECT_TRUE(of_a[i].equal(of_b[i])) << "tensor " << i;
+}
+
+// Tensors that hold what changes from step to step must not show in the bits.
+TEST(Learner, TakesTheStepsThatAreWrittenOutHere) {
+  const Experiment experiment = experiment_with({"train.accumulate=2"});
+  Learner learner(experiment, torch::kCPU), by_hand(experiment, torch::kCPU);
+  nn::UNet unet = by_hand.unet();
+  const std::vector<torch::Tensor> parameters = unet->parameters();
+  Optimizer optimizer(parameters, experiment.optimizer);
+  std::vector<torch::Tensor> average;
+  for (const torch::Tensor& p : parameters) average.push_back(p.detach().clone());
+  const nn::Ema decays(parameters, experiment.ema.decays[0], true);
+  int64_t step = 0;
+  for (const data::Batch& batch : batches_of(experiment, 4)) {
+    learner.step_(batch, ++step);
+    torch::manual_seed(
+        derived_seed(experiment.run.seed, Purpose::kDropout, static_cast<uint64_t>(step), 0));
+    unet->zero_grad();
+    for (const int64_t first : {0, 2})
+      accumulate_gradient(*unet, by_hand.settings(), slice(batch, first, 2), 0.5);
+    optimizer.step_(learning_rate(experiment.optimizer, step, experiment.train.steps));
+    const torch::NoGradGuard no_grad;
+    at::_foreach_lerp_(average, parameters, 1.0 - decays.decay_at(step));
+  }
+  const TrainingTensors found = learner.snapshot();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    EXPECT_TRUE(found.weights[i].equal(parameters[i])) << "weight " << i;
+    EXPECT_TRUE(found.averages[0][i].equal(average[i])) << "average of weight " << i;
+  }
+}
+
+TEST(RecordedStep, TakesTheSameStepsAsOneThatIsNot) {
+  for (const auto& changes : std::vector<std::vector<std::string>>{{},
+                                                                   {"train.accumulate=2"},
+                                                                   {"train.precision=\"bf16\""},
+                                                                   {"optimizer.kind=\"adamw\""}}) {
+    const Experiment experiment = experiment_with(changes);
+    Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
+    Tape tape;
+    taped.record_by_(std::make_unique<TapeRecorder>(tape));
+    int64_t step = 0;
+    for (const data::Batch& batch : batches_of(experiment, kBefore + 4)) {
+      ++step;
+      plain.step_(batch, step);
+      taped.step_(batch, step);
+    }
+    EXPECT_EQ(tape.replayed, 4);
+    expect_same_bits(plain, taped);
+    EXPECT_EQ(plain.read_metrics().loss, taped.read_metrics().loss);
+  }
+}
+
+// A graph keeps the numbers that it was recorded with, and cannot wait for the device.
+TEST(RecordedStep, HasTheSameOperationsAndNumbersInEveryStep) {
+  const Experiment experiment = experiment_with({"train.accumulate=2"});
+  Learner learner(experiment, torch::kCPU);
+  Tape tape;
+  learner.record_by_(std::make_unique<TapeRecorder>(tape));
+  int64_t step = 0;
+  for (const data::Batch& batch : batches_of(experiment, kBefore + 3)) learner.step_(batch, ++step);
+  ASSERT_EQ(tape.operations.size(), 3u);
+  EXPECT_GT(tape.operations[0].size(), 100u);
+  EXPECT_EQ(tape.operations[0], tape.operations[1]);
+  EXPECT_EQ(tape.operations[0], tape.operations[2]);
+  const auto waits = std::count_if(
+      tape.operations[0].begin(), tape.operations[0].end(),
+      [](const std::string& op) { return op.starts_with("aten::_local_scalar_dense"); });
+  EXPECT_EQ(waits, 1 + std::ssize(learner.unet()->parameters()))
+      << "the CPU's Adam reads its rate and each count of updates so; CUDA's does not";
+}
+
+TEST(RecordedStep, BeginsAnewWithBatchesOfAnotherShapeOrOtherRounds) {
+  const Experiment experiment = experiment_with();
+  Learner learner(experiment, torch::kCPU);
+  Tape tape;
+  learner.record_by_(std::make_unique<TapeRecorder>(tape));
+  const auto batches = batches_of(experiment, kBefore + 1);
+  int64_t step = 0;
+  for (const data::Batch& batch : batches) learner.step_(batch, ++step);
+  EXPECT_TRUE(learner.recorded());
+  data::Batch wide = batches[0];
+  wide.images = wide.images.repeat({1, 1, 2, 2});
+  learner.step_(wide, ++step);
+  EXPECT_FALSE(learner.recorded());
+  for (int64_t i = 0; i < kBefore; ++i) learner.step_(wide, ++step);
+  EXPECT_TRUE(learner.recorded());
+  learner.fit_micro_batch_();
+  EXPECT_FALSE(learner.recorded());
+}
+
+TEST(RecordedStep, GoesOnFromWhatIsRestored) {
+  const Experiment experiment = experiment_with();
+  const auto batches = batches_of(experiment, kBefore + 2);
+  Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
+  Tape tape;
+  taped.record_by_(std::make_unique<TapeRecorder>(tape));
+  const auto addresses = [&] {
+    std::vector<const void*> all;
+    for (const torch::Tensor& p : taped.unet()->parameters()) all.push_back(p.const_data_ptr());
+    return all;
+  };
+  const auto before = addresses();
+  int64_t step = 0;
+  for (const data::Batch& batch : batches) taped.step_(batch, ++step);
+  taped.restore_(plain.snapshot());  // as it began
+  for (step = 1; step <= 2; ++step) {
+    plain.step_(batches[0], step);
+    taped.step_(batches[0], step);
+  }
+  EXPECT_EQ(tape.replayed, 4);
+  expect_same_bits(plain, taped);
+  EXPECT_EQ(addresses(), before) << "a graph would write to where the weights were";
+}
+
+class RecordedStepGpu : public testing::TestWithParam<std::vector<std::string>> {
+ protected:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
+  }
+};
+
+TEST_P(RecordedStepGpu, TakesTheSameStepsAsOneThatIsNot) {
+  const torch::Device device(torch::kCUDA, 0);
+  std::vector<std::string> changes = GetParam();
+  const Experiment recorded = experiment_with(changes);
+  changes.push_back("train.cuda_graph=\"never\"");
+  Learner plain(experiment_with(changes), device), graphed(recorded, device);
+  int64_t step = 0;
+  for (const data::Batch& batch : batches_of(recorded, kBefore + 20)) {
+    ++step;
+    plain.step_(batch, step);
+    graphed.step_(batch, step);
+    EXPECT_EQ(graphed.recorded(), step > kBefore);
+  }
+  // Sums of a backward pass on a GPU may be taken in another order each time; Adam turns what is
+  // rounding in a small gradient into a share of its rate, at most 2e-4 here.
+  const auto of_plain = everything(plain.snapshot()), of_graph = everything(graphed.snapshot());
+  for (size_t i = 0; i < of_plain.size(); ++i)
+    EXPECT_TRUE(torch::allclose(of_plain[i], of_graph[i], 1e-2, 2e-4)) << "tensor " << i;
+  const double loss = plain.read_metrics().loss;
+  EXPECT_NEAR(graphed.read_metrics().loss, loss, 1e-2 * loss);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RecordedStepGpu,
+    testing::Values(std::vector<std::string>{}, std::vector<std::string>{"train.accumulate=2"},
+                    std::vector<std::string>{"train.precision=\"bf16\""},
+                    std::vector<std::string>{"train.recompute=true", "model.dropout=0.0"}));
+
+TEST(RecomputedDropoutGpu, IsNotRecorded) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
+  const Experiment experiment = experiment_with({"train.recompute=true"});
+  Learner learner(experiment, torch::Device(torch::kCUDA, 0));
+  int64_t step = 0;
+  for (const data::Batch& batch : batches_of(experiment, kBefore + 2)) learner.step_(batch, ++step);
+  EXPECT_FALSE(learner.recorded());
+}
+
+}  // namespace
+}  // namespace ddpm::train
