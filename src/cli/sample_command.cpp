@@ -76,9 +76,11 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     if (generate.images.empty()) return drawn;
   }
   const nn::UNet unet = load_unet(plan);
-  spdlog::info("{} ({} weights): {} images by {}, {} steps, on {}", plan.checkpoint.string(),
+  spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.checkpoint.string(),
                options.weights, generate.images.size(), sample::to_string(plan.config.method),
-               plan.config.steps, generate.device.str());
+               plan.config.steps,
+               nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
+               generate.device.str());
 
   const train::StopSignal signal;
   std::optional<Progress> progress;

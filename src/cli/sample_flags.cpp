@@ -21,8 +21,17 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       .add_option("--weights", options.weights,
                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
       ->capture_default_str();
-  command.add_option("--precision", options.precision, "what the network computes in")
+  command
+      .add_option("--precision", options.precision,
+                  "what the network computes in; tf32 is for GPUs, on the CPU it is fp32")
       ->check(CLI::IsMember(nn::precision_names()))
+      ->capture_default_str();
+  command.add_flag("--deterministic", options.deterministic,
+                   "only algorithms that give the same bits each time on a GPU");
+  command
+      .add_option("--cuda-graph", options.cuda_graph,
+                  "auto: record the network's operations on a GPU once and replay them; never")
+      ->check(CLI::IsMember({"auto", "never"}))
       ->capture_default_str();
   command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
       ->capture_default_str();

@@ -8,7 +8,8 @@ class App;
 
 namespace ddpm::cli {
 
-/// --ckpt, --weights, --device, --precision, --batch, --seed, --class.
+/// --ckpt, --weights, --device, --precision, --deterministic, --cuda-graph, --batch, --seed,
+/// --class.
 void add_network_flags(CLI::App& command, SampleOptions& options);
 /// --steps, --ddim, --ddpm, --eta, --sigma, --spacing, --clip.
 void add_sampler_flags(CLI::App& command, SampleOptions& options);

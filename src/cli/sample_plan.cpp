@@ -2,6 +2,7 @@
 
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/nn/drawing_network.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/checkpoint_manifest.h"
 #include "ddpm/train/experiment.h"
@@ -219,6 +220,9 @@ SamplePlan plan_sampling(const SampleOptions& options) {
   plan.config = sample_config(options, own, plan.model);
   plan.classes = classes_in_turn(options, plan.model);
   plan.precision = nn::parse_precision(options.precision);
+  plan.deterministic = options.deterministic;
+  if (plan.deterministic && plan.precision == nn::Precision::kTf32)
+    throw UsageError("--deterministic goes with every --precision but tf32; use fp32");
 
   sample::GenerateOptions& generate = plan.generate;
   if (!options.init_noise.empty()) {
@@ -233,6 +237,7 @@ SamplePlan plan_sampling(const SampleOptions& options) {
   generate.seed = static_cast<uint64_t>(options.seed);
   generate.device = train::parse_device(options.device);
   generate.dtype = nn::storage_type(plan.precision);
+  generate.cuda_graph = options.cuda_graph == "auto";
   plan.folder = options.out.empty() ? default_folder(plan.checkpoint, plan.config, options)
                                     : fs::path(options.out);
   plan.settings = settings_text(plan, options);
@@ -248,12 +253,12 @@ nn::UNet load_unet(const SamplePlan& plan) {
 sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
                                    const sample::GenerateOptions& options,
                                    const sample::Sink& sink) {
-  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
-    return nn::make_denoiser(unet, plan.precision,
-                             nn::labels_in_turn(images, plan.classes, options.device));
-  };
-  return sample::generate(denoiser_for, diffusion::Schedule(plan.model.diffusion.schedule),
-                          plan.model.diffusion.prediction, plan.config, options, sink);
+  const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic);
+  nn::DrawingNetwork network(unet, plan.precision, plan.classes, options.batch, options.device);
+  sample::GenerateOptions generate = options;
+  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
+  return sample::generate(network.denoiser(), diffusion::Schedule(plan.model.diffusion.schedule),
+                          plan.model.diffusion.prediction, plan.config, generate, sink);
 }
 
 }  // namespace ddpm::cli

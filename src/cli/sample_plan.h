@@ -25,7 +25,9 @@ struct SampleOptions {
   std::string weights = "ema";
   std::string precision = "fp32";
   std::string device = "auto";
+  std::string cuda_graph = "auto";
   std::string out, save_tensors, init_noise;
+  bool deterministic = false;
   bool keep = false;  // --continue
   bool trajectory = false;
   bool json = false;
@@ -41,6 +43,7 @@ struct SamplePlan {
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
   nn::Precision precision = nn::Precision::kFp32;
+  bool deterministic = false;
   std::filesystem::path folder;
   std::string settings;  ///< JSON: what decides how image i looks
 };

@@ -4,9 +4,11 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
+#include "ddpm/sample/graphed_denoiser.h"
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -71,6 +73,14 @@ class BatchNoise {
   torch::Tensor ids_;  // int64 [count]
 };
 
+// Why the network's calls, `calls` of one shape, are not to be recorded; empty: they are.
+std::string why_not_recorded(const GenerateOptions& options, int64_t calls) {
+  constexpr int64_t kFewest = 16;  // recording costs about as much as a call or two
+  if (!options.cuda_graph) return "it is switched off";
+  if (calls < kFewest) return "so few calls of the network do not repay it";
+  return "";
+}
+
 }  // namespace
 
 std::vector<int64_t> image_range(int64_t first, int64_t count) {
@@ -88,7 +98,7 @@ std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t 
   return own;
 }
 
-GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedule& schedule,
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink) {
   const auto begin = std::chrono::steady_clock::now();
@@ -96,6 +106,8 @@ GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedu
   const auto steps = static_cast<int64_t>(process.plan().size());
   const auto total = static_cast<int64_t>(options.images.size());
   check(options, steps);
+  const std::string why_not = why_not_recorded(options, steps * (total / options.batch));
+  GraphedDenoiser network(denoiser, DeviceGraph("sampling", options.device, why_not));
 
   GenerateResult result;
   result.network_calls = steps;
@@ -111,9 +123,9 @@ GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedu
     };
     ++result.batches;
     const auto row = options.images.begin() + first;
+    if (options.before_batch) options.before_batch({row, row + count});
     const auto batch = process.run(
-        denoiser_for({row, row + count}), noise.initial(), [&](int64_t k) { return noise.at(k); },
-        hook);
+        std::ref(network), noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
     if (batch) {
       sink(first, *batch);
       result.images += count;
@@ -122,13 +134,6 @@ GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedu
   }
   result.seconds = seconds_since(begin);
   return result;
-}
-
-GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
-                        diffusion::Prediction prediction, const SampleConfig& config,
-                        const GenerateOptions& options, const Sink& sink) {
-  const DenoiserFor same = [&](const std::vector<int64_t>&) { return denoiser; };
-  return generate(same, schedule, prediction, config, options, sink);
 }
 
 }  // namespace ddpm::sample

@@ -39,13 +39,13 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
                                                  const StepHook& hook) const {
   const torch::NoGradGuard no_grad;
   torch::Tensor x = x_T;
+  const torch::Tensor t = torch::empty({x.size(0)}, torch::dtype(torch::kInt64).device(x.device()));
   for (size_t k = 0; k < plan_.size(); ++k) {
     const PlanStep& step = plan_[k];
     const auto position = static_cast<int64_t>(k);
 
     // 1. What does the network make of x_t?
-    const torch::Tensor t =
-        torch::full({x.size(0)}, step.t, torch::dtype(torch::kInt64).device(x.device()));
+    t.fill_(step.t);
     torch::Tensor output = denoiser(x, t);
     torch::Tensor variance_weight;
     if (output.dim() == x.dim() && output.size(1) == 2 * x.size(1)) {

@@ -1,7 +1,7 @@
 #include "ddpm/train/preview.h"
 
 #include "ddpm/io/image.h"
-#include "ddpm/nn/model_file.h"
+#include "ddpm/nn/drawing_network.h"
 #include "ddpm/sample/generate.h"
 
 #include <algorithm>
@@ -29,6 +29,7 @@ Preview::Preview(const Experiment& experiment, const torch::Device& device)
       sample_(preview_sampling(experiment)),
       count_(experiment.train.sample_count),
       precision_(experiment.train.precision),
+      cuda_graph_(experiment.train.cuda_graph),
       seed_(experiment.run.seed),
       device_(device) {}
 
@@ -60,18 +61,17 @@ torch::Tensor Preview::grid(Learner& learner, const std::function<bool()>& go_on
   options.seed = seed_;
   options.device = device_;
   options.dtype = nn::storage_type(precision_);
+  options.cuda_graph = cuda_graph_;
   options.progress = [&](const sample::Progress&) { return go_on(); };
 
   const auto classes =
       sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});
-  const auto denoiser_for = [&](const std::vector<int64_t>& images) {
-    return nn::make_denoiser(learner.unet(), precision_,
-                             nn::labels_in_turn(images, classes, device_));
-  };
+  nn::DrawingNetwork network(learner.unet(), precision_, classes, sample_.batch, device_);
+  options.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   const StepSettings& settings = learner.settings();
   std::vector<torch::Tensor> batches;
   const auto result = sample::generate(
-      denoiser_for, settings.forward.schedule(), settings.prediction, sample_, options,
+      network.denoiser(), settings.forward.schedule(), settings.prediction, sample_, options,
       [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
   return result.stopped ? torch::Tensor() : io::make_grid(torch::cat(batches));
 }

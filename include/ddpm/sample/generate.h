@@ -35,6 +35,7 @@ struct GenerateOptions {
   uint64_t seed = 0;
   torch::Device device = torch::kCPU;
   torch::ScalarType dtype = torch::kFloat32;  ///< of the chain's state: float32 or float64
+  bool cuda_graph = true;  ///< the network's calls as a CUDA graph, where that can be
 
   /// Noise from outside instead of the seed's, any float dtype and device; row n belongs to
   /// images[n].
@@ -42,6 +43,9 @@ struct GenerateOptions {
   torch::Tensor step_noise;  ///< z [S,N,C,H,W] in the order of use (z[k] at plan position k, also
                              ///< where a step has no use for it), or undefined
 
+  /// Before each batch, with its images: sets what differs between them (their classes) in tensors
+  /// that the denoiser reads, so that it cannot depend on the batch.
+  std::function<void(const std::vector<int64_t>& images)> before_batch;
   /// After each step; false stops, and the batch under way is dropped.
   std::function<bool(const Progress&)> progress;
   /// After each step, with the batch's first row in `images`: for pictures of the way.
@@ -60,10 +64,6 @@ std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t 
 /// on its device, about [-1,1], unclamped.
 using Sink = std::function<void(int64_t first, const torch::Tensor& batch)>;
 
-/// Makes the denoiser of one batch, the images with these indices: what differs from image to image
-/// (its class) is decided here, so that it cannot depend on the batch.
-using DenoiserFor = std::function<diffusion::Denoiser(const std::vector<int64_t>& images)>;
-
 struct GenerateResult {
   int64_t images = 0;         ///< handed to the sink
   int64_t network_calls = 0;  ///< per image: S
@@ -76,11 +76,8 @@ struct GenerateResult {
 /// over. x_T of image i is row i of the seed's stream kInitialNoise, z at plan position k is row i,
 /// step k of kSamplerNoise. Throws UsageError where settings do not go together or a given noise
 /// has another shape.
-GenerateResult generate(const DenoiserFor& denoiser_for, const diffusion::Schedule& schedule,
-                        diffusion::Prediction prediction, const SampleConfig& config,
-                        const GenerateOptions& options, const Sink& sink);
-
-/// The same with one denoiser for all images.
+/// On CUDA the network is recorded as a graph once and replayed in every step of every whole batch
+/// (GraphedDenoiser).
 GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink);

@@ -32,6 +32,7 @@ class Preview {
   sample::SampleConfig sample_;
   int64_t count_;
   nn::Precision precision_;
+  bool cuda_graph_;
   uint64_t seed_;
   torch::Device device_;
 };

@@ -1,0 +1,26 @@
+#include "ddpm/nn/drawing_network.h"
+
+#include "ddpm/nn/model_file.h"
+
+namespace ddpm::nn {
+
+DrawingNetwork::DrawingNetwork(UNet unet, Precision precision, std::vector<int64_t> classes,
+                               int64_t batch, const torch::Device& device)
+    : unet_(std::move(unet)), precision_(precision), classes_(std::move(classes)) {
+  if (!classes_.empty()) labels_ = torch::zeros({batch}, torch::dtype(torch::kLong).device(device));
+}
+
+void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
+  if (!labels_.defined()) return;
+  const auto count = static_cast<int64_t>(images.size());
+  labels_.narrow(0, 0, count).copy_(labels_in_turn(images, classes_, torch::kCPU));
+}
+
+diffusion::Denoiser DrawingNetwork::denoiser() const {
+  return [*this](const torch::Tensor& x_t, const torch::Tensor& t) {
+    const torch::Tensor labels = labels_.defined() ? labels_.narrow(0, 0, x_t.size(0)) : labels_;
+    return make_denoiser(unet_, precision_, labels)(x_t, t);
+  };
+}
+
+}  // namespace ddpm::nn
