@@ -1,15 +1,22 @@
-# ddpm_cpu_loops(): src/kernels/cpu/loops_*.cpp hold the innermost loops, one file a kind of processor; the program
+# ddpm_cpu_loops(): src/kernels/cpu/{loops,tiles}_*.cpp hold the innermost loops, one file a kind of processor; the program
 # chooses when it runs. They include neither torch's headers nor the standard library's: a shared inline function
 # compiled for AVX-512 could otherwise be the copy that the linker keeps for all.
 function(ddpm_cpu_loops)
   set(options -O3 -fno-math-errno -fno-trapping-math -Wno-psabi)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    set(for_avx2 -mavx2 -mfma)
-    set(for_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma)
+    set(flags_loops_avx2 -mavx2 -mfma)
+    set(flags_loops_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq ${flags_loops_avx2}
+      -Wno-maybe-uninitialized)  # GCC 12, of its own header
+    include(CheckCXXCompilerFlag)
+    check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" DDPM_COMPILER_KNOWS_TILES)
+    if(DDPM_COMPILER_KNOWS_TILES)
+      set(flags_loops_avx512bf16 ${flags_loops_avx512} -mavx512bf16)
+      set(flags_tiles_amx ${flags_loops_avx512bf16} -mamx-tile -mamx-bf16)
+    endif()
   endif()
-  foreach(kind base avx2 avx512)
-    set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/loops_${kind}.cpp" PROPERTIES
-      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${for_${kind}}")
+  foreach(file loops_base loops_avx2 loops_avx512 loops_avx512bf16 tiles_plain tiles_amx)
+    set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/${file}.cpp" PROPERTIES
+      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${file}}")
   endforeach()
   # at::parallel_for is a template that runs on one thread where it is compiled without OpenMP, as the precompiled header
   # is. LibTorch brings the same libgomp.so.1, so that there is one set of threads.

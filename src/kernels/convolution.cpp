@@ -1,13 +1,14 @@
 #include "ddpm/kernels/convolution.h"
 
 #include "cpu_loops.h"
+#include "space.h"
+#include "tile_convolution.h"
 
 #include <algorithm>
 
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
-#include <c10/core/CPUAllocator.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace ddpm::kernels {
@@ -25,15 +26,7 @@ constexpr int64_t kMostBytes = int64_t{512} << 20;  // of all threads' sums of w
 // blocks, or all would share the cache's few lines for one address.
 int64_t stride_of(int64_t channels) { return kTiles * channels + 16; }
 
-class Floats {
- public:
-  explicit Floats(int64_t count)
-      : data_(c10::GetCPUAllocator()->allocate(static_cast<size_t>(count) * sizeof(float))) {}
-  float* get() const { return static_cast<float*>(data_.get()); }
-
- private:
-  c10::DataPtr data_;
-};
+using Floats = Space<float>;
 
 WinogradShape shape_of(const torch::Tensor& x) {
   return {x.size(0), x.size(2), x.size(3), x.size(1)};
@@ -178,6 +171,7 @@ class WinogradFunction : public torch::autograd::Function<WinogradFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     TORCH_CHECK(!torch::GradMode::is_enabled(), "conv3x3 has no second derivative");
+    RECORD_FUNCTION("ddpm::convolution_backward", {});
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &x = saved[0], &weight = saved[1];
     const torch::Tensor dy = gradients[0].contiguous(kLast);
@@ -214,6 +208,8 @@ torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                   weight.size(2) == 3 && weight.size(3) == 3 && bias.dim() == 1 &&
                   bias.size(0) == weight.size(0),
               "x [B,C,H,W], weight [O,C,3,3] and bias [O] do not go together");
+  if (has_tiles_for(x, weight, bias))
+    return tile_conv3x3(tile_loops()->convolution, x, nullptr, weight, bias, {});
   if (!has_kernel(x, weight, bias)) return at::conv2d(x, weight, bias, 1, 1);
   RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, weight}));
   return WinogradFunction::apply(x, weight, bias);

@@ -17,11 +17,12 @@ struct Bf16 {
 template <class T, class A>
 struct GroupNormLoops {
   void (*moments)(const T* x, int64_t pixels, int64_t channels, double* partial);
-  void (*apply)(const T* x, T* y, int64_t pixels, int64_t channels, const A* k, bool silu);
-  void (*sums)(const T* x, const T* dy, int64_t pixels, int64_t channels, const A* k, bool silu,
-               double* partial);
-  void (*gradient)(const T* x, const T* dy, T* dx, int64_t pixels, int64_t channels, const A* k,
-                   bool silu);
+  void (*apply)(const T* x, T* y, T* slope, int64_t pixels, int64_t channels, const A* k,
+                bool silu);
+  void (*sums)(const T* x, const T* dy, const T* slope, int64_t pixels, int64_t channels,
+               const A* k, bool silu, double* partial);
+  void (*gradient)(const T* x, const T* dy, const T* slope, T* dx, int64_t pixels, int64_t channels,
+                   const A* k, bool silu);
 };
 
 /// Images [batch, height, width, channels] whose pixels are the results of tiles of 2x2, counted
@@ -54,12 +55,71 @@ struct CpuLoops {
   WinogradLoops winograd;
 };
 
+/// The pixels of some images [batch, height, width, channels], numbered for tile_conv_loops.h: row
+/// by row, a position of zeros after each row (the right border of one and the left border of the
+/// next), a row of zeros after each image. Results are numbered alike; those beside a pixel mean
+/// nothing. Several images, or some rows of one.
+struct ConvGroup {
+  int64_t images, first_row, rows;
+  int64_t height, width;
+  int64_t row() const { return width + 1; }
+  int64_t results() const { return images * (rows + 1) * row() - row() - 1; }
+};
+
+/// tile_conv_loops.h describes them. Channels are multiples of 32.
+struct TileConvLoops {
+  void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, bool border,
+                 int64_t count, Bf16* to);
+  void (*convolve_panel)(const ConvGroup& g, const Bf16* x, int64_t count, int64_t in,
+                         const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
+                         int64_t out);
+  void (*pair_positions)(const Bf16* x, int64_t count, Bf16* even, Bf16* odd);
+  void (*turn_positions)(const Bf16* dy, int64_t count, Bf16* to, float* sum);
+  void (*accumulate)(int64_t row, int64_t count, const Bf16* dy, int64_t out, const Bf16* even,
+                     const Bf16* odd, int64_t x_count, int64_t in, float* sums);
+  void (*pack_rows)(const float* weight, int64_t stride, int64_t in, Bf16* to);
+  void (*pack_columns)(const float* weight, int64_t stride, int64_t in, Bf16* to);
+};
+
+/// One head: rows of `channels` numbers, those of q, k, v and their gradients `stride` apart, those
+/// of y and its gradient `y_stride`; scores are multiplied by `scale`.
+struct AttentionShape {
+  int64_t tokens, channels, stride, y_stride;
+  float scale;
+};
+
+/// tile_attention_loops.h describes them. halves and floats: space for as many as the functions
+/// beside say. log_sum: [tokens], set by forward.
+struct TileAttentionLoops {
+  int64_t (*halves)(const AttentionShape& s, bool backward);
+  int64_t (*floats)(const AttentionShape& s);
+  void (*forward)(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v, Bf16* y,
+                  float* log_sum, Bf16* halves, float* floats);
+  void (*backward)(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
+                   const Bf16* y, const Bf16* dy, const float* log_sum, Bf16* dq, Bf16* dk,
+                   Bf16* dv, Bf16* halves, float* floats);
+};
+
+struct TileLoops {
+  TileConvLoops convolution;
+  TileAttentionLoops attention;
+};
+
 /// Each nullptr where the compiler does not know such a processor.
 const CpuLoops* loops_base();
 const CpuLoops* loops_avx2();
 const CpuLoops* loops_avx512();
+const CpuLoops* loops_avx512bf16();
 
 /// The best that this processor can run.
 const CpuLoops& cpu_loops();
+
+/// With the processor's tiles: nullptr where the compiler does not know them; and with tiles
+/// written out.
+const TileLoops* tile_loops_amx();
+const TileLoops* tile_loops_plain();
+
+/// tile_loops_amx() where processor and system have tiles, else nullptr.
+const TileLoops* tile_loops();
 
 }  // namespace ddpm::kernels

@@ -61,10 +61,18 @@ void tile_moments(const T* x, int64_t pixels, int64_t channels, double* partial)
   });
 }
 
-/// y = z, or SiLU(z), with z = (x - k0) k1 + k2.
+/// Calls run(with SiLU, with its slope from memory).
+template <class T, class Run>
+DDPM_INLINE void choose(bool silu, const T* slope, const Run& run) {
+  if (!silu) return run(No{}, No{});
+  slope ? run(Yes{}, Yes{}) : run(Yes{}, No{});
+}
+
+/// y = z, or SiLU(z), with z = (x - k0) k1 + k2. slope, where it is not null: d SiLU(z) / dz.
 template <class T, class A>
-void tile_apply(const T* x, T* y, int64_t pixels, int64_t channels, const A* k, bool silu) {
-  const auto run = [&](auto with_silu) {
+void tile_apply(const T* x, T* y, T* slope, int64_t pixels, int64_t channels, const A* k,
+                bool silu) {
+  choose(silu, slope, [&](auto with_silu, auto with_slope) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -73,14 +81,16 @@ void tile_apply(const T* x, T* y, int64_t pixels, int64_t channels, const A* k, 
       for (int64_t i = c; i < pixels * channels; i += channels) {
         const V z = (Pack::load(x + i) - k0) * k1 + k2;
         if constexpr (decltype(with_silu)::kValue) {
-          Pack::store(y + i, V(z * Pack::sigmoid(z)));
+          const V s = Pack::sigmoid(z), zs = z * s;
+          Pack::store(y + i, zs);
+          if constexpr (decltype(with_slope)::kValue)
+            Pack::store(slope + i, V(s + zs * (V{} + 1 - s)));
         } else {
           Pack::store(y + i, z);
         }
       }
     });
-  };
-  silu ? run(Yes{}) : run(No{});
+  });
 }
 
 /// dz from dy: with s = sigmoid(z), d SiLU(z) / dz = s (1 + z (1 - s)).
@@ -90,11 +100,11 @@ DDPM_INLINE V through_silu(V dy, V z) {
   return dy * (s * (V{} + 1 + z * (V{} + 1 - s)));
 }
 
-/// partial[c] = (sum of dz, sum of dz (x - k0)).
+/// partial[c] = (sum of dz, sum of dz (x - k0)). slope: as tile_apply left it, or null.
 template <class T, class A>
-void tile_sums(const T* x, const T* dy, int64_t pixels, int64_t channels, const A* k, bool silu,
-               double* partial) {
-  const auto run = [&](auto with_silu) {
+void tile_sums(const T* x, const T* dy, const T* slope, int64_t pixels, int64_t channels,
+               const A* k, bool silu, double* partial) {
+  choose(silu, slope, [&](auto with_silu, auto with_slope) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -104,21 +114,24 @@ void tile_sums(const T* x, const T* dy, int64_t pixels, int64_t channels, const 
       for (int64_t i = c; i < pixels * channels; i += channels) {
         const V d = Pack::load(x + i) - k0;
         V dz = Pack::load(dy + i);
-        if constexpr (decltype(with_silu)::kValue) dz = through_silu<Pack>(dz, V(d * k1 + k2));
+        if constexpr (decltype(with_slope)::kValue) {
+          dz *= Pack::load(slope + i);
+        } else if constexpr (decltype(with_silu)::kValue) {
+          dz = through_silu<Pack>(dz, V(d * k1 + k2));
+        }
         sum += dz;
         product += dz * d;
       }
       store_pairs<Pack>(partial + 2 * c, sum, product);
     });
-  };
-  silu ? run(Yes{}) : run(No{});
+  });
 }
 
 /// dx = k1 dz + k3 + (x - k0) k4.
 template <class T, class A>
-void tile_gradient(const T* x, const T* dy, T* dx, int64_t pixels, int64_t channels, const A* k,
-                   bool silu) {
-  const auto run = [&](auto with_silu) {
+void tile_gradient(const T* x, const T* dy, const T* slope, T* dx, int64_t pixels, int64_t channels,
+                   const A* k, bool silu) {
+  choose(silu, slope, [&](auto with_silu, auto with_slope) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -128,12 +141,15 @@ void tile_gradient(const T* x, const T* dy, T* dx, int64_t pixels, int64_t chann
       for (int64_t i = c; i < pixels * channels; i += channels) {
         const V d = Pack::load(x + i) - k0;
         V dz = Pack::load(dy + i);
-        if constexpr (decltype(with_silu)::kValue) dz = through_silu<Pack>(dz, V(d * k1 + k2));
+        if constexpr (decltype(with_slope)::kValue) {
+          dz *= Pack::load(slope + i);
+        } else if constexpr (decltype(with_silu)::kValue) {
+          dz = through_silu<Pack>(dz, V(d * k1 + k2));
+        }
         Pack::store(dx + i, k1 * dz + (k3 + d * k4));
       }
     });
-  };
-  silu ? run(Yes{}) : run(No{});
+  });
 }
 
 template <class T, class A>

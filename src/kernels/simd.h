@@ -4,9 +4,13 @@
 
 #include <cstdint>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 // Vectors of the widest registers that the file is compiled for, by GCC's vector extension. It
-// includes nothing that defines a function for others: files compiled for a processor that may not
-// be there must not leave the linker a copy of a shared one.
+// includes nothing that defines a function for others (intrinsics are always inline): files
+// compiled for a processor that may not be there must not leave the linker a copy of a shared one.
 
 namespace ddpm::kernels {
 namespace {
@@ -34,16 +38,59 @@ DDPM_INLINE To bits_as(From from) {
   return to;
 }
 
-/// 1 / (1 + exp(-x)) to two units in the last place; NaN stays NaN.
-template <class V, class I>
-DDPM_INLINE V sigmoid_of(V x) {
+/// y within -88 .. 88; NaN stays NaN.
+template <class V>
+DDPM_INLINE V within_88(V y) {
   const V low = V{} - 88.0f, high = V{} + 88.0f;
-  V y = V{} - x;
   y = y < low ? low : y;
-  y = y > high ? high : y;
-  // exp(y) = 2^n exp(r), n = round(y / ln 2), |r| <= ln(2) / 2; ln 2 in two parts (Cody and Waite).
+  return y > high ? high : y;
+}
+/// The nearest whole number, for |x| < 2^22.
+template <class V>
+DDPM_INLINE V nearest(V x) {
   const V magic = V{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const V n = (y * 1.44269504f + magic) - magic;
+  return (x + magic) - magic;
+}
+/// p 2^n for whole n in -127 .. 127.
+template <class V, class I>
+DDPM_INLINE V times_power(V p, V n) {
+  const V magic = V{} + 12582912.0f;
+  const I exponent = (bits_as<I>(n + magic) - bits_as<I>(magic) + 127) << 23;
+  return p * bits_as<V>(exponent);
+}
+template <class V>
+DDPM_INLINE V inverse(V x) {
+  return 1.0f / x;
+}
+
+#if defined(__AVX512F__)
+template <>
+DDPM_INLINE Floats within_88(Floats y) {  // the second is kept where one is NaN
+  return _mm512_min_ps(_mm512_set1_ps(88.0f), _mm512_max_ps(_mm512_set1_ps(-88.0f), y));
+}
+template <>
+DDPM_INLINE Floats nearest(Floats x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+template <>
+DDPM_INLINE Floats times_power<Floats, Ints>(Floats p, Floats n) {
+  return _mm512_scalef_ps(p, n);
+}
+/// By 14 digits and a step of Newton's, a third of a division's time; of normal numbers.
+template <>
+DDPM_INLINE Floats inverse(Floats x) {
+  const Floats y = _mm512_rcp14_ps(x);
+  return y + y * (1.0f - x * y);
+}
+#endif
+
+/// exp(y) to two units in the last place for y in -88 .. 88, outside as at the nearer end; NaN
+/// stays NaN.
+template <class V, class I>
+DDPM_INLINE V exp_of(V y) {
+  y = within_88(y);
+  // exp(y) = 2^n exp(r), n = round(y / ln 2), |r| <= ln(2) / 2; ln 2 in two parts (Cody and Waite).
+  const V n = nearest(y * 1.44269504f);
   const V r = (y - n * 0.693145752f) - n * 1.42860677e-6f;
   V p = V{} + 1.0f / 5040;
   p = p * r + 1.0f / 720;
@@ -53,8 +100,13 @@ DDPM_INLINE V sigmoid_of(V x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const I exponent = (bits_as<I>(n + magic) - bits_as<I>(magic) + 127) << 23;
-  return 1.0f / (1.0f + p * bits_as<V>(exponent));
+  return times_power<V, I>(p, n);
+}
+
+/// 1 / (1 + exp(-x)) to a few units in the last place; NaN stays NaN.
+template <class V, class I>
+DDPM_INLINE V sigmoid_of(V x) {
+  return inverse(1.0f + exp_of<V, I>(V{} - x));
 }
 
 /// One number a lane: load and store convert from and to what lies in memory.
@@ -70,13 +122,22 @@ struct FloatPack {
   static DDPM_INLINE Floats load(const Bf16* p) {
     Halves h;
     __builtin_memcpy(&h, p, sizeof(h));
+#if defined(__AVX512F__)
+    return bits_as<Floats>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits_as<__m256i>(h)), 16));
+#else
     return bits_as<Floats>(__builtin_convertvector(h, Words32) << 16);
+#endif
   }
   static DDPM_INLINE void store(Bf16* p, Floats v) {  // to nearest even; NaN stays NaN
+#if defined(__AVX512BF16__)
+    const __m256bh rounded = _mm512_cvtneps_pbh(v);
+    __builtin_memcpy(p, &rounded, sizeof(rounded));
+#else
     const Words32 bits = bits_as<Words32>(v);
     const Words32 rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
     const Halves h = __builtin_convertvector(v == v ? rounded : (bits >> 16) | 0x40u, Halves);
     __builtin_memcpy(p, &h, sizeof(h));
+#endif
   }
   static DDPM_INLINE Floats sigmoid(Floats x) { return sigmoid_of<Floats, Ints>(x); }
 };

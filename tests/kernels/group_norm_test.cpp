@@ -249,6 +249,8 @@ TEST(CpuLoops, EachKindOfProcessorGivesTheSame) {
 #if defined(__x86_64__)
   if (loops_avx2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     kinds.push_back(loops_avx2());
+  if (loops_avx512() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+    kinds.push_back(loops_avx512());
 #endif
   constexpr int64_t kPixels = 33, kChannels = 45;
   const torch::Tensor x = normal({kPixels, kChannels}, 0).to(torch::kFloat);
@@ -260,13 +262,17 @@ TEST(CpuLoops, EachKindOfProcessorGivesTheSame) {
     torch::Tensor moments = torch::empty({kChannels, 2}, torch::kDouble);
     torch::Tensor sums = torch::empty_like(moments);
     torch::Tensor y = torch::empty_like(x), dx = torch::empty_like(x);
+    torch::Tensor slope = torch::empty_like(x), dx_again = torch::empty_like(x);
     const auto data = [](const torch::Tensor& t) { return t.data_ptr<float>(); };
     f.moments(data(x), kPixels, kChannels, moments.data_ptr<double>());
-    f.apply(data(x), data(y), kPixels, kChannels, data(k), true);
-    f.sums(data(x), data(dy), kPixels, kChannels, data(k), true, sums.data_ptr<double>());
-    f.gradient(data(x), data(dy), data(dx), kPixels, kChannels, data(k), true);
+    f.apply(data(x), data(y), data(slope), kPixels, kChannels, data(k), true);
+    f.sums(data(x), data(dy), data(slope), kPixels, kChannels, data(k), true,
+           sums.data_ptr<double>());
+    f.gradient(data(x), data(dy), nullptr, data(dx), kPixels, kChannels, data(k), true);
+    f.gradient(data(x), data(dy), data(slope), data(dx_again), kPixels, kChannels, data(k), true);
     results.push_back(torch::cat({moments.flatten(), sums.flatten(), y.flatten().to(torch::kDouble),
                                   dx.flatten().to(torch::kDouble)}));
+    EXPECT_LT(difference(dx_again, dx), 1e-6) << "from the slope in memory";
   }
   for (const torch::Tensor& r : results) EXPECT_LT(difference(r, results[0]), 1e-6);
 }

@@ -1,30 +1,31 @@
 #include "../cpu_loops.h"
-#include "../group_norm_device.h"
+#include "../group_norm_image.h"
 
 #include <ATen/Parallel.h>
 
 namespace ddpm::kernels::cpu {
 namespace {
 
-// Images side by side; where there are fewer than threads, the tiles of each (a parallel_for within
-// another is serial). What is computed is the same.
+// body(image, the offset of its first element): images side by side; where there are fewer than
+// threads, the tiles of each (a parallel_for within another is serial). What is computed is the
+// same.
 template <class Body>
 void for_images(const GroupNormShape& s, const Body& body) {
+  const int64_t image = s.pixels * s.channels;
   if (s.batch < at::get_num_threads()) {
-    for (int64_t b = 0; b < s.batch; ++b) body(b);
+    for (int64_t b = 0; b < s.batch; ++b) body(b, b * image);
     return;
   }
   at::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) body(b);
+    for (int64_t b = begin; b < end; ++b) body(b, b * image);
   });
 }
 
-// body(tile, its pixels, the offset of its first element)
+// body(tile, its pixels, the offset of its first element from the image's)
 template <class Body>
-void for_tiles(const GroupNormShape& s, int64_t b, const Body& body) {
+void for_tiles(const GroupNormShape& s, const Body& body) {
   at::parallel_for(0, s.tiles(), 4, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      body(i, s.tile_pixels(i), (b * s.pixels + i * s.tile) * s.channels);
+    for (int64_t i = begin; i < end; ++i) body(i, s.tile_pixels(i), i * s.tile * s.channels);
   });
 }
 
@@ -34,47 +35,72 @@ void for_groups(const GroupNormShape& s, const Body& body) {
 }
 
 template <class T, class A>
+void apply_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, T* y,
+                 T* slope, const GroupNormArgs<A>& args, int64_t b) {
+  for_tiles(s, [&](int64_t, int64_t pixels, int64_t offset) {
+    loops.apply(x + offset, y + offset, slope ? slope + offset : nullptr, pixels, s.channels,
+                args.coefficients_of(s, b), s.silu);
+  });
+}
+
+template <class T, class A>
+void forward_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, T* y,
+                   const GroupNormArgs<A>& args, int64_t b) {
+  for_tiles(s, [&](int64_t tile, int64_t pixels, int64_t offset) {
+    loops.moments(x + offset, pixels, s.channels, args.partial_of(s, b, tile, 0));
+  });
+  for (int64_t c = 0; c < s.channels; ++c) merge_moments(s, args, b, c);
+  for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
+    const GroupStatistics group = group_statistics(s, args, b, g);
+    args.mean[b * s.groups + g] = group.mean;
+    args.rstd[b * s.groups + g] = group.rstd;
+    for (int64_t c = first; c < last; ++c) channel_affine(s, args, b, c, group);
+  });
+  apply_image(s, loops, x, y, static_cast<T*>(nullptr), args, b);
+}
+
+template <class A>
+void saved_affine(const GroupNormShape& s, const GroupNormArgs<A>& args, int64_t b) {
+  for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
+    const GroupStatistics group = saved_statistics(s, args, b, g);
+    for (int64_t c = first; c < last; ++c) channel_affine(s, args, b, c, group);
+  });
+}
+
+template <class T, class A>
+void backward_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x,
+                    const T* dy, const T* slope, T* dx, const GroupNormArgs<A>& args, int64_t b) {
+  const A* k = args.coefficients_of(s, b);
+  saved_affine(s, args, b);
+  for_tiles(s, [&](int64_t tile, int64_t pixels, int64_t offset) {
+    loops.sums(x + offset, dy + offset, slope ? slope + offset : nullptr, pixels, s.channels, k,
+               s.silu, args.partial_of(s, b, tile, 0));
+  });
+  for (int64_t c = 0; c < s.channels; ++c) merge_sums(s, args, b, c);
+  for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
+    const GroupStatistics group = saved_statistics(s, args, b, g);
+    const GroupGradient gradient = group_gradient(s, args, b, g, group);
+    for (int64_t c = first; c < last; ++c) channel_gradient(s, args, b, c, group, gradient);
+  });
+  for_tiles(s, [&](int64_t, int64_t pixels, int64_t offset) {
+    loops.gradient(x + offset, dy + offset, slope ? slope + offset : nullptr, dx + offset, pixels,
+                   s.channels, k, s.silu);
+  });
+}
+
+template <class T, class A>
 void forward(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, T* y,
              const GroupNormArgs<A>& args) {
-  for_images(s, [&](int64_t b) {
-    for_tiles(s, b, [&](int64_t tile, int64_t pixels, int64_t offset) {
-      loops.moments(x + offset, pixels, s.channels, args.partial_of(s, b, tile, 0));
-    });
-    for (int64_t c = 0; c < s.channels; ++c) merge_moments(s, args, b, c);
-    for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
-      const GroupStatistics group = group_statistics(s, args, b, g);
-      args.mean[b * s.groups + g] = group.mean;
-      args.rstd[b * s.groups + g] = group.rstd;
-      for (int64_t c = first; c < last; ++c) channel_affine(s, args, b, c, group);
-    });
-    for_tiles(s, b, [&](int64_t, int64_t pixels, int64_t offset) {
-      loops.apply(x + offset, y + offset, pixels, s.channels, args.coefficients_of(s, b), s.silu);
-    });
-  });
+  for_images(
+      s, [&](int64_t b, int64_t image) { forward_image(s, loops, x + image, y + image, args, b); });
 }
 
 template <class T, class A>
 void backward(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, const T* dy,
               T* dx, const GroupNormArgs<A>& args) {
-  for_images(s, [&](int64_t b) {
-    const A* k = args.coefficients_of(s, b);
-    for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
-      const GroupStatistics group = saved_statistics(s, args, b, g);
-      for (int64_t c = first; c < last; ++c) channel_affine(s, args, b, c, group);
-    });
-    for_tiles(s, b, [&](int64_t tile, int64_t pixels, int64_t offset) {
-      loops.sums(x + offset, dy + offset, pixels, s.channels, k, s.silu,
-                 args.partial_of(s, b, tile, 0));
-    });
-    for (int64_t c = 0; c < s.channels; ++c) merge_sums(s, args, b, c);
-    for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
-      const GroupStatistics group = saved_statistics(s, args, b, g);
-      const GroupGradient gradient = group_gradient(s, args, b, g, group);
-      for (int64_t c = first; c < last; ++c) channel_gradient(s, args, b, c, group, gradient);
-    });
-    for_tiles(s, b, [&](int64_t, int64_t pixels, int64_t offset) {
-      loops.gradient(x + offset, dy + offset, dx + offset, pixels, s.channels, k, s.silu);
-    });
+  for_images(s, [&](int64_t b, int64_t image) {
+    backward_image(s, loops, x + image, dy + image, static_cast<const T*>(nullptr), dx + image,
+                   args, b);
   });
 }
 
@@ -112,6 +138,23 @@ void group_norm_backward(const GroupNormShape& shape, Element, const void* x, co
                          void* dx, const GroupNormArgs<double>& args) {
   backward(shape, cpu_loops().group_norm_f64, static_cast<const double*>(x),
            static_cast<const double*>(dy), static_cast<double*>(dx), args);
+}
+
+void group_norm_image(const GroupNormShape& shape, const Bf16* x, Bf16* y,
+                      const GroupNormArgs<float>& args, int64_t b) {
+  forward_image(shape, cpu_loops().group_norm_bf16, x, y, args, b);
+}
+
+void group_norm_image_again(const GroupNormShape& shape, const Bf16* x, Bf16* y, Bf16* slope,
+                            const GroupNormArgs<float>& args, int64_t b) {
+  saved_affine(shape, args, b);
+  apply_image(shape, cpu_loops().group_norm_bf16, x, y, slope, args, b);
+}
+
+void group_norm_image_backward(const GroupNormShape& shape, const Bf16* x, const Bf16* dy,
+                               const Bf16* slope, Bf16* dx, const GroupNormArgs<float>& args,
+                               int64_t b) {
+  backward_image(shape, cpu_loops().group_norm_bf16, x, dy, slope, dx, args, b);
 }
 
 }  // namespace ddpm::kernels::cpu

@@ -1,0 +1,216 @@
+#include "src/kernels/tile_convolution.h"
+
+#include "ddpm/base/rng.h"
+#include "ddpm/kernels/convolution.h"
+#include "ddpm/kernels/random.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace ddpm::kernels {
+namespace {
+
+const RngKey kKey = rng_key(2023, Purpose::kTest);
+constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
+constexpr double kHalfUlp = 1.0 / 256;  // of a bfloat16, relative
+
+// Numbers that bfloat16 has, as float32.
+torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
+  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)});
+  fill_normal_(flat, kKey, torch::tensor({id}));
+  return flat.view(shape).to(torch::kBFloat16).to(torch::kFloat);
+}
+
+struct Case {
+  std::string name;
+  int64_t batch, in, out, height, width;
+  bool norm = true, residual = true, modulation = true;
+  bool weight_last = true;
+  int64_t beside = 0;  // of the channels, those that come from a second tensor
+};
+
+struct Inputs {
+  torch::Tensor x, weight, bias, residual, dy;
+  Norm norm;
+  int64_t others;
+
+  torch::Tensor own(const torch::Tensor& all) const {
+    return all.narrow(1, 0, all.size(1) - others).contiguous(kLast);
+  }
+  torch::Tensor beside(const torch::Tensor& all) const {
+    if (others == 0) return {};
+    return all.narrow(1, all.size(1) - others, others).contiguous(kLast);
+  }
+
+  explicit Inputs(const Case& c) : others(c.beside) {
+    x = normal({c.batch, c.in, c.height, c.width}, 0).contiguous(kLast);
+    // Of the size of 1 / sqrt(9 C), by a power of two, which keeps them bfloat16.
+    weight = normal({c.out, c.in, 3, 3}, 1) * std::exp2(-std::round(std::log2(9.0 * c.in) / 2));
+    if (c.weight_last) weight = weight.contiguous(kLast);
+    bias = normal({c.out}, 2);
+    dy = normal({c.batch, c.out, c.height, c.width}, 3).contiguous(kLast);
+    if (c.residual) residual = normal({c.batch, c.out, c.height, c.width}, 4).contiguous(kLast);
+    if (!c.norm) return;
+    norm = {normal({c.in}, 5), normal({c.in}, 6), c.in / 8, 1e-5, {}};
+    if (c.modulation) norm.modulation.add = normal({c.batch, c.in}, 7);
+  }
+
+  std::vector<torch::Tensor> leaves(torch::Dtype type) const {
+    std::vector<torch::Tensor> all{x, weight, bias};
+    if (residual.defined()) all.push_back(residual);
+    if (norm.weight.defined()) all.insert(all.end(), {norm.weight, norm.bias});
+    if (norm.modulation.add.defined()) all.push_back(norm.modulation.add);
+    for (torch::Tensor& t : all) t = t.to(type, false, /*copy=*/true).detach().requires_grad_();
+    return all;
+  }
+  Norm norm_of(const std::vector<torch::Tensor>& leaves) const {
+    const size_t first = residual.defined() ? 4 : 3;
+    Norm n = norm;
+    if (!n.weight.defined()) return n;
+    n.weight = leaves[first], n.bias = leaves[first + 1];
+    if (n.modulation.add.defined()) n.modulation.add = leaves[first + 2];
+    return n;
+  }
+};
+
+using Results = std::vector<torch::Tensor>;  // y, then the leaves' gradients
+
+Results results(const torch::Tensor& y, const torch::Tensor& dy, const Results& leaves) {
+  y.backward(dy.to(y.scalar_type()));
+  Results all{y.detach()};
+  for (const torch::Tensor& leaf : leaves) all.push_back(leaf.grad());
+  return all;
+}
+
+Results ours(const TileConvLoops& loops, const Inputs& in) {
+  const Results leaves = in.leaves(torch::kFloat);
+  const Norm norm = in.norm_of(leaves);
+  const torch::Tensor y = tile_conv3x3(
+      loops, in.own(leaves[0]), norm.weight.defined() ? &norm : nullptr, leaves[1], leaves[2],
+      in.residual.defined() ? leaves[3] : torch::Tensor(), in.beside(leaves[0]));
+  return results(y, in.dy, leaves);
+}
+
+// ATen in float64; what the norm hands to the convolution is rounded as ours is.
+Results exact(const Inputs& in) {
+  const Results leaves = in.leaves(torch::kDouble);
+  const Norm n = in.norm_of(leaves);
+  torch::Tensor h = leaves[0];
+  if (n.weight.defined()) {
+    h = composed_group_norm(h, n.weight, n.bias, n.groups, n.eps, n.modulation, true);
+    h = h + (h.to(torch::kBFloat16).to(torch::kDouble) - h).detach();
+  }
+  torch::Tensor y = at::conv2d(h, leaves[1], leaves[2], 1, 1);
+  if (in.residual.defined()) y = y + leaves[3];
+  return results(y, in.dy, leaves);
+}
+
+double difference(const torch::Tensor& a, const torch::Tensor& b) {
+  const torch::Tensor x = a.to(torch::kDouble), y = b.to(torch::kDouble);
+  return ((x - y).abs().max() / y.abs().max()).item<double>();
+}
+
+void expect_exact(const TileConvLoops& loops, const Case& c) {
+  const Inputs in(c);
+  const Results got = ours(loops, in), expected = exact(in);
+  ASSERT_EQ(got.size(), expected.size());
+  EXPECT_EQ(got[0].scalar_type(), torch::kBFloat16);
+  for (size_t i = 0; i < got.size(); ++i) {
+    // y and the gradient of x are rounded to bfloat16 (the latter twice with a norm), those of
+    // weight and bias are sums in float32; a norm's h may be the bfloat16 beside the exact one.
+    const bool sum = i == 2 || i == 3;
+    const double limit = sum && !c.norm ? 2e-6 : (c.norm ? 3 : 1) * kHalfUlp;
+    EXPECT_LT(difference(got[i], expected[i]), limit) << c.name << ", result " << i;
+  }
+}
+
+class TileConvolution : public testing::TestWithParam<Case> {};
+
+TEST_P(TileConvolution, WithTilesWrittenOutEqualsAtenInFloat64) {
+  expect_exact(tile_loops_plain()->convolution, GetParam());
+}
+
+TEST_P(TileConvolution, WithTheProcessorsTilesEqualsAtenInFloat64) {
+  if (!tile_loops()) GTEST_SKIP() << "this processor has no tiles (Intel AMX)";
+  expect_exact(tile_loops()->convolution, GetParam());
+}
+
+TEST_P(TileConvolution, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
+  const TileConvLoops& loops = (tile_loops() ? tile_loops() : tile_loops_plain())->convolution;
+  const Inputs in(GetParam());
+  const int threads = at::get_num_threads();
+  std::vector<Results> all;
+  for (const int n : {3, 3, 1}) {
+    at::set_num_threads(n);
+    all.push_back(ours(loops, in));
+  }
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < all[0].size(); ++i) {
+    EXPECT_TRUE(all[0][i].equal(all[1][i])) << "result " << i;
+    if (i < 2) {
+      EXPECT_TRUE(all[0][i].equal(all[2][i])) << "result " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TileConvolution,
+    testing::Values(Case{"square", 4, 32, 32, 16, 16}, Case{"more_out", 3, 32, 96, 12, 12},
+                    Case{"more_in", 2, 96, 32, 8, 8}, Case{"one_image", 1, 64, 32, 17, 16},
+                    Case{"odd_sides", 5, 32, 64, 11, 13}, Case{"one_row", 3, 32, 32, 1, 50},
+                    Case{"one_column", 3, 32, 32, 50, 1}, Case{"one_pixel", 7, 64, 64, 1, 1},
+                    Case{"plain_weight", 4, 64, 32, 8, 8, true, true, true, false},
+                    Case{"norm_alone", 4, 32, 32, 8, 8, true, false, false},
+                    Case{"convolution_alone", 5, 64, 32, 9, 8, false, false, false},
+                    Case{"residual_alone", 2, 32, 64, 8, 9, false, true, false},
+                    Case{"joined", 5, 96, 32, 8, 9, true, true, true, true, 32},
+                    Case{"joined_few", 1, 64, 32, 8, 9, true, true, true, true, 40},
+                    Case{"joined_alone", 3, 64, 32, 8, 9, false, false, false, true, 32}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(TileConvolutionInputs, UnderAutocastTheConvolutionIsOursWhereThereAreTiles) {
+  const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).requires_grad_();
+  const torch::Tensor weight = normal({32, 32, 3, 3}, 1), bias = normal({32}, 2);
+  EXPECT_FALSE(has_tiles_for(x, weight, bias)) << "float32 stays float32";
+  at::autocast::set_autocast_enabled(torch::kCPU, true);
+  at::autocast::set_autocast_dtype(torch::kCPU, torch::kBFloat16);
+  EXPECT_EQ(has_tiles_for(x, weight, bias), tile_loops() != nullptr);
+  EXPECT_FALSE(has_tiles_for(x, normal({40, 32, 3, 3}, 1), normal({40}, 2)));
+  const torch::Tensor y = conv3x3(x, weight, bias);
+  at::autocast::set_autocast_enabled(torch::kCPU, false);
+  EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
+  EXPECT_EQ(y.grad_fn()->name().find("TileConvolution") != std::string::npos,
+            tile_loops() != nullptr);
+}
+
+// Both libraries set the shapes of the tiles: neither may find the other's.
+TEST(TileConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
+  if (!tile_loops()) GTEST_SKIP() << "this processor has no tiles (Intel AMX)";
+  const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).to(torch::kBFloat16);
+  const torch::Tensor weight = normal({48, 32, 3, 3}, 1).to(torch::kBFloat16);
+  const torch::Tensor before = at::conv2d(x, weight, {}, 1, 1);
+  for (int i = 0; i < 3; ++i) {
+    tile_conv3x3(tile_loops()->convolution, x, nullptr, normal({32, 32, 3, 3}, 1), normal({32}, 2),
+                 {});
+    EXPECT_TRUE(at::conv2d(x, weight, {}, 1, 1).equal(before));
+  }
+}
+
+TEST(TileConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
+  torch::Tensor x = torch::ones({1, 32, 20, 20}).contiguous(kLast);
+  x[0][5][10][19] = std::nanf("");
+  const torch::Tensor y =
+      tile_conv3x3((tile_loops() ? tile_loops() : tile_loops_plain())->convolution, x, nullptr,
+                   torch::ones({32, 32, 3, 3}), torch::zeros({32}), {});
+  EXPECT_TRUE(y.slice(2, 9, 12).slice(3, 18, 20).isnan().all().item<bool>());
+  EXPECT_EQ(y.isnan().sum().item<int64_t>(), 32 * 3 * 2);
+}
+
+}  // namespace
+}  // namespace ddpm::kernels
