@@ -43,6 +43,7 @@ OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   const bool ours = name == "ddpm::convolution";
   if (ours || name == "aten::convolution") {
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
+    if (ours) s.input[1] = s.weight[1];  // what is joined to x is not in sight
     s.stride = ours ? std::vector<int64_t>{1, 1} : pair_of(in[3]);
     s.padding = ours ? std::vector<int64_t>{1, 1} : pair_of(in[4]);
     if (s.input.size() == 4) s.flops = convolution_flops(s);
@@ -52,6 +53,9 @@ OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   } else if (name == "aten::scaled_dot_product_attention") {  // [B,M,N,D]: Q K^T, and that times V
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
     s.flops = 4.0 * product(s.input) * static_cast<double>(s.weight[s.weight.size() - 2]);
+  } else if (name == "ddpm::attention") {  // [B,N,3C]: Q, K and V
+    s.input = sizes_of(in[0]);
+    s.flops = 4.0 / 3.0 * product(s.input) * static_cast<double>(s.input[1]);
   }
   return s;
 }

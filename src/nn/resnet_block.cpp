@@ -47,18 +47,33 @@ torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tens
 torch::Tensor ResnetBlockImpl::forward_around(const torch::Tensor& x, const torch::Tensor& around,
                                               const torch::Tensor& temb) {
   const bool resample = resample_ != Resample::kNone;
-  torch::Tensor h = norm_silu(norm1_, x);
-  h = convolve(conv1_, resample ? resampled(h, resample_) : h);
+  const torch::Tensor h = resample ? convolve(conv1_, resampled(norm_silu(norm1_, x), resample_))
+                                   : norm_silu_convolve(norm1_, {}, conv1_, x);
+  const torch::Tensor same = resample ? resampled(around, resample_) : around;
+  return second_half(h, conv_shortcut_ ? conv_shortcut_(same) : same, temb);
+}
+
+torch::Tensor ResnetBlockImpl::forward_joined(const torch::Tensor& x, const torch::Tensor& skip,
+                                              const torch::Tensor& temb) {
+  const bool apart = resample_ == Resample::kNone && conv_shortcut_ &&
+                     kernels::is_one_operation(x, conv1_->weight, conv1_->bias);
+  if (!apart) return forward(torch::cat({x, skip}, 1), temb);
+  const torch::Tensor h = norm_silu_convolve(norm1_, {}, conv1_, x, /*residual=*/{}, skip);
+  return second_half(h, convolve_apart(conv_shortcut_, x, skip), temb);
+}
+
+torch::Tensor ResnetBlockImpl::second_half(const torch::Tensor& h, const torch::Tensor& shortcut,
+                                           const torch::Tensor& temb) {
   kernels::Modulation modulation{time_emb_proj_(temb)};
   if (time_scale_shift_) {
     const std::vector<torch::Tensor> parts = modulation.add.chunk(2, 1);
     modulation = {.scale = parts[0], .shift = parts[1]};
   }
-  h = norm_silu(norm2_, h, modulation);
-  if (dropout_ > 0.0) h = torch::dropout(h, dropout_, is_training());
-  h = convolve(conv2_, h);
-  const torch::Tensor same = resample ? resampled(around, resample_) : around;
-  return h + (conv_shortcut_ ? conv_shortcut_(same) : same);
+  if (dropout_ > 0.0 && is_training()) {
+    const torch::Tensor kept = torch::dropout(norm_silu(norm2_, h, modulation), dropout_, true);
+    return convolve(conv2_, kept) + shortcut;
+  }
+  return norm_silu_convolve(norm2_, modulation, conv2_, h, shortcut);
 }
 
 }  // namespace ddpm::nn

@@ -57,7 +57,7 @@ torch::Tensor StageImpl::block(size_t i, const torch::Tensor& h, const torch::Te
 torch::Tensor StageImpl::block(size_t i, const torch::Tensor& h, const torch::Tensor& skip,
                                const torch::Tensor& temb) {
   const auto part = [this, i](const std::vector<torch::Tensor>& in) {
-    return attended(i, resnets_[i](torch::cat({in[0], in[1]}, 1), in[2]));
+    return attended(i, resnets_[i]->forward_joined(in[0], in[1], in[2]));
   };
   return run(part, {h, skip, temb}, modules_of(i));
 }

@@ -38,8 +38,15 @@ class ResnetBlockImpl : public torch::nn::Module {
   /// The same with x given twice, the second time for the way around the convolutions.
   torch::Tensor forward_around(const torch::Tensor& x, const torch::Tensor& around,
                                const torch::Tensor& temb);
+  /// The same of x and a skip connection joined along the channels.
+  torch::Tensor forward_joined(const torch::Tensor& x, const torch::Tensor& skip,
+                               const torch::Tensor& temb);
 
  private:
+  // h: conv1's result.
+  torch::Tensor second_half(const torch::Tensor& h, const torch::Tensor& shortcut,
+                            const torch::Tensor& temb);
+
   double dropout_;
   bool time_scale_shift_;
   Resample resample_;
