@@ -12,7 +12,7 @@ pytorch_unet.py for the training step. --what names variants, whose forward is f
     eager         as it is, under autocast for bf16
     cast          forward only, bf16 only: the weights are bf16, which spares the casts of autocast
     compile       torch.compile, training with its backward pass; for the forward, with weights frozen (freezing)
-    max-autotune  the same, choosing among kernels by measuring them; takes long to compile
+    max-autotune  the same, choosing among kernels by measuring them; long to compile, wordy
     openvino      forward only: the module converted by OpenVINO, for inputs of this shape
 
 Freed memory is kept by the process, as in ours. What torch.compile has made it keeps in its cache, so that a second run
