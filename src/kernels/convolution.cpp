@@ -209,7 +209,7 @@ torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                   bias.size(0) == weight.size(0),
               "x [B,C,H,W], weight [O,C,3,3] and bias [O] do not go together");
   if (has_tiles_for(x, weight, bias))
-    return tile_conv3x3(tile_loops()->convolution, x, nullptr, weight, bias, {});
+    return tile_conv3x3(tile_loops()->convolution, x, nullptr, weight, bias).y;
   if (!has_kernel(x, weight, bias)) return at::conv2d(x, weight, bias, 1, 1);
   RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, weight}));
   return WinogradFunction::apply(x, weight, bias);

@@ -66,17 +66,17 @@ struct ConvGroup {
   int64_t results() const { return images * (rows + 1) * row() - row() - 1; }
 };
 
-/// tile_conv_loops.h describes them. Channels are multiples of 32.
+/// tile_conv_loops.h describes them. Channels are multiples of 32; taps: 9, or 1 for the middle.
 struct TileConvLoops {
   void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, bool border,
                  int64_t count, Bf16* to);
-  void (*convolve_panel)(const ConvGroup& g, const Bf16* x, int64_t count, int64_t in,
+  void (*convolve_panel)(const ConvGroup& g, int64_t taps, const Bf16* x, int64_t count, int64_t in,
                          const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
                          int64_t out);
   void (*pair_positions)(const Bf16* x, int64_t count, Bf16* even, Bf16* odd);
   void (*turn_positions)(const Bf16* dy, int64_t count, Bf16* to, float* sum);
-  void (*accumulate)(int64_t row, int64_t count, const Bf16* dy, int64_t out, const Bf16* even,
-                     const Bf16* odd, int64_t x_count, int64_t in, float* sums);
+  void (*accumulate)(int64_t row, int64_t taps, int64_t count, const Bf16* dy, int64_t out,
+                     const Bf16* even, const Bf16* odd, int64_t x_count, int64_t in, float* sums);
   void (*pack_rows)(const float* weight, int64_t stride, int64_t in, Bf16* to);
   void (*pack_columns)(const float* weight, int64_t stride, int64_t in, Bf16* to);
 };

@@ -7,14 +7,31 @@ namespace ddpm::kernels {
 
 torch::Tensor norm_silu_conv3x3(const torch::Tensor& x, const Norm& norm,
                                 const torch::Tensor& weight, const torch::Tensor& bias,
-                                const torch::Tensor& residual, const torch::Tensor& beside) {
-  if (is_one_operation(x, weight, bias))
-    return tile_conv3x3(tile_loops()->convolution, x, &norm, weight, bias, residual, beside);
-  const torch::Tensor all = beside.defined() ? at::cat({x, beside}, 1) : x;
+                                const torch::Tensor& residual) {
+  if (is_one_operation(x, weight, bias)) {
+    return tile_conv3x3(tile_loops()->convolution, x, &norm, weight, bias, {.residual = residual})
+        .y;
+  }
   const torch::Tensor h =
-      group_norm_silu(all, norm.weight, norm.bias, norm.groups, norm.eps, norm.modulation);
+      group_norm_silu(x, norm.weight, norm.bias, norm.groups, norm.eps, norm.modulation);
   const torch::Tensor y = conv3x3(h, weight, bias);
   return residual.defined() ? y + residual : y;
+}
+
+FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Tensor& beside,
+                                         const Norm& norm, const torch::Tensor& weight,
+                                         const torch::Tensor& bias,
+                                         const torch::Tensor& shortcut_weight,
+                                         const torch::Tensor& shortcut_bias) {
+  if (is_one_operation(x, weight, bias)) {
+    const TileResults results = tile_conv3x3(
+        tile_loops()->convolution, x, &norm, weight, bias,
+        {.beside = beside, .shortcut_weight = shortcut_weight, .shortcut_bias = shortcut_bias});
+    return {results.y, results.shortcut};
+  }
+  const torch::Tensor all = beside.defined() ? at::cat({x, beside}, 1) : x;
+  return {norm_silu_conv3x3(all, norm, weight, bias),
+          at::conv2d(all, shortcut_weight, shortcut_bias)};
 }
 
 bool is_one_operation(const torch::Tensor& x, const torch::Tensor& weight,

@@ -18,6 +18,11 @@ constexpr int64_t kTile = 16;   // rows of a tile, and its columns of float32
 constexpr int64_t kPanel = 32;  // channels or positions taken together
 constexpr int64_t kWhole = kTile * kPanel;
 
+/// Where a tap of the 9, or the only one, reads from a result's position on.
+inline int64_t offset_of(int64_t tap, int64_t taps, int64_t row) {
+  return taps == 1 ? row + 1 : tap / 3 * row + tap % 3;
+}
+
 /// Tiles read and write memory behind the compiler's back.
 inline void barrier() { asm volatile("" ::: "memory"); }
 
@@ -56,9 +61,9 @@ void gather(const ConvGroup& g, const Bf16* image, int64_t channels, bool border
 }
 
 /// y at the group's pixels, 32 of its `out` channels, from x at `count` positions and the packed
-/// weights [9][in / 32][2][16][16][2]. residual: like y, added; may be null, as bias may.
+/// weights [taps][in / 32][2][16][16][2]. residual: like y, added; may be null, as bias may.
 template <class Tiles>
-void convolve_panel(const ConvGroup& g, const Bf16* x, int64_t count, int64_t in,
+void convolve_panel(const ConvGroup& g, int64_t taps, const Bf16* x, int64_t count, int64_t in,
                     const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
                     int64_t out) {
   [[maybe_unused]] const typename Tiles::Session session;
@@ -68,8 +73,8 @@ void convolve_panel(const ConvGroup& g, const Bf16* x, int64_t count, int64_t in
   for (int64_t p = 0; p < g.results(); p += kPanel) {
     Tiles::zero4();
     const Bf16* w = weight;
-    for (int64_t tap = 0; tap < 9; ++tap) {
-      const Bf16* a = x + (p + tap / 3 * row + tap % 3) * kPanel;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const Bf16* a = x + (p + offset_of(tap, taps, row)) * kPanel;
       for (int64_t k = 0; k < in; k += kPanel, w += 2 * kWhole, a += count * kPanel)
         Tiles::multiply4(a, a + kWhole, kPanel, w, w + kWhole, kPanel);
     }
@@ -110,15 +115,15 @@ void turn_positions(const Bf16* dy, int64_t count, Bf16* to, float* sum) {
 }
 
 /// Adds the gradient of the weights, for each tap the sum over `count` positions of dy x, to sums
-/// [out / 32][in / 32][9][32 out][32 in]. x_count: positions of even and odd.
+/// [out / 32][in / 32][taps][32 out][32 in]. x_count: positions of even and odd.
 template <class Tiles>
-void accumulate(int64_t row, int64_t count, const Bf16* dy, int64_t out, const Bf16* even,
-                const Bf16* odd, int64_t x_count, int64_t in, float* sums) {
+void accumulate(int64_t row, int64_t taps, int64_t count, const Bf16* dy, int64_t out,
+                const Bf16* even, const Bf16* odd, int64_t x_count, int64_t in, float* sums) {
   [[maybe_unused]] const typename Tiles::Session session;
   for (int64_t o = 0; o < out; o += kPanel) {
     for (int64_t i = 0; i < in; i += kPanel) {
-      for (int64_t tap = 0; tap < 9; ++tap, sums += kPanel * kPanel) {
-        const int64_t offset = tap / 3 * row + tap % 3;
+      for (int64_t tap = 0; tap < taps; ++tap, sums += kPanel * kPanel) {
+        const int64_t offset = offset_of(tap, taps, row);
         const Bf16* a = dy + o * count;
         const Bf16* b = (offset % 2 ? odd : even) + i * x_count + offset / 2 * 2 * kPanel;
         Tiles::load4(sums, kPanel);

@@ -9,12 +9,23 @@ namespace ddpm::kernels {
 /// multiples of 32, tiles (Intel AMX).
 bool has_tiles_for(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias);
 
-/// norm ? conv3x3(SiLU(GroupNorm(x))) : conv3x3(x), plus residual where it is defined, with x
-/// joined by `beside` [B,C2,H,W] along the channels where that is, in bfloat16 with sums in
-/// float32, image by image: what lies between norm and convolution stays in the cache and is
-/// computed again in the backward pass. `loops`: of the tiles; tests give the plain ones.
-torch::Tensor tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, const Norm* norm,
-                           const torch::Tensor& weight, const torch::Tensor& bias,
-                           const torch::Tensor& residual, const torch::Tensor& beside = {});
+/// What may join; each may be undefined.
+struct TileOptions {
+  torch::Tensor residual = {};  ///< [B,O,H,W], added to the result
+  torch::Tensor beside = {};    ///< [B,C2,H,W], joins x along the channels
+  torch::Tensor shortcut_weight = {}, shortcut_bias = {};  ///< [O,C+C2,1,1], [O]
+};
+
+struct TileResults {
+  torch::Tensor y;
+  torch::Tensor shortcut;  ///< the 1x1 convolution of what came in, where its weight is defined
+};
+
+/// norm ? conv3x3(SiLU(GroupNorm(x))) : conv3x3(x), in bfloat16 with sums in float32, image by
+/// image: what lies between norm and convolution stays in the cache and is computed again in the
+/// backward pass. `loops`: of the tiles; tests give the plain ones.
+TileResults tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, const Norm* norm,
+                         const torch::Tensor& weight, const torch::Tensor& bias,
+                         const TileOptions& options = {});
 
 }  // namespace ddpm::kernels

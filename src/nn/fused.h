@@ -27,24 +27,18 @@ inline torch::Tensor convolve(const torch::nn::Conv2d& conv, const torch::Tensor
   return kernels::conv3x3(x, conv->weight, conv->bias);
 }
 
-/// convolve(conv, norm_silu(norm, x, modulation)) + residual, with `beside` joined to x.
+inline kernels::Norm parameters_of(const torch::nn::GroupNorm& norm,
+                                   const kernels::Modulation& modulation = {}) {
+  return {norm->weight, norm->bias, norm->options.num_groups(), norm->options.eps(), modulation};
+}
+
+/// convolve(conv, norm_silu(norm, x, modulation)) + residual.
 inline torch::Tensor norm_silu_convolve(const torch::nn::GroupNorm& norm,
                                         const kernels::Modulation& modulation,
                                         const torch::nn::Conv2d& conv, const torch::Tensor& x,
-                                        const torch::Tensor& residual = {},
-                                        const torch::Tensor& beside = {}) {
-  const kernels::Norm before{norm->weight, norm->bias, norm->options.num_groups(),
-                             norm->options.eps(), modulation};
-  return kernels::norm_silu_conv3x3(x, before, conv->weight, conv->bias, residual, beside);
-}
-
-/// A 1x1 convolution of x and `beside` joined, without joining them.
-inline torch::Tensor convolve_apart(const torch::nn::Conv2d& conv, const torch::Tensor& x,
-                                    const torch::Tensor& beside) {
-  const int64_t channels = x.size(1);
-  const torch::Tensor own = conv->weight.narrow(1, 0, channels);
-  const torch::Tensor others = conv->weight.narrow(1, channels, beside.size(1));
-  return at::conv2d(x, own, conv->bias) + at::conv2d(beside, others);
+                                        const torch::Tensor& residual = {}) {
+  return kernels::norm_silu_conv3x3(x, parameters_of(norm, modulation), conv->weight, conv->bias,
+                                    residual);
 }
 
 }  // namespace ddpm::nn

@@ -92,7 +92,8 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
       const NoCastCache no_cache;
       output = kept->part({tensors.begin(), tensors.begin() + kept->inputs});
     }
-    const variable_list found = torch::autograd::grad({output}, sources, gradients);
+    const variable_list found = torch::autograd::grad({output}, sources, gradients, std::nullopt,
+                                                      false, /*allow_unused=*/true);
     variable_list results(1);  // `kept` has none
     size_t next = 0;
     for (const torch::Tensor& t : tensors)

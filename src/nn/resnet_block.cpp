@@ -46,6 +46,7 @@ torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tens
 
 torch::Tensor ResnetBlockImpl::forward_around(const torch::Tensor& x, const torch::Tensor& around,
                                               const torch::Tensor& temb) {
+  if (first_half_is_one(x)) return halves(x, /*skip=*/{}, temb);
   const bool resample = resample_ != Resample::kNone;
   const torch::Tensor h = resample ? convolve(conv1_, resampled(norm_silu(norm1_, x), resample_))
                                    : norm_silu_convolve(norm1_, {}, conv1_, x);
@@ -55,11 +56,21 @@ torch::Tensor ResnetBlockImpl::forward_around(const torch::Tensor& x, const torc
 
 torch::Tensor ResnetBlockImpl::forward_joined(const torch::Tensor& x, const torch::Tensor& skip,
                                               const torch::Tensor& temb) {
-  const bool apart = resample_ == Resample::kNone && conv_shortcut_ &&
-                     kernels::is_one_operation(x, conv1_->weight, conv1_->bias);
-  if (!apart) return forward(torch::cat({x, skip}, 1), temb);
-  const torch::Tensor h = norm_silu_convolve(norm1_, {}, conv1_, x, /*residual=*/{}, skip);
-  return second_half(h, convolve_apart(conv_shortcut_, x, skip), temb);
+  if (first_half_is_one(x)) return halves(x, skip, temb);
+  return forward(torch::cat({x, skip}, 1), temb);
+}
+
+bool ResnetBlockImpl::first_half_is_one(const torch::Tensor& x) const {
+  return resample_ == Resample::kNone && conv_shortcut_ &&
+         kernels::is_one_operation(x, conv1_->weight, conv1_->bias);
+}
+
+torch::Tensor ResnetBlockImpl::halves(const torch::Tensor& x, const torch::Tensor& skip,
+                                      const torch::Tensor& temb) {
+  const kernels::FirstHalf first = kernels::norm_silu_conv3x3_and_shortcut(
+      x, skip, parameters_of(norm1_), conv1_->weight, conv1_->bias, conv_shortcut_->weight,
+      conv_shortcut_->bias);
+  return second_half(first.y, first.shortcut, temb);
 }
 
 torch::Tensor ResnetBlockImpl::second_half(const torch::Tensor& h, const torch::Tensor& shortcut,

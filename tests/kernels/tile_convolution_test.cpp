@@ -33,10 +33,11 @@ struct Case {
   bool norm = true, residual = true, modulation = true;
   bool weight_last = true;
   int64_t beside = 0;  // of the channels, those that come from a second tensor
+  bool shortcut = false;
 };
 
 struct Inputs {
-  torch::Tensor x, weight, bias, residual, dy;
+  torch::Tensor x, weight, bias, residual, dy, shortcut_weight, shortcut_bias, d_shortcut;
   Norm norm;
   int64_t others;
 
@@ -56,6 +57,11 @@ struct Inputs {
     bias = normal({c.out}, 2);
     dy = normal({c.batch, c.out, c.height, c.width}, 3).contiguous(kLast);
     if (c.residual) residual = normal({c.batch, c.out, c.height, c.width}, 4).contiguous(kLast);
+    if (c.shortcut) {
+      shortcut_weight = normal({c.out, c.in, 1, 1}, 8) * 0.125;
+      shortcut_bias = normal({c.out}, 9);
+      d_shortcut = normal({c.batch, c.out, c.height, c.width}, 10).contiguous(kLast);
+    }
     if (!c.norm) return;
     norm = {normal({c.in}, 5), normal({c.in}, 6), c.in / 8, 1e-5, {}};
     if (c.modulation) norm.modulation.add = normal({c.batch, c.in}, 7);
@@ -66,6 +72,7 @@ struct Inputs {
     if (residual.defined()) all.push_back(residual);
     if (norm.weight.defined()) all.insert(all.end(), {norm.weight, norm.bias});
     if (norm.modulation.add.defined()) all.push_back(norm.modulation.add);
+    if (shortcut_weight.defined()) all.insert(all.end(), {shortcut_weight, shortcut_bias});
     for (torch::Tensor& t : all) t = t.to(type, false, /*copy=*/true).detach().requires_grad_();
     return all;
   }
@@ -79,11 +86,18 @@ struct Inputs {
   }
 };
 
-using Results = std::vector<torch::Tensor>;  // y, then the leaves' gradients
+using Results = std::vector<torch::Tensor>;  // y, the shortcut, then the leaves' gradients
 
-Results results(const torch::Tensor& y, const torch::Tensor& dy, const Results& leaves) {
-  y.backward(dy.to(y.scalar_type()));
-  Results all{y.detach()};
+Results results(const Inputs& in, const torch::Tensor& y, const torch::Tensor& shortcut,
+                const Results& leaves) {
+  Results outputs{y}, gradients{in.dy.to(y.scalar_type())};
+  if (shortcut.defined()) {
+    outputs.push_back(shortcut);
+    gradients.push_back(in.d_shortcut.to(shortcut.scalar_type()));
+  }
+  torch::autograd::backward(outputs, gradients);
+  Results all;
+  for (const torch::Tensor& output : outputs) all.push_back(output.detach());
   for (const torch::Tensor& leaf : leaves) all.push_back(leaf.grad());
   return all;
 }
@@ -91,24 +105,30 @@ Results results(const torch::Tensor& y, const torch::Tensor& dy, const Results& 
 Results ours(const TileConvLoops& loops, const Inputs& in) {
   const Results leaves = in.leaves(torch::kFloat);
   const Norm norm = in.norm_of(leaves);
-  const torch::Tensor y = tile_conv3x3(
-      loops, in.own(leaves[0]), norm.weight.defined() ? &norm : nullptr, leaves[1], leaves[2],
-      in.residual.defined() ? leaves[3] : torch::Tensor(), in.beside(leaves[0]));
-  return results(y, in.dy, leaves);
+  TileOptions options{.residual = in.residual.defined() ? leaves[3] : torch::Tensor(),
+                      .beside = in.beside(leaves[0])};
+  if (in.shortcut_weight.defined())
+    options.shortcut_weight = leaves[leaves.size() - 2], options.shortcut_bias = leaves.back();
+  const TileResults got =
+      tile_conv3x3(loops, in.own(leaves[0]), norm.weight.defined() ? &norm : nullptr, leaves[1],
+                   leaves[2], options);
+  return results(in, got.y, got.shortcut, leaves);
 }
 
 // ATen in float64; what the norm hands to the convolution is rounded as ours is.
 Results exact(const Inputs& in) {
   const Results leaves = in.leaves(torch::kDouble);
   const Norm n = in.norm_of(leaves);
-  torch::Tensor h = leaves[0];
+  torch::Tensor h = leaves[0], shortcut;
   if (n.weight.defined()) {
     h = composed_group_norm(h, n.weight, n.bias, n.groups, n.eps, n.modulation, true);
     h = h + (h.to(torch::kBFloat16).to(torch::kDouble) - h).detach();
   }
   torch::Tensor y = at::conv2d(h, leaves[1], leaves[2], 1, 1);
   if (in.residual.defined()) y = y + leaves[3];
-  return results(y, in.dy, leaves);
+  if (in.shortcut_weight.defined())
+    shortcut = at::conv2d(leaves[0], leaves[leaves.size() - 2], leaves.back());
+  return results(in, y, shortcut, leaves);
 }
 
 double difference(const torch::Tensor& a, const torch::Tensor& b) {
@@ -124,8 +144,9 @@ void expect_exact(const TileConvLoops& loops, const Case& c) {
   for (size_t i = 0; i < got.size(); ++i) {
     // y and the gradient of x are rounded to bfloat16 (the latter twice with a norm), those of
     // weight and bias are sums in float32; a norm's h may be the bfloat16 beside the exact one.
-    const bool sum = i == 2 || i == 3;
-    const double limit = sum && !c.norm ? 2e-6 : (c.norm ? 3 : 1) * kHalfUlp;
+    const size_t first = c.shortcut ? 2 : 1;  // the gradient of x
+    const bool sum = i == first + 1 || i == first + 2 || (c.shortcut && i + 2 >= got.size());
+    const double limit = sum && !c.norm ? 2e-6 : (c.norm || c.shortcut ? 3 : 1) * kHalfUlp;
     EXPECT_LT(difference(got[i], expected[i]), limit) << c.name << ", result " << i;
   }
 }
@@ -171,7 +192,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"residual_alone", 2, 32, 64, 8, 9, false, true, false},
                     Case{"joined", 5, 96, 32, 8, 9, true, true, true, true, 32},
                     Case{"joined_few", 1, 64, 32, 8, 9, true, true, true, true, 40},
-                    Case{"joined_alone", 3, 64, 32, 8, 9, false, false, false, true, 32}),
+                    Case{"joined_alone", 3, 64, 32, 8, 9, false, false, false, true, 32},
+                    Case{"shortcut", 4, 32, 64, 8, 9, true, false, true, true, 0, true},
+                    Case{"shortcut_few", 1, 64, 32, 9, 8, true, true, true, true, 0, true},
+                    Case{"shortcut_alone", 3, 64, 32, 8, 9, false, false, false, true, 0, true},
+                    Case{"everything", 5, 96, 64, 7, 7, true, true, true, true, 40, true}),
     [](const auto& info) { return info.param.name; });
 
 TEST(TileConvolutionInputs, UnderAutocastTheConvolutionIsOursWhereThereAreTiles) {
@@ -196,8 +221,7 @@ TEST(TileConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
   const torch::Tensor weight = normal({48, 32, 3, 3}, 1).to(torch::kBFloat16);
   const torch::Tensor before = at::conv2d(x, weight, {}, 1, 1);
   for (int i = 0; i < 3; ++i) {
-    tile_conv3x3(tile_loops()->convolution, x, nullptr, normal({32, 32, 3, 3}, 1), normal({32}, 2),
-                 {});
+    tile_conv3x3(tile_loops()->convolution, x, nullptr, normal({32, 32, 3, 3}, 1), normal({32}, 2));
     EXPECT_TRUE(at::conv2d(x, weight, {}, 1, 1).equal(before));
   }
 }
@@ -207,7 +231,8 @@ TEST(TileConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
   x[0][5][10][19] = std::nanf("");
   const torch::Tensor y =
       tile_conv3x3((tile_loops() ? tile_loops() : tile_loops_plain())->convolution, x, nullptr,
-                   torch::ones({32, 32, 3, 3}), torch::zeros({32}), {});
+                   torch::ones({32, 32, 3, 3}), torch::zeros({32}))
+          .y;
   EXPECT_TRUE(y.slice(2, 9, 12).slice(3, 18, 20).isnan().all().item<bool>());
   EXPECT_EQ(y.isnan().sum().item<int64_t>(), 32 * 3 * 2);
 }

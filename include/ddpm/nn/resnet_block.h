@@ -43,6 +43,10 @@ class ResnetBlockImpl : public torch::nn::Module {
                                const torch::Tensor& temb);
 
  private:
+  // conv1 and the shortcut are one operation, which takes a skip connection unjoined.
+  bool first_half_is_one(const torch::Tensor& x) const;
+  torch::Tensor halves(const torch::Tensor& x, const torch::Tensor& skip,
+                       const torch::Tensor& temb);
   // h: conv1's result.
   torch::Tensor second_half(const torch::Tensor& h, const torch::Tensor& shortcut,
                             const torch::Tensor& temb);
