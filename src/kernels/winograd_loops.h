@@ -130,7 +130,7 @@ DDPM_INLINE void multiply_block(const float* a, int64_t lda, const float* b, int
                  b1 = FloatPack::load(b + p * kColumns + kLanes);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Floats v = Floats{} + a[r * lda + p];
+      const Floats v = a[r * lda + p] - Floats{};  // not a sum, which would be a third operation
       sum[r][0] += v * b0, sum[r][1] += v * b1;
     }
   }
@@ -162,7 +162,7 @@ DDPM_INLINE void accumulate_block(const float* a, int64_t lda, const float* b, i
     const Floats b0 = FloatPack::load(b + p * ldb), b1 = FloatPack::load(b + p * ldb + kLanes);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Floats v = Floats{} + a[p * lda + r];
+      const Floats v = a[p * lda + r] - Floats{};
       sum[r][0] += v * b0, sum[r][1] += v * b1;
     }
   }
