@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -33,12 +36,22 @@ void check_parts(const std::vector<std::string>& parts) {
   }
 }
 
-// Again and again, since the benchmark may be writing there.
+// The other threads go on writing: the folder is moved aside, and its name taken by a file, in
+// which they can make nothing, before it is removed.
 void remove_scratch() {
-  const auto folder = bench::scratch_folder();
+  namespace fs = std::filesystem;
+  const fs::path folder = bench::scratch_folder();
   std::error_code ignored;
-  for (int tries = 0; tries < 100 && std::filesystem::exists(folder, ignored); ++tries)
-    std::filesystem::remove_all(folder, ignored);
+  std::vector<fs::path> aside;
+  for (int i = 0; i < 100 && fs::is_directory(folder, ignored); ++i) {
+    aside.push_back(folder.string() + "-" + std::to_string(i));
+    fs::rename(folder, aside.back(), ignored);
+    std::ofstream(folder).flush();
+  }
+  for (const fs::path& path : aside) {
+    for (int i = 0; i < 100 && fs::exists(path, ignored); ++i) fs::remove_all(path, ignored);
+  }
+  fs::remove(folder, ignored);
 }
 
 int run_bench(const BenchOptions& options) {

@@ -33,10 +33,33 @@ struct Shape {
   int64_t input_positions(const ConvGroup& g) const {
     return whole_panels(g.results()) + 2 * row() + 3;
   }
+  /// Whether whole images keep all threads busy.
+  bool images_suffice() const { return batch >= at::get_num_threads(); }
   /// Images whose positions are about kPositions, at most `most`.
   int64_t images_together(int64_t most) const {
     return std::clamp<int64_t>(kPositions / ((height + 1) * row()), 1, std::max<int64_t>(1, most));
   }
+};
+
+/// The images' rows in parts, at least as many as there are threads if there are so many rows.
+class Bands {
+ public:
+  explicit Bands(const Shape& s) : s_(s) {
+    const int64_t wanted = (at::get_num_threads() + s.batch - 1) / s.batch;
+    rows_ = (s.height + wanted - 1) / wanted;
+    per_image_ = (s.height + rows_ - 1) / rows_;
+  }
+  int64_t size() const { return s_.batch * per_image_; }
+  int64_t image(int64_t band) const { return band / per_image_; }
+  ConvGroup rows(int64_t band) const {
+    const int64_t first = band % per_image_ * rows_;
+    return s_.rows(first, std::min(rows_, s_.height - first));
+  }
+  ConvGroup largest() const { return s_.rows(0, rows_); }
+
+ private:
+  const Shape& s_;
+  int64_t rows_, per_image_;
 };
 
 /// Weights [O,C,3,3] or [O,C,1,1] of float32 as TileConvLoops::convolve_panel reads them,

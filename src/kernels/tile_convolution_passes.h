@@ -40,7 +40,7 @@ class Forward {
   }
 
   Results run() const {
-    s_.batch >= at::get_num_threads() ? by_images() : by_rows();
+    s_.images_suffice() ? by_images() : by_rows();
     return result_;
   }
 
@@ -71,20 +71,18 @@ class Forward {
 
   // Few images: the rows of each are divided.
   void by_rows() const {
-    const int64_t image = s_.pixels() * s_.in, threads = at::get_num_threads();
-    const int64_t rows = (s_.height + threads - 1) / threads;
-    const int64_t bands = (s_.height + rows - 1) / rows;
+    const int64_t image = s_.pixels() * s_.in;
+    const Bands bands(s_);
     const Space<Bf16> joined(source_.joined() ? s_.batch * image : 0);
     const Space<Bf16> h(before_ ? s_.batch * image : 0);
     const Bf16* x = source_.images(0, s_.batch, joined.get());
     if (before_)
       cpu::group_norm_forward(*before_.shape, Element::kBFloat16, x, h.get(), before_.args);
-    at::parallel_for(0, s_.batch * bands, 1, [&](int64_t begin, int64_t end) {
-      const Workers work = workers(s_.rows(0, rows));
+    at::parallel_for(0, bands.size(), 1, [&](int64_t begin, int64_t end) {
+      const Workers work = workers(bands.largest());
       for (int64_t band = begin; band < end; ++band) {
-        const int64_t i = band / bands, first = band % bands * rows;
-        one(work, s_.rows(first, std::min(rows, s_.height - first)), i, x + i * image,
-            (before_ ? h.get() : x) + i * image);
+        const int64_t i = bands.image(band);
+        one(work, bands.rows(band), i, x + i * image, (before_ ? h.get() : x) + i * image);
       }
     });
   }
@@ -134,7 +132,8 @@ class Backward {
         shortcut_(shortcut),
         d_(d),
         to_(to),
-        shares_(std::min<int64_t>(at::get_num_threads(), s.batch)),
+        shares_(std::min<int64_t>(at::get_num_threads(),
+                                  s.images_suffice() ? s.batch : Bands(s).size())),
         together_(s.images_together((s.batch + shares_ - 1) / shares_)),
         size_(WeightGradient::size(s, 9)),
         step_(size_ + (shortcut.defined() ? WeightGradient::size(s, 1) : 0)),
@@ -147,14 +146,7 @@ class Backward {
   /// Gradients of weight and bias, and of the shortcut's; those of the source go to where they
   /// belong.
   std::pair<OfWeights, OfWeights> run() const {
-    at::parallel_for(0, shares_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t share = begin; share < end; ++share) {
-        const Work work(*this, sums_.get() + share * step_);
-        const int64_t last = s_.batch * (share + 1) / shares_;
-        for (int64_t first = s_.batch * share / shares_; first < last; first += together_)
-          images(work, first, std::min(together_, last - first));
-      }
-    });
+    s_.images_suffice() ? by_images() : by_rows();
     OfWeights of_shortcut;
     if (shortcut_.defined())
       of_shortcut = collect(s_, sums_.get() + size_, shares_, step_, shortcut_);
@@ -162,57 +154,134 @@ class Backward {
   }
 
  private:
-  // Working memory of one thread, for `together_` images.
-  struct Work {
+  // Sums and working memory of one share, for groups of at most `most` positions.
+  struct Share {
     WeightGradient gradient;
     GroupConvolution turned;
     std::optional<WeightGradient> shortcut_gradient;
     std::optional<GroupConvolution> turned_shortcut;
-    Space<Bf16> joined, h, slope;
 
-    Work(const Backward& b, float* sums)
-        : gradient(b.loops_, b.s_, 9, b.s_.group(b.together_), sums),
-          turned(b.loops_, b.s_, 9, b.s_.out, b.s_.in, b.s_.group(1)),
-          joined(b.source_.joined() ? b.together_ * b.image() : 0),
-          h(b.before_ ? b.together_ * b.image() : 0),
-          slope(b.before_ ? b.together_ * b.image() : 0) {
+    Share(const Backward& b, int64_t share, const ConvGroup& most, const ConvGroup& most_turned)
+        : gradient(b.loops_, b.s_, 9, most, b.sums_.get() + share * b.step_),
+          turned(b.loops_, b.s_, 9, b.s_.out, b.s_.in, most_turned) {
       if (!b.shortcut_.defined()) return;
-      shortcut_gradient.emplace(b.loops_, b.s_, 1, b.s_.group(b.together_), sums + b.size_);
-      turned_shortcut.emplace(b.loops_, b.s_, 1, b.s_.out, b.s_.in, b.s_.group(1));
+      shortcut_gradient.emplace(b.loops_, b.s_, 1, most, b.sums_.get() + share * b.step_ + b.size_);
+      turned_shortcut.emplace(b.loops_, b.s_, 1, b.s_.out, b.s_.in, most_turned);
+    }
+
+    /// Of a group in images that came in as x and were made h; dy and ds: theirs.
+    void add(const ConvGroup& g, const Bf16* x, const Bf16* h, const Bf16* dy,
+             const Bf16* ds) const {
+      gradient.add(g, h, dy);
+      if (shortcut_gradient) shortcut_gradient->add(g, x, ds);
     }
   };
 
-  void images(const Work& work, int64_t first, int64_t count) const {
-    const int64_t at = first * s_.pixels() * s_.out;
-    const Bf16* x = source_.images(first, count, work.joined.get());
-    for (int64_t i = 0; before_ && i < count; ++i) {
-      cpu::group_norm_image_again(*before_.shape, x + i * image(), work.h.get() + i * image(),
-                                  work.slope.get() + i * image(), before_.args, first + i);
-    }
-    work.gradient.add(s_.group(count), before_ ? work.h.get() : x, data_of(d_.y) + at);
-    if (work.shortcut_gradient) work.shortcut_gradient->add(s_.group(count), x, data_of(d_.s) + at);
-    for (int64_t i = 0; turned_weight_ && i < count; ++i)
-      source_image(work, x + i * image(), i, first + i);
+  // What images are joined to, and what lies between norm and convolution.
+  struct Between {
+    Space<Bf16> joined, h, slope;
+    Between(const Backward& b, int64_t images)
+        : joined(b.source_.joined() ? images * b.image() : 0),
+          h(b.before_ ? images * b.image() : 0),
+          slope(b.before_ ? images * b.image() : 0) {}
+  };
+
+  // Calls body(share, first, last) with each share's part of `count`.
+  template <class Body>
+  void for_shares(int64_t count, const Body& body) const {
+    at::parallel_for(0, shares_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) body(i, count * i / shares_, count * (i + 1) / shares_);
+    });
   }
 
-  // The gradient of image b, the i-th of those in memory.
-  void source_image(const Work& work, const Bf16* x, int64_t i, int64_t b) const {
-    const int64_t at = b * s_.pixels() * s_.out;
-    // Where two are joined, or a norm follows, in the place of what is not needed any more.
-    Bf16* dx = source_.joined() ? work.joined.get() + i * image() : data_of(to_.x) + b * image();
-    Bf16* dh = before_ ? work.h.get() : dx;
-    work.turned(s_.group(1), data_of(d_.y) + at, turned_weight_->get(), nullptr, nullptr, dh);
-    if (before_) {
-      cpu::group_norm_image_backward(*before_.shape, x, dh, work.slope.get() + i * image(), dx,
-                                     before_.args, b);
-    }
-    if (work.turned_shortcut) {
-      (*work.turned_shortcut)(s_.group(1), data_of(d_.s) + at, turned_shortcut_->get(), nullptr, dx,
-                              dx);
-    }
-    if (source_.joined()) source_.split(dx, b, to_.x, to_.beside);
+  void by_images() const {
+    for_shares(s_.batch, [&](int64_t i, int64_t begin, int64_t end) {
+      const Share share(*this, i, s_.group(together_), s_.group(1));
+      const Between between(*this, together_);
+      for (int64_t first = begin; first < end; first += together_)
+        images(share, between, first, std::min(together_, end - first));
+    });
   }
 
+  void images(const Share& share, const Between& between, int64_t first, int64_t count) const {
+    const Bf16* x = source_.images(first, count, between.joined.get());
+    for (int64_t i = 0; i < count; ++i) norm_again(between, x, i, first + i);
+    share.add(s_.group(count), x, before_ ? between.h.get() : x, dy(first), ds(first));
+    for (int64_t i = 0; turned_weight_ && i < count; ++i) {
+      // Where two are joined, or a norm follows, in the place of what is not needed any more.
+      const int64_t b = first + i;
+      Bf16* dx =
+          source_.joined() ? between.joined.get() + i * image() : data_of(to_.x) + b * image();
+      Bf16* dh = before_ ? between.h.get() : dx;
+      share.turned(s_.group(1), dy(b), turned_weight_->get(), nullptr, nullptr, dh);
+      norm_backward(between, x, dh, dx, i, b);
+      add_shortcut(share, s_.group(1), b, dx);
+      if (source_.joined()) source_.split(dx, b, to_.x, to_.beside);
+    }
+  }
+
+  // Few images: the rows of each are divided; between, the norm goes over whole images.
+  void by_rows() const {
+    const Bands bands(s_);
+    const Between between(*this, s_.batch);
+    const Space<Bf16> d_between(before_ && turned_weight_ ? s_.batch * image() : 0);
+    const Bf16* x = source_.images(0, s_.batch, between.joined.get());
+    for (int64_t b = 0; b < s_.batch; ++b) norm_again(between, x, b, b);
+    Bf16* dx = source_.joined() ? between.joined.get() : turned_weight_ ? data_of(to_.x) : nullptr;
+    Bf16* dh = before_ ? d_between.get() : dx;
+    const Bf16* h = before_ ? between.h.get() : x;
+    for_shares(bands.size(), [&](int64_t i, int64_t begin, int64_t end) {
+      const Share share(*this, i, bands.largest(), bands.largest());
+      for (int64_t band = begin; band < end; ++band) {
+        const int64_t b = bands.image(band);
+        share.add(bands.rows(band), x + b * image(), h + b * image(), dy(b), ds(b));
+      }
+    });
+    if (!turned_weight_) return;
+    // Now that all have read x, its gradient may lie where two were joined.
+    turn(bands, 9, dy(0), *turned_weight_, dh, /*more=*/false);
+    for (int64_t b = 0; b < s_.batch; ++b)
+      norm_backward(between, x, dh + b * image(), dx + b * image(), b, b);
+    if (turned_shortcut_) turn(bands, 1, ds(0), *turned_shortcut_, dx, /*more=*/true);
+    for (int64_t b = 0; source_.joined() && b < s_.batch; ++b)
+      source_.split(dx + b * image(), b, to_.x, to_.beside);
+  }
+
+  // The turned convolution of all images' gradients, to dx or added to it.
+  void turn(const Bands& bands, int64_t taps, const Bf16* gradient, const Space<Bf16>& weight,
+            Bf16* dx, bool more) const {
+    at::parallel_for(0, bands.size(), 1, [&](int64_t begin, int64_t end) {
+      const GroupConvolution turned(loops_, s_, taps, s_.out, s_.in, bands.largest());
+      for (int64_t band = begin; band < end; ++band) {
+        const int64_t b = bands.image(band);
+        Bf16* to = dx + b * image();
+        turned(bands.rows(band), gradient + b * s_.pixels() * s_.out, weight.get(), nullptr,
+               more ? to : nullptr, to);
+      }
+    });
+  }
+
+  // Of image b, the i-th of those in memory.
+  void norm_again(const Between& between, const Bf16* x, int64_t i, int64_t b) const {
+    if (!before_) return;
+    cpu::group_norm_image_again(*before_.shape, x + i * image(), between.h.get() + i * image(),
+                                between.slope.get() + i * image(), before_.args, b);
+  }
+  void norm_backward(const Between& between, const Bf16* x, const Bf16* dh, Bf16* dx, int64_t i,
+                     int64_t b) const {
+    if (!before_) return;
+    cpu::group_norm_image_backward(*before_.shape, x + i * image(), dh,
+                                   between.slope.get() + i * image(), dx, before_.args, b);
+  }
+  void add_shortcut(const Share& share, const ConvGroup& g, int64_t b, Bf16* dx) const {
+    if (!share.turned_shortcut) return;
+    (*share.turned_shortcut)(g, ds(b), turned_shortcut_->get(), nullptr, dx, dx);
+  }
+
+  const Bf16* dy(int64_t b) const { return data_of(d_.y) + b * s_.pixels() * s_.out; }
+  const Bf16* ds(int64_t b) const {
+    return d_.s.defined() ? data_of(d_.s) + b * s_.pixels() * s_.out : nullptr;
+  }
   int64_t image() const { return s_.pixels() * s_.in; }
 
   const TileConvLoops& loops_;
