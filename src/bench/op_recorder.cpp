@@ -45,7 +45,7 @@ OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
     if (ours) s.input[1] = s.weight[1];  // what is joined to x is not in sight
     s.stride = ours ? std::vector<int64_t>{1, 1} : pair_of(in[3]);
-    s.padding = ours ? std::vector<int64_t>{1, 1} : pair_of(in[4]);
+    s.padding = ours ? std::vector<int64_t>{s.weight[2] / 2, s.weight[3] / 2} : pair_of(in[4]);
     if (s.input.size() == 4) s.flops = convolution_flops(s);
   } else if (name == "aten::linear") {  // [..., K] by [N, K]
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);

@@ -139,6 +139,9 @@ bool has_tiles_for(const torch::Tensor& x, const torch::Tensor& weight, const to
 TileResults tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, const Norm* norm,
                          const torch::Tensor& weight, const torch::Tensor& bias,
                          const TileOptions& options) {
+  if (options.shortcut_weight.defined()) {  // its work is counted, its time is the other's
+    RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, options.shortcut_weight}));
+  }
   RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, weight}));
   const auto plain = [](const torch::Tensor& t) {
     return t.to(torch::kBFloat16).contiguous(kLast);
