@@ -34,6 +34,8 @@ FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Te
           at::conv2d(all, shortcut_weight, shortcut_bias)};
 }
 
+bool cpu_has_tiles() { return tile_loops() != nullptr; }
+
 bool is_one_operation(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias) {
   return has_tiles_for(x, weight, bias);

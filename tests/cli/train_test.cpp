@@ -1,3 +1,4 @@
+#include "ddpm/kernels/norm_convolution.h"
 #include "tests/cli/fixture.h"
 #include "tests/io/fixtures.h"
 
@@ -25,6 +26,18 @@ TEST_F(Train, DryRunMeasuresAndWritesNothing) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << " in " << result.out;
   }
   EXPECT_FALSE(std::filesystem::exists(folder_ / "runs"));
+}
+
+TEST_F(Train, DryRunTellsWhereBf16IsFasterOnThisProcessor) {
+  const auto tells = [&](const std::string& precision) {
+    const ProgramResult result =
+        run({"train", "--config", "tiny.toml", "--dry-run", "--device", "cpu", "--set",
+             "model.channels=32", "--set", "train.precision=" + precision});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.out.find("train.precision = \"bf16\"") != std::string::npos;
+  };
+  EXPECT_EQ(tells("fp32"), kernels::cpu_has_tiles());
+  EXPECT_FALSE(tells("bf16"));
 }
 
 TEST_F(Train, DryRunOfARunSaysWhereItWouldGoOnAndLeavesItAlone) {

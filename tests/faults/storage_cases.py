@@ -298,7 +298,8 @@ def stop_signals(bench, count):
         process.send(signal.SIGTERM)
         status = process.wait()
         text, now = process.err, watch.look(process.err)
-        if status == 0:  # it had ended
+        # It had ended, or had nothing left to do but to end.
+        if status == 0 or (status == -signal.SIGTERM and f"finished: step {steps}" in text):
             watch = None
             continue
         if status == -signal.SIGTERM:

@@ -39,6 +39,9 @@ FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Te
                                          const torch::Tensor& shortcut_weight,
                                          const torch::Tensor& shortcut_bias);
 
+/// Whether this CPU multiplies bfloat16 in tiles (Intel AMX), which makes bf16 much the fastest.
+bool cpu_has_tiles();
+
 /// Whether these are one operation here.
 bool is_one_operation(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias);
