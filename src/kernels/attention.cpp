@@ -1,5 +1,6 @@
 #include "ddpm/kernels/attention.h"
 
+#include "function_arguments.h"
 #include "space.h"
 #include "tile_attention.h"
 
@@ -25,7 +26,7 @@ class TileAttention : public torch::autograd::Function<TileAttention> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, int64_t heads,
                                int64_t loops) {
     const AttentionShape s = shape_of(qkv, heads);
-    const TileAttentionLoops& l = loops_of(loops);
+    const TileAttentionLoops& l = loops_of<TileAttentionLoops>(loops);
     const torch::Tensor y = torch::empty({qkv.size(0), s.tokens, s.y_stride}, qkv.options());
     const torch::Tensor log_sum_BMN =
         torch::empty({qkv.size(0), heads, s.tokens}, torch::dtype(torch::kFloat));
@@ -48,7 +49,8 @@ class TileAttention : public torch::autograd::Function<TileAttention> {
     const torch::Tensor &qkv = saved[0], &y = saved[1], &log_sum_BMN = saved[2];
     const torch::Tensor dy = gradients[0].to(torch::kBFloat16).contiguous();
     const int64_t heads = context->saved_data["heads"].toInt();
-    const TileAttentionLoops& l = loops_of(context->saved_data["loops"].toInt());
+    const TileAttentionLoops& l =
+        loops_of<TileAttentionLoops>(context->saved_data["loops"].toInt());
     const AttentionShape s = shape_of(qkv, heads);
     const torch::Tensor d_qkv = torch::empty_like(qkv);
     const auto one = [&](const Head& head, Bf16* halves, float* floats) {
@@ -73,10 +75,6 @@ class TileAttention : public torch::autograd::Function<TileAttention> {
     return {qkv.size(1), channels, 3 * all, all,
             static_cast<float>(1.0 / std::sqrt(static_cast<double>(channels)))};
   }
-  // A pointer travels through the graph as a number.
-  static const TileAttentionLoops& loops_of(int64_t address) {
-    return *reinterpret_cast<const TileAttentionLoops*>(address);
-  }
   template <class Body>
   static void for_heads(const TileAttentionLoops& loops, const AttentionShape& s, int64_t heads,
                         int64_t batch, bool backward, const Body& body) {
@@ -95,7 +93,7 @@ class TileAttention : public torch::autograd::Function<TileAttention> {
 bool has_tiles_for(const torch::Tensor& qkv, int64_t heads) {
   const int64_t tokens = qkv.size(1), channels = qkv.size(2) / 3 / heads;
   return qkv.is_cpu() && qkv.scalar_type() == torch::kBFloat16 && qkv.numel() > 0 &&
-         tokens % 32 == 0 && channels % 32 == 0 && tokens <= kMostTokens && tile_loops();
+         tokens % kPanel == 0 && channels % kPanel == 0 && tokens <= kMostTokens && tile_loops();
 }
 
 }  // namespace
@@ -103,7 +101,7 @@ bool has_tiles_for(const torch::Tensor& qkv, int64_t heads) {
 torch::Tensor tile_attention(const TileAttentionLoops& loops, const torch::Tensor& qkv,
                              int64_t heads) {
   RECORD_FUNCTION("ddpm::attention", std::vector<c10::IValue>({qkv}));
-  return TileAttention::apply(qkv.contiguous(), heads, reinterpret_cast<int64_t>(&loops));
+  return TileAttention::apply(qkv.contiguous(), heads, number_of(loops));
 }
 
 torch::Tensor attention(const torch::Tensor& qkv, int64_t heads) {

@@ -55,6 +55,9 @@ struct CpuLoops {
   WinogradLoops winograd;
 };
 
+/// Channels, tokens or positions that the loops of tiles take together.
+constexpr int64_t kPanel = 32;
+
 /// The pixels of some images [batch, height, width, channels], numbered for tile_conv_loops.h: row
 /// by row, a position of zeros after each row (the right border of one and the left border of the
 /// next), a row of zeros after each image. Results are numbered alike; those beside a pixel mean
@@ -66,7 +69,8 @@ struct ConvGroup {
   int64_t results() const { return images * (rows + 1) * row() - row() - 1; }
 };
 
-/// tile_conv_loops.h describes them. Channels are multiples of 32; taps: 9, or 1 for the middle.
+/// tile_conv_loops.h describes them. Channels are multiples of kPanel; taps: 9, or 1 for the
+/// middle.
 struct TileConvLoops {
   void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, bool border,
                  int64_t count, Bf16* to);

@@ -1,6 +1,7 @@
 #include "ddpm/kernels/group_norm.h"
 
 #include "ddpm/base/shape.h"
+#include "function_arguments.h"
 #include "group_norm_buffers.h"
 #include "random_device.h"  // cuda::available
 
@@ -63,10 +64,10 @@ class GroupNormFunction : public torch::autograd::Function<GroupNormFunction> {
                                const std::optional<torch::Tensor>& scale_BC,
                                const std::optional<torch::Tensor>& shift_BC, int64_t groups,
                                double eps, bool silu) {
-    const torch::Tensor add = add_BC.value_or(torch::Tensor());
-    const torch::Tensor scale = scale_BC.value_or(torch::Tensor());
-    const torch::Tensor shift = shift_BC.value_or(torch::Tensor());
-    const GroupNormShape s = shape_of(x, groups, eps, silu);
+    const torch::Tensor add = tensor_of(add_BC);
+    const torch::Tensor scale = tensor_of(scale_BC);
+    const torch::Tensor shift = tensor_of(shift_BC);
+    const GroupNormShape s = shape_of(x, x.size(1), groups, eps, silu);
     GroupNormBuffers buffers(x, s, weight, bias, {add, scale, shift});
     buffers.allocate_statistics(s);
     torch::Tensor y = torch::empty_like(x);
@@ -94,8 +95,8 @@ class GroupNormFunction : public torch::autograd::Function<GroupNormFunction> {
     const torch::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
     const Modulation modulation{saved[3], saved[4], saved[5]};
     const GroupNormShape s =
-        shape_of(x, context->saved_data["groups"].toInt(), context->saved_data["eps"].toDouble(),
-                 context->saved_data["silu"].toBool());
+        shape_of(x, x.size(1), context->saved_data["groups"].toInt(),
+                 context->saved_data["eps"].toDouble(), context->saved_data["silu"].toBool());
     const torch::Tensor dy =
         gradients[0].to(x.scalar_type()).contiguous(torch::MemoryFormat::ChannelsLast);
     GroupNormBuffers buffers(x, s, weight, bias, modulation);
@@ -127,11 +128,8 @@ torch::Tensor run(const torch::Tensor& x, const torch::Tensor& weight, const tor
   }
   RECORD_FUNCTION("ddpm::group_norm", {});
   if (!has_kernel(x)) return composed_group_norm(x, weight, bias, groups, eps, m, silu);
-  const auto optional = [](const torch::Tensor& t) {
-    return t.defined() ? std::optional(t) : std::nullopt;
-  };
-  return GroupNormFunction::apply(x, weight, bias, optional(m.add), optional(m.scale),
-                                  optional(m.shift), groups, eps, silu);
+  return GroupNormFunction::apply(x, weight, bias, optional_of(m.add), optional_of(m.scale),
+                                  optional_of(m.shift), groups, eps, silu);
 }
 
 }  // namespace

@@ -16,8 +16,10 @@ inline int64_t tile_size(const torch::Device& device, int64_t pixels, int64_t ch
   return std::max(least, (pixels + most - 1) / most);
 }
 
-inline GroupNormShape shape_of(const torch::Tensor& x, int64_t groups, double eps, bool silu) {
-  const int64_t channels = x.size(1), pixels = x.size(2) * x.size(3);
+/// Of images like x, [B,?,H,W], with these channels.
+inline GroupNormShape shape_of(const torch::Tensor& x, int64_t channels, int64_t groups, double eps,
+                               bool silu) {
+  const int64_t pixels = x.size(2) * x.size(3);
   return {x.size(0), pixels, channels, groups, tile_size(x.device(), pixels, channels), eps, silu};
 }
 

@@ -36,39 +36,39 @@ void pack_straight(const Bf16* from, int64_t stride, int64_t columns, int64_t k,
   }
 }
 
-/// 32 rows of `a` times columns c .. c + 31 of a packed factor; k is the length of the sums.
+/// 32 rows of a left factor: where row 0 and row 16 begin, how far apart rows and panels are.
+struct Rows {
+  const Bf16 *first, *below;
+  int64_t stride, step;
+};
+/// Of a matrix, rows `stride` apart.
+DDPM_INLINE Rows rows_of(const Bf16* a, int64_t stride) {
+  return {a, a + kTile * stride, stride, kPanel};
+}
+/// Of tiles [2][n / 32][16][32], as Tiles::transpose leaves them.
+DDPM_INLINE Rows rows_of_tiles(const Bf16* a, int64_t n) {
+  return {a, a + n * kTile, kPanel, kWhole};
+}
+
+/// 32 rows times columns c .. c + 31 of a packed factor; k is the length of the sums.
 template <class Tiles>
-DDPM_INLINE void product(const Bf16* a, const Bf16* below, int64_t a_stride, int64_t a_step,
-                         const Bf16* packed, int64_t c, int64_t k, float* sums,
+DDPM_INLINE void product(Rows a, const Bf16* packed, int64_t c, int64_t k, float* sums,
                          int64_t sums_stride) {
   const Bf16* b = packed + c * k;
   Tiles::zero4();
-  for (int64_t i = 0; i < k; i += kPanel, b += 2 * kWhole, a += a_step, below += a_step)
-    Tiles::multiply4(a, below, a_stride, b, b + kWhole, kPanel);
+  for (int64_t i = 0; i < k; i += kPanel, b += 2 * kWhole, a.first += a.step, a.below += a.step)
+    Tiles::multiply4(a.first, a.below, a.stride, b, b + kWhole, kPanel);
   Tiles::store4(sums, sums_stride);
   barrier();
 }
 
-/// Rows of [32][n] times a packed factor [n][columns], to y as bfloat16.
+/// 32 rows times a packed factor [n][columns], to y as bfloat16.
 template <class Tiles>
-void multiply_rows(const Bf16* a, int64_t a_stride, const Bf16* packed, int64_t columns, int64_t n,
-                   Bf16* y, int64_t stride) {
+void multiply_rows(const Rows& a, const Bf16* packed, int64_t columns, int64_t n, Bf16* y,
+                   int64_t stride) {
   alignas(64) float sums[kPanel * kPanel];
   for (int64_t c = 0; c < columns; c += kPanel) {
-    product<Tiles>(a, a + kTile * a_stride, a_stride, kPanel, packed, c, n, sums, kPanel);
-    for (int64_t i = 0; i < kPanel; ++i)
-      Tiles::write(sums + i * kPanel, nullptr, nullptr, y + i * stride + c);
-    barrier();
-  }
-}
-
-/// The same for a left factor in tiles [2][n / 32][16][32], as Tiles::transpose leaves it.
-template <class Tiles>
-void multiply_tiles(const Bf16* a, const Bf16* packed, int64_t columns, int64_t n, Bf16* y,
-                    int64_t stride) {
-  alignas(64) float sums[kPanel * kPanel];
-  for (int64_t c = 0; c < columns; c += kPanel) {
-    product<Tiles>(a, a + n * kTile, kPanel, kWhole, packed, c, n, sums, kPanel);
+    product<Tiles>(a, packed, c, n, sums, kPanel);
     for (int64_t i = 0; i < kPanel; ++i)
       Tiles::write(sums + i * kPanel, nullptr, nullptr, y + i * stride + c);
     barrier();
@@ -119,8 +119,7 @@ void attend(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v
   for (int64_t row = 0; row < n; row += kPanel) {
     const Bf16* at = q + row * s.stride;
     for (int64_t c = 0; c < n; c += kPanel) {
-      product<Tiles>(at, at + kTile * s.stride, s.stride, kPanel, keys, c, s.channels, floats + c,
-                     n);
+      product<Tiles>(rows_of(at, s.stride), keys, c, s.channels, floats + c, n);
     }
     for (int64_t i = 0; i < kPanel; ++i) {
       float* scores = floats + i * n;
@@ -131,7 +130,8 @@ void attend(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v
       log_sum[row + i] = most + __builtin_logf(sum);
     }
     barrier();
-    multiply_rows<Tiles>(weights, n, values, s.channels, n, y + row * s.y_stride, s.y_stride);
+    multiply_rows<Tiles>(rows_of(weights, n), values, s.channels, n, y + row * s.y_stride,
+                         s.y_stride);
   }
 }
 
@@ -157,10 +157,8 @@ void attend_backward(const AttentionShape& s, const Bf16* q, const Bf16* k, cons
   for (int64_t row = 0; row < n; row += kPanel) {
     const Bf16 *at = q + row * s.stride, *dy_at = dy + row * s.y_stride;
     for (int64_t c = 0; c < n; c += kPanel) {
-      product<Tiles>(at, at + kTile * s.stride, s.stride, kPanel, keys_turned, c, s.channels,
-                     scores + c, n);
-      product<Tiles>(dy_at, dy_at + kTile * s.y_stride, s.y_stride, kPanel, values, c, s.channels,
-                     dp + c, n);
+      product<Tiles>(rows_of(at, s.stride), keys_turned, c, s.channels, scores + c, n);
+      product<Tiles>(rows_of(dy_at, s.y_stride), values, c, s.channels, dp + c, n);
     }
     for (int64_t i = 0; i < kPanel; ++i) {
       float* weights = scores + i * n;
@@ -183,13 +181,13 @@ void attend_backward(const AttentionShape& s, const Bf16* q, const Bf16* k, cons
       Tiles::transpose(ds + c, n, ds_turned + c * n + row * kTile);
     }
     barrier();
-    multiply_rows<Tiles>(ds, n, keys, s.channels, n, dq + row * s.stride, s.stride);
+    multiply_rows<Tiles>(rows_of(ds, n), keys, s.channels, n, dq + row * s.stride, s.stride);
   }
   for (int64_t row = 0; row < n; row += kPanel) {
-    multiply_tiles<Tiles>(p_turned + row * n, gradients, s.channels, n, dv + row * s.stride,
-                          s.stride);
-    multiply_tiles<Tiles>(ds_turned + row * n, queries, s.channels, n, dk + row * s.stride,
-                          s.stride);
+    multiply_rows<Tiles>(rows_of_tiles(p_turned + row * n, n), gradients, s.channels, n,
+                         dv + row * s.stride, s.stride);
+    multiply_rows<Tiles>(rows_of_tiles(ds_turned + row * n, n), queries, s.channels, n,
+                         dk + row * s.stride, s.stride);
   }
 }
 

@@ -14,8 +14,7 @@
 namespace ddpm::kernels {
 namespace {
 
-constexpr int64_t kTile = 16;   // rows of a tile, and its columns of float32
-constexpr int64_t kPanel = 32;  // channels or positions taken together
+constexpr int64_t kTile = 16;  // rows of a tile, and its columns of float32
 constexpr int64_t kWhole = kTile * kPanel;
 
 /// Where a tap of the 9, or the only one, reads from a result's position on.

@@ -1,5 +1,6 @@
 #include "tile_convolution.h"
 
+#include "function_arguments.h"
 #include "tile_convolution_passes.h"
 
 #include <ATen/autocast_mode.h>
@@ -29,15 +30,12 @@ class TileConvolution : public torch::autograd::Function<TileConvolution> {
                                const std::optional<torch::Tensor>& scale_BC,
                                const std::optional<torch::Tensor>& shift_BC, int64_t groups,
                                double eps, int64_t loops) {
-    const auto plain = [](const std::optional<torch::Tensor>& t) {
-      return t.value_or(torch::Tensor());
-    };
-    const Norm norm{plain(norm_weight),
-                    plain(norm_bias),
+    const Norm norm{tensor_of(norm_weight),
+                    tensor_of(norm_bias),
                     groups,
                     eps,
-                    {plain(add_BC), plain(scale_BC), plain(shift_BC)}};
-    const torch::Tensor beside = plain(beside_in);
+                    {tensor_of(add_BC), tensor_of(scale_BC), tensor_of(shift_BC)}};
+    const torch::Tensor beside = tensor_of(beside_in);
     const Shape s = shape(x, weight);
     const Source source(s, x, beside);
     Before before;
@@ -46,15 +44,16 @@ class TileConvolution : public torch::autograd::Function<TileConvolution> {
       before.buffers->allocate_statistics(*before.shape);
       before.args = before.buffers->args<float>();
     }
-    const Results results = Forward(loops_of(loops), s, source, before, {weight, bias},
-                                    {plain(shortcut), plain(shortcut_bias)}, plain(residual))
-                                .run();
+    const Results results =
+        Forward(loops_of<TileConvLoops>(loops), s, source, before, {weight, bias},
+                {tensor_of(shortcut), tensor_of(shortcut_bias)}, tensor_of(residual))
+            .run();
     const GroupNormBuffers* b = before ? &*before.buffers : nullptr;
     const torch::Tensor none;
     context->save_for_backward({x, weight, norm.weight, norm.bias, norm.modulation.add,
                                 norm.modulation.scale, norm.modulation.shift, b ? b->mean : none,
                                 b ? b->rstd : none, b ? b->channel_mean : none, beside,
-                                plain(shortcut)});
+                                tensor_of(shortcut)});
     context->saved_data["groups"] = groups;
     context->saved_data["eps"] = eps;
     context->saved_data["loops"] = loops;
@@ -89,9 +88,10 @@ class TileConvolution : public torch::autograd::Function<TileConvolution> {
     OfSource to;
     if (before || beside.defined() || context->needs_input_grad(0)) to.x = torch::empty_like(x);
     if (beside.defined()) to.beside = torch::empty_like(beside);
-    const auto [of_conv, of_shortcut] = Backward(loops_of(context->saved_data["loops"].toInt()), s,
-                                                 source, before, weight, shortcut, d, to)
-                                            .run();
+    const auto [of_conv, of_shortcut] =
+        Backward(loops_of<TileConvLoops>(context->saved_data["loops"].toInt()), s, source, before,
+                 weight, shortcut, d, to)
+            .run();
     variable_list all(15);
     all[0] = to.x, all[1] = to.beside, all[2] = of_conv.weight, all[3] = of_conv.bias;
     if (context->saved_data["residual"].toBool()) all[4] = d.y;
@@ -113,10 +113,6 @@ class TileConvolution : public torch::autograd::Function<TileConvolution> {
   }
   static Shape shape(const torch::Tensor& x, const torch::Tensor& weight) {
     return {x.size(0), x.size(2), x.size(3), weight.size(1), weight.size(0)};
-  }
-  // A pointer travels through the graph as a number.
-  static const TileConvLoops& loops_of(int64_t address) {
-    return *reinterpret_cast<const TileConvLoops*>(address);
   }
 };
 
@@ -146,20 +142,17 @@ TileResults tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, con
   const auto plain = [](const torch::Tensor& t) {
     return t.to(torch::kBFloat16).contiguous(kLast);
   };
-  const auto optional = [](const torch::Tensor& t) {
-    return t.defined() ? std::optional(t) : std::nullopt;
-  };
   const auto optional_plain = [&](const torch::Tensor& t) {
-    return t.defined() ? std::optional(plain(t)) : std::nullopt;
+    return t.defined() ? optional_of(plain(t)) : std::nullopt;
   };
   const Norm none;
   const Norm& n = norm ? *norm : none;
   const Modulation& m = n.modulation;
   const variable_list results = TileConvolution::apply(
       plain(x), optional_plain(options.beside), weight, bias, optional_plain(options.residual),
-      optional(options.shortcut_weight), optional(options.shortcut_bias), optional(n.weight),
-      optional(n.bias), optional(m.add), optional(m.scale), optional(m.shift), n.groups, n.eps,
-      reinterpret_cast<int64_t>(&loops));
+      optional_of(options.shortcut_weight), optional_of(options.shortcut_bias),
+      optional_of(n.weight), optional_of(n.bias), optional_of(m.add), optional_of(m.scale),
+      optional_of(m.shift), n.groups, n.eps, number_of(loops));
   return {results[0], results.size() > 1 ? results[1] : torch::Tensor()};
 }
 

@@ -16,7 +16,6 @@
 namespace ddpm::kernels::tiles {
 
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
-constexpr int64_t kPanel = 32;
 constexpr int64_t kPositions = 1024;  // of images that are worked on together
 
 inline int64_t whole_panels(int64_t count) { return (count + kPanel - 1) / kPanel * kPanel; }
@@ -244,8 +243,7 @@ struct Before {
 
   explicit operator bool() const { return shape.has_value(); }
   void open(const torch::Tensor& x, const Shape& s, const Norm& norm) {
-    shape = {s.batch,  s.pixels(),   s.in, norm.groups, tile_size(x.device(), s.pixels(), s.in),
-             norm.eps, /*silu=*/true};
+    shape = shape_of(x, s.in, norm.groups, norm.eps, /*silu=*/true);
     buffers.emplace(x, *shape, norm.weight, norm.bias, norm.modulation);
   }
 };

@@ -62,10 +62,6 @@ struct AmxTiles {
     _tile_dpbf16ps(3, 5, 7);
   }
 
-  static DDPM_INLINE __m512 to_floats(const Bf16* from) {
-    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-  }
   static DDPM_INLINE __m512i rounded(const float* low, const float* high) {
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(high), _mm512_loadu_ps(low));
   }
@@ -78,8 +74,8 @@ struct AmxTiles {
       high = _mm512_add_ps(high, _mm512_loadu_ps(bias + kTile));
     }
     if (residual) {
-      low = _mm512_add_ps(low, to_floats(residual));
-      high = _mm512_add_ps(high, to_floats(residual + kTile));
+      low = _mm512_add_ps(low, FloatPack::load(residual));
+      high = _mm512_add_ps(high, FloatPack::load(residual + kTile));
     }
     _mm512_storeu_si512(y, (__m512i)_mm512_cvtne2ps_pbh(high, low));
   }
@@ -169,8 +165,8 @@ struct AmxTiles {
   static DDPM_INLINE void add_positions(const Bf16* from, int64_t count, float* sum) {
     __m512 low = _mm512_loadu_ps(sum), high = _mm512_loadu_ps(sum + kTile);
     for (int64_t p = 0; p < count; ++p, from += kPanel) {
-      low = _mm512_add_ps(low, to_floats(from));
-      high = _mm512_add_ps(high, to_floats(from + kTile));
+      low = _mm512_add_ps(low, FloatPack::load(from));
+      high = _mm512_add_ps(high, FloatPack::load(from + kTile));
     }
     _mm512_storeu_ps(sum, low);
     _mm512_storeu_ps(sum + kTile, high);

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <torch/types.h>
+
+// torch::autograd::Function takes optional tensors and plain values: others travel as those.
+
+namespace ddpm::kernels {
+
+inline std::optional<torch::Tensor> optional_of(const torch::Tensor& t) {
+  return t.defined() ? std::optional(t) : std::nullopt;
+}
+inline torch::Tensor tensor_of(const std::optional<torch::Tensor>& t) {
+  return t.value_or(torch::Tensor());
+}
+
+/// A table of loops, which outlives every graph, as a number.
+template <class Loops>
+int64_t number_of(const Loops& loops) {
+  return reinterpret_cast<int64_t>(&loops);
+}
+template <class Loops>
+const Loops& loops_of(int64_t number) {
+  return *reinterpret_cast<const Loops*>(number);
+}
+
+}  // namespace ddpm::kernels
