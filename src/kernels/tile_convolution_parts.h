@@ -118,6 +118,18 @@ class GroupConvolution {
   Space<Bf16> positions_;
 };
 
+/// The 3x3 convolution and, if there is one, the 1x1 beside it: a thread's working memory.
+struct Convolutions {
+  GroupConvolution conv;
+  std::optional<GroupConvolution> shortcut;
+
+  Convolutions(const TileConvLoops& loops, const Shape& s, int64_t in, int64_t out,
+               const ConvGroup& most, bool with_shortcut)
+      : conv(loops, s, 9, in, out, most) {
+    if (with_shortcut) shortcut.emplace(loops, s, 1, in, out, most);
+  }
+};
+
 /// The sums of the gradients of weight and bias over some images.
 class WeightGradient {
  public:

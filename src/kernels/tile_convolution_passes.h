@@ -45,21 +45,14 @@ class Forward {
   }
 
  private:
-  // Working memory of one thread, for groups of at most `most` positions.
-  struct Workers {
-    GroupConvolution conv;
-    std::optional<GroupConvolution> shortcut;
-  };
-  Workers workers(const ConvGroup& most) const {
-    Workers w{{loops_, s_, 9, s_.in, s_.out, most}, std::nullopt};
-    if (shortcut_weight_) w.shortcut.emplace(loops_, s_, 1, s_.in, s_.out, most);
-    return w;
+  Convolutions convolutions(const ConvGroup& most) const {
+    return {loops_, s_, s_.in, s_.out, most, shortcut_weight_.has_value()};
   }
 
   void by_images() const {
     const int64_t image = s_.pixels() * s_.in;
     at::parallel_for(0, s_.batch, 1, [&](int64_t begin, int64_t end) {
-      const Workers work = workers(s_.group(1));
+      const Convolutions work = convolutions(s_.group(1));
       const Space<Bf16> joined(source_.joined() ? image : 0), h(before_ ? image : 0);
       for (int64_t i = begin; i < end; ++i) {
         const Bf16* x = source_.images(i, 1, joined.get());
@@ -79,7 +72,7 @@ class Forward {
     if (before_)
       cpu::group_norm_forward(*before_.shape, Element::kBFloat16, x, h.get(), before_.args);
     at::parallel_for(0, bands.size(), 1, [&](int64_t begin, int64_t end) {
-      const Workers work = workers(bands.largest());
+      const Convolutions work = convolutions(bands.largest());
       for (int64_t band = begin; band < end; ++band) {
         const int64_t i = bands.image(band);
         one(work, bands.rows(band), i, x + i * image, (before_ ? h.get() : x) + i * image);
@@ -88,7 +81,8 @@ class Forward {
   }
 
   // Group g of the i-th image, which came in as x and was made h.
-  void one(const Workers& work, const ConvGroup& g, int64_t i, const Bf16* x, const Bf16* h) const {
+  void one(const Convolutions& work, const ConvGroup& g, int64_t i, const Bf16* x,
+           const Bf16* h) const {
     const int64_t at = i * s_.pixels() * s_.out;
     work.conv(g, h, weight_.get(), bias_.data_ptr<float>(),
               residual_.defined() ? data_of(residual_) + at : nullptr, data_of(result_.y) + at);
@@ -157,16 +151,12 @@ class Backward {
   // Sums and working memory of one share, for groups of at most `most` positions.
   struct Share {
     WeightGradient gradient;
-    GroupConvolution turned;
     std::optional<WeightGradient> shortcut_gradient;
-    std::optional<GroupConvolution> turned_shortcut;
 
-    Share(const Backward& b, int64_t share, const ConvGroup& most, const ConvGroup& most_turned)
-        : gradient(b.loops_, b.s_, 9, most, b.sums_.get() + share * b.step_),
-          turned(b.loops_, b.s_, 9, b.s_.out, b.s_.in, most_turned) {
+    Share(const Backward& b, int64_t share, const ConvGroup& most)
+        : gradient(b.loops_, b.s_, 9, most, b.sums_.get() + share * b.step_) {
       if (!b.shortcut_.defined()) return;
       shortcut_gradient.emplace(b.loops_, b.s_, 1, most, b.sums_.get() + share * b.step_ + b.size_);
-      turned_shortcut.emplace(b.loops_, b.s_, 1, b.s_.out, b.s_.in, most_turned);
     }
 
     /// Of a group in images that came in as x and were made h; dy and ds: theirs.
@@ -196,14 +186,16 @@ class Backward {
 
   void by_images() const {
     for_shares(s_.batch, [&](int64_t i, int64_t begin, int64_t end) {
-      const Share share(*this, i, s_.group(together_), s_.group(1));
+      const Share share(*this, i, s_.group(together_));
+      const Convolutions turned(loops_, s_, s_.out, s_.in, s_.group(1), shortcut_.defined());
       const Between between(*this, together_);
       for (int64_t first = begin; first < end; first += together_)
-        images(share, between, first, std::min(together_, end - first));
+        images(share, turned, between, first, std::min(together_, end - first));
     });
   }
 
-  void images(const Share& share, const Between& between, int64_t first, int64_t count) const {
+  void images(const Share& share, const Convolutions& turned, const Between& between, int64_t first,
+              int64_t count) const {
     const Bf16* x = source_.images(first, count, between.joined.get());
     for (int64_t i = 0; i < count; ++i) norm_again(between, x, i, first + i);
     share.add(s_.group(count), x, before_ ? between.h.get() : x, dy(first), ds(first));
@@ -213,9 +205,10 @@ class Backward {
       Bf16* dx =
           source_.joined() ? between.joined.get() + i * image() : data_of(to_.x) + b * image();
       Bf16* dh = before_ ? between.h.get() : dx;
-      share.turned(s_.group(1), dy(b), turned_weight_->get(), nullptr, nullptr, dh);
+      turned.conv(s_.group(1), dy(b), turned_weight_->get(), nullptr, nullptr, dh);
       norm_backward(between, x, dh, dx, i, b);
-      add_shortcut(share, s_.group(1), b, dx);
+      if (turned.shortcut)
+        (*turned.shortcut)(s_.group(1), ds(b), turned_shortcut_->get(), nullptr, dx, dx);
       if (source_.joined()) source_.split(dx, b, to_.x, to_.beside);
     }
   }
@@ -231,7 +224,7 @@ class Backward {
     Bf16* dh = before_ ? d_between.get() : dx;
     const Bf16* h = before_ ? between.h.get() : x;
     for_shares(bands.size(), [&](int64_t i, int64_t begin, int64_t end) {
-      const Share share(*this, i, bands.largest(), bands.largest());
+      const Share share(*this, i, bands.largest());
       for (int64_t band = begin; band < end; ++band) {
         const int64_t b = bands.image(band);
         share.add(bands.rows(band), x + b * image(), h + b * image(), dy(b), ds(b));
@@ -273,11 +266,6 @@ class Backward {
     cpu::group_norm_image_backward(*before_.shape, x + i * image(), dh,
                                    between.slope.get() + i * image(), dx, before_.args, b);
   }
-  void add_shortcut(const Share& share, const ConvGroup& g, int64_t b, Bf16* dx) const {
-    if (!share.turned_shortcut) return;
-    (*share.turned_shortcut)(g, ds(b), turned_shortcut_->get(), nullptr, dx, dx);
-  }
-
   const Bf16* dy(int64_t b) const { return data_of(d_.y) + b * s_.pixels() * s_.out; }
   const Bf16* ds(int64_t b) const {
     return d_.s.defined() ? data_of(d_.s) + b * s_.pixels() * s_.out : nullptr;
