@@ -1,8 +1,7 @@
 #include "ddpm/kernels/attention.h"
 
-#include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
 #include "src/kernels/tile_attention.h"
+#include "tests/kernels/normal.h"
 
 #include <cmath>
 #include <string>
@@ -17,9 +16,7 @@ namespace {
 const RngKey kKey = rng_key(2017, Purpose::kTest);
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)});
-  fill_normal_(flat, kKey, torch::tensor({id}));
-  return flat.view(shape).to(torch::kBFloat16);
+  return normal_row(kKey, shape, id).to(torch::kBFloat16);
 }
 
 // softmax(q k' / sqrt(D)) v, written out.

@@ -1,7 +1,6 @@
 #include "ddpm/kernels/convolution.h"
 
-#include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "tests/kernels/normal.h"
 
 #include <cmath>
 #include <string>
@@ -17,11 +16,7 @@ namespace {
 const RngKey kKey = rng_key(2016, Purpose::kTest);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 
-torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)});
-  fill_normal_(flat, kKey, torch::tensor({id}));
-  return flat.view(shape);
-}
+torch::Tensor normal(at::IntArrayRef shape, int64_t id) { return normal_row(kKey, shape, id); }
 
 struct Case {
   std::string name;

@@ -1,9 +1,8 @@
 #include "src/kernels/group_norm_slab.h"
 
-#include "ddpm/base/rng.h"
 #include "ddpm/kernels/group_norm.h"
-#include "ddpm/kernels/random.h"
 #include "src/kernels/group_norm_device.h"
+#include "tests/kernels/normal.h"
 
 #include <algorithm>
 #include <cmath>
@@ -27,9 +26,7 @@ constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 constexpr double kEps = 1e-6;
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)}, torch::kDouble);
-  fill_normal_(flat, kKey, torch::tensor({id}));
-  return flat.view(shape);
+  return normal_row(kKey, shape, id, torch::kDouble);
 }
 
 struct Case {

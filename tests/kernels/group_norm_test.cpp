@@ -1,8 +1,7 @@
 #include "ddpm/kernels/group_norm.h"
 
-#include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
 #include "src/kernels/cpu_loops.h"
+#include "tests/kernels/normal.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,9 +19,7 @@ const RngKey kKey = rng_key(2018, Purpose::kTest);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)}, torch::kDouble);
-  fill_normal_(flat, kKey, torch::tensor({id}));
-  return flat.view(shape);
+  return normal_row(kKey, shape, id, torch::kDouble);
 }
 
 struct Case {

@@ -1,8 +1,7 @@
 #include "src/kernels/tile_convolution.h"
 
-#include "ddpm/base/rng.h"
 #include "ddpm/kernels/convolution.h"
-#include "ddpm/kernels/random.h"
+#include "tests/kernels/normal.h"
 
 #include <cmath>
 #include <string>
@@ -22,9 +21,7 @@ constexpr double kHalfUlp = 1.0 / 256;  // of a bfloat16, relative
 
 // Numbers that bfloat16 has, as float32.
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  torch::Tensor flat = torch::empty({1, c10::multiply_integers(shape)});
-  fill_normal_(flat, kKey, torch::tensor({id}));
-  return flat.view(shape).to(torch::kBFloat16).to(torch::kFloat);
+  return normal_row(kKey, shape, id).to(torch::kBFloat16).to(torch::kFloat);
 }
 
 struct Case {
