@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 
+from arguments import path, positive, program
+
 CONFIG = """
 [data]
 kind = "auto"
@@ -57,13 +59,13 @@ def theirs(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip")
-    parser.add_argument("folder")
-    parser.add_argument("--program", default="build/release/ddpm")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=50000)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("zip", type=path)
+    parser.add_argument("folder", type=path)
+    parser.add_argument("--program", type=program, default="build/release/ddpm")
+    parser.add_argument("--threads", type=positive, default=os.cpu_count())
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--images", type=positive, default=50000)
+    parser.add_argument("--batch", type=positive, default=128)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rates = {"zip": [], "folder": [], "torchvision": []}

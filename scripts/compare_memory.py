@@ -17,6 +17,8 @@ import sys
 import tempfile
 import tomllib
 
+from arguments import config_file, names, numbers, positive, program
+
 WAYS = ("ddpm", "ddpm-recompute", "eager", "eager-recompute")
 
 
@@ -73,18 +75,15 @@ def row_of(peaks):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--size", type=int, required=True)
-    parser.add_argument("--channels", type=int, required=True)
-    parser.add_argument("--batch", default="1", help="numbers of images, with commas between")
-    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or both")
-    parser.add_argument("--program", default="build/release/ddpm")
-    parser.add_argument("--what", default=",".join(WAYS))
+    parser.add_argument("--config", type=config_file, required=True)
+    parser.add_argument("--size", type=positive, required=True)
+    parser.add_argument("--channels", type=positive, required=True)
+    parser.add_argument("--batch", type=numbers, default="1", help="numbers of images, with commas between")
+    parser.add_argument("--precision", type=names("fp32", "bf16"), default="fp32", help="fp32, bf16 or both")
+    parser.add_argument("--program", type=program, default="build/release/ddpm")
+    parser.add_argument("--what", type=names(*WAYS), default=",".join(WAYS))
     arguments = parser.parse_args()
-    ways = arguments.what.split(",")
-    for way in ways:
-        if way not in WAYS:
-            parser.error(f"--what {way}: use {', '.join(WAYS)}")
+    ways = arguments.what
     pairs = [f"{way} / {theirs}" for way in ways if (theirs := way.replace("ddpm", "eager")) != way and theirs in ways]
     print(f"{os.path.basename(arguments.config)}, {arguments.size}x{arguments.size}x{arguments.channels}: peak memory, MiB\n")
     print("| precision, batch | " + " | ".join(ways + pairs) + " |")
@@ -93,8 +92,8 @@ def main():
         config = os.path.join(folder, "config.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(config_text(arguments))
-        for precision in arguments.precision.split(","):
-            for batch in map(int, arguments.batch.split(",")):
+        for precision in arguments.precision:
+            for batch in arguments.batch:
                 peaks = {way: peak_mib(command_of(arguments, way, config, folder + "/run", batch, precision)) for way in ways}
                 print(f"| {precision}, {batch} | " + " | ".join(row_of(peaks)) + " |", flush=True)
 

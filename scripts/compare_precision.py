@@ -26,6 +26,8 @@ import statistics
 import subprocess
 import sys
 
+from arguments import config_file, positive, program
+
 PARTS = 10  # of a window
 
 
@@ -105,16 +107,16 @@ def verdict(what, difference, error, yardstick):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True)
+    parser.add_argument("--config", type=config_file, required=True)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--steps", type=int, required=True, help="of training")
-    parser.add_argument("--num", type=int, required=True, help="images to draw from each run")
-    parser.add_argument("--draw-steps", type=int, default=50, help="network calls an image (DDIM)")
+    parser.add_argument("--steps", type=positive, required=True, help="of training")
+    parser.add_argument("--num", type=positive, required=True, help="images to draw from each run")
+    parser.add_argument("--draw-steps", type=positive, default=50, help="network calls an image (DDIM)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--other-seed", type=int, default=1)
-    parser.add_argument("--window", type=int, default=100, help="steps; a multiple of 10")
+    parser.add_argument("--window", type=positive, default=100, help="steps; a multiple of 10")
     parser.add_argument("--out", required=True, help="folder of the runs")
-    parser.add_argument("--program", default="build/release/ddpm")
+    parser.add_argument("--program", type=program, default="build/release/ddpm")
     arguments = parser.parse_args()
     if arguments.window % PARTS != 0 or arguments.steps < 2 * arguments.window:
         parser.error(f"--window must be a multiple of {PARTS}, and --steps at least two windows")

@@ -35,6 +35,7 @@ import warnings
 import torch
 from torch._inductor import metrics
 
+from arguments import config_file, names, positive, program
 from pytorch_unet import TrainingStep, autocast, images_of, network_of
 
 VARIANTS = ("eager", "cast", "compile", "max-autotune", "openvino")
@@ -183,19 +184,16 @@ def print_ratio(rates, precision, part, names, title):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default="build/release/ddpm")
-    parser.add_argument("--config", default="configs/bench_small.toml")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--what", default="eager,compile", help=", ".join(VARIANTS))
-    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or both")
+    parser.add_argument("--program", type=program, default="build/release/ddpm")
+    parser.add_argument("--config", type=config_file, default="configs/bench_small.toml")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--what", type=names(*VARIANTS), default="eager,compile", help=", ".join(VARIANTS))
+    parser.add_argument("--precision", type=names("fp32", "bf16"), default="fp32", help="fp32, bf16 or both")
     parser.add_argument("--diffusers", action="store_true", help="diffusers' UNet2DModel instead of a plain module")
     parser.add_argument("--only-prepare", action="store_true", help="compile everything, compare the outputs, and stop")
     parser.add_argument("--json", help="also write every number here")
     arguments = parser.parse_args()
-    for name in arguments.what.split(","):
-        if name not in VARIANTS:
-            parser.error(f"--what {name}: use {', '.join(VARIANTS)}")
     for name, wanted, version in (("openvino", "openvino" in arguments.what, ">=2026"),
                                   ("diffusers", arguments.diffusers, "==0.42.1")):
         if wanted and importlib.util.find_spec(name) is None:
@@ -212,8 +210,8 @@ def main():
     torch.manual_seed(0)
     net = network_of(config, arguments.diffusers).to(memory_format=torch.channels_last)
     parameters = sum(p.numel() for p in net.parameters())
-    precisions = arguments.precision.split(",")
-    variants = [Variant(what, precision, net, config) for precision in precisions for what in arguments.what.split(",")
+    precisions = arguments.precision
+    variants = [Variant(what, precision, net, config) for precision in precisions for what in arguments.what
                 if (what, precision) != ("cast", "fp32")]
     if arguments.only_prepare:
         return

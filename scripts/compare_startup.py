@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from arguments import path, positive, program
+
 PIPELINE = "from diffusers import DDPMPipeline; DDPMPipeline.from_pretrained({folder!r})"
 NETWORK = "from diffusers import UNet2DModel; UNet2DModel.from_pretrained({unet!r})"
 
@@ -40,10 +42,10 @@ def theirs(code):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
-    parser.add_argument("folder")
-    parser.add_argument("--program", default="build/release/ddpm")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("checkpoint", type=path)
+    parser.add_argument("folder", type=path)
+    parser.add_argument("--program", type=program, default="build/release/ddpm")
+    parser.add_argument("--rounds", type=positive, default=7)
     arguments = parser.parse_args()
     ways = {"ddpm": lambda: ours(arguments),
             "pipeline": lambda: theirs(PIPELINE.format(folder=arguments.folder)),
