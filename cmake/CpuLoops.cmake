@@ -18,9 +18,5 @@ function(ddpm_cpu_loops)
     set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/${file}.cpp" PROPERTIES
       SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${file}}")
   endforeach()
-  # at::parallel_for is a template that runs on one thread where it is compiled without OpenMP, as the precompiled header
-  # is. LibTorch brings the same libgomp.so.1, so that there is one set of threads.
-  set_target_properties(ddpm_kernels PROPERTIES DISABLE_PRECOMPILE_HEADERS ON)
-  target_compile_options(ddpm_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
   target_link_libraries(ddpm_kernels PUBLIC gomp)
 endfunction()

@@ -39,14 +39,17 @@ function(ddpm_add_module name)
   add_library(ddpm_${name} STATIC ${sources} ${cuda_sources})
   ddpm_common(ddpm_${name})
   target_precompile_headers(ddpm_${name} REUSE_FROM ddpm_pch)
+  set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 9)
   target_link_libraries(ddpm_${name} PUBLIC ${arg_LINK})
   if(DDPM_HAS_CUDA)
-    # LibTorch's CUDA headers include the runtime's and the libraries': NVIDIA's wheels have them all.
+    # LibTorch's CUDA headers include the runtime's and the libraries': NVIDIA's wheels have them all. Other sources are
+    # compiled the same with and without CUDA.
     file(GLOB nvidia_include LIST_DIRECTORIES true "${LibTorch_NVIDIA_ROOT}/cu*/include")
     if(NOT nvidia_include)
       set(nvidia_include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
     endif()
-    target_include_directories(ddpm_${name} SYSTEM PRIVATE
-      "$<$<COMPILE_LANGUAGE:CXX>:${nvidia_include}>")
+    list(FILTER cuda_sources INCLUDE REGEX "\\.cpp$")
+    list(TRANSFORM nvidia_include PREPEND "-isystem")
+    set_source_files_properties(${cuda_sources} PROPERTIES COMPILE_OPTIONS "${nvidia_include}")
   endif()
 endfunction()

@@ -20,7 +20,7 @@ using torch::autograd::variable_list;
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 constexpr int64_t kTiles = 48;         // a block; a multiple of every WinogradLoops::rows
 constexpr int64_t kFewestTiles = 256;  // for less the transform of the weights does not pay
-constexpr int64_t kMostBytes = int64_t{512} << 20;  // of all threads' sums of weight gradients
+constexpr int64_t kMostSumBytes = int64_t{512} << 20;  // of all threads' sums of weight gradients
 
 // Rows of `channels` floats, a block for each of the 16 numbers; an odd distance between the
 // blocks, or all would share the cache's few lines for one address.
@@ -28,7 +28,7 @@ int64_t stride_of(int64_t channels) { return kTiles * channels + 16; }
 
 using Floats = Space<float>;
 
-WinogradShape shape_of(const torch::Tensor& x) {
+WinogradShape winograd_shape(const torch::Tensor& x) {
   return {x.size(0), x.size(2), x.size(3), x.size(1)};
 }
 
@@ -81,7 +81,7 @@ Floats transform_weight(const torch::Tensor& weight, int64_t columns, bool turne
 torch::Tensor convolve(const torch::Tensor& x, const Floats& weight, int64_t channels,
                        const float* bias) {
   const WinogradLoops& loops = cpu_loops().winograd;
-  const WinogradShape in = shape_of(x);
+  const WinogradShape in = winograd_shape(x);
   WinogradShape out = in;
   out.channels = channels;
   const torch::Tensor y =
@@ -109,7 +109,7 @@ torch::Tensor convolve(const torch::Tensor& x, const Floats& weight, int64_t cha
 torch::Tensor weight_gradient(const torch::Tensor& x, const torch::Tensor& dy,
                               const torch::Tensor& weight) {
   const WinogradLoops& loops = cpu_loops().winograd;
-  const WinogradShape in = shape_of(x), out = shape_of(dy);
+  const WinogradShape in = winograd_shape(x), out = winograd_shape(dy);
   const int64_t pairs = in.channels * out.channels;
   const int64_t blocks = block_count(in);
   const int64_t shares = std::min<int64_t>(at::get_num_threads(), blocks);
@@ -186,7 +186,7 @@ class WinogradFunction : public torch::autograd::Function<WinogradFunction> {
   }
 };
 
-bool has_kernel(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+bool has_winograd(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
   const auto is_float = [](const torch::Tensor& t) {
     return t.is_cpu() && t.scalar_type() == torch::kFloat;
   };
@@ -196,8 +196,8 @@ bool has_kernel(const torch::Tensor& x, const torch::Tensor& weight, const torch
   }
   const int64_t columns = cpu_loops().winograd.columns, in = x.size(1), out = weight.size(0);
   const int64_t sums = at::get_num_threads() * 16 * in * out * int64_t{sizeof(float)};
-  return in % columns == 0 && out % columns == 0 && shape_of(x).tiles() >= kFewestTiles &&
-         sums <= kMostBytes;
+  return in % columns == 0 && out % columns == 0 && winograd_shape(x).tiles() >= kFewestTiles &&
+         sums <= kMostSumBytes;
 }
 
 }  // namespace
@@ -210,7 +210,7 @@ torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
               "x [B,C,H,W], weight [O,C,3,3] and bias [O] do not go together");
   if (has_tiles_for(x, weight, bias))
     return tile_conv3x3(tile_loops()->convolution, x, nullptr, weight, bias).y;
-  if (!has_kernel(x, weight, bias)) return at::conv2d(x, weight, bias, 1, 1);
+  if (!has_winograd(x, weight, bias)) return at::conv2d(x, weight, bias, 1, 1);
   RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, weight}));
   return WinogradFunction::apply(x, weight, bias);
 }
