@@ -1,7 +1,7 @@
 #include "ddpm/base/shape.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm {
 namespace {

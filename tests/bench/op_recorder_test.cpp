@@ -3,7 +3,7 @@
 #include "ddpm/bench/convolutions.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::bench {
 namespace {

@@ -3,7 +3,7 @@
 #include "ddpm/io/image.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::data {
 namespace {

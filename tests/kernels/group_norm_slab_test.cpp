@@ -13,7 +13,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 // The CUDA kernels' phases run here by a loop over blocks and threads. Shared memory begins as NaNs
 // and threads run forwards or backwards: what is read too early, or depends on their order, shows.

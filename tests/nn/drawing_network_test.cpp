@@ -4,7 +4,7 @@
 #include "golden.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::nn {
 namespace {

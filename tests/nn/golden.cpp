@@ -2,7 +2,8 @@
 
 #include <sstream>
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace ddpm::nn {
 namespace {

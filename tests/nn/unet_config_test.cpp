@@ -1,7 +1,7 @@
 #include "ddpm/nn/unet.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::nn {
 namespace {

@@ -4,7 +4,8 @@
 #include <set>
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
 
 // Against an independent PyTorch implementation, scripts/make_unet_golden.py, itself compared with
 // diffusers' UNet2DModel there.

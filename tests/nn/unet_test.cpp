@@ -3,7 +3,8 @@
 #include "golden.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace ddpm::nn {
 namespace {

@@ -3,7 +3,7 @@
 #include "ddpm/diffusion/forward_process.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::sample {
 namespace {

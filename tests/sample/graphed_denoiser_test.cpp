@@ -5,7 +5,8 @@
 #include "tests/base/tape_recorder.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
 
 namespace ddpm::sample {
 namespace {
