@@ -90,8 +90,9 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     if (!progress) return !signal.stop_requested();
     const double rate = static_cast<double>(p.images_done) / std::max(p.seconds, 1e-9);
     progress->update(p.images_done * p.steps + p.step * p.batch_images,
-                     fmt::format("{}/{} images{}", p.images_done, p.images_total,
-                                 p.images_done > 0 ? fmt::format("  {:.2f} images/s", rate) : ""));
+                     {.count = fmt::format("step {}/{}, {}/{} images", p.step, p.steps,
+                                           p.images_done, p.images_total),
+                      .rate = p.images_done > 0 ? fmt::format("{:.2f} images/s", rate) : ""});
     return !signal.stop_requested();
   };
   if (options.trajectory) {
