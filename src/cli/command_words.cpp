@@ -58,12 +58,12 @@ std::string unknown_command(const Understood& u, const std::string& word) {
     names.push_back(command->get_name());
   const std::string near = nearest(word, names);
   std::string meant;
-  if (!near.empty()) {
-    meant = fmt::format("; did you mean {} {}?", u.words, near);
-  } else if (word.ends_with(".toml")) {
+  if (word.ends_with(".toml")) {
     meant = fmt::format("; did you mean ddpm train --config {}?", word);
   } else if (exists(word)) {
     meant = fmt::format("; did you mean ddpm sample --ckpt {0}, or ddpm info {0}?", word);
+  } else if (!near.empty()) {
+    meant = fmt::format("; did you mean {} {}?", u.words, near);
   }
   return fmt::format("unknown command \"{}\"{} ({} --help lists the commands)", word, meant,
                      u.words);
