@@ -1,15 +1,78 @@
 #include "ddpm/base/progress.h"
 
+#include "ddpm/base/text.h"
+
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace ddpm {
+namespace {
 
-bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+constexpr int kLongestBar = 24;
+constexpr int kShortestBar = 8;
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+// Whole seconds below a minute, so that a countdown does not flicker.
+std::string whole_seconds(double seconds) {
+  return seconds < 59.5 ? fmt::format("{:.0f} s", std::max(0.0, seconds))
+                        : format_duration(seconds);
+}
+
+std::string bar(double share, int width) {
+  const auto filled =
+      static_cast<size_t>(std::lround(std::clamp(share, 0.0, 1.0) * static_cast<double>(width)));
+  return fmt::format("[{}{}]", std::string(filled, '#'),
+                     std::string(static_cast<size_t>(width) - filled, '.'));
+}
+
+// The line with a bar of `bar_width`; 0: without.
+std::string joined(const ProgressParts& p, int bar_width) {
+  std::string line = p.title;
+  if (bar_width > 0) line += " " + bar(p.share, bar_width);
+  if (!p.count.empty()) line += " " + p.count;
+  for (const std::string& part : {p.detail, p.rate, p.time}) {
+    if (!part.empty()) line += "  " + part;
+  }
+  return line;
+}
+
+// A thread that no signal is delivered to: those are for the thread that works.
+template <class Work>
+std::thread quiet_thread(const Work& work) {
+  sigset_t all, former;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &former);
+  std::thread thread(work);
+  pthread_sigmask(SIG_SETMASK, &former, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+bool stderr_is_terminal() {
+  const char* term = std::getenv("TERM");
+  const bool dumb = term != nullptr && std::string_view(term) == "dumb";
+  return isatty(STDERR_FILENO) == 1 && !dumb && !is_set("NO_COLOR");
+}
+
+int terminal_width() {
+  constexpr int kUsual = 80;
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
+  return size.ws_col;
+}
 
 std::string format_duration(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
@@ -25,43 +88,103 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+std::string progress_line(const ProgressParts& parts, int width) {
+  ProgressParts p = parts;
+  const auto room = [&] { return width - columns(joined(p, 0)) - 3; };  // of the bar: " []"
+  if (room() < kShortestBar) p.rate.clear();
+  if (room() >= kShortestBar) return joined(p, std::min(room(), kLongestBar));
+  const auto fits = [&] { return columns(joined(p, 0)) <= width; };
+  if (!fits()) p.detail.clear();
+  if (!fits()) p.time.clear();
+  std::string line = joined(p, 0);
+  while (columns(line) > std::max(width, 0)) line.pop_back();
+  return line;
+}
+
 Progress::Progress(std::string title, int64_t total, int64_t done, double interval_s)
     : title_(std::move(title)),
       total_(total),
       first_(done),
+      done_(done),
       interval_s_(interval_s),
       terminal_(stderr_is_terminal()),
       start_(Clock::now()),
-      last_(start_) {}
-
-Progress::~Progress() { clear(); }
-
-std::string Progress::line(int64_t done, const std::string& detail) const {
-  constexpr int kWidth = 24;
-  const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double rate = static_cast<double>(done - first_) / std::max(elapsed, 1e-9);
-  const std::string left =
-      done > first_ ? format_duration(static_cast<double>(total_ - done) / rate) : "?";
-  const std::string tail =
-      fmt::format("{}/{}{}{}  ETA {}", done, total_, detail.empty() ? "" : "  ", detail, left);
-  if (!terminal_) return fmt::format("{} {}", title_, tail);
-  const int filled = total_ > 0 ? static_cast<int>(kWidth * done / total_) : kWidth;
-  return fmt::format("{} [{}{}] {}", title_, std::string(filled, '#'),
-                     std::string(kWidth - filled, '.'), tail);
+      updated_(start_),
+      shown_(start_) {
+  if (!terminal_) return;
+  print();
+  ticker_ = quiet_thread([this] { keep_alive(); });
 }
 
-void Progress::update(int64_t done, const std::string& detail) {
+Progress::~Progress() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  end_.notify_one();
+  if (ticker_.joinable()) ticker_.join();
+  clear();
+}
+
+// Redraws the line while the thread that works has nothing to say: the time goes on, and a resized
+// terminal is followed.
+void Progress::keep_alive() {
+  constexpr std::chrono::milliseconds kPeriod{500};
+  std::unique_lock lock(mutex_);
+  while (!end_.wait_for(lock, kPeriod, [this] { return ended_; })) show(0.4);
+}
+
+ProgressParts Progress::parts() const {
+  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
   const Clock::time_point now = Clock::now();
-  const double since = std::chrono::duration<double>(now - last_).count();
-  if (since < (terminal_ ? 0.1 : interval_s_) && !(terminal_ && !drawn_)) return;
-  last_ = now;
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r" : "", line(done, detail),
-             terminal_ ? "\033[K" : "\n");
+  ProgressParts p{.title = title_, .count = text_.count, .detail = text_.detail};
+  if (p.count.empty()) p.count = fmt::format("{}/{}", done_, total_);
+  p.rate = note_.empty() ? text_.rate : note_;
+  p.share = total_ > 0 ? static_cast<double>(done_) / static_cast<double>(total_) : 1.0;
+  if (done_ > first_) {
+    const double per_unit = seconds(updated_ - start_) / static_cast<double>(done_ - first_);
+    const double left = static_cast<double>(total_ - done_) * per_unit - seconds(now - updated_);
+    p.time = "ETA " + whole_seconds(left);
+  } else {
+    p.time = whole_seconds(seconds(now - start_)) + " so far";
+  }
+  return p;
+}
+
+void Progress::print() {
+  shown_ = Clock::now();
+  if (terminal_) {
+    // A line that fills the last column would wrap on some terminals.
+    fmt::print(stderr, "\r{}\033[K", progress_line(parts(), terminal_width() - 1));
+    drawn_ = true;
+  } else {
+    fmt::print(stderr, "{}\n", joined(parts(), 0));
+  }
   std::fflush(stderr);
-  drawn_ = terminal_;
+}
+
+void Progress::show(double gap_s) {
+  if (terminal_ && !drawn_) return print();
+  if (seconds_since(shown_) >= (terminal_ ? gap_s : interval_s_)) print();
+}
+
+void Progress::update(int64_t done, const ProgressText& text) {
+  const std::lock_guard lock(mutex_);
+  done_ = done;
+  text_ = text;
+  note_.clear();
+  updated_ = Clock::now();
+  show(0.1);
+}
+
+void Progress::note(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  note_ = text;
+  if (!terminal_) show(0.0);
 }
 
 void Progress::clear() {
+  const std::lock_guard lock(mutex_);
   if (!drawn_) return;
   fmt::print(stderr, "\r\033[K");
   std::fflush(stderr);

@@ -1,6 +1,13 @@
 #include "ddpm/cli/app.h"
 
+#include "command_words.h"
 #include "ddpm/base/progress.h"
+#include "flags.h"
+#include "help.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -25,18 +32,12 @@ int report(const std::string& message, int status) {
   return status;
 }
 
-}  // namespace
-
-int run(int argc, char** argv) {
-  set_up_console();
-  CLI::App app(
-      "Denoising diffusion models: train, sample, inspect.\n"
-      "Start with: ddpm train --config configs/quickstart.toml, then: ddpm sample --steps 50 "
-      "--ddim",
-      "ddpm");
+void add_commands(CLI::App& app, Command& chosen) {
+  app.description(
+      "Denoising diffusion models: train a network on images, and sample new ones from it.");
+  app.formatter(help_formatter());
   app.set_version_flag("--version", std::string("ddpm ") + DDPM_VERSION);
   app.require_subcommand(1);
-  Command chosen;
   add_train(app, chosen);
   add_sample(app, chosen);
   add_noise(app, chosen);
@@ -45,21 +46,40 @@ int run(int argc, char** argv) {
   add_convert(app, chosen);
   add_eval(app, chosen);
   add_bench(app, chosen);
+  app.footer(
+      "Example:\n"
+      "  ddpm train --config configs/quickstart.toml\n"
+      "  ddpm sample --steps 50 --ddim\n"
+      "ddpm COMMAND --help shows the flags of a command.");
+  read_whole_numbers_as_written(app);
+}
 
-  const std::string first = argc > 1 ? argv[1] : "";
-  if (!first.empty() && first[0] != '-' &&
-      app.get_subcommands([&](CLI::App* c) { return c->get_name() == first; }).empty()) {
-    return report(fmt::format("there is no command \"{}\" (ddpm --help lists them)", first),
-                  kUsage);
-  }
+// What the parser says, in its words if the slip is none of the usual ones.
+std::string refusal(const CLI::App& app, const std::vector<std::string>& arguments,
+                    const CLI::ParseError& error) {
+  if (arguments.empty()) return "no command was given (ddpm --help lists the commands)";
+  const std::string explained = explain_refusal(app, arguments);
+  if (!explained.empty()) return explained;
+  std::string command = app.get_name();
+  for (const std::string& word : command_words(app, arguments)) command += " " + word;
+  return fmt::format("{} ({} --help lists the flags)", error.what(), command);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  set_up_console();
+  CLI::App app("", "ddpm");
+  Command chosen;
+  add_commands(app, chosen);
+  const std::vector<std::string> arguments =
+      with_help_flag(app, std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& request) {  // --help, --version
     return app.exit(request);
   } catch (const CLI::ParseError& error) {
-    return report(fmt::format("{} (ddpm --help lists the commands, ddpm COMMAND --help the flags)",
-                              error.what()),
-                  kUsage);
+    return report(refusal(app, arguments, error), kUsage);
   }
   try {
     return chosen();

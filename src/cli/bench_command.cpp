@@ -2,6 +2,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "end_on_signal.h"
+#include "flags.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -80,37 +81,42 @@ void add_bench(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand(
       "bench", "Measure training, sampling, data and checkpoints, and what the machine could do");
-  command->add_option("--config", options->config, "TOML file; see configs/")->required();
+  command->add_option("--config", options->config, "TOML file; see configs/")
+      ->type_name("FILE")
+      ->required();
   command
       ->add_option("--set", options->overrides,
                    "override a config value, as in train.precision=bf16; may repeat")
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--device", options->device,
-                      "auto, cpu, cuda or cuda:N (default: run.device)");
+  command->add_option("--device", options->device, "where to measure (default: run.device)")
+      ->type_name("auto|cpu|cuda|cuda:N");
   command->add_option("--what", options->bench.parts, "parts to measure")
+      ->type_name("PART")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--batch", options->batch, "images a batch (default: train.batch_size)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command->add_option("--batch", options->batch, "images per batch (default: train.batch_size)")
+      ->check(whole(1, int64_t{1} << 20));
   command->add_option("--repeats", options->bench.repeats, "runs of each part; the median counts")
-      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->check(whole(1, 100000))
       ->capture_default_str();
   command->add_option("--warm-up", options->bench.warm_up, "runs before them")
-      ->check(CLI::Range(int64_t{0}, int64_t{1000}))
+      ->check(whole(0, 1000))
       ->capture_default_str();
   command
-      ->add_option("--sample-steps", options->bench.sample_steps, "network calls an image (DDIM)")
-      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->add_option("--sample-steps", options->bench.sample_steps,
+                   "denoising steps per image (DDIM)")
+      ->check(whole(1, 100000))
       ->capture_default_str();
   command
       ->add_option("--data-images", options->bench.data_images,
                    "images to read in one run, at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(whole(1, int64_t{1} << 40))
       ->capture_default_str();
   command->add_flag("--profile", options->bench.profile,
                     "also list one training step by operation");
   command->add_flag("--json", options->json, "one machine-readable line");
+  command->footer("Example:\n  ddpm bench --config configs/mnist.toml --what train");
   command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });
 }
 

@@ -3,6 +3,7 @@
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/train/checkpoint.h"
+#include "flags.h"
 
 #include <ctime>
 
@@ -81,7 +82,7 @@ int run_convert(const ConvertOptions& o) {
 
 // What shapes do not tell of OpenAI's and Ho's networks.
 void add_hints(CLI::App& command, exchange::Hints& hints) {
-  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
+  const auto positive = whole(1, int64_t{1} << 20);
   const auto add = [&](const char* flag, std::optional<int64_t>& value, const char* help) {
     command.add_option(flag, value, help)->check(positive)->group("Files of bare weights");
   };
@@ -93,11 +94,12 @@ void add_hints(CLI::App& command, exchange::Hints& hints) {
   };
   add("--image-size", hints.image_size, "side of the (square) images");
   add("--heads", hints.heads, "heads of every attention block (OpenAI's num_heads)");
-  add("--head-channels", hints.head_channels, "channels a head (OpenAI's num_head_channels)");
+  add("--head-channels", hints.head_channels, "channels per head (OpenAI's num_head_channels)");
   add("--groups", hints.groups, "groups of every GroupNorm (default: 32)");
   add("--timesteps", hints.timesteps, "T, OpenAI's diffusion_steps (default: 1000)");
   choose("--schedule", hints.schedule, {"linear", "cosine"}, "noise schedule (default: linear)");
-  choose("--prediction", hints.prediction, diffusion::prediction_names(), "default: eps");
+  choose("--prediction", hints.prediction, diffusion::prediction_names(),
+         "what the network predicts (default: eps)");
   command
       .add_flag("--new-attention-order", hints.new_attention_order,
                 "OpenAI's use_new_attention_order")
@@ -125,8 +127,12 @@ void add_convert(CLI::App& app, Command& chosen) {
   command
       ->add_option("--weights", o->weights,
                    "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
+      ->type_name("ema|raw|ema-2")
       ->capture_default_str();
   add_hints(*command, o->hints);
+  command->footer(
+      "Example: for diffusers\n"
+      "  ddpm convert runs/mine mine-diffusers --to diffusers");
   command->callback([o, &chosen] { chosen = [o] { return run_convert(*o); }; });
 }
 

@@ -3,6 +3,7 @@
 #include "ddpm/cli/common.h"
 #include "ddpm/io/image.h"
 #include "ddpm/train/experiment.h"
+#include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -68,18 +69,25 @@ void add_data(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<DataOptions>();
   CLI::App* command = app.add_subcommand(
       "data", "Show what a data set holds: counts, classes, statistics, bad files, a picture");
-  command->add_option("--config", o->config, "TOML file that names the data")->required();
+  command->add_option("--config", o->config, "TOML file that names the data")
+      ->type_name("FILE")
+      ->required();
   command->add_option("--set", o->overrides, "override a config value; may repeat")
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--out", o->out, "the picture")->capture_default_str();
-  command->add_option("--num", o->num, "images in the picture, spread evenly; 0: no picture")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 16))
+  command->add_option("--out", o->out, "the picture to write")
+      ->type_name("FILE")
       ->capture_default_str();
-  command->add_option("--max", o->max, "read only so many images, spread evenly; 0: all")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+  command->add_option("--num", o->num, "images in the picture, spread evenly; 0: no picture")
+      ->check(whole(0, int64_t{1} << 16))
+      ->capture_default_str();
+  command->add_option("--max", o->max, "read at most this many images, spread evenly; 0: all")
+      ->check(whole(0, int64_t{1} << 53))
       ->capture_default_str();
   command->add_flag("--json", o->json, "print one line of JSON instead of the report");
+  command->footer(
+      "Example:\n"
+      "  ddpm data --config configs/folder.toml --set data.path=PICTURES");
   command->callback([o, &chosen] { chosen = [o] { return run_data(*o); }; });
 }
 

@@ -1,5 +1,6 @@
 #include "dry_run_report.h"
 
+#include "advice.h"
 #include "ddpm/base/bytes.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/progress.h"
@@ -9,10 +10,10 @@
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/checkpoint_store.h"
 #include "ddpm/train/dry_run.h"
+#include "processes.h"
 
 #include <ctime>
 
-#include <ATen/Parallel.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -47,6 +48,8 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   }
   print("data", data.training->description());
   if (data.held_out) print("held out", with_commas(data.held_out->size()) + " images");
+  if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
+    print("classes", hint);
   train::CheckpointStore store(run / "checkpoints");
   const auto newest = store.newest_valid();
   const int64_t step = newest ? train::read_training_state(*newest).step : 0;
@@ -56,12 +59,11 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   const train::DryRunReport r = train::dry_run(experiment, *data.training, device);
   const train::TrainConfig& train = experiment.train;
   const nn::ImageSpec& image = experiment.unet.image;
-  print("network",
-        fmt::format("{} parameters, for {}x{} images of {} channels", with_commas(r.parameters),
-                    image.height, image.width, image.channels));
-  print("device", fmt::format("{}, {}, {} CPU threads", device.str(),
+  print("network", fmt::format("{} parameters, for {}x{} images of {}", with_commas(r.parameters),
+                               image.height, image.width, counted(image.channels, "channel")));
+  print("device", fmt::format("{} on {}",
                               nn::describe_arithmetic(train.precision, train.deterministic, device),
-                              at::get_num_threads()));
+                              describe_device(device)));
   print("a step",
         fmt::format("{} for {} images: {:.1f} images/s (median of {}; slowest {}, first {})",
                     format_duration(r.step_s), train.batch_size,
@@ -89,6 +91,10 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   print("prediction", fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}",
                                   with_commas(std::max<int64_t>(0, train.steps - step)),
                                   format_duration(seconds), fmt::localtime(end)));
+  for (const std::string& line : long_training_advice(
+           experiment, std::max<int64_t>(0, train.steps - step), seconds, device)) {
+    print("", line);
+  }
   if (kept * r.checkpoint_bytes > room) {
     throw IoError(disk,
                   "has not room for the checkpoints; lower train.keep_last, raise "

@@ -6,6 +6,7 @@
 #include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
+#include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -155,22 +156,30 @@ int run_eval(const ScoreOptions& o) {
 void add_eval(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<ScoreOptions>();
   CLI::App* command = app.add_subcommand(
-      "eval", "Measure samples: Frechet and kernel distance, precision, recall, ...");
+      "eval",
+      "Measure samples: Frechet distance (FID), kernel distance (KID), precision, recall, ...");
   add_network_flags(*command, o->sample);
   add_sampler_flags(*command, o->sample);
-  command->add_option("--samples", o->samples,
-                      "measure these images (folder, zip, npz, ...) instead of drawing any");
+  command
+      ->add_option("--samples", o->samples,
+                   "measure these images (folder, zip, npz, ...) instead of sampling any")
+      ->type_name("PATH");
   command
       ->add_option("--num", o->sample.num,
-                   "images to measure (default: 1000 drawn ones; all of --samples)")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
+                   "images to measure (default: 1000 sampled ones; all of --samples)")
+      ->check(whole(2, int64_t{1} << 40));
   add_reference_flags(*command, *o);
   add_feature_flags(*command, *o);
   command->add_flag("--frechet-only", o->frechet_only,
                     "the Frechet distance alone, in memory that does not grow with --num");
-  command->add_option("--neighbours", o->neighbours,
-                      "draw samples beside their nearest reference images: this .png");
+  command
+      ->add_option("--neighbours", o->neighbours,
+                   "write a picture of samples beside their nearest reference images to this .png")
+      ->type_name("FILE");
   command->add_flag("--json", o->json, "print one machine-readable line");
+  command->footer(
+      "Example:\n"
+      "  ddpm eval --ckpt runs/mine --steps 50 --ddim --num 5000");
   command->require_subcommand(0, 1);
   add_eval_likelihood(*command, chosen);
   add_eval_sweep(*command, chosen);

@@ -6,6 +6,7 @@
 #include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
+#include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -117,20 +118,26 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
   add_network_flags(*command, o->sample);
   add_reference_flags(*command, *o);
   command->add_option("--num", o->sample.num, "images (default: 256)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+      ->check(whole(1, int64_t{1} << 40));
   command
-      ->add_option(
-          "--calls", o->calls,
-          "network calls an image: a t drawn from each of as many parts of 1..T; 0: every t")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->add_option("--calls", o->calls,
+                   "time steps evaluated per image; fewer is faster and noisier; 0: all T")
+      ->check(whole(0, int64_t{1} << 30))
       ->capture_default_str();
-  command->add_option("--variance", o->variance, "of the model (default: the checkpoint's sigma)")
+  command
+      ->add_option("--variance", o->variance,
+                   "variance of the model's reverse step (default: the checkpoint's sigma)")
       ->check(CLI::IsMember({"small", "large", "learned"}));
-  command->add_option("--clip", o->sample.clip, "none leaves x0 as it is; else it is clamped")
+  command
+      ->add_option("--clip", o->sample.clip,
+                   "none keeps predicted pixels outside [-1,1]; the others clamp them")
       ->check(CLI::IsMember(sample::clip_names()));
-  command->add_option("--out", o->out,
-                      "folder for likelihood.csv and likelihood.png (default: beside the samples)");
+  command
+      ->add_option("--out", o->out,
+                   "folder for likelihood.csv and likelihood.png (default: beside the samples)")
+      ->type_name("FOLDER");
   command->add_flag("--json", o->json, "print one machine-readable line");
+  command->footer("Example:\n  ddpm eval likelihood --ckpt runs/mine");
   command->callback([o, &chosen] { chosen = [o] { return run_likelihood(*o); }; });
 }
 

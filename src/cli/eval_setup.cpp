@@ -46,15 +46,18 @@ void add(nlohmann::ordered_json& json, const std::string& name,
 }  // namespace
 
 void add_reference_flags(CLI::App& command, EvalOptions& o) {
-  command.add_option("--reference", o.reference,
-                     "a config (its data), images (folder, zip, npz, ...) or statistics (.npz with "
-                     "mu and sigma); default: the data of the checkpoint's config");
+  command
+      .add_option("--reference", o.reference,
+                  "images to compare with: a config (its data), images (folder, zip, npz, ...) "
+                  "or statistics (.npz with mu and sigma) (default: the data of the "
+                  "checkpoint's config)")
+      ->type_name("PATH");
   command.add_option("--set", o.overrides, "override a value of that config; may repeat")
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
   command
       .add_option("--split", o.split,
-                  "of a config's data: those trained on, those held out, or all")
+                  "which images of a config's data: those trained on, those held out, or all")
       ->check(CLI::IsMember({"train", "holdout", "all"}))
       ->capture_default_str();
 }
@@ -67,9 +70,11 @@ void add_feature_flags(CLI::App& command, EvalOptions& o) {
           "the pt_inception weights (scripts/fetch_inception.sh)")
       ->type_name("train|FILE")
       ->capture_default_str();
-  command.add_option("--cache", o.cache,
-                     "folder for classifiers and reference statistics (default: "
-                     "$DDPM_EVAL_CACHE, or ddpm/eval in the user's cache)");
+  command
+      .add_option("--cache", o.cache,
+                  "folder for classifiers and reference statistics (default: "
+                  "$DDPM_EVAL_CACHE, or ddpm/eval in the user's cache)")
+      ->type_name("FOLDER");
 }
 
 ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpoint) {

@@ -6,6 +6,7 @@
 #include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
+#include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -170,26 +171,29 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
   auto o = std::make_shared<SweepOptions>();
   CLI::App* command = eval.add_subcommand(
       "sweep",
-      "The table of Song 2021: distance by number of steps and eta; goes on where it stopped");
+      "The table of Song 2021: distance by number of steps and eta; resumes if it was stopped");
   add_network_flags(*command, o->sample);
-  command->add_option("--steps", o->steps, "numbers of network calls an image, a column each")
+  command->add_option("--steps", o->steps, "numbers of denoising steps per image, one column each")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(whole(1, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_option("--eta", o->etas, "DDIM's noise, a row each: numbers of 0 to 1, or hat")
+  command
+      ->add_option("--eta", o->etas, "randomness of DDIM, one row each: numbers of 0 to 1, or hat")
+      ->type_name("ETA")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--spacing", o->sample.spacing, "which of the T steps")
-      ->check(CLI::IsMember(sample::spacing_names()));
-  command->add_option("--clip", o->sample.clip, "what becomes of an x0 outside [-1,1]")
-      ->check(CLI::IsMember(sample::clip_names()));
-  command->add_option("--num", o->sample.num, "images a cell (default: 1000)")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
+  add_spacing_flag(*command, o->sample);
+  add_clip_flag(*command, o->sample);
+  command->add_option("--num", o->sample.num, "images per cell (default: 1000)")
+      ->check(whole(2, int64_t{1} << 40));
   add_reference_flags(*command, *o);
   add_feature_flags(*command, *o);
-  command->add_option("--out", o->out,
-                      "folder of the cells and the table (default: RUN/generated/sweep)");
+  command
+      ->add_option("--out", o->out,
+                   "folder of the cells and the table (default: RUN/generated/sweep)")
+      ->type_name("FOLDER");
   command->add_flag("--json", o->json, "print one machine-readable line");
+  command->footer("Example:\n  ddpm eval sweep --ckpt runs/mine --steps 10,20,50 --eta 0,1");
   command->callback([o, &chosen] { chosen = [o] { return run_sweep(*o); }; });
 }
 

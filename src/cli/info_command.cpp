@@ -29,9 +29,9 @@ std::string describe(const diffusion::DiffusionConfig& c) {
 std::string describe(const nn::UNetConfig& c) {
   nn::UNet unet(c);
   return fmt::format(
-      "UNet, {} parameters, channels {} x ({}), {} blocks, attention at levels [{}], dropout {}{}",
+      "UNet, {} parameters, channels {} x ({}), {}, attention at levels [{}], dropout {}{}",
       with_commas(nn::parameter_count(*unet)), c.channels, fmt::join(c.channel_multipliers, ", "),
-      c.blocks, fmt::join(c.attention_levels, ", "), c.dropout,
+      counted(c.blocks, "block"), fmt::join(c.attention_levels, ", "), c.dropout,
       c.class_conditional ? ", class-conditional" : "");
 }
 
@@ -47,18 +47,20 @@ bool print_checkpoint(const fs::path& checkpoint) {
                             with_commas(state.samples_seen), state.batch_size,
                             format_duration(state.seconds)));
   print("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
-  print("images", fmt::format("{}x{}, {} channels, {} classes", image.height, image.width,
-                              image.channels, image.classes));
+  print("images", fmt::format("{}x{}, {}, {}", image.height, image.width,
+                              counted(image.channels, "channel"), counted(image.classes, "class")));
   print("network", describe(model.unet));
   print("schedule", describe(model.diffusion));
   print("predicts", diffusion::to_string(model.diffusion.prediction));
   print("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
   print("data", state.dataset);
-  print("training", fmt::format("seed {}, {}, {} CPU threads, {} skipped steps", state.seed,
-                                state.precision, state.threads, state.skipped_steps));
+  print("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,
+                                counted(state.threads, "CPU thread"),
+                                counted(state.skipped_steps, "skipped step")));
   uint64_t bytes = 0;
   for (const train::CheckpointFile& file : verification.files) bytes += file.sum.size;
-  print("size", fmt::format("{} in {} files", format_bytes(bytes), verification.files.size()));
+  print("size", fmt::format("{} in {}", format_bytes(bytes),
+                            counted(std::ssize(verification.files), "file")));
   return true;
 }
 
@@ -70,8 +72,8 @@ void print_foreign(const fs::path& source) {
   uint64_t bytes = 0;
   for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
   print("network of", fmt::format("{} ({})", source.string(), model.origin));
-  print("images", fmt::format("{}x{}, {} channels, {} classes", image.height, image.width,
-                              image.channels, image.classes));
+  print("images", fmt::format("{}x{}, {}, {}", image.height, image.width,
+                              counted(image.channels, "channel"), counted(image.classes, "class")));
   print("network", describe(d.unet));
   print("schedule", describe(d.diffusion));
   print("predicts", diffusion::to_string(d.diffusion.prediction));
@@ -81,8 +83,9 @@ void print_foreign(const fs::path& source) {
                     model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                     sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
                     sample::to_string(model.sample.clip)));
-  print("weights", fmt::format("{} of {}", format_bytes(bytes),
-                               c10::toString(model.weights.front().tensor.scalar_type())));
+  print("weights",
+        fmt::format("{} of {}", format_bytes(bytes),
+                    c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));
 }
 
 int run_info(const std::string& path) {
@@ -120,9 +123,9 @@ void add_info(CLI::App& app, Command& chosen) {
       "Describe a checkpoint or a run, and check its checksums; or a network from elsewhere");
   command
       ->add_option("path", *path,
-                   "a checkpoint, a run, a folder of runs, a\n"
-                   "diffusers folder or a file of weights")
+                   "a checkpoint, a run, a folder of runs, a diffusers folder or a file of weights")
       ->required();
+  command->footer("Example:\n  ddpm info runs/mine");
   command->callback([path, &chosen] { chosen = [path] { return run_info(*path); }; });
 }
 

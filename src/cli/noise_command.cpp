@@ -5,6 +5,7 @@
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/train_step.h"
+#include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -82,22 +83,29 @@ int run_noise(NoiseOptions options) {
 void add_noise(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<NoiseOptions>();
   CLI::App* command =
-      app.add_subcommand("noise", "Draw the forward process of some images as a picture");
+      app.add_subcommand("noise", "Show how images turn into noise, and alpha_bar and SNR");
   command->add_option("--config", o->config, "TOML file that names the data and the schedule")
+      ->type_name("FILE")
       ->required();
   command->add_option("--set", o->overrides, "override a config value; may repeat")
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
   command
       ->add_option("--images", o->images,
-                   "indices of the images, a row each (default: the first eight)")
+                   "indices of the images, one row each (default: the first eight)")
       ->delimiter(',');
-  command->add_option("--t", o->times, "time steps 0..T, a column each (default: nine from 0 to T)")
+  command
+      ->add_option("--t", o->times, "time steps 0..T, one column each (default: nine from 0 to T)")
       ->delimiter(',');
-  command->add_option("--seed", o->seed, "of the noise")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+  command->add_option("--seed", o->seed, "random seed")
+      ->check(whole(0, int64_t{1} << 53))
       ->capture_default_str();
-  command->add_option("--out", o->out, "the picture")->capture_default_str();
+  command->add_option("--out", o->out, "the picture to write")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command->footer(
+      "Example:\n"
+      "  ddpm noise --config configs/mnist.toml --t 0,100,200,400");
   command->callback([o, &chosen] { chosen = [o] { return run_noise(*o); }; });
 }
 

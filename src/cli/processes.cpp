@@ -17,12 +17,18 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
                  std::chrono::seconds timeout) {
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
   if (launch.rank == 0) {
-    spdlog::info("{}", dist::describe(launch, device));
+    if (!launch.single()) spdlog::info("{}", dist::describe(launch, device));
   } else {
     spdlog::set_level(spdlog::level::warn);
     spdlog::set_pattern(fmt::format("[%Y-%m-%d %H:%M:%S] %l rank {}: %v", launch.rank));
   }
   return launch.single() ? dist::World() : dist::World(launch, device, timeout);
+}
+
+std::string describe_device(const torch::Device& device) {
+  const int threads = at::get_num_threads();
+  return device.is_cpu() ? "the CPU, " + counted(threads, "thread")
+                         : fmt::format("{}, {}", device.str(), counted(threads, "CPU thread"));
 }
 
 int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {

@@ -16,6 +16,9 @@ namespace ddpm::cli {
 dist::World join(const dist::Launch& launch, const torch::Device& device,
                  std::chrono::seconds timeout);
 
+/// "the CPU, 2 threads" or "cuda:0, 2 CPU threads".
+std::string describe_device(const torch::Device& device);
+
 /// CPU threads for this process: `configured` where it is not 0; else its share of the machine's
 /// cores, or 0 (all) where it is alone or the environment says how many.
 int64_t threads_of_rank(int64_t configured, const dist::Launch& launch);

@@ -5,6 +5,7 @@
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
 #include "ddpm/train/stop_signal.h"
+#include "flags.h"
 #include "processes.h"
 #include "sample_flags.h"
 
@@ -80,7 +81,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
                options.weights, generate.images.size(), sample::to_string(plan.config.method),
                plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
-               generate.device.str());
+               describe_device(generate.device));
 
   const train::StopSignal signal;
   std::optional<Progress> progress;
@@ -90,8 +91,9 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     if (!progress) return !signal.stop_requested();
     const double rate = static_cast<double>(p.images_done) / std::max(p.seconds, 1e-9);
     progress->update(p.images_done * p.steps + p.step * p.batch_images,
-                     fmt::format("{}/{} images{}", p.images_done, p.images_total,
-                                 p.images_done > 0 ? fmt::format("  {:.2f} images/s", rate) : ""));
+                     {.count = fmt::format("step {}/{}, {}/{} images", p.step, p.steps,
+                                           p.images_done, p.images_total),
+                      .rate = p.images_done > 0 ? fmt::format("{:.2f} images/s", rate) : ""});
     return !signal.stop_requested();
   };
   if (options.trajectory) {
@@ -136,7 +138,7 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   const sample::GenerateResult& result = drawn.result;
   const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
   if (!options.json) {
-    spdlog::info("{} images in {} ({:.2f} images/s, {} network calls each) in {}", result.images,
+    spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
                  format_duration(result.seconds), rate, plan.config.steps, folder.path().string());
     fmt::print("{}\n", grid.string());
     return;
@@ -221,21 +223,31 @@ int run_sample(const SampleOptions& options) {
 void add_sample(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<SampleOptions>();
   CLI::App* command =
-      app.add_subcommand("sample", "Draw images from a checkpoint (Algorithm 2 or DDIM)");
+      app.add_subcommand("sample", "Sample images from a trained network (Algorithm 2 or DDIM)");
   add_network_flags(*command, *o);
   add_sampler_flags(*command, *o);
-  command->add_option("--num", o->num, "images to draw")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  command->add_option("--out", o->out, "folder for the pictures (default: RUN/generated/...)");
-  command->add_flag("--continue", o->keep,
-                    "draw only what is missing in the folder, after a run that was cut short");
+  command
+      ->add_option("--num", o->num,
+                   "images to sample (default: the checkpoint's sample.num, usually 64)")
+      ->check(whole(1, int64_t{1} << 40));
+  command->add_option("--out", o->out, "folder for the pictures (default: RUN/generated/...)")
+      ->type_name("FOLDER");
+  command->add_flag("--continue", o->keep, "sample only the images missing from the folder");
   command->add_flag("--trajectory", o->trajectory,
-                    "also draw the x0 estimates of the first images along the way: trajectory.png");
-  command->add_option("--save-tensors", o->save_tensors,
-                      "also write samples [N,C,H,W] float32, unclamped, to this .safetensors");
-  command->add_option("--init-noise", o->init_noise,
-                      "read x_T [N,C,H,W] and, if there, z [S,N,C,H,W] from this .safetensors");
+                    "also write trajectory.png: the predicted images along the way");
+  command
+      ->add_option("--save-tensors", o->save_tensors,
+                   "also write the samples to this .safetensors: [N,C,H,W] float32, unclamped")
+      ->type_name("FILE");
+  command
+      ->add_option("--init-noise", o->init_noise,
+                   "start from the noise in this .safetensors: x_T [N,C,H,W], and optionally z "
+                   "[S,N,C,H,W] for every step")
+      ->type_name("FILE");
   command->add_flag("--json", o->json, "print one machine-readable line");
+  command->footer(
+      "Example: 100 pictures by 50 steps of DDIM\n"
+      "  ddpm sample --ckpt runs/mine --num 100 --steps 50 --ddim");
   command->callback([o, &chosen] { chosen = [o] { return run_sample(*o); }; });
 }
 

@@ -1,66 +1,116 @@
 #include "sample_flags.h"
 
+#include "flags.h"
+
 #include <CLI/CLI.hpp>
 
 namespace ddpm::cli {
+namespace {
+
+// Headings of --help.
+constexpr const char* kSampler =
+    "Sampler (a flag not given is as the checkpoint's [sample] section says)";
+constexpr const char* kDevice = "Device";
+
+}  // namespace
 
 void add_network_flags(CLI::App& command, SampleOptions& options) {
-  command.add_option("--ckpt", options.checkpoint,
-                     "a checkpoint, a run, a folder of runs (default: newest below runs/), a\n"
-                     "diffusers folder, or a file of weights");
-  command.add_option("--batch", options.batch, "images drawn at a time; changes no image")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command.add_option("--seed", options.seed, "image i of a seed is always the same picture")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
+  command
+      .add_option(
+          "--ckpt", options.checkpoint,
+          "the network: a run, a checkpoint, a folder of runs, a diffusers folder, or a file "
+          "of weights (default: the newest checkpoint below runs/)")
+      ->type_name("PATH");
+  command
+      .add_option("--batch", options.batch,
+                  "images per batch; affects speed and memory, not the pictures (default: the "
+                  "checkpoint's sample.batch, usually 64)")
+      ->check(whole(1, int64_t{1} << 20));
+  command.add_option("--seed", options.seed, "random seed; the same seed gives the same pictures")
+      ->check(whole(0, int64_t{1} << 53))
       ->capture_default_str();
   command
       .add_option("--class", options.classes,
-                  "classes to draw in turn, by name or number, as in 3 or cat,dog (default: all)")
+                  "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all)")
+      ->type_name("CLASS")
       ->delimiter(',');
   command
       .add_option("--weights", options.weights,
                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
+      ->type_name("ema|raw|ema-2")
       ->capture_default_str();
   command
       .add_option("--precision", options.precision,
-                  "what the network computes in; tf32 is for GPUs, on the CPU it is fp32")
+                  "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")
       ->check(CLI::IsMember(nn::precision_names()))
+      ->group(kDevice)
       ->capture_default_str();
-  command.add_flag("--deterministic", options.deterministic,
-                   "only algorithms that give the same bits each time on a GPU");
+  command
+      .add_flag("--deterministic", options.deterministic,
+                "only algorithms that give the same bits each time on a GPU")
+      ->group(kDevice);
   command
       .add_option("--cuda-graph", options.cuda_graph,
                   "auto: record the network's operations on a GPU once and replay them; never")
       ->check(CLI::IsMember({"auto", "never"}))
+      ->group(kDevice)
       ->capture_default_str();
-  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
+  command.add_option("--device", options.device, "auto: a GPU if there is one, else the CPU")
+      ->type_name("auto|cpu|cuda|cuda:N")
+      ->group(kDevice)
       ->capture_default_str();
 }
 
 void add_sampler_flags(CLI::App& command, SampleOptions& options) {
   command
-      .add_option("--steps", options.steps,
-                  "network calls an image, 1 to T (default: the checkpoint's sample.steps)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+      .add_option(
+          "--steps", options.steps,
+          "denoising steps per image, 1 to T: more is slower and usually better; 50 is enough "
+          "for most DDIM samples (default: all T)")
+      ->check(whole(1, int64_t{1} << 40))
+      ->group(kSampler);
   auto* ddim = command.add_flag("--ddim", options.ddim,
-                                "DDIM; eta 0 (deterministic) unless --eta says otherwise");
+                                "sample by DDIM (Song 2021), the method for few steps");
+  ddim->group(kSampler);
   command
-      .add_flag("--ddpm", options.ddpm, "Algorithm 2, also where the checkpoint's config says ddim")
-      ->excludes(ddim);
-  command.add_option("--eta", options.eta, "DDIM's noise: 0 none, 1 as much as Algorithm 2")
-      ->check(CLI::Range(0.0, 1.0));
+      .add_flag("--ddpm", options.ddpm,
+                "sample by Algorithm 2 (Ho 2020), also if the checkpoint's config says ddim")
+      ->excludes(ddim)
+      ->group(kSampler);
+  command
+      .add_option("--eta", options.eta,
+                  "randomness of DDIM: 0 deterministic, 1 as in DDPM (default: 0)")
+      ->check(real(0.0, 1.0))
+      ->type_name("0..1")
+      ->group(kSampler);
   command
       .add_option(
           "--sigma", options.sigma,
-          "noise of a step: small (beta_tilde), large (beta), hat (DDIM paper), learned (the "
-          "network's own)")
-      ->check(CLI::IsMember(sample::sigma_names()));
-  command.add_option("--spacing", options.spacing, "which of the T steps")
-      ->check(CLI::IsMember(sample::spacing_names()));
+          "variance of a step's noise: small = beta_tilde, large = beta (Ho 2020), hat = the DDIM "
+          "paper's for --ddim, learned = the network's own (default: small)")
+      ->check(CLI::IsMember(sample::sigma_names()))
+      ->group(kSampler);
+  add_spacing_flag(command, options);
+  add_clip_flag(command, options);
+}
+
+void add_spacing_flag(CLI::App& command, SampleOptions& options) {
   command
-      .add_option("--clip", options.clip,
-                  "what becomes of an x0 outside [-1,1]: none; clip; rederive (clip, eps to match)")
-      ->check(CLI::IsMember(sample::clip_names()));
+      .add_option("--spacing", options.spacing,
+                  "how the S steps are spread over the T; trailing begins at T and suits few steps "
+                  "(default: leading)")
+      ->check(CLI::IsMember(sample::spacing_names()))
+      ->group(kSampler);
+}
+
+void add_clip_flag(CLI::App& command, SampleOptions& options) {
+  command
+      .add_option(
+          "--clip", options.clip,
+          "predicted pixels outside [-1,1]: none = keep, clip = clamp, rederive = clamp and "
+          "correct the noise (default: rederive)")
+      ->check(CLI::IsMember(sample::clip_names()))
+      ->group(kSampler);
 }
 
 }  // namespace ddpm::cli

@@ -108,7 +108,9 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   std::vector<int64_t> classes;
   if (!model.unet.class_conditional) {
     if (!options.classes.empty())
-      throw UsageError("--class needs a class-conditional network; this one is not");
+      throw UsageError(
+          "--class needs a class-conditional network, which this one is not; train with "
+          "model.class_conditional = true to choose classes");
     return classes;
   }
   for (const std::string& text : options.classes) classes.push_back(class_of(text, model));

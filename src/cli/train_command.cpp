@@ -1,3 +1,4 @@
+#include "advice.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
@@ -11,7 +12,6 @@
 #include <chrono>
 #include <optional>
 
-#include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
@@ -98,7 +98,12 @@ int run_train(const TrainOptions& options) {
   const fs::path run = run_folder(options);
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
   if (world.is_main()) log_to_file(run);
-  spdlog::info("run {}: {}", run.string(), data.training->description());
+  spdlog::info("run {}: {}{}", run.string(), data.training->description(),
+               data.held_out
+                   ? fmt::format(" to train on, {} held out", with_commas(data.held_out->size()))
+                   : "");
+  if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
+    spdlog::info("{}", hint);
   train::ResumePolicy resume = resume_policy(options.resume);
   if (initial) {
     spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
@@ -107,12 +112,12 @@ int run_train(const TrainOptions& options) {
   train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
   spdlog::info(
-      "network: {} parameters; {} on {} ({} CPU threads); batch {}, {} steps",
+      "network: {} parameters; {} on {}; batch {}, {} steps",
       with_commas(nn::parameter_count(*trainer.unet())),
       nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
-      device.str(), at::get_num_threads(), trainer.batch_description(), experiment.train.steps);
+      describe_device(device), trainer.batch_description(), with_commas(experiment.train.steps));
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
-  spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
+  spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
   return kOk;
 }
 
@@ -120,36 +125,41 @@ int run_train(const TrainOptions& options) {
 
 void add_train(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<TrainOptions>();
-  CLI::App* command =
-      app.add_subcommand("train", "Train a network (Algorithm 1), or go on where a run stopped");
-  command->add_option("--config", options->config, "TOML file; see configs/")->required();
+  CLI::App* command = app.add_subcommand("train", "Train a network (Algorithm 1), or resume a run");
+  command->add_option("--config", options->config, "TOML file; see configs/ and docs/config.md")
+      ->type_name("FILE")
+      ->required();
   command
       ->add_option("--set", options->overrides,
                    "override a config value, as in train.batch_size=64; may repeat")
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--out", options->out, "the run's folder (default: runs/NAME-OF-CONFIG)");
+  command->add_option("--out", options->out, "the run's folder (default: runs/NAME-OF-CONFIG)")
+      ->type_name("FOLDER");
   command
       ->add_option("--resume", options->resume,
-                   "auto: go on from the run's newest valid checkpoint; never: start anew; or a "
+                   "auto: resume from the run's newest valid checkpoint; never: start anew; or a "
                    "checkpoint's path")
       ->type_name("auto|never|PATH")
       ->capture_default_str();
   command
-      ->add_option(
-          "--init-from", options->init_from,
-          "begin with a trained network instead of random weights: a run, a checkpoint, a\n"
-          "diffusers folder, or a file of weights; [model] and [diffusion] are then its own")
+      ->add_option("--init-from", options->init_from,
+                   "begin with a trained network instead of random weights: a run, a checkpoint, a "
+                   "diffusers folder, or a file of weights; its [model] and [diffusion] replace "
+                   "those of the "
+                   "config")
       ->type_name("PATH");
-  command->add_option("--device", options->device,
-                      "auto, cpu, cuda or cuda:N (default: run.device)");
+  command->add_option("--device", options->device, "where to train (default: run.device)")
+      ->type_name("auto|cpu|cuda|cuda:N");
   command
       ->add_option("--time-limit", options->time_limit,
-                   "save and stop (status 75) before so much time has passed, as in 45m, 3h50m or "
-                   "03:50:00")
+                   "save and stop (status 75) within this time: 45m, 3h50m or 03:50:00")
       ->type_name("TIME");
   command->add_flag("--dry-run", options->dry_run,
                     "check everything, measure a few steps, predict the end; train nothing");
+  command->footer(
+      "Example: train on your own images\n"
+      "  ddpm train --config configs/folder.toml --set data.path=PICTURES --out runs/mine");
   command->callback([options, &chosen] { chosen = [options] { return run_train(*options); }; });
 }
 

@@ -1,5 +1,6 @@
 #include "ddpm/config/document.h"
 
+#include "ddpm/base/text.h"
 #include "toml_text.h"
 
 #include <algorithm>
@@ -20,6 +21,7 @@ struct Document::State {
   struct Entry {
     std::string key;
     std::string value;  // as TOML
+    KeyDeclaration declared;
   };
   struct Section {
     std::string name;
@@ -48,15 +50,15 @@ struct Document::State {
     return table ? table->get(key) : nullptr;
   }
 
-  void remember(const std::string& section_name, const std::string& key, std::string value) {
-    Section& s = section(section_name);
+  void remember(std::string value, const KeyDeclaration& declared) {
+    Section& s = section(declared.section);
     for (Entry& entry : s.read) {
-      if (entry.key == key) {
+      if (entry.key == declared.key) {
         entry.value = std::move(value);
         return;
       }
     }
-    s.read.push_back({key, std::move(value)});
+    s.read.push_back({declared.key, std::move(value), declared});
   }
 };
 
@@ -72,7 +74,9 @@ std::string syntax_message(const toml::parse_error& error) {
   const bool value = words.find("parsing value") != std::string::npos ||
                      words.find("parsing boolean") != std::string::npos;
   return fmt::format("not valid TOML: {}{}", words,
-                     value ? "; text must stand in quotes, as in path = \"data\"" : "");
+                     value ? "; text must stand in quotes, as in path = \"data\"; truth values are "
+                             "true and false"
+                           : "");
 }
 
 template <class T>
@@ -106,11 +110,25 @@ std::string requirement(const Range<T>& range, const toml::node& node) {
 }
 
 template <class T>
+constexpr const char* kTypeName = std::is_integral_v<T> ? "integer" : "number";
+
+// An integer may also be written as 1e6 or 1000000.0, as long as a double holds it exactly.
+template <class T>
 std::optional<T> number(const toml::node& node) {
   if (const auto* integer = node.as_integer()) return static_cast<T>(integer->get());
   const auto* real = node.as_floating_point();
-  if (std::is_integral_v<T> || !real) return std::nullopt;
-  return static_cast<T>(real->get());
+  if (!real) return std::nullopt;
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  const double value = real->get();
+  if (std::is_integral_v<T> && !(std::abs(value) <= kExact && std::floor(value) == value))
+    return std::nullopt;
+  return static_cast<T>(value);
+}
+
+// Editors on Windows may save a text in UTF-16: with a mark in front, or every second byte 0.
+bool is_utf16(std::string_view text) {
+  const bool marked = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
+  return marked || (text.size() >= 2 && (text[0] == 0) != (text[1] == 0));
 }
 
 // The place of one element, given the place of the whole value.
@@ -143,6 +161,7 @@ Document Document::load(const fs::path& path) {
 }
 
 Document Document::parse(std::string_view text, const std::string& name) {
+  if (is_utf16(text)) throw ConfigError({name}, "is UTF-16 text; save it as UTF-8");
   Document document;
   document.state_->name = name;
   try {
@@ -262,7 +281,21 @@ std::string Document::effective(const std::vector<std::string>& sections) const 
   return text;
 }
 
+std::vector<KeyDeclaration> Document::declarations() const {
+  std::vector<KeyDeclaration> all;
+  for (const State::Section& section : state_->sections) {
+    for (const State::Entry& entry : section.read) all.push_back(entry.declared);
+  }
+  return all;
+}
+
 // --- Reader ---
+
+template <class Value>
+void Reader::remember(const std::string& key, const Value& value, const Value& fallback,
+                      const std::string& type, const std::string& range) {
+  state_->remember(render(value), {section_, key, type, render(fallback), range});
+}
 
 SourceLocation Reader::where(const std::string& key) const {
   const auto overridden = state_->overrides.find(section_ + "." + key);
@@ -293,7 +326,7 @@ T Reader::read_number(const std::string& key, T fallback, const Range<T>& range)
                             requirement(range, *node)));
     value = *read;
   }
-  state_->remember(section_, key, render(value));
+  remember(key, value, fallback, kTypeName<T>, describe(range));
   return value;
 }
 
@@ -320,7 +353,7 @@ std::vector<T> Reader::read_numbers(const std::string& key, const std::vector<T>
       fail(key, fmt::format("has {} elements; must have at least {}", values.size(), min_count));
     }
   }
-  state_->remember(section_, key, render(values));
+  remember(key, values, fallback, std::string(kTypeName<T>) + "s", describe(range));
   return values;
 }
 
@@ -349,11 +382,31 @@ bool Reader::boolean(const std::string& key, bool fallback) {
       fail(key, fmt::format("is {}; must be true or false", describe(*node)));
     value = node->as_boolean()->get();
   }
-  state_->remember(section_, key, value ? "true" : "false");
+  remember(key, value, fallback, "true or false");
   return value;
 }
 
-std::string Reader::text(const std::string& key, const std::string& fallback) {
+std::optional<bool> Reader::boolean_or_auto(const std::string& key, std::optional<bool> fallback) {
+  std::optional<bool> value = fallback;
+  if (const toml::node* node = state_->find(section_, key)) {
+    if (node->is_boolean()) {
+      value = node->as_boolean()->get();
+    } else if (node->is_string() && node->as_string()->get() == "auto") {
+      value.reset();
+    } else {
+      fail(key, fmt::format("is {}; must be true, false or \"auto\"", describe(*node)));
+    }
+  }
+  const auto text = [](std::optional<bool> b) { return b ? render(*b) : render("auto"); };
+  state_->remember(text(value), {section_, key, "true or false", text(fallback), "or \"auto\""});
+  return value;
+}
+
+void Reader::settle(const std::string& key, bool value) {
+  state_->remember(render(value), {section_, key, "", "", ""});
+}
+
+std::string Reader::read_text(const std::string& key, const std::string& fallback) const {
   std::string value = fallback;
   if (const toml::node* node = state_->find(section_, key)) {
     const auto overridden = state_->overrides.find(section_ + "." + key);
@@ -365,19 +418,25 @@ std::string Reader::text(const std::string& key, const std::string& fallback) {
       fail(key, fmt::format("is {}; must be text in quotes", describe(*node)));
     }
   }
-  state_->remember(section_, key, render(value));
+  return value;
+}
+
+std::string Reader::text(const std::string& key, const std::string& fallback) {
+  const std::string value = read_text(key, fallback);
+  remember(key, value, fallback, "text");
   return value;
 }
 
 std::string Reader::choice(const std::string& key, const std::string& fallback,
                            const std::vector<std::string>& allowed) {
-  const std::string value = text(key, fallback);
+  const std::string value = read_text(key, fallback);
   if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
     const std::string suggestion = nearest(value, allowed);
     fail(key,
          fmt::format("is {}; must be one of {}{}", render(value), fmt::join(allowed, ", "),
                      suggestion.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", suggestion)));
   }
+  remember(key, value, fallback, "one of", fmt::format("{}", fmt::join(allowed, ", ")));
   return value;
 }
 
@@ -396,7 +455,7 @@ std::vector<std::string> Reader::texts(const std::string& key,
       values.push_back(item.as_string()->get());
     }
   }
-  state_->remember(section_, key, render(values));
+  remember(key, values, fallback, "texts");
   return values;
 }
 

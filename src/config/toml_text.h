@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ std::string render(std::string_view text);
 /// integer.
 std::string render(double value);
 std::string render(int64_t value);
+std::string render(std::same_as<bool> auto value) { return value ? "true" : "false"; }
 
 template <class T>
 std::string render(const std::vector<T>& values) {
@@ -29,8 +31,5 @@ std::string describe(const toml::node& node);
 
 /// Without the spaces and tabs around it.
 std::string_view trimmed(std::string_view text);
-
-/// The known name that a misspelt one is likely to mean, or nothing.
-std::string nearest(const std::string& wrong, const std::vector<std::string>& known);
 
 }  // namespace ddpm::config

@@ -209,7 +209,11 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
                                   output.narrow(1, 0, x0.size(1)).to(x0.scalar_type()), x_t, t)
                   .eps;
           found.losses[i].narrow(0, place, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
-          if (progress) progress->update(first * k + (i + 1) * b);
+          if (progress) {
+            progress->update(first * k + (i + 1) * b,
+                             {.count = fmt::format("{}/{} images", first, own.size()),
+                              .detail = fmt::format("time step {}/{}", i + 1, k)});
+          }
         }
       });
   found.gather_(world, options.device);

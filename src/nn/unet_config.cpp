@@ -113,7 +113,8 @@ UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpe
   c.time_scale_shift = reader.boolean("time_scale_shift", c.time_scale_shift);
   c.residual_resample = reader.choice("resample", "conv", {"conv", "residual"}) == "residual";
   c.learned_variance = reader.boolean("learned_variance", c.learned_variance);
-  c.class_conditional = reader.boolean("class_conditional", c.class_conditional);
+  const auto by_class = reader.boolean_or_auto("class_conditional", c.class_conditional);
+  c.class_conditional = by_class.value_or(false);
   check_groups(reader, c);
   if (!image) return c;
 
@@ -121,6 +122,10 @@ UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpe
   check_image_size(reader, c);
   c.attention_levels = levels_at(reader, resolutions, c);
   check_heads(reader, c);
+  if (!by_class) {  // one class says nothing
+    c.class_conditional = image->classes > 1;
+    reader.settle("class_conditional", c.class_conditional);
+  }
   if (c.class_conditional && image->classes == 0) {
     reader.fail("class_conditional",
                 "is true, but the data has no labels; use data with labels, or set it to false");

@@ -73,9 +73,8 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& confi
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps) {
   if (timesteps && config.steps > *timesteps) {
-    return Conflict{"steps", fmt::format("exceeds the schedule's {0} timesteps; use 1 to {0}, or 0 "
-                                         "for all of them",
-                                         *timesteps)};
+    return Conflict{"steps", fmt::format("is {0}, but the schedule has {1} timesteps; use 1 to {1}",
+                                         config.steps, *timesteps)};
   }
   return config.method == Method::kDdpm ? find_ddpm_conflict(config) : find_ddim_conflict(config);
 }

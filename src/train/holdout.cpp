@@ -1,5 +1,6 @@
 #include "ddpm/train/holdout.h"
 
+#include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 
 #include <algorithm>
@@ -26,7 +27,9 @@ data::Batch read_batch(const data::Dataset& dataset, int64_t first, int64_t coun
 Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size)
     : settings_(settings) {
   settings_.seed = derived_seed(settings.seed, Purpose::kHoldout, 1);
+  Progress progress("reading held-out images", held_out.size());
   for (int64_t first = 0; first < held_out.size(); first += batch_size) {
+    progress.update(first);
     batches_.push_back(read_batch(held_out, first, std::min(batch_size, held_out.size() - first)));
   }
 }

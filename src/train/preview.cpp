@@ -33,10 +33,10 @@ Preview::Preview(const Experiment& experiment, const torch::Device& device)
       seed_(experiment.run.seed),
       device_(device) {}
 
-void Preview::draw(Learner& learner, const dist::World& world, const std::function<bool()>& go_on,
+void Preview::draw(Learner& learner, const dist::World& world, const Watch& watch,
                    const Sink& sink) const {
   const auto deliver = [&](const std::string& name) {
-    const torch::Tensor picture = grid(learner, go_on);
+    const torch::Tensor picture = grid(learner, name, watch);
     if (picture.defined()) sink(name, picture);
   };
   learner.unet()->eval();
@@ -51,7 +51,8 @@ void Preview::draw(Learner& learner, const dist::World& world, const std::functi
 }
 
 // Undefined where it was stopped.
-torch::Tensor Preview::grid(Learner& learner, const std::function<bool()>& go_on) const {
+torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
+                            const Watch& watch) const {
   sample::GenerateOptions options;
   options.images = sample::image_range(0, count_);
   options.channels = network_.image.channels;
@@ -62,7 +63,7 @@ torch::Tensor Preview::grid(Learner& learner, const std::function<bool()>& go_on
   options.device = device_;
   options.dtype = nn::storage_type(precision_);
   options.cuda_graph = cuda_graph_;
-  options.progress = [&](const sample::Progress&) { return go_on(); };
+  options.progress = [&](const sample::Progress& progress) { return watch(weights, progress); };
 
   const auto classes =
       sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});

@@ -1,6 +1,7 @@
 #include "ddpm/train/trainer.h"
 
 #include "ddpm/base/progress.h"
+#include "ddpm/base/text.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/nn/model_file.h"
@@ -10,6 +11,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <torch/types.h>
 
@@ -117,7 +119,7 @@ void Trainer::resume(const ResumePolicy& policy, TrainingTensors& tensors) {
             store_.steps().front(), state_.step));
   }
   spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint.string(), state_.step,
-               state_.samples_seen);
+               with_commas(state_.samples_seen));
   if (state_.threads != at::get_num_threads()) {
     spdlog::warn("it was trained with {} CPU threads, now {}: results may differ in the last bits",
                  state_.threads, at::get_num_threads());
@@ -200,6 +202,7 @@ TrainOutcome Trainer::run() {
   // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
   while (state_.step < config.steps) {
     const auto step_begin = Interval::Clock::now();
+    note_progress("waiting for data");
     data::Batch batch;
     const std::exception_ptr failure = next_batch(batch);
     collect(writer_.poll());
@@ -214,7 +217,7 @@ TrainOutcome Trainer::run() {
     const bool last = state_.step == config.steps;
     const bool holdout_due = data_.held_out && (due(config.holdout_every) || last);
     if (due(config.log_every) || holdout_due || last) log_metrics(holdout_due);
-    if (progress_) progress_->update(state_.step, last_loss_);
+    show_progress();
     if (due(config.sample_every)) draw_samples();
     if (due(config.checkpoint_every) || last) save();
     deadline_.saw_step(seconds_since(step_begin));
@@ -309,8 +312,9 @@ TrainOutcome Trainer::finish() {
   finish_save();
   if (saved_step_ != state_.step)
     throw IoError(run_, "finished, but its last checkpoint could not be saved");
-  spdlog::info("finished: step {}, {} images, {}", state_.step, state_.samples_seen,
-               format_duration(state_.seconds));
+  spdlog::info("finished {} steps ({} images) in {}; loss {:.4f}{}", with_commas(state_.step),
+               with_commas(state_.samples_seen), format_duration(state_.seconds), shown_loss_,
+               holdout_loss_ ? fmt::format(", held out {:.4f}", *holdout_loss_) : "");
   return TrainOutcome::kFinished;
 }
 
@@ -332,8 +336,10 @@ void Trainer::log_metrics(bool with_holdout) {
       line.images_per_s;
   if (with_holdout) measure_holdout(line);
   if (log_) log_->write(line);
+  running_loss_.add(line.reading.loss, state_.step - interval_.first_step);
+  shown_loss_ = running_loss_.with(0.0, 0);
+  shown_rate_ = line.images_per_s;
   interval_ = Interval{.first_step = state_.step};
-  last_loss_ = fmt::format("loss {:.4f}  {:.1f} images/s", line.reading.loss, line.images_per_s);
 
   state_.skipped_steps += line.reading.skipped;
   if (line.reading.skipped > 0 && world_.is_main()) {
@@ -356,32 +362,46 @@ void Trainer::measure_holdout(MetricsLine& line) {
   const std::vector<torch::Tensor> average = learner_.average(0);
   if (!world_.is_main()) return;
   const auto go_on = [&] { return !signal_.stop_requested(); };
+  note_progress("held-out loss");
   line.holdout_loss = holdout_->loss(*learner_.unet(), go_on);
   const nn::WeightSwap averaged(*learner_.unet(), average);
   line.holdout_loss_ema = holdout_->loss(*learner_.unet(), go_on);
   if (!line.holdout_loss || !line.holdout_loss_ema) return;
+  holdout_loss_ = line.holdout_loss_ema;
   spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", state_.step,
                *line.holdout_loss, *line.holdout_loss_ema);
 }
 
 void Trainer::draw_samples() {
   const auto begin = Interval::Clock::now();
-  clear_progress();
+  std::vector<std::string> pictures;
   preview_.draw(
-      learner_, world_, [&] { return !signal_.stop_requested(); },
+      learner_, world_,
+      [&](const std::string& weights, const sample::Progress& p) {
+        note_progress(fmt::format("sampling {} {}/{}", weights, p.step, p.steps));
+        return !signal_.stop_requested();
+      },
       [&](const std::string& weights, const torch::Tensor& grid) {
         const fs::path folder = run_ / "samples";
+        const fs::path picture = folder / fmt::format("step-{:09}-{}.png", state_.step, weights);
         try {
           std::error_code ignored;  // write_png says where it cannot write
           fs::create_directories(folder, ignored);
-          io::write_png(folder / fmt::format("step-{:09}-{}.png", state_.step, weights), grid);
+          io::write_png(picture, grid);
+          pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
         } catch (const IoError& error) {  // a full disk costs a picture, not the run
           spdlog::warn("{} (training goes on without it)", error.what());
         }
         log_->image("samples/" + weights, state_.step, grid);
       });
-  spdlog::info("step {}: drew {} samples from the raw and the averaged weights in {}", state_.step,
-               experiment_.train.sample_count, format_duration(seconds_since(begin)));
+  clear_progress();
+  if (!pictures.empty()) {
+    const std::string first = pictures.front();
+    pictures.erase(pictures.begin());
+    spdlog::info("step {}: samples: {}{}, {}", state_.step, first,
+                 pictures.empty() ? "" : fmt::format(" (and {})", fmt::join(pictures, ", ")),
+                 format_duration(seconds_since(begin)));
+  }
   interval_.aside_s += seconds_since(begin);
 }
 
@@ -405,6 +425,7 @@ void Trainer::save() {
 
 // On every rank: waits for the save under way; saved_step_ is then its outcome.
 void Trainer::finish_save() {
+  note_progress("saving");
   collect(writer_.wait());
   saved_step_ = world_.all_reduce_max({saved_step_})[0];
 }
@@ -419,11 +440,12 @@ void Trainer::collect(const std::optional<SaveOutcome>& outcome) {
     failed_saves_ = 0;
     std::string beside;
     if (step_times_.saving.steps > 0 && step_times_.otherwise.steps > 0) {
-      beside = fmt::format(", training on ({} a step, {} otherwise)",
-                           format_duration(step_times_.saving.value()),
-                           format_duration(step_times_.otherwise.value()));
+      beside =
+          fmt::format("; steps took {} instead of {}", format_duration(step_times_.saving.value()),
+                      format_duration(step_times_.otherwise.value()));
     }
-    spdlog::info("step {}: saved {} in {}{}", outcome->step, outcome->folder.string(),
+    spdlog::info("step {}: saved {}{} ({}{})", outcome->step, outcome->folder.string(),
+                 experiment_.train.background_saves ? " in the background" : "",
                  format_duration(outcome->seconds), beside);
   } else {
     ++failed_saves_;
@@ -431,6 +453,30 @@ void Trainer::collect(const std::optional<SaveOutcome>& outcome) {
                   outcome->step, outcome->problem);
   }
   step_times_ = {};
+}
+
+// The loss is read once a second: it waits for the device.
+void Trainer::show_progress() {
+  if (!progress_) return;
+  const int64_t steps = state_.step - interval_.first_step;
+  if (steps > 0 && seconds_since(loss_read_) >= 1.0 && stderr_is_terminal()) {
+    const double elapsed = seconds_since(interval_.begin) - interval_.aside_s;
+    shown_loss_ = running_loss_.with(learner_.metrics().peek().loss, steps);
+    if (shown_rate_ == 0.0 || elapsed > 2.0)
+      shown_rate_ =
+          static_cast<double>(steps * experiment_.train.batch_size) / std::max(1e-9, elapsed);
+    loss_read_ = Interval::Clock::now();
+  }
+  ProgressText text;
+  if (shown_rate_ > 0.0) {
+    text.detail = fmt::format("loss {:.4f}", shown_loss_);
+    text.rate = fmt::format("{:.1f} images/s", shown_rate_);
+  }
+  progress_->update(state_.step, text);
+}
+
+void Trainer::note_progress(const std::string& what) {
+  if (progress_) progress_->note(what);
 }
 
 void Trainer::clear_progress() {

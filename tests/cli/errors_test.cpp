@@ -1,6 +1,8 @@
 #include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"
 
+#include <sstream>
+
 #include <torch/types.h>
 
 namespace ddpm {
@@ -65,7 +67,7 @@ TEST_F(Errors, MissingThingsAreNamed) {
   expect_error({"sample", "--ckpt", "nowhere"}, 1, "nowhere");
   expect_error({"info", "nowhere"}, 1, "nowhere");
   expect_error({"paint"}, 2, "paint");
-  expect_error({}, 2, "subcommand");
+  expect_error({}, 2, "no command was given (ddpm --help lists the commands)");
 }
 
 TEST_F(Errors, DataMistakesAreNamed) {
@@ -131,7 +133,7 @@ TEST_F(Errors, SamplingMistakesNameTheFlag) {
   expect({"--weights", "best"}, 2, "--weights best");
   expect({"--seed", "-1"}, 2, "--seed");
   expect({"--batch", "0"}, 2, "--batch");
-  expect({"--stesp", "5"}, 2, "--stesp");
+  expect({"--stesp", "5"}, 2, "unknown flag --stesp; did you mean --steps?");
   expect({"--out", "file/pictures"}, 1, "file/pictures");
   expect({"--init-noise", "nowhere.safetensors"}, 1, "nowhere.safetensors");
   expect({"--init-noise", "file"}, 1, "file");
@@ -139,6 +141,101 @@ TEST_F(Errors, SamplingMistakesNameTheFlag) {
   expect({"--init-noise", "shape.safetensors"}, 2, "x_T has shape [1, 3, 8, 8]");
   expect({"--save-tensors", "nowhere/s.safetensors"}, 1, "nowhere/s.safetensors");
   expect({"--continue", "--save-tensors", "s.safetensors"}, 2, "--save-tensors");
+}
+
+// The usual slips are told what was meant, in the order in which they stand.
+TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
+  write("x.toml", "");
+  write("pictures", "");
+  expect_error({"trian"}, 2, "unknown command \"trian\"; did you mean ddpm train?");
+  expect_error({"tiny.toml"}, 2, "did you mean ddpm train --config tiny.toml?");
+  expect_error({"pictures"}, 2, "did you mean ddpm sample --ckpt pictures, or ddpm info pictures?");
+  expect_error({"train", "x.toml"}, 2, "did you mean --config x.toml?");
+  expect_error({"train", "pictures"}, 2, "--config configs/folder.toml --set data.path=pictures");
+  expect_error({"sample", "pictures"}, 2, "did you mean --ckpt pictures?");
+  expect_error({"sample", "--step", "20"}, 2,
+               "ddpm sample: unknown flag --step; did you mean --steps? (ddpm sample --help lists");
+  expect_error({"sample", "--ckpt", "x", "50", "--steps", "3"}, 2, "unexpected argument 50 (");
+  expect_error({"sample", "-steps", "20"}, 2, "unknown flag -steps; did you mean --steps?");
+  expect_error({"sample", "--num=3", "--coat"}, 2, "unknown flag --coat");
+  expect_error({"sample", "--steps"}, 2, "ddpm sample: --steps needs a value");
+  expect_error({"sample", "--steps", "--ddim"}, 2, "ddpm sample: --steps needs a value");
+  expect_error({"eval", "swep"}, 2, "unknown command \"swep\"; did you mean ddpm eval sweep?");
+  expect_error({"eval", "sweep", "--stepz", "1"}, 2, "ddpm eval sweep: unknown flag --stepz");
+  expect_error({"info"}, 2, "ddpm info --help lists the flags");
+}
+
+TEST_F(Errors, NumbersOfFlagsAreReadAsWritten) {
+  train("run", {"--set", "train.steps=4"});
+  const auto sampled = [&](const std::string& num) {
+    const ProgramResult result =
+        run({"sample", "--ckpt", "run", "--steps", "2", "--out", "n" + num, "--num", num});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return std::filesystem::exists(folder_ / ("n" + num) / "000009.png") &&
+           !std::filesystem::exists(folder_ / ("n" + num) / "000010.png");
+  };
+  EXPECT_TRUE(sampled("010")) << "ten, not eight";
+  EXPECT_TRUE(sampled("1e1"));
+  EXPECT_TRUE(sampled("10.0"));
+  const auto expect = [&](const std::string& flag, const std::string& value,
+                          const std::string& text) {
+    expect_error({"sample", "--ckpt", "run", flag, value}, 2, text);
+  };
+  expect("--num", "0", "--num: is 0; must be at least 1");
+  expect("--num", "1.5", "--num: is 1.5; must be a whole number");
+  expect("--num", "many", "--num: is many; must be a whole number");
+  expect("--batch", "1e9", "--batch: is 1000000000; must be at most 1,048,576");
+  expect("--eta", "nan", "--eta: is nan; must be a number from 0 to 1");
+  expect("--steps", "2000", "--steps is 2000, but the schedule has 20 timesteps; use 1 to 20");
+}
+
+// `help` wherever people write it.
+TEST_F(Errors, HelpIsFound) {
+  const std::string train = run({"train", "--help"}).out, all = run({"--help"}).out;
+  EXPECT_EQ(run({"help"}).out, all);
+  EXPECT_EQ(run({"help", "train"}).out, train);
+  EXPECT_EQ(run({"train", "help"}).out, train);
+  EXPECT_EQ(run({"eval", "sweep", "help"}).out, run({"eval", "sweep", "--help"}).out);
+  EXPECT_EQ(run({"help", "eval", "sweep"}).out, run({"eval", "sweep", "--help"}).out);
+  expect_error({"help", "trian"}, 2, "did you mean ddpm train?");
+}
+
+// Lines of at most 100 columns, an example, no bounds that mean nothing.
+TEST_F(Errors, HelpIsReadable) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{},
+                                             {"train"},
+                                             {"sample"},
+                                             {"noise"},
+                                             {"data"},
+                                             {"info"},
+                                             {"convert"},
+                                             {"bench"},
+                                             {"eval"},
+                                             {"eval", "likelihood"},
+                                             {"eval", "sweep"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.emplace_back("--help");
+    const std::string text = run(arguments).out;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+    EXPECT_NE(text.find("\nExample"), std::string::npos) << text;
+    EXPECT_NE(text.find("\n  ddpm "), std::string::npos) << text;
+    EXPECT_EQ(text.find(" in ["), std::string::npos) << text;
+    EXPECT_EQ(text.find("INT"), std::string::npos) << text;
+  }
+}
+
+// A flag with a default says which.
+TEST_F(Errors, HelpTellsDefaults) {
+  const std::string text = run({"sample", "--help"}).out;
+  for (const char* flag : {"--num", "--steps", "--eta", "--sigma", "--spacing", "--clip", "--seed",
+                           "--batch", "--weights", "--device", "--precision", "--out", "--class"}) {
+    const size_t begin = text.find(std::string("\n  ") + flag);
+    ASSERT_NE(begin, std::string::npos) << flag;
+    const std::string entry = text.substr(begin, text.find("\n  --", begin + 1) - begin);
+    EXPECT_NE(entry.find("default:"), std::string::npos) << entry;
+  }
 }
 
 TEST_F(Errors, HelpAndVersionSucceed) {

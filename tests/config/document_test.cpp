@@ -90,6 +90,15 @@ TEST(Document, TakesAnIntegerWhereARealIsAsked) {
   EXPECT_EQ(a.real("big", 0, kAnyReal), 9007199254740992.0);  // 2^53 + 1 rounds to even
 }
 
+TEST(Document, TakesAWholeRealForAnInteger) {
+  Document d = Document::parse("[a]\nsteps = 1e6\nsame = 1000000.0\nsizes = [1e1, 20.0, 3]\n", "f");
+  Reader a = d.section("a");
+  EXPECT_EQ(a.integer("steps", 0, at_least(1)), 1000000);
+  EXPECT_EQ(a.integer("same", 0, at_least(1)), 1000000);
+  EXPECT_EQ(a.integers("sizes", {}, at_least(1)), (std::vector<int64_t>{10, 20, 3}));
+  EXPECT_EQ(d.effective(), "[a]\nsteps = 1000000\nsame = 1000000\nsizes = [10, 20, 3]\n");
+}
+
 TEST(Document, TakesOneNumberForAnArrayOfOne) {
   Document d = Document::parse("[a]\nsize = 28\nbeta = 0.5\n", "f");
   Reader a = d.section("a");
@@ -131,9 +140,8 @@ TEST(Document, KnowsWhetherAKeyIsWritten) {
 TEST(DocumentErrors, NameAWrongType) {
   EXPECT_EQ(complaint("[train]\nsteps = 1.5"),
             "run.toml:2:9: train.steps: is 1.5 (floating-point); must be an integer, at least 1");
-  EXPECT_EQ(
-      complaint("[train]\nsteps = 1e3"),
-      "run.toml:2:9: train.steps: is 1000.0 (floating-point); must be an integer, at least 1");
+  EXPECT_EQ(complaint("[train]\nsteps = 1e18"),
+            "run.toml:2:9: train.steps: is 1e+18 (floating-point); must be an integer, at least 1");
   EXPECT_EQ(complaint("[train]\nsteps = \"5\""),
             "run.toml:2:9: train.steps: is \"5\" (string); must be an integer, at least 1");
   EXPECT_EQ(complaint("[train]\nsteps = [1,\n 2]"),
@@ -239,7 +247,8 @@ TEST(DocumentErrors, ExplainAMisplacedSection) {
 }
 
 TEST(DocumentErrors, LocateWhatIsNotToml) {
-  const std::string quotes = "; text must stand in quotes, as in path = \"data\"";
+  const std::string quotes =
+      "; text must stand in quotes, as in path = \"data\"; truth values are true and false";
   const std::string prefix = "not valid TOML: Error while parsing ";
   EXPECT_EQ(complaint("[train]\nsteps = 1\nsteps = 2"),
             "run.toml:3:9: " + prefix + "key-value pair: cannot redefine existing integer 'steps'");
@@ -248,12 +257,23 @@ TEST(DocumentErrors, LocateWhatIsNotToml) {
                 "decimal integer: '99999999999999999999' is not representable in 64 bits");
   EXPECT_EQ(complaint("[data]\npath = cifar"),
             "run.toml:2:8: " + prefix + "value: could not determine value type" + quotes);
+  EXPECT_EQ(complaint("[train]\nflip = yes"),
+            "run.toml:2:8: " + prefix + "value: could not determine value type" + quotes);
   EXPECT_EQ(complaint("[data]\npath ="),
             "run.toml:2:7: " + prefix + "key-value pair: encountered end-of-file");
   EXPECT_EQ(complaint("[data\npath = 1"),
             "run.toml:1:6: " + prefix + "table header: expected ']', saw '\\n'");
   EXPECT_EQ(complaint("[train]\nlr = \xff"),
             "run.toml:2:5: not valid TOML: Encountered invalid utf-8 sequence");
+}
+
+// "[a]" in UTF-16, with and without a mark, of either byte order.
+TEST(DocumentErrors, CallUtf16ByItsName) {
+  const auto text = [](const char* bytes, size_t size) { return std::string(bytes, size); };
+  for (const std::string& utf16 : {text("\xff\xfe[\0a\0]\0", 8), text("\xfe\xff\0[\0a\0]", 8),
+                                   text("[\0a\0]\0", 6), text("\0[\0a\0]", 6)}) {
+    EXPECT_EQ(complaint(utf16), "run.toml: is UTF-16 text; save it as UTF-8");
+  }
 }
 
 TEST(DocumentErrors, StayOnOneLine) {
@@ -378,6 +398,32 @@ TEST(Set, NeedsSectionKeyAndValue) {
                                           ": must have the form section.key=value, as in "
                                           "train.batch_size=64");
   }
+}
+
+// --- declarations() ---
+
+TEST(Declarations, TellTypeDefaultAndRangeOfEveryKeyRead) {
+  Document d = Document::parse("[a]\ni = 7\n", "f");
+  Reader a = d.section("a");
+  a.integer("i", 5, {1, 9});
+  a.real("r", 0.5, positive());
+  a.boolean("b", true);
+  a.text("t", "x");
+  a.choice("c", "one", {"one", "two"});
+  a.integers("is", {1, 2}, at_least(0));
+  a.texts("ts", {});
+  a.integer("i", 6, {1, 9});  // the second reading of a key declares nothing
+  std::string all;
+  for (const KeyDeclaration& k : d.declarations())
+    all += k.section + "." + k.key + "|" + k.type + "|" + k.fallback + "|" + k.range + "\n";
+  EXPECT_EQ(all,
+            "a.i|integer|5|at least 1 and at most 9\n"
+            "a.r|number|0.5|above 0\n"
+            "a.b|true or false|true|\n"
+            "a.t|text|\"x\"|\n"
+            "a.c|one of|\"one\"|one, two\n"
+            "a.is|integers|[1, 2]|at least 0\n"
+            "a.ts|texts|[]|\n");
 }
 
 // --- effective() ---

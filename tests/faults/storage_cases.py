@@ -299,7 +299,7 @@ def stop_signals(bench, count):
         status = process.wait()
         text, now = process.err, watch.look(process.err)
         # It had ended, or had nothing left to do but to end.
-        if status == 0 or (status == -signal.SIGTERM and f"finished: step {steps}" in text):
+        if status == 0 or (status == -signal.SIGTERM and f"finished {steps} steps" in text):
             watch = None
             continue
         if status == -signal.SIGTERM:

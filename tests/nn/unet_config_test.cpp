@@ -56,6 +56,27 @@ TEST(UNetConfig, ReadsEveryKey) {
   EXPECT_EQ(c.image.classes, 10);
 }
 
+TEST(UNetConfig, UsesTheClassesOfTheDataIfAskedTo) {
+  const auto read_auto = [](int64_t classes, std::string& effective) {
+    config::Document document =
+        config::Document::parse("[model]\nclass_conditional = \"auto\"\n", "run.toml");
+    config::Reader reader = document.section("model");
+    read_unet_config(reader, std::nullopt);
+    const UNetConfig config = read_unet_config(reader, ImageSpec{3, 32, 32, classes});
+    effective = document.effective();
+    return config.class_conditional;
+  };
+  std::string effective;
+  EXPECT_TRUE(read_auto(10, effective));
+  EXPECT_NE(effective.find("class_conditional = true\n"), std::string::npos) << effective;
+  EXPECT_FALSE(read_auto(0, effective));
+  EXPECT_NE(effective.find("class_conditional = false\n"), std::string::npos) << effective;
+  EXPECT_FALSE(read_auto(1, effective)) << "one class says nothing";
+  EXPECT_EQ(complaint("class_conditional = 'yes'"),
+            "run.toml:2:21: model.class_conditional: is \"yes\" (string); must be true, false or "
+            "\"auto\"");
+}
+
 TEST(UNetConfig, TakesNoAttention) {
   EXPECT_TRUE(read("attention_resolutions = []").attention_levels.empty());
 }

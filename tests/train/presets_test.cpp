@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Preset{"celebahq256", {3, 256, 256, 0}}, Preset{"lsun256", {3, 256, 256, 0}},
                     Preset{"fashion_mnist", {1, 28, 28, 10}},
                     Preset{"cifar10_small", {3, 32, 32, 10}},
-                    Preset{"bench_small", {1, 32, 32, 8}}),
+                    Preset{"folder_small", {3, 32, 32, 0}}, Preset{"bench_small", {1, 32, 32, 8}}),
     [](const auto& info) { return info.param.name; });
 
 TEST(PresetFolder, AllOfTheFolderAreTested) {
@@ -50,7 +50,7 @@ TEST(PresetFolder, AllOfTheFolderAreTested) {
   for (const auto& entry : fs::directory_iterator(fs::path(DDPM_SOURCE_DIR) / "configs")) {
     count += entry.path().extension() == ".toml";
   }
-  EXPECT_EQ(count, 11);
+  EXPECT_EQ(count, 12);
 }
 
 TEST(Experiment, EffectiveConfigReadsBackAsItself) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/text.h"
 #include "ddpm/config/document.h"
 
 #include <filesystem>
@@ -14,8 +15,5 @@ config::Document load_config(const std::filesystem::path& path,
 
 /// Uses `threads` CPU threads for tensor work; 0: all cores, or OMP_NUM_THREADS where it is set.
 void set_threads(int64_t threads);
-
-/// "12,345,678".
-std::string with_commas(int64_t n);
 
 }  // namespace ddpm::cli

@@ -27,6 +27,14 @@ Range<double> at_least(double low);
 /// Greater than zero.
 Range<double> positive();
 
+/// A key as the program reads it, for the reference of all keys.
+struct KeyDeclaration {
+  std::string section, key;
+  std::string type;  ///< "integer", "number", "true or false", "text", "one of", "integers", ...
+  std::string fallback;  ///< the default, as TOML
+  std::string range;     ///< "at least 1"; the names that a choice allows; "": any
+};
+
 class Reader;
 
 /// A TOML file (or text) whose keys are read once each, typed and range-checked, through Reader. It
@@ -58,6 +66,9 @@ class Document {
   /// The same for the named sections alone.
   std::string effective(const std::vector<std::string>& sections) const;
 
+  /// Every key read so far, in the order of reading.
+  std::vector<KeyDeclaration> declarations() const;
+
  private:
   Document();
   friend class Reader;
@@ -69,9 +80,14 @@ class Document {
 /// ConfigError, located at the value, where the value has another type or lies outside.
 class Reader {
  public:
+  /// 1e6 and 1000000.0 are integers too.
   int64_t integer(const std::string& key, int64_t fallback, Range<int64_t> range);
   double real(const std::string& key, double fallback, Range<double> range);
   bool boolean(const std::string& key, bool fallback);
+  /// true, false, or nothing for "auto", which settle() replaces once it is known.
+  std::optional<bool> boolean_or_auto(const std::string& key, std::optional<bool> fallback);
+  /// What "auto" at `key` stands for: the effective config has it from here on.
+  void settle(const std::string& key, bool value);
   std::string text(const std::string& key, const std::string& fallback);
   /// One of `allowed`.
   std::string choice(const std::string& key, const std::string& fallback,
@@ -106,6 +122,11 @@ class Reader {
   template <class T>
   std::vector<T> read_numbers(const std::string& key, const std::vector<T>& fallback,
                               const Range<T>& range, size_t min_count);
+
+  std::string read_text(const std::string& key, const std::string& fallback) const;
+  template <class Value>
+  void remember(const std::string& key, const Value& value, const Value& fallback,
+                const std::string& type, const std::string& range = "");
 
   Document::State* state_;
   std::string section_;

@@ -44,8 +44,9 @@ struct UNetConfig {
 
 /// Reads [model]. Throws ConfigError where groups or heads do not divide the channels and, where
 /// the images are known, where their shape cannot be halved often enough, attention is asked for at
-/// a resolution that no level has, or classes are asked for that the data has not. Without `image`
-/// (the data is not open yet) image and attention_levels keep their defaults.
+/// a resolution that no level has, or classes are asked for that the data has not;
+/// class_conditional = "auto" asks for them if there are several. Without `image` (the data is not
+/// open yet) image and attention_levels keep their defaults, and "auto" is false.
 UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpec>& image);
 
 /// The U-Net of Ho 2020, App. B: residual blocks and attention on a pyramid of resolutions, skip

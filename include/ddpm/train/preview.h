@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/sample/generate.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/learner.h"
 
@@ -20,13 +21,14 @@ class Preview {
 
   Preview(const Experiment& experiment, const torch::Device& device);
 
-  /// Draws with the raw weights and each average, on rank 0. Collective. `go_on`: polled each
-  /// network call; false stops, and the grid under way is dropped.
-  void draw(Learner& learner, const dist::World& world, const std::function<bool()>& go_on,
-            const Sink& sink) const;
+  /// Called after each network call; false stops, and the grid under way is dropped.
+  using Watch = std::function<bool(const std::string& weights, const sample::Progress& progress)>;
+
+  /// Samples with the raw weights and each average, on rank 0. Collective.
+  void draw(Learner& learner, const dist::World& world, const Watch& watch, const Sink& sink) const;
 
  private:
-  torch::Tensor grid(Learner& learner, const std::function<bool()>& go_on) const;
+  torch::Tensor grid(Learner& learner, const std::string& weights, const Watch& watch) const;
 
   const nn::UNetConfig network_;
   sample::SampleConfig sample_;

@@ -13,6 +13,7 @@
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/preview.h"
 #include "ddpm/train/run_lock.h"
+#include "ddpm/train/running_loss.h"
 #include "ddpm/train/stop_signal.h"
 
 #include <chrono>
@@ -117,6 +118,8 @@ class Trainer {
   void save();
   void finish_save();
   void collect(const std::optional<SaveOutcome>& outcome);
+  void show_progress();
+  void note_progress(const std::string& what);
   void clear_progress();
 
   Experiment experiment_;
@@ -142,7 +145,11 @@ class Trainer {
   int64_t saving_step_ = -1;  // newest step handed to writer_
   int64_t saved_step_ = -1;   // newest published checkpoint of this session
   int64_t failed_saves_ = 0;  // in a row
-  std::string last_loss_;     // for the progress line
+  RunningLoss running_loss_;  // for the progress line, as what follows
+  double shown_loss_ = 0.0;
+  double shown_rate_ = 0.0;             // images/s
+  std::optional<double> holdout_loss_;  // the last, with the averaged weights
+  Interval::Clock::time_point loss_read_{};
   Interval interval_;
   StepTimes step_times_;     // since the last save ended
   CheckpointWriter writer_;  // last: its thread uses the store

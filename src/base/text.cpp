@@ -1,0 +1,86 @@
+#include "ddpm/base/text.h"
+
+#include <algorithm>
+#include <numeric>
+#include <sstream>
+
+#include <fmt/format.h>
+
+namespace ddpm {
+namespace {
+
+// Levenshtein 1966: insertions, deletions and substitutions that turn a into b.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string with_commas(int64_t n) {
+  std::string text = fmt::format("{}", n);
+  for (auto i = static_cast<int64_t>(text.size()) - 3; i > (n < 0 ? 1 : 0); i -= 3)
+    text.insert(i, ",");
+  return text;
+}
+
+std::string counted(int64_t n, const std::string& noun) {
+  return fmt::format("{} {}{}", with_commas(n), noun,
+                     n == 1                ? ""
+                     : noun.ends_with("s") ? "es"
+                                           : "s");
+}
+
+// Near enough to be the same word, or a part of it.
+std::string nearest(std::string_view wrong, const std::vector<std::string>& known) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, wrong.size() / 3) + 1;
+  for (const std::string& candidate : known) {
+    size_t distance = edit_distance(wrong, candidate);
+    const bool contained = wrong.size() >= 3 && (candidate.find(wrong) != std::string::npos ||
+                                                 wrong.find(candidate) != std::string_view::npos);
+    if (contained) distance = std::min<size_t>(distance, 2);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+int columns(std::string_view text) {
+  const auto begins_character = [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  };
+  return static_cast<int>(std::count_if(text.begin(), text.end(), begins_character));
+}
+
+std::vector<std::string> wrapped(std::string_view text, int width) {
+  std::vector<std::string> lines;
+  std::istringstream paragraphs{std::string(text)};
+  for (std::string paragraph; std::getline(paragraphs, paragraph);) {
+    std::istringstream words(paragraph);
+    std::string line;
+    for (std::string word; words >> word;) {
+      if (!line.empty() && columns(line) + 1 + columns(word) > width) {
+        lines.push_back(line);
+        line.clear();
+      }
+      line += (line.empty() ? "" : " ") + word;
+    }
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+}  // namespace ddpm

@@ -1,0 +1,72 @@
+#include "advice.h"
+
+#include "ddpm/base/text.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ddpm::cli {
+namespace {
+
+constexpr double kDay = 86400.0;
+
+// Two digits are enough for a prediction.
+int64_t rounded_down(double value) {
+  const double unit = std::pow(10.0, std::max(0.0, std::floor(std::log10(value)) - 1.0));
+  return static_cast<int64_t>(std::floor(value / unit) * unit);
+}
+
+// The images at half the side, if every level still halves them.
+std::string smaller_images(const train::Experiment& e) {
+  const nn::ImageSpec& image = e.unet.image;
+  const int64_t factor = int64_t{1} << (e.unet.channel_multipliers.size() - 1);
+  const int64_t height = image.height / 2, width = image.width / 2;
+  if (std::min(height, width) < 16 || height % factor != 0 || width % factor != 0) return "";
+  return height == width ? fmt::format("data.image_size = {}", height)
+                         : fmt::format("data.image_size = [{}, {}]", height, width);
+}
+
+// The network at half the width, if its groups still divide it.
+std::string narrower_network(const train::Experiment& e) {
+  const int64_t half = e.unet.channels / 2;
+  if (half < 16 || half % e.unet.groups != 0) return "";
+  return fmt::format("model.channels = {}", half);
+}
+
+}  // namespace
+
+std::string class_hint(const train::Experiment& experiment, const data::Dataset& dataset) {
+  if (experiment.unet.class_conditional || dataset.class_count() < 2) return "";
+  return fmt::format(
+      "the {} classes of the data are not used; set model.class_conditional = true to train on "
+      "them and to choose one when sampling",
+      dataset.class_count());
+}
+
+std::vector<std::string> long_training_advice(const train::Experiment& experiment, int64_t steps,
+                                              double seconds, const torch::Device& device) {
+  if (!(seconds > kDay) || steps <= 0) return {};
+  const double steps_of_a_day = static_cast<double>(steps) * kDay / seconds;
+  std::vector<std::string> lines{
+      "that is more than a day. To shorten it, all by --set or in the config:"};
+  if (steps_of_a_day >= 1.0) {
+    lines.push_back(fmt::format("fewer steps: {} more take a day (train.steps)",
+                                with_commas(rounded_down(steps_of_a_day))));
+  }
+  // A convolution costs pixels x channels^2.
+  const std::string images = smaller_images(experiment), network = narrower_network(experiment);
+  if (!images.empty())
+    lines.push_back(fmt::format("smaller images: {}, a step is up to 4 times as fast", images));
+  if (!network.empty())
+    lines.push_back(
+        fmt::format("a narrower network: {}, a step is up to 4 times as fast", network));
+  if (device.is_cpu()) {
+    lines.emplace_back("a GPU (--device cuda), or a preset for CPUs: configs/folder_small.toml");
+  }
+  return lines;
+}
+
+}  // namespace ddpm::cli

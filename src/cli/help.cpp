@@ -1,0 +1,85 @@
+#include "help.h"
+
+#include "command_words.h"
+#include "ddpm/base/text.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ddpm::cli {
+namespace {
+
+constexpr int kWidth = 100;
+constexpr int kNames = 26;  // columns of the flags' names
+
+// "INT" and what the parser adds to it ("INT:INT in [1 - 5]") to "N"; "TEXT:{a,b}" to "a|b".
+std::string shown_type(const std::string& type) {
+  const size_t set = type.find(":{");
+  if (set != std::string::npos) {
+    std::string names = type.substr(set + 2, type.find('}') - set - 2);
+    std::replace(names.begin(), names.end(), ',', '|');
+    return names;
+  }
+  const std::string name = type.substr(0, type.find(':'));  // less what a check adds to it
+  if (name == "INT" || name == "UINT") return "N";
+  if (name == "FLOAT") return "X";
+  return name == "TEXT" ? name : type;
+}
+
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(kNames); }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_type_size() == 0) return "";  // no value
+    const std::string type = option->get_positional() ? "" : shown_type(option->get_type_name());
+    const bool list = option->get_delimiter() != '\0';
+    return fmt::format("{}{}{}", type.empty() ? "" : " " + type, list ? ",..." : "",
+                       option->get_required() ? " (required)" : "");
+  }
+
+  std::string make_option_desc(const CLI::Option* option) const override {
+    std::string text = option->get_description();
+    std::string value = option->get_default_str();
+    if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
+    if (!value.empty() && text.find("default:") == std::string::npos)
+      text += fmt::format(" (default: {})", value);
+    return lines(text, kWidth - kNames);
+  }
+
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::stringstream out;
+    CLI::detail::format_help(out, command->get_display_name(true),
+                             lines(command->get_description(), kWidth - kNames), kNames);
+    return out.str();
+  }
+
+  std::string make_description(const CLI::App* command) const override {
+    return lines(command->get_description(), kWidth) + "\n";
+  }
+
+ private:
+  static std::string lines(const std::string& text, int width) {
+    return fmt::format("{}", fmt::join(wrapped(text, width), "\n"));
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<CLI::Formatter> help_formatter() { return std::make_shared<HelpFormatter>(); }
+
+std::vector<std::string> with_help_flag(const CLI::App& app, std::vector<std::string> arguments) {
+  if (!arguments.empty() && arguments[0] == "help") {
+    arguments.erase(arguments.begin());
+    arguments.emplace_back("--help");
+    return arguments;
+  }
+  const size_t words = command_words(app, arguments).size();
+  if (words > 0 && arguments.size() == words + 1 && arguments.back() == "help")
+    arguments.back() = "--help";
+  return arguments;
+}
+
+}  // namespace ddpm::cli
