@@ -1,6 +1,10 @@
 #include "ddpm/cli/app.h"
 
+#include "ddpm/base/console.h"
 #include "ddpm/base/progress.h"
+#include "standard_streams.h"
+
+#include <cstdio>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -20,15 +24,13 @@ void set_up_console() {
 }
 
 int report(const std::string& message, int status) {
-  fmt::print(stderr, "{}ddpm: error: {}\n", stderr_is_terminal() ? "\r\033[K" : "", message);
+  write_to_stderr(
+      fmt::format("{}ddpm: error: {}\n", stderr_is_terminal() ? "\r\033[K" : "", message));
   spdlog::apply_all([](const auto& logger) { logger->flush(); });
   return status;
 }
 
-}  // namespace
-
-int run(int argc, char** argv) {
-  set_up_console();
+int run_command(int argc, char** argv) {
   CLI::App app(
       "Denoising diffusion models: train, sample, inspect.\n"
       "Start with: ddpm train --config configs/quickstart.toml, then: ddpm sample --steps 50 "
@@ -73,9 +75,20 @@ int run(int argc, char** argv) {
     return report("out of memory; lower train.batch_size (or --batch), or raise train.accumulate",
                   kFailure);
   } catch (const std::exception& error) {
+    if (std::ferror(stdout) != 0) return kOk;  // run says so
     // Not a user's mistake as far as we know: the first line says what, the rest helps to mend it.
     return report(fmt::format("internal error: {}", error.what()), kFailure);
   }
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  secure_standard_streams();
+  set_up_console();
+  const int status = run_command(argc, argv);
+  const std::string problem = flush_results();
+  return problem.empty() || status != kOk ? status : report(problem, kFailure);
 }
 
 }  // namespace ddpm::cli

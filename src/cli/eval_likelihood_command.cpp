@@ -1,9 +1,9 @@
+#include "ddpm/base/signals.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/likelihood.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
-#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 

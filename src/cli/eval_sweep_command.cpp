@@ -1,9 +1,9 @@
 #include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
-#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/signals.h"
 #include "ddpm/config/document.h"
 #include "ddpm/data/batch_source.h"
 #include "ddpm/data/subset.h"
@@ -13,7 +14,6 @@
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/preview.h"
 #include "ddpm/train/run_lock.h"
-#include "ddpm/train/stop_signal.h"
 
 #include <chrono>
 #include <exception>
