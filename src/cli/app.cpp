@@ -1,11 +1,14 @@
 #include "ddpm/cli/app.h"
 
 #include "command_words.h"
+#include "ddpm/base/console.h"
 #include "ddpm/base/progress.h"
 #include "flags.h"
 #include "help.h"
+#include "standard_streams.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -27,7 +30,8 @@ void set_up_console() {
 }
 
 int report(const std::string& message, int status) {
-  fmt::print(stderr, "{}ddpm: error: {}\n", stderr_is_terminal() ? "\r\033[K" : "", message);
+  write_to_stderr(
+      fmt::format("{}ddpm: error: {}\n", stderr_is_terminal() ? "\r\033[K" : "", message));
   spdlog::apply_all([](const auto& logger) { logger->flush(); });
   return status;
 }
@@ -65,10 +69,7 @@ std::string refusal(const CLI::App& app, const std::vector<std::string>& argumen
   return fmt::format("{} ({} --help lists the flags)", error.what(), command);
 }
 
-}  // namespace
-
-int run(int argc, char** argv) {
-  set_up_console();
+int run_command(int argc, char** argv) {
   CLI::App app("", "ddpm");
   Command chosen;
   add_commands(app, chosen);
@@ -93,9 +94,20 @@ int run(int argc, char** argv) {
     return report("out of memory; lower train.batch_size (or --batch), or raise train.accumulate",
                   kFailure);
   } catch (const std::exception& error) {
+    if (std::ferror(stdout) != 0) return kOk;  // run says so
     // Not a user's mistake as far as we know: the first line says what, the rest helps to mend it.
     return report(fmt::format("internal error: {}", error.what()), kFailure);
   }
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  secure_standard_streams();
+  set_up_console();
+  const int status = run_command(argc, argv);
+  const std::string problem = flush_results();
+  return problem.empty() || status != kOk ? status : report(problem, kFailure);
 }
 
 }  // namespace ddpm::cli

@@ -1,8 +1,9 @@
+#include "ddpm/base/signals.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
-#include "end_on_signal.h"
 #include "flags.h"
+#include "processes.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -63,7 +64,7 @@ int run_bench(const BenchOptions& options) {
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
   const torch::Device device = train::parse_device(experiment.run.device);
-  set_threads(experiment.run.threads);
+  set_threads(threads_of_rank(experiment.run.threads, {}));
   const data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
   const bench::Report report = bench::run(experiment, data, device, options.bench);

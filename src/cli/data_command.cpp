@@ -4,6 +4,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
+#include "output_path.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -53,6 +54,8 @@ DataFindings find_out(const DataOptions& options, const train::Experiment& exper
 int run_data(const DataOptions& options) {
   config::Document document = load_config(options.config, options.overrides);
   const train::Experiment experiment = train::read_experiment(document);
+  if (options.num > 0)
+    expect_beside_input("--out", options.out, "the images", experiment.data.path);
   const DataFindings findings = find_out(options, experiment);
   options.json ? print_json(findings) : print_report(findings);
   const bool allowed = experiment.data.on_bad_image == data::BadImages::kSkip;

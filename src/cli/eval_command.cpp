@@ -1,12 +1,13 @@
 #include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/io/image.h"
-#include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
+#include "output_path.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -107,6 +108,8 @@ void draw_neighbours(const std::string& file, const std::vector<torch::Tensor>& 
 int run_eval(const ScoreOptions& o) {
   if (!o.samples.empty() && !o.sample.checkpoint.empty())
     throw UsageError("--samples and --ckpt: give one of them");
+  expect_beside_input("--neighbours", o.neighbours, "the samples", o.samples);
+  expect_beside_input("--neighbours", o.neighbours, "the reference images", o.reference);
   const EndOnSignal ending("what was drawn and measured is lost");
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   Samples samples = o.samples.empty() ? samples_of_checkpoint(o, world) : samples_of_files(o);

@@ -6,6 +6,7 @@
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/train_step.h"
 #include "flags.h"
+#include "output_path.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -35,6 +36,7 @@ std::vector<int64_t> default_times(int64_t timesteps) {
 int run_noise(NoiseOptions options) {
   config::Document document = load_config(options.config, options.overrides);
   const train::Experiment experiment = train::read_experiment(document);
+  expect_beside_input("--out", options.out, "the images", experiment.data.path);
   const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
   const diffusion::Schedule& schedule = forward.schedule();
   const int64_t timesteps = schedule.timesteps();

@@ -1,20 +1,58 @@
 #include "processes.h"
 
+#include "ddpm/base/cpu_quota.h"
 #include "ddpm/cli/common.h"
+#include "ddpm/io/file.h"
 #include "ddpm/train/experiment.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <optional>
+#include <sstream>
+#include <utility>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 namespace ddpm::cli {
 
+namespace {
+
+// What a machine, not the run, decides.
+constexpr std::array kOfMachine = {"run.device",   "run.threads",   "run.peer_timeout",
+                                   "data.workers", "data.cache_mb", "data.resident"};
+
+// Two builds may compute in another order, and may mean other things by the same settings.
+std::string program_version() {
+  const io::FileSum sum = io::file_sum("/proc/self/exe");
+  return fmt::format("{} (checksum {:08x})", DDPM_VERSION, sum.crc32c);
+}
+
+// Without the program's name and --device, which may differ from rank to rank.
+std::string command_line() {
+  std::istringstream text(io::read_text("/proc/self/cmdline"));  // each word ends with a 0
+  std::vector<std::string> words;
+  for (std::string word; std::getline(text, word, '\0');) words.push_back(word);
+  std::string line;
+  for (size_t i = 1; i < words.size(); ++i) {
+    if (words[i] == "--device") {
+      ++i;
+    } else if (!words[i].starts_with("--device=")) {
+      line += (line.empty() ? "" : " ") + words[i];
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
 dist::World join(const dist::Launch& launch, const torch::Device& device,
-                 std::chrono::seconds timeout) {
+                 std::chrono::seconds timeout, dist::Identity identity) {
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
   if (launch.rank == 0) {
     if (!launch.single()) spdlog::info("{}", dist::describe(launch, device));
@@ -22,7 +60,25 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
     spdlog::set_level(spdlog::level::warn);
     spdlog::set_pattern(fmt::format("[%Y-%m-%d %H:%M:%S] %l rank {}: %v", launch.rank));
   }
-  return launch.single() ? dist::World() : dist::World(launch, device, timeout);
+  if (launch.single()) return {};
+  identity.settings["the program"] = program_version();
+  return {launch, device, timeout, identity};
+}
+
+dist::Facts shared_settings(const config::Document& document) {
+  dist::Facts facts;
+  std::istringstream text(document.effective());
+  std::string section;
+  for (std::string line; std::getline(text, line);) {
+    const size_t equals = line.find(" = ");
+    if (line.starts_with("[")) {
+      section = line.substr(1, line.find(']') - 1) + ".";
+    } else if (equals != std::string::npos) {
+      facts[section + line.substr(0, equals)] = line.substr(equals + 3);
+    }
+  }
+  for (const char* key : kOfMachine) facts.erase(key);
+  return facts;
 }
 
 std::string describe_device(const torch::Device& device) {
@@ -32,18 +88,32 @@ std::string describe_device(const torch::Device& device) {
 }
 
 int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
-  if (configured > 0 || launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS"))
-    return configured;
-  return std::max<int64_t>(1, at::get_num_threads() / launch.local_world_size);
+  if (configured > 0 || std::getenv("OMP_NUM_THREADS")) return configured;
+  const int64_t cores = at::get_num_threads();
+  const std::optional<double> quota = cpu_quota();
+  const int64_t usable = usable_threads(cores, quota);
+  if (usable < cores && launch.rank == 0) {
+    spdlog::info(
+        "{} CPU threads, not {}: the CPU quota of this container or job (cgroup) is {:g} cores; "
+        "more threads would be stopped in every period (set run.threads or OMP_NUM_THREADS to "
+        "choose)",
+        usable, cores, *quota);
+  }
+  if (usable == cores && launch.local_world_size == 1) return 0;
+  return std::max<int64_t>(1, usable / launch.local_world_size);
 }
 
-dist::Launch detected_launch() { return dist::detect_launch(dist::process_environment()); }
+dist::Launch detected_launch() {
+  return dist::detect_launch(dist::process_environment(), ::isatty(STDIN_FILENO) == 1);
+}
 
-Processes join_to_draw(const dist::Launch& launch, const std::string& device_name) {
+Processes join_to_draw(const dist::Launch& launch, const std::string& device_name,
+                       dist::Facts settings) {
   constexpr std::chrono::hours kLongestShare{24 * 7};
   const torch::Device device = train::rank_device(device_name, launch);
   set_threads(threads_of_rank(0, launch));
-  return {join(launch, device, kLongestShare), device};
+  settings["the command line"] = command_line();
+  return {join(launch, device, kLongestShare, {{}, std::move(settings)}), device};
 }
 
 }  // namespace ddpm::cli

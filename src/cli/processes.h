@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/config/document.h"
 #include "ddpm/dist/launch.h"
 #include "ddpm/dist/world.h"
 
@@ -12,26 +13,34 @@
 namespace ddpm::cli {
 
 /// Meets the other processes that a launcher started with this one. Rank 0 speaks for all; from
-/// here on the others only warn. `timeout`: how long one waits for another, now and later.
+/// here on the others only warn. `timeout`: how long one waits for another, now and later. The
+/// program itself is among the settings that all must have alike.
 dist::World join(const dist::Launch& launch, const torch::Device& device,
-                 std::chrono::seconds timeout);
+                 std::chrono::seconds timeout, dist::Identity identity);
 
 /// "the CPU, 2 threads" or "cuda:0, 2 CPU threads".
 std::string describe_device(const torch::Device& device);
 
-/// CPU threads for this process: `configured` where it is not 0; else its share of the machine's
-/// cores, or 0 (all) where it is alone or the environment says how many.
+/// The settings of an effective config that all ranks of a run must have alike, as
+/// "train.batch_size": "128"; not those of a machine (threads, workers, devices).
+dist::Facts shared_settings(const config::Document& document);
+
+/// CPU threads for this process: `configured` if it is not 0; else its share of the cores that the
+/// machine, and a container's CPU quota, leave it. 0: as many as ATen takes, because the
+/// environment says how many, or because all cores are its own.
 int64_t threads_of_rank(int64_t configured, const dist::Launch& launch);
 
 /// How the environment says that this process was started.
 dist::Launch detected_launch();
 
 /// This process among those that draw images together: they share nothing until the last has ended,
-/// and wait as long. With its device and its share of the cores.
+/// and wait as long. With its device and its share of the cores. All must have been started with
+/// the same command line, and have the same `settings`.
 struct Processes {
   dist::World world;
   torch::Device device;
 };
-Processes join_to_draw(const dist::Launch& launch, const std::string& device);
+Processes join_to_draw(const dist::Launch& launch, const std::string& device,
+                       dist::Facts settings = {});
 
 }  // namespace ddpm::cli

@@ -1,11 +1,12 @@
 #include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
-#include "ddpm/train/stop_signal.h"
 #include "flags.h"
+#include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
 
@@ -65,7 +66,7 @@ class PictureWriter {
 };
 
 Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::PictureFolder& folder,
-           sample::Trajectory& trajectory, const dist::World& world) {
+           sample::Trajectory& trajectory, const dist::World& world, StopSignal& signal) {
   sample::GenerateOptions& generate = plan.generate;
   Drawn drawn;
   if (options.keep) {
@@ -83,7 +84,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));
 
-  const train::StopSignal signal;
+  signal.ask(world.is_main() ? "stopping; the images that are finished stay" : nullptr);
   std::optional<Progress> progress;
   if (world.is_main())
     progress.emplace("sampling", static_cast<int64_t>(generate.images.size()) * plan.config.steps);
@@ -156,6 +157,14 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   fmt::print("{}\n", json.dump());
 }
 
+// One for each of the settings, a JSON object.
+dist::Facts facts_of(const std::string& settings) {
+  dist::Facts facts;
+  const auto json = nlohmann::json::parse(settings);
+  for (const auto& [name, value] : json.items()) facts[name] = value.dump();
+  return facts;
+}
+
 // What works on all images at once.
 void expect_single(const SampleOptions& options, const dist::Launch& launch) {
   if (launch.single()) return;
@@ -181,10 +190,14 @@ void add_up(Drawn& drawn, const dist::World& world) {
 }
 
 int run_sample(const SampleOptions& options) {
+  StopSignal signal;
+  signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
   const dist::Launch launch = detected_launch();
   expect_single(options, launch);
   SamplePlan plan = plan_sampling(options);
-  const Processes processes = join_to_draw(launch, options.device);
+  expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.checkpoint);
+  expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
+  const Processes processes = join_to_draw(launch, options.device, facts_of(plan.settings));
   const dist::World& world = processes.world;
   plan.generate.device = processes.device;
   const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
@@ -201,7 +214,7 @@ int run_sample(const SampleOptions& options) {
   plan.generate.images =
       sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
-  Drawn drawn = draw(options, plan, folder, trajectory, world);
+  Drawn drawn = draw(options, plan, folder, trajectory, world, signal);
   add_up(drawn, world);
   if (drawn.result.stopped) {
     spdlog::warn(

@@ -1,4 +1,5 @@
 #include "advice.h"
+#include "data_identity.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
@@ -68,7 +69,12 @@ train::Deadline deadline_of(const TrainOptions& options) {
 }
 
 int run_train(const TrainOptions& options) {
-  train::StopSignal signal;  // from here on, signals ask
+  StopSignal signal;
+  if (options.dry_run) {
+    signal.end_at_once("stopped; nothing was trained and nothing written", kKilled);
+  } else {
+    signal.end_at_once("stopped before a step was taken; run the same command again", kStopped);
+  }
   const train::Deadline deadline = deadline_of(options);
   config::Document document = load_config(options.config, {});
   std::optional<exchange::Model> initial;
@@ -86,16 +92,22 @@ int run_train(const TrainOptions& options) {
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
-  const dist::World world = join(launch, device, std::chrono::seconds(experiment.run.peer_timeout));
+  const fs::path run = run_folder(options);
+  const dist::World world =
+      join(launch, device, std::chrono::seconds(experiment.run.peer_timeout),
+           {{{"the run's folder", run.lexically_normal().string()}}, shared_settings(document)});
+  world.expect_own_gpus();
+  // All processes stop together, so that each ends with the same status.
+  if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
 
   data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
+  if (!launch.single()) world.expect_same("data", data_identity(*data.training));
   if (world.any(signal.stop_requested())) {
-    spdlog::info("stopped by a signal before a step was taken; the same command begins again");
+    spdlog::info("stopped before a step was taken; run the same command again");
     return kStopped;
   }
 
-  const fs::path run = run_folder(options);
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
   if (world.is_main()) log_to_file(run);
   spdlog::info("run {}: {}{}", run.string(), data.training->description(),

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <spdlog/spdlog.h>
-#include <torch/cuda.h>
 #include <torch/types.h>
 
 namespace ddpm::data {
@@ -47,8 +46,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
       options_(checked(options)),
       shape_(dataset.shape()),
       order_(dataset.size(), options.seed),
-      augmentation_(options.seed, options.flip, options.random_crop),
-      pinned_(torch::cuda::is_available()) {
+      augmentation_(options.seed, options.flip, options.random_crop) {
   allocate_cache();
   for (int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -131,9 +129,11 @@ Batch Loader::make_batch(int64_t k) const {
   const int64_t count = options_.batch_size;
   Batch batch;
   batch.images = torch::empty({count, shape_.channels, shape_.height, shape_.width},
-                              torch::TensorOptions(torch::kUInt8).pinned_memory(pinned_));
-  batch.labels = torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(pinned_));
-  batch.ids = torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(pinned_));
+                              torch::TensorOptions(torch::kUInt8).pinned_memory(options_.pinned));
+  batch.labels =
+      torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(options_.pinned));
+  batch.ids =
+      torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(options_.pinned));
   for (int64_t i = 0; i < count && !stopping_; ++i) {
     const int64_t p = k * options_.global_batch + options_.first + i;
     uint8_t* image = batch.images.data_ptr<uint8_t>() + i * byte_count(shape_);

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <initializer_list>
 
 #include <fmt/format.h>
 
@@ -37,6 +38,7 @@ struct Names {
 };
 
 constexpr Names kTorchrun{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
+constexpr Names kSlurmStep{"SLURM", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""};
 constexpr Names kSlurm{"SLURM", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ""};
 constexpr Names kOpenMpi{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
                          "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
@@ -65,16 +67,26 @@ std::optional<Launch> read(const Environment& environment, const Names& names) {
   return launch;
 }
 
-// In a step that srun started; a batch script and a shell of salloc have the job's variables alone.
-bool in_srun_step(const Environment& environment) {
-  constexpr const char* kBatchStep = "4294967291";
+// In a step that srun started to run tasks. A batch script, and a shell of salloc, are no such step
+// or one of SLURM's own (slurm.h: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP, SLURM_EXTERN_CONT).
+bool in_srun_step(const Environment& environment, bool on_terminal) {
   const auto step = environment("SLURM_STEP_ID");
-  return step && *step != "batch" && *step != kBatchStep;
+  if (!step) return false;
+  for (const char* own :
+       {"batch", "interactive", "extern", "4294967291", "4294967290", "4294967292"}) {
+    if (*step == own) return false;
+  }
+  // srun --pty starts a shell at a terminal. A step within that shell inherits the variable, but
+  // srun gives its tasks no terminal.
+  return !(on_terminal && environment("SLURM_PTY_PORT"));
 }
 
-bool in_interactive_shell(const Environment& environment) {
+// Outside of steps the job's name alone tells a shell of salloc from a script of sbatch.
+bool is_shell(const Environment& environment) {
   const auto name = environment("SLURM_JOB_NAME");
-  return name && (*name == "bash" || *name == "interactive");
+  return environment("SLURM_PTY_PORT") || environment("SLURM_STEP_ID") == "interactive" ||
+         environment("SLURM_STEP_ID") == "4294967290" ||
+         (name && (*name == "bash" || *name == "interactive"));
 }
 
 int64_t slurm_local_size(const Environment& environment, const Launch& launch) {
@@ -86,21 +98,47 @@ int64_t slurm_local_size(const Environment& environment, const Launch& launch) {
   return node < counts.size() ? counts[node] : counts.front();
 }
 
-std::optional<Launch> read_slurm(const Environment& environment) {
-  if (in_interactive_shell(environment)) return std::nullopt;
-  if (in_srun_step(environment)) {
-    auto launch = read(environment, kSlurm);
-    if (launch) launch->local_world_size = slurm_local_size(environment, *launch);
-    return launch;
-  }
+std::optional<Launch> read_slurm(const Environment& environment, bool on_terminal) {
+  if (!in_srun_step(environment, on_terminal)) return std::nullopt;
+  auto launch = read(environment, environment(kSlurmStep.size) ? kSlurmStep : kSlurm);
+  if (!launch) return launch;
+  launch->local_world_size = slurm_local_size(environment, *launch);
+  auto job = environment("SLURM_HET_JOB_ID");
+  if (!job) job = environment("SLURM_JOB_ID");
+  launch->job = fmt::format("SLURM {}.{}", job.value_or("?"), *environment("SLURM_STEP_ID"));
+  return launch;
+}
+
+// A job of several tasks whose script calls the program without srun.
+void expect_no_lost_task(const Environment& environment) {
   const int64_t tasks = integer(environment, "SLURM_NTASKS").value_or(1);
-  if (tasks > 1) {
-    throw UsageError(fmt::format(
-        "the SLURM job has {} tasks (SLURM_NTASKS), but this process is not one of them; start it "
-        "with srun, or unset SLURM_NTASKS for a single process",
-        tasks));
-  }
-  return std::nullopt;
+  if (tasks == 1 || is_shell(environment)) return;
+  throw UsageError(fmt::format(
+      "the SLURM job has {} tasks (SLURM_NTASKS), but this process is not one of them; start it "
+      "with srun, or unset SLURM_NTASKS for a single process",
+      tasks));
+}
+
+// What a launcher calls this start of all processes; "" if it says nothing.
+std::string job_name(const Environment& environment, const Launch& launch) {
+  const auto first_of = [&](std::initializer_list<const char*> names) {
+    for (const char* name : names) {
+      if (const auto value = environment(name)) return launch.found + " " + *value;
+    }
+    return std::string();
+  };
+  if (launch.found == kTorchrun.launcher) return first_of({"TORCHELASTIC_RUN_ID"});
+  if (launch.found == kOpenMpi.launcher)
+    return first_of({"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_ess_jobid"});
+  if (launch.found == kPmi.launcher) return first_of({"PMI_JOBID"});
+  return launch.job;
+}
+
+// The same on every machine: FNV-1a.
+uint64_t hash_of(const std::string& text) {
+  uint64_t hash = 14695981039346656037ULL;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
+  return hash;
 }
 
 void expect_local_ranks(const Launch& launch, const Names& names) {
@@ -114,7 +152,10 @@ void expect_local_ranks(const Launch& launch, const Names& names) {
 
 std::string master_address(const Environment& environment, const Launch& launch) {
   if (const auto address = environment("MASTER_ADDR")) return *address;
-  for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"}) {
+  // Another launcher's processes may have inherited the step of the daemon that started them.
+  const bool own_step = launch.found == kSlurm.launcher;
+  for (const char* name : {own_step ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST",
+                           "SLURM_JOB_NODELIST", "SLURM_NODELIST"}) {
     if (const auto nodes = environment(name)) return expand_nodelist(*nodes).front();
   }
   // Who sets RANK by hand says where to meet as well.
@@ -131,9 +172,19 @@ int master_port(const Environment& environment, const Launch& launch) {
   if (port && (*port < 1 || *port > 65535))
     throw UsageError(fmt::format("MASTER_PORT is {}; use 1 to 65535", *port));
   if (port) return static_cast<int>(*port);
+  // By the job, so that two on one machine do not meet each other.
+  constexpr int64_t kFirst = 15000, kCount = 10000;
+  if (launch.found == kSlurm.launcher) {
+    const int64_t job = integer(environment, "SLURM_JOB_ID").value_or(0);
+    const int64_t step = integer(environment, "SLURM_STEP_ID").value_or(0);
+    return static_cast<int>(kFirst + (job + step) % kCount);
+  }
+  const bool torchrun = launch.found == kTorchrun.launcher;
+  if (!torchrun && !launch.job.empty())
+    return static_cast<int>(kFirst + static_cast<int64_t>(hash_of(launch.job) % kCount));
   if (const auto job = integer(environment, "SLURM_JOB_ID"))
-    return static_cast<int>(15000 + *job % 10000);
-  if (launch.found == kTorchrun.launcher) {
+    return static_cast<int>(kFirst + *job % kCount);
+  if (torchrun) {
     throw UsageError(
         fmt::format("{} processes were started ({}), but MASTER_PORT is not set; set it to a free "
                     "port of MASTER_ADDR, the same for all",
@@ -151,15 +202,19 @@ Environment process_environment() {
   };
 }
 
-Launch detect_launch(const Environment& environment) {
+Launch detect_launch(const Environment& environment, bool on_terminal) {
   std::optional<Launch> found = read(environment, kTorchrun);
   const Names* names = &kTorchrun;
-  if (!found) found = read_slurm(environment), names = &kSlurm;
   if (!found) found = read(environment, kOpenMpi), names = &kOpenMpi;
+  if (!found) found = read_slurm(environment, on_terminal), names = &kSlurm;
   if (!found) found = read(environment, kPmi), names = &kPmi;
-  if (!found) return {};
+  if (!found) {
+    expect_no_lost_task(environment);
+    return {};
+  }
   expect_local_ranks(*found, *names);
   if (found->single()) return *found;
+  found->job = job_name(environment, *found);
   found->master_addr = master_address(environment, *found);
   found->master_port = master_port(environment, *found);
   found->restart_count =

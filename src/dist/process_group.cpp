@@ -1,10 +1,13 @@
 #include "process_group.h"
 
 #include "ddpm/base/error.h"
+#include "rendezvous.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <system_error>
 
 #include <arpa/inet.h>
 #include <c10/util/Logging.h>
@@ -32,22 +35,63 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-// A socket that only processes of this machine reach: TCPStore itself would listen on every
-// interface.
-int loopback_socket(int port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int yes = 1;
+// Listens on `address`, and there alone. -1: it cannot, errno says why.
+template <class Address>
+int listening_socket(const Address& address, int family) {
+  const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  const int yes = 1, no = 0;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    if (fd >= 0) ::close(fd);
-    throw Error(fmt::format("port {} is in use; set MASTER_PORT to another", port));
-  }
-  return fd;
+  if (family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+  // Listens as well: of two that only bind, both would succeed.
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+      ::listen(fd, SOMAXCONN) == 0)
+    return fd;
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return -1;
 }
+
+// The socket of rank 0's store. TCPStore's own would listen on every interface, also where all
+// processes are on one machine; and would say in many lines that the port is taken.
+int store_socket(int port, bool only_this_machine) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(static_cast<uint16_t>(port));
+  v4.sin_addr.s_addr = htonl(only_this_machine ? INADDR_LOOPBACK : INADDR_ANY);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = v4.sin_port;
+  v6.sin6_addr = in6addr_any;
+  int fd = only_this_machine ? -1 : listening_socket(v6, AF_INET6);
+  const bool no_v6 = only_this_machine || (fd < 0 && errno != EADDRINUSE);
+  if (no_v6) fd = listening_socket(v4, AF_INET);
+  if (fd >= 0) return fd;
+  throw Error(fmt::format(
+      "port {} cannot be used to meet the other processes: {} (another training may use it); set "
+      "MASTER_PORT to a free port, the same for all processes",
+      port, std::generic_category().message(errno)));
+}
+
+// c10d's store as rendezvous.cpp sees it.
+class StoreBoard : public Board {
+ public:
+  explicit StoreBoard(Store store) : store_(std::move(store)) {}
+  void set(const std::string& key, const std::string& text) override {
+    store_->set(key, std::vector<uint8_t>(text.begin(), text.end()));
+  }
+  bool has(const std::string& key) override { return store_->check({key}); }
+  std::string get(const std::string& key, Milliseconds patience) override {
+    store_->wait({key}, patience);
+    const std::vector<uint8_t> bytes = store_->get(key);
+    return {bytes.begin(), bytes.end()};
+  }
+  int64_t add(const std::string& key, int64_t amount) override { return store_->add(key, amount); }
+
+ private:
+  Store store_;
+};
 
 Store make_store(const Launch& launch, Milliseconds timeout) {
   c10d::TCPStoreOptions options;
@@ -57,10 +101,10 @@ Store make_store(const Launch& launch, Milliseconds timeout) {
   options.waitWorkers = false;
   options.timeout = timeout;
   std::string host = launch.master_addr;
-  if (is_loopback(host)) {
-    host = "127.0.0.1";
-    if (options.isServer) options.masterListenFd = loopback_socket(launch.master_port);
-  }
+  const bool only_this_machine = is_loopback(host);
+  if (only_this_machine) host = "127.0.0.1";
+  if (options.isServer)
+    options.masterListenFd = store_socket(launch.master_port, only_this_machine);
   auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
   store->setTimeout(timeout);
   // Names of its own for each restart: torchrun's store outlives the processes.
@@ -79,6 +123,14 @@ Backend make_gloo(const Launch& launch, const Store& store, Milliseconds timeout
   return c10::make_intrusive<Gloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
                                    static_cast<int>(launch.rank),
                                    static_cast<int>(launch.world_size), options);
+}
+
+// The store, when all ranks have met there.
+Store make_met_store(const Launch& launch, const Identity& identity, Milliseconds timeout) {
+  const Store store = make_store(launch, timeout);
+  StoreBoard board(c10::make_intrusive<c10d::PrefixStore>("meet", store));
+  meet(board, launch, identity, timeout);
+  return store;
 }
 
 // nullptr: this build has no NCCL.
@@ -171,8 +223,11 @@ class ReducerSum : public OverlappedSum {
 
 class C10dGroup : public ProcessGroup {
  public:
-  C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout)
-      : store_(make_store(launch, timeout)), gloo_(make_gloo(launch, store_, timeout)) {
+  C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout,
+            const Identity& identity)
+      : store_(make_met_store(launch, identity, timeout)),
+        gloo_(make_gloo(launch, store_, timeout)),
+        device_(device) {
     if (device.is_cuda()) nccl_ = make_nccl(launch, store_, timeout);
   }
 
@@ -201,6 +256,8 @@ class C10dGroup : public ProcessGroup {
     group->setGroupName("gradients");
     return std::make_unique<ReducerSum>(parameters, group, bucket_bytes);
   }
+
+  torch::Device device() const override { return device_; }
 
   void abandon() noexcept override {
     try {
@@ -234,15 +291,17 @@ class C10dGroup : public ProcessGroup {
   Store store_;
   Backend gloo_;
   Backend nccl_;
+  torch::Device device_;
 };
 
 }  // namespace
 
 std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
                                                     const torch::Device& device,
-                                                    std::chrono::milliseconds timeout) {
+                                                    std::chrono::milliseconds timeout,
+                                                    const Identity& identity) {
   const QuietLog quiet;
-  return std::make_unique<C10dGroup>(launch, device, timeout);
+  return std::make_unique<C10dGroup>(launch, device, timeout, identity);
 }
 
 std::string first_line(const std::exception& error) {

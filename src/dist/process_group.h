@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/dist/launch.h"
+#include "ddpm/dist/world.h"
 
 #include <chrono>
 #include <exception>
@@ -25,10 +26,12 @@ class OverlappedSum {
 /// sees. Every call is collective and throws what they throw (one line: first_line).
 class ProcessGroup {
  public:
-  /// Waits until all ranks have come. Tensors on `device` meet through NCCL where that is CUDA and
-  /// this build has NCCL, else through gloo; tensors on the CPU always through gloo.
+  /// Waits until all ranks have come (rendezvous.h). Tensors on `device` meet through NCCL where
+  /// that is CUDA and this build has NCCL, else through gloo; tensors on the CPU always through
+  /// gloo.
   static std::unique_ptr<ProcessGroup> connect(const Launch& launch, const torch::Device& device,
-                                               std::chrono::milliseconds timeout);
+                                               std::chrono::milliseconds timeout,
+                                               const Identity& identity);
   virtual ~ProcessGroup() = default;
   /// Contiguous tensors of one dimension, on the CPU or on `device`.
   virtual void broadcast_(torch::Tensor flat, int64_t from) = 0;
@@ -38,6 +41,8 @@ class ProcessGroup {
   /// Of parameters on one device. nullptr: there is none for that device.
   virtual std::unique_ptr<OverlappedSum> overlapped_sum(
       const std::vector<torch::Tensor>& parameters, int64_t bucket_bytes) = 0;
+  /// Where this rank's tensors are.
+  virtual torch::Device device() const = 0;
   /// After an error: waits for nothing any more.
   virtual void abandon() noexcept = 0;
 };

@@ -1,8 +1,10 @@
 #include "ddpm/dist/world.h"
 
 #include "ddpm/base/error.h"
+#include "gpu_id.h"
 #include "process_group.h"
 
+#include <algorithm>
 #include <exception>
 
 #include <fmt/format.h>
@@ -61,11 +63,14 @@ World::World() = default;
 World::World(World&&) noexcept = default;
 World::~World() = default;
 
-World::World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout)
+World::World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout,
+             const Identity& identity)
     : rank_(launch.rank), size_(launch.world_size), timeout_(timeout) {
   if (launch.single()) return;
   try {
-    group_ = ProcessGroup::connect(launch, device, timeout);
+    group_ = ProcessGroup::connect(launch, device, timeout, identity);
+  } catch (const Error&) {
+    throw;
   } catch (const std::exception& error) {
     throw Error(fmt::format(
         "rank {} of {} waited up to {} to meet the others at {}:{}: {} (were all started, and can "
@@ -115,6 +120,45 @@ std::vector<int64_t> World::from_main(std::vector<int64_t> values) const {
   if (!group_) return values;
   collectively("to have rank 0's numbers", [&] { group_->broadcast_(as_tensor(values), 0); });
   return values;
+}
+
+void World::expect_same(const std::string& what, const std::string& value) const {
+  if (!group_) return;
+  std::vector<int64_t> bytes(static_cast<size_t>(from_main({std::ssize(value)})[0]));
+  if (is_main()) std::copy(value.begin(), value.end(), bytes.begin());
+  bytes = from_main(std::move(bytes));
+  const std::string main(bytes.begin(), bytes.end());
+  // The highest rank that differs speaks; all others name it.
+  const int64_t other = all_reduce_max({main == value ? -1 : rank_})[0];
+  if (other < 0) return;
+  if (rank_ == other) {
+    throw UsageError(fmt::format(
+        "rank {} has other {} than rank 0: \"{}\" here, \"{}\" on rank 0; start all processes "
+        "with the same command and the same files",
+        rank_, what, value, main));
+  }
+  throw UsageError(
+      fmt::format("rank {} stops: rank {} has other {} than rank 0, as its own message "
+                  "says",
+                  rank_, other, what));
+}
+
+void World::expect_own_gpus() const {
+  if (!group_) return;
+  const std::array<int64_t, 2> own = gpu_id(group_->device());
+  std::vector<int64_t> ids(static_cast<size_t>(2 * size_), 0);
+  std::copy(own.begin(), own.end(), ids.begin() + 2 * rank_);
+  all_reduce_sum_({as_tensor(ids)});
+  for (int64_t a = 0; a < size_; ++a) {
+    for (int64_t b = a + 1; b < size_; ++b) {
+      const bool one = ids[2 * a] == ids[2 * b] && ids[2 * a + 1] == ids[2 * b + 1];
+      if (!one || (ids[2 * a] == 0 && ids[2 * a + 1] == 0)) continue;  // 0: on the CPU
+      throw UsageError(fmt::format(
+          "ranks {} and {} of {} use the same GPU; start at most one process per GPU, or use "
+          "--device cpu",
+          a, b, size_));
+    }
+  }
 }
 
 void World::barrier() const {

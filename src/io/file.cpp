@@ -60,6 +60,39 @@ Buffer read_all(const fs::path& path) {
   return content;
 }
 
+// A device, a pipe: to be written to as it is.
+bool is_special(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_other(fs::status(path, ignored));
+}
+
+// Lets `write` fill a file beside `path`, which then takes its place; `close` is finish or close.
+// An error names `path`, which a user knows.
+FileSum replace(const fs::path& path, const std::function<void(OutputFile&)>& write,
+                FileSum (OutputFile::*close)(), const SyscallHook& hook) {
+  if (is_special(path)) {
+    OutputFile file(path, hook);
+    write(file);
+    return file.close();
+  }
+  const fs::path beside =
+      path.parent_path() / fmt::format(".{}.tmp-{}", path.filename().string(), ::getpid());
+  try {
+    OutputFile file(beside, hook);
+    write(file);
+    const FileSum sum = (file.*close)();
+    rename_path(beside, path, hook);
+    return sum;
+  } catch (const std::exception& error) {
+    std::error_code ignored;
+    fs::remove(beside, ignored);
+    const std::string_view text = error.what();
+    const std::string prefix = beside.string() + ": ";
+    if (text.starts_with(prefix)) throw IoError(path, std::string(text.substr(prefix.size())));
+    throw;
+  }
+}
+
 }  // namespace
 
 long checked_syscall(std::string_view name, const fs::path& path, const SyscallHook& hook,
@@ -106,6 +139,10 @@ void OutputFile::write(std::string_view text) { write(as_bytes(text)); }
 
 FileSum OutputFile::finish() {
   checked_syscall("fsync", path_, hook_, [&] { return ::fsync(fd_); });
+  return close();
+}
+
+FileSum OutputFile::close() {
   const int fd = std::exchange(fd_, -1);
   checked_syscall("close", path_, hook_, [&] {
     // Linux closes even where it reports an interruption; closing again could hit another's file.
@@ -186,25 +223,18 @@ FileSum write_file_synced(const fs::path& path, std::string_view text, const Sys
 
 FileSum write_file_atomic(const fs::path& path, const std::function<void(OutputFile&)>& write,
                           const SyscallHook& hook) {
-  const fs::path beside =
-      path.parent_path() / fmt::format(".{}.tmp-{}", path.filename().string(), ::getpid());
-  try {
-    OutputFile file(beside, hook);
-    write(file);
-    const FileSum sum = file.finish();
-    rename_path(beside, path, hook);
-    sync_directory(path.parent_path(), hook);
-    return sum;
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(beside, ignored);
-    throw;
-  }
+  const FileSum sum = replace(path, write, &OutputFile::finish, hook);
+  if (!is_special(path)) sync_directory(path.parent_path(), hook);
+  return sum;
 }
 
 void write_file_atomic(const fs::path& path, std::string_view text, const SyscallHook& hook) {
   write_file_atomic(
       path, [&](OutputFile& file) { file.write(text); }, hook);
+}
+
+void replace_file(const fs::path& path, std::span<const uint8_t> bytes) {
+  replace(path, [&](OutputFile& file) { file.write(bytes); }, &OutputFile::close, {});
 }
 
 void rename_path(const fs::path& from, const fs::path& to, const SyscallHook& hook) {

@@ -1,12 +1,12 @@
 #include "ddpm/io/image.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
 #include "exif.h"
 #include "image_format.h"
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -162,14 +162,7 @@ std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8) {
 }
 
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8) {
-  const std::vector<uint8_t> bytes = encode_png(chw_u8);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  if (!file)
-    throw IoError(path, "cannot be created; does its folder exist, and may you write there?");
-  file.write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) throw IoError(path, "could not be written whole; is the disk full?");
+  replace_file(path, encode_png(chw_u8));
 }
 
 torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns, int64_t padding,

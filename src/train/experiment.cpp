@@ -137,7 +137,8 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                                                 const data::Dataset& dataset,
                                                 const torch::Device& device,
                                                 const dist::World& world) {
-  const data::LoaderOptions options = loader_options(experiment, world);
+  data::LoaderOptions options = loader_options(experiment, world);
+  options.pinned = device.is_cuda();
   const int64_t bytes = data::resident_bytes(dataset, options);
   const data::Resident wish = experiment.data.resident;
   if (wish == data::Resident::kAlways && bytes < 0) {

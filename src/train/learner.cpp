@@ -4,6 +4,9 @@
 #include "ddpm/nn/init.h"
 #include "ddpm/train/micro_batch.h"
 
+#include <mutex>
+
+#include <ATen/Context.h>
 #include <fmt/format.h>
 #include <torch/utils.h>
 
@@ -33,6 +36,13 @@ std::vector<torch::Tensor> host_space(const std::vector<torch::Tensor>& tensors)
   for (const torch::Tensor& t : tensors)
     space.push_back(torch::empty(t.sizes(), t.options().device(torch::kCPU).requires_grad(false)));
   return space;
+}
+
+// Of `device` alone: torch::manual_seed seeds all, and so opens a context on every GPU.
+void seed_generator(const torch::Device& device, uint64_t seed) {
+  at::Generator generator = at::globalContext().defaultGenerator(device);
+  const std::lock_guard lock(generator.mutex());
+  generator.set_current_seed(seed);
 }
 
 void copy_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from) {
@@ -110,8 +120,9 @@ void Learner::load_(const data::Batch& batch) {
 void Learner::set_step_(int64_t step) {
   // Dropout draws from torch's own generator: seeded by the step, so that a resume repeats it.
   if (unet_->config().dropout > 0.0) {
-    torch::manual_seed(derived_seed(settings_.seed, Purpose::kDropout, static_cast<uint64_t>(step),
-                                    static_cast<uint64_t>(world_.rank())));
+    seed_generator(settings_.device,
+                   derived_seed(settings_.seed, Purpose::kDropout, static_cast<uint64_t>(step),
+                                static_cast<uint64_t>(world_.rank())));
   }
   optimizer_.set_rate_(learning_rate(optimizer_config_, step, train_.steps));
   for (nn::Ema& average : averages_) average.set_update_(step);

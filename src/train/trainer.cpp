@@ -198,6 +198,7 @@ TrainOutcome Trainer::run() {
   if (world_.is_main())
     progress_ = std::make_unique<Progress>("training", config.steps, state_.step);
   interval_ = Interval{.first_step = state_.step};
+  signal_.ask(world_.is_main() ? "stopping after this step, then saving" : nullptr);
 
   // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
   while (state_.step < config.steps) {
@@ -278,7 +279,8 @@ void Trainer::fail_after_saving(const std::exception_ptr& failure) {
     finish_save();
   }
   if (saved_step_ == state_.step)
-    spdlog::info("once the data is mended, the same command goes on from step {}", state_.step);
+    spdlog::info("once the data is mended, run the same command to continue from step {}",
+                 state_.step);
   if (failure) std::rethrow_exception(failure);
   throw Error(
       fmt::format("rank {} stops: another rank could not read an image, as its own message says",
@@ -289,13 +291,14 @@ TrainOutcome Trainer::stop(const Agreement& agreed) {
   clear_progress();
   const std::string why =
       agreed.stop_signal != 0
-          ? fmt::format("by signal {}", agreed.stop_signal)
+          ? "by " + signal_name(static_cast<int>(agreed.stop_signal))
           : fmt::format("by the time limit of {}, with {} in reserve",
                         format_duration(deadline_.limit().value_or(0.0)),
                         format_duration(deadline_.limit() ? deadline_.reserve() : 0.0));
   if (state_.step == first_step_) {
-    spdlog::info("stopped {} before a step was taken; the same command goes on from step {}", why,
-                 state_.step);
+    spdlog::info(
+        "stopped {} before a step was taken; run the same command to continue from step {}", why,
+        state_.step);
     return TrainOutcome::kStopped;
   }
   if (state_.step > interval_.first_step) log_metrics(false);
@@ -303,7 +306,8 @@ TrainOutcome Trainer::stop(const Agreement& agreed) {
   finish_save();
   if (saved_step_ != state_.step)
     throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
-  spdlog::info("stopped {} at step {}; the same command goes on from here", why, state_.step);
+  spdlog::info("stopped {} and saved at step {}; run the same command to continue", why,
+               state_.step);
   return TrainOutcome::kStopped;
 }
 

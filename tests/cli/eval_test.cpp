@@ -1,3 +1,4 @@
+#include "ddpm/base/signals.h"
 #include "ddpm/io/image.h"
 #include "tests/cli/fixture.h"
 #include "tests/dist/free_port.h"
@@ -136,13 +137,14 @@ TEST_F(Eval, ManyProcessesFindTheLikelihoodOfOne) {
 }
 
 TEST_F(Eval, ASignalEndsItWithOneLine) {
-  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     Program program(folder_.path(), {"eval", "--num", "100000", "--cache", "cache"});
     ASSERT_TRUE(program.wait_for_message("reference: "));
     program.send(signal);
     const ProgramResult result = program.wait();
     EXPECT_EQ(result.status, 130) << result.err;
-    EXPECT_TRUE(result.err.ends_with("stopped by a signal; what was drawn and measured is lost\n"))
+    EXPECT_TRUE(result.err.ends_with("stopped by " + signal_name(signal) +
+                                     "; what was drawn and measured is lost\n"))
         << result.err;
     EXPECT_EQ(result.out, "");
   }
@@ -154,6 +156,7 @@ TEST_F(Eval, ASweepThatASignalStopsGoesOn) {
                                        "--out", "sweep", "--json"};
   Program program(folder_.path(), flags);
   ASSERT_TRUE(program.wait_for_message("steps-0002-eta-0: "));
+  program.send(SIGTERM);
   program.send(SIGTERM);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.status, 75) << result.err;

@@ -71,7 +71,8 @@ TEST_F(Resume, SigtermSavesAndSaysSoWithStatus75AndTheSameCommandGoesOn) {
   program.send(SIGTERM);
   const ProgramResult stopped = program.wait();
   EXPECT_EQ(stopped.status, 75) << stopped.err;
-  EXPECT_NE(stopped.err.find("stopped by signal 15 at step"), std::string::npos) << stopped.err;
+  EXPECT_NE(stopped.err.find("stopped by SIGTERM and saved at step"), std::string::npos)
+      << stopped.err;
   train("stopped", more);
   expect_same_tensors(checkpoint("whole", 400), checkpoint("stopped", 400));
 }

@@ -12,11 +12,12 @@ namespace {
 
 using Variables = std::map<std::string, std::string>;
 
-Launch detect(const Variables& variables) {
-  return detect_launch([&](const std::string& name) -> std::optional<std::string> {
+Launch detect(const Variables& variables, bool on_terminal = false) {
+  const auto environment = [&](const std::string& name) -> std::optional<std::string> {
     const auto it = variables.find(name);
     return it != variables.end() && !it->second.empty() ? std::optional(it->second) : std::nullopt;
-  });
+  };
+  return detect_launch(environment, on_terminal);
 }
 
 Variables with(Variables variables, const Variables& more) {
@@ -99,7 +100,10 @@ TEST(DetectLaunch, PmiNeedsAnAddressWhereItDoesNotSayWhoIsHere) {
 TEST(DetectLaunch, TheFirstThatIsThereDecides) {
   const Variables mpi{{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "2"}};
   EXPECT_EQ(detect(with(with(mpi, kSrun), kTorchrun)).found, "torchrun");
-  EXPECT_EQ(detect(with(mpi, kSrun)).found, "SLURM");
+  // mpirun's daemons are tasks of srun: what they start is not.
+  EXPECT_EQ(detect(with(mpi, kSrun)).found, "Open MPI");
+  EXPECT_EQ(detect(with(mpi, with(kSrun, {{"SLURM_STEP_ID", ""}}))).found, "Open MPI");
+  EXPECT_EQ(detect(with({{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}, kSrun)).found, "SLURM");
 }
 
 TEST(DetectLaunch, HalfSetIsRefusedNamingWhatIsMissing) {
@@ -124,9 +128,57 @@ TEST(DetectLaunch, ASlurmJobOfSeveralTasksNeedsSrun) {
   expect_refused(with(kSrun, {{"SLURM_STEP_ID", "4294967291"}}), "start it with srun");
   // One task, or an interactive shell: a single process.
   EXPECT_TRUE(detect(with(kSrun, {{"SLURM_STEP_ID", ""}, {"SLURM_NTASKS", "1"}})).single());
-  EXPECT_TRUE(detect(with(kSrun, {{"SLURM_JOB_NAME", "bash"}})).single());
-  EXPECT_TRUE(
-      detect(with(kSrun, {{"SLURM_JOB_NAME", "interactive"}, {"SLURM_STEP_ID", ""}})).single());
+  for (const char* name : {"bash", "interactive"})
+    EXPECT_TRUE(detect(with(kSrun, {{"SLURM_JOB_NAME", name}, {"SLURM_STEP_ID", ""}})).single());
+}
+
+// Within salloc the job is called "interactive" (or "bash"), and so is it in the steps of srun
+// there.
+TEST(DetectLaunch, AStepOfSrunCountsWhateverTheJobIsCalled) {
+  for (const char* name : {"bash", "interactive", "train"}) {
+    const Launch launch = detect(with(kSrun, {{"SLURM_JOB_NAME", name}}));
+    EXPECT_EQ(launch.world_size, 5) << name;
+    EXPECT_EQ(launch.rank, 3) << name;
+  }
+  // The step's tasks, not the job's.
+  const Launch two = detect(with(kSrun, {{"SLURM_STEP_NUM_TASKS", "2"},
+                                         {"SLURM_PROCID", "1"},
+                                         {"SLURM_STEP_TASKS_PER_NODE", "2"},
+                                         {"SLURM_NODEID", "0"}}));
+  EXPECT_EQ(two.world_size, 2);
+  EXPECT_EQ(two.local_world_size, 2);
+}
+
+TEST(DetectLaunch, AShellOfSallocOrOfSrunPtyIsASingleProcess) {
+  const Variables salloc = with(kSrun, {{"SLURM_JOB_NAME", "interactive"}, {"SLURM_PROCID", "0"}});
+  // salloc may itself run its shell in a step.
+  for (const char* step : {"interactive", "4294967290"})
+    EXPECT_TRUE(
+        detect(with(salloc, {{"SLURM_STEP_ID", step}, {"SLURM_JOB_NAME", "mine"}})).single());
+  // A shell that `srun --pty` started, at its terminal; and a step of srun within it.
+  const Variables pty = with(kSrun, {{"SLURM_PTY_PORT", "40000"}});
+  EXPECT_TRUE(detect(pty, /*on_terminal=*/true).single());
+  EXPECT_EQ(detect(pty, /*on_terminal=*/false).world_size, 5);
+}
+
+TEST(DetectLaunch, TheLaunchersNameForTheJobIsKnownAndGivesEachItsPort) {
+  EXPECT_EQ(detect(kSrun).job, "SLURM 1234567.0");
+  EXPECT_EQ(detect(with(kTorchrun, {{"TORCHELASTIC_RUN_ID", "a1"}})).job, "torchrun a1");
+  EXPECT_EQ(detect(kTorchrun).job, "");
+  const Variables mpi{{"OMPI_COMM_WORLD_RANK", "1"},
+                      {"OMPI_COMM_WORLD_SIZE", "2"},
+                      {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                      {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}};
+  const Launch first = detect(with(mpi, {{"PMIX_NAMESPACE", "3921870849"}}));
+  const Launch second = detect(with(mpi, {{"PMIX_NAMESPACE", "3921936385"}}));
+  EXPECT_EQ(first.job, "Open MPI 3921870849");
+  EXPECT_NE(first.master_port, second.master_port);
+  for (const int port : {first.master_port, second.master_port}) {
+    EXPECT_GE(port, 15000);
+    EXPECT_LT(port, 25000);
+  }
+  // Two steps of one job.
+  EXPECT_EQ(detect(with(kSrun, {{"SLURM_STEP_ID", "1"}})).master_port, 15000 + 4568);
 }
 
 TEST(DetectLaunch, ATorchrunWithinASlurmShellKeepsItsOwnAddress) {

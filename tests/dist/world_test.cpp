@@ -6,6 +6,8 @@
 #include "tests/dist/start_world.h"
 #include "tests/io/temporary_folder.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +16,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <torch/utils.h>
+#include <unistd.h>
 
 namespace ddpm::dist {
 namespace {
@@ -225,6 +228,87 @@ TEST(World, APeerThatNeverComesIsAnErrorAfterTheTimeout) {
     EXPECT_EQ(status, 0) << "rank " << rank;
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
   }
+}
+
+// What `world` throws in a child process: 0 if its message holds `part` in one line.
+template <class Work>
+int expect_error(const Work& work, const std::string& part) {
+  try {
+    work();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    std::fprintf(stderr, "%s\n", text.c_str());
+    return text.find(part) != std::string::npos && text.find('\n') == std::string::npos ? 0 : 2;
+  }
+  return 1;
+}
+
+TEST(World, APortThatIsTakenIsOneLine) {
+  const int listening = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listening, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listening, 1), 0);
+  ASSERT_EQ(::getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const int port = ntohs(address.sin_port);
+  std::array<char, 256> host{};
+  ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
+  // Where all are on one machine, and where others must reach it.
+  for (const std::string name : {"127.0.0.1", "localhost", host.data()}) {
+    EXPECT_EQ(run_in_child([&] {
+                Launch launch = launch_of(0, 2, port);
+                launch.master_addr = name;
+                return expect_error([&] { const World world(launch, torch::kCPU, 5s); },
+                                    "port " + std::to_string(port) + " cannot be used");
+              }),
+              0)
+        << name;
+  }
+  ::close(listening);
+}
+
+TEST(World, OneOfTwoProcessesWithOneRankIsRefused) {
+  const int port = free_port();
+  std::vector<pid_t> children;
+  for (const int64_t rank : {0, 1, 1}) {
+    children.push_back(start_child([=] {
+      try {
+        const World world(launch_of(rank, 2, port), torch::kCPU, 20s);
+        world.barrier();
+        return 0;
+      } catch (const Error& error) {
+        // The second may come when all others have ended.
+        std::fprintf(stderr, "%s\n", error.what());
+        return 7;
+      }
+    }));
+  }
+  EXPECT_EQ(wait_for(children[0]), 0);
+  const int first = wait_for(children[1]), second = wait_for(children[2]);
+  EXPECT_EQ(std::min(first, second), 0);
+  EXPECT_EQ(std::max(first, second), 7);
+}
+
+TEST_P(WorldOf, WhatMustBeTheSameIsCompared) {
+  expect_success(start_world(GetParam(), 20s, [](const World& world) {
+    world.expect_same("data", "ten images");
+    world.expect_own_gpus();  // all are on the CPU
+    const int64_t last = world.size() - 1;
+    const bool other = world.rank() == last;
+    try {
+      world.expect_same("data", other ? "nine images" : "ten images");
+    } catch (const UsageError& error) {
+      const std::string text = error.what(), rank = std::to_string(world.rank());
+      const std::string expected =
+          other
+              ? "rank " + rank + " has other data than rank 0: \"nine images\" here, \"ten images\""
+              : "rank " + rank + " stops: rank " + std::to_string(last) + " has other data";
+      return text.find(expected) == 0 ? 0 : 2;
+    }
+    return 1;
+  }));
 }
 
 TEST(World, ASingleProcessHasNoConnectionsAndChangesNothing) {

@@ -311,7 +311,7 @@ def stop_signals(bench, count):
             expect(len(now) == had, "saved before a step")
             before_step += 1
             continue
-        step = int(re.search(r"stopped by signal 15 at step (\d+)", text).group(1))
+        step = int(re.search(r"stopped by SIGTERM and saved at step (\d+)", text).group(1))
         expect(now[-1] == step and len(now) == had + 1, f"stopped at step {step}, but there are {now}")
         slowest = max(slowest, time.monotonic() - begin)
         saved += 1

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -146,6 +147,43 @@ TEST(File, FailedAtomicWriteLeavesTheOldContentAndNothingElse) {
     EXPECT_EQ(read_text(folder / "f"), "old");
     EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1) << failing;
   }
+}
+
+// Pictures and tables: no sync each, but no half of one either.
+TEST(File, AReplacedFileIsWholeOrTheOldOne) {
+  const TemporaryFolder folder;
+  const std::vector<uint8_t> old{'o', 'l', 'd'}, large(1 << 16, 7);
+  replace_file(folder / "f", old);
+  rlimit limit{}, small{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  small = limit;
+  small.rlim_cur = 1 << 12;  // a disk that is full after 4 KiB
+  const auto former = ::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_EQ(error_of([&] { replace_file(folder / "f", large); }),
+            (folder / "f").string() + ": cannot write: File too large");
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  ::signal(SIGXFSZ, former);
+  EXPECT_EQ(read_file(folder / "f"), old);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+  replace_file(folder / "f", large);
+  EXPECT_EQ(read_file(folder / "f"), large);
+}
+
+TEST(File, WhatIsNoRegularFileIsWrittenToAndStays) {
+  const TemporaryFolder folder;
+  const fs::path pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int fd = ::open(pipe.c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  write_file_atomic(pipe, "one ");
+  const std::vector<uint8_t> two{'t', 'w', 'o'};
+  replace_file(pipe, two);
+  char text[8] = {};
+  EXPECT_EQ(::read(fd, text, sizeof text), 7);
+  EXPECT_STREQ(text, "one two");
+  ::close(fd);
+  EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
 TEST(File, InterruptedCallIsMadeAgain) {

@@ -286,10 +286,11 @@ TEST(Image, WritesTensorsOfAnyLayout) {
 
 TEST(Image, WritePngNamesThePath) {
   EXPECT_CONTAINS(message_of<IoError>([] { write_png("/no/such/folder/x.png", sevens()); }),
-                  "/no/such/folder/x.png: cannot be created");
+                  "/no/such/folder/x.png: cannot open: No such file or directory");
   if (std::filesystem::exists("/dev/full")) {
     EXPECT_CONTAINS(message_of<IoError>([] { write_png("/dev/full", sevens()); }),
-                    "/dev/full: could not be written whole");
+                    "/dev/full: cannot write: No space left on device");
+    EXPECT_TRUE(std::filesystem::is_character_file("/dev/full")) << "written to, not replaced";
   }
 }
 

@@ -32,6 +32,8 @@ struct LoaderOptions {
   /// Keep decoded images if the whole data set fits into this. With random_crop the uncropped
   /// images are kept, and only where all have one shape.
   int64_t cache_bytes = 0;
+  /// Batches in pinned memory, for a GPU. It opens a CUDA context.
+  bool pinned = false;
 };
 
 /// The options with what is to be filled in; c10::Error where they contradict each other.
@@ -88,7 +90,6 @@ class Loader final : public BatchSource {
   ImageShape shape_;
   EpochSampler order_;
   Augmentation augmentation_;
-  bool pinned_;
   mutable Cache cache_;
   std::atomic<bool> stopping_ = false;  ///< also cuts short the batches being made
 

@@ -24,6 +24,7 @@ struct Launch {
   std::string master_addr;       ///< rank 0's machine; "" for a single process
   int master_port = 0;
   std::string found = "single process";  ///< torchrun, SLURM, Open MPI, PMI
+  std::string job;                       ///< the launcher's name for this start; "": it has none
   int restart_count = 0;                 ///< torchrun's: how often it began all processes anew
   bool agent_store = false;              ///< torchrun itself listens at master_addr, not rank 0
 
@@ -32,15 +33,18 @@ struct Launch {
 
 /// Reads who started this process; the first that is there decides:
 ///   1. RANK, WORLD_SIZE, and what torchrun sets beside them
-///   2. SLURM_PROCID, SLURM_NTASKS, set by srun; not in a shell of salloc or srun --pty bash
-///   3. OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE
+///   2. OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE: mpirun starts its daemons with srun, whose
+///      variables the processes inherit
+///   3. SLURM_PROCID, SLURM_STEP_NUM_TASKS, in a step of srun, whatever the job's name; not in a
+///      shell of salloc, or of srun --pty (`on_terminal`)
 ///   4. PMI_RANK, PMI_SIZE
 ///   5. none: a single process
-/// MASTER_ADDR defaults to the first host of the SLURM job, or to this machine where all processes
-/// are on it; MASTER_PORT to 15000 + the last four digits of SLURM_JOB_ID, else to 29500.
+/// MASTER_ADDR defaults to the first host of the SLURM step, or to this machine where all processes
+/// are on it; MASTER_PORT to 15000 + the last four digits of SLURM_JOB_ID + SLURM_STEP_ID, or of a
+/// number made of the launcher's name for the job, else to 29500.
 /// Throws UsageError where an environment is set in part or contradicts itself, or where a SLURM
 /// job asks for several tasks but this is not one of srun's.
-Launch detect_launch(const Environment& environment);
+Launch detect_launch(const Environment& environment, bool on_terminal = false);
 
 /// One line: "4 processes on 2 machines (SLURM), rank 0 on cuda:0, meeting at node01:16234".
 std::string describe(const Launch& launch, const torch::Device& device);

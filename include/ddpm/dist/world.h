@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,15 @@ namespace ddpm::dist {
 
 class ProcessGroup;
 
+/// Values by name, as people are shown them: "optimizer.lr", "0.001".
+using Facts = std::map<std::string, std::string>;
+
+/// By what processes that meet know each other.
+struct Identity {
+  Facts run;       ///< which run it is; whoever has another belongs to another run
+  Facts settings;  ///< what all ranks of a run must have alike
+};
+
 /// All processes of one training. Every operation is collective: all ranks call it, in one order,
 /// with tensors of the same shapes. A single process has no connections and every operation returns
 /// at once. Where a rank dies, hangs or does not come, the others throw Error, which says what they
@@ -22,8 +32,11 @@ class ProcessGroup;
 class World {
  public:
   World();  ///< a single process
-  /// Waits for all ranks. `device`: where this rank's tensors are.
-  World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout);
+  /// Waits for all ranks. `device`: where this rank's tensors are. A process of another run is
+  /// never taken for one of this. Throws UsageError, on all ranks, if their settings differ, and
+  /// Error if one does not come or the port is taken.
+  World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout,
+        const Identity& identity = {});
   ~World();
   World(World&&) noexcept;
   World& operator=(World&&) = delete;
@@ -45,6 +58,10 @@ class World {
   bool any(bool value) const;
   /// Rank 0's numbers, on every rank.
   std::vector<int64_t> from_main(std::vector<int64_t> values) const;
+  /// Throws UsageError on every rank unless all have rank 0's `value` ("data": its description).
+  void expect_same(const std::string& what, const std::string& value) const;
+  /// Throws UsageError on every rank where two of them use one GPU, which NCCL cannot.
+  void expect_own_gpus() const;
   /// Returns when all ranks have called it.
   void barrier() const;
   /// Rank 0 does `work` while the others wait. Where it throws, the others throw Error too.

@@ -47,6 +47,8 @@ class OutputFile {
   void write(std::string_view text);
   /// Brings the content to the disk (fsync) and closes. Without it the file is closed unsynced.
   FileSum finish();
+  /// Closes without syncing: the content is whole unless the machine stops.
+  FileSum close();
   const std::filesystem::path& path() const { return path_; }
 
  private:
@@ -92,13 +94,17 @@ FileSum write_file_synced(const std::filesystem::path& path, std::string_view te
 
 /// Replaces `path` as one step: whenever the machine stops, it holds the old content or the new
 /// one. Writes a temporary file beside it, syncs, renames, syncs the folder. Throws IoError,
-/// leaving the old.
+/// leaving the old. What is no regular file (/dev/stdout, a pipe) is written to, not replaced.
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,
                        const SyscallHook& hook = {});
 /// The same for content that `write` puts into the temporary file (it must not finish the file).
 FileSum write_file_atomic(const std::filesystem::path& path,
                           const std::function<void(OutputFile&)>& write,
                           const SyscallHook& hook = {});
+
+/// Replaces `path` without syncing, for results that can be made again: it holds the old content or
+/// the new one, whole, unless the machine stops. Throws IoError, leaving the old.
+void replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 
 /// Renames within a file system; the folder is not synced. Throws IoError.
 void rename_path(const std::filesystem::path& from, const std::filesystem::path& to,

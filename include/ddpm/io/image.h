@@ -48,8 +48,7 @@ torch::Tensor to_tensor(const Image& image);
 /// chw_u8: uint8 [C,H,W], C = 1 to 4 (2: grey and alpha).
 std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
 
-/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4). Throws IoError where the file cannot be written
-/// whole.
+/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4), whole or not at all (replace_file). Throws IoError.
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
 
 /// Lays images out in rows: uint8 [N,C,H,W] -> [C, rows*(H+padding)+padding,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/signals.h"
 #include "ddpm/config/document.h"
 #include "ddpm/data/batch_source.h"
 #include "ddpm/data/subset.h"
@@ -14,7 +15,6 @@
 #include "ddpm/train/preview.h"
 #include "ddpm/train/run_lock.h"
 #include "ddpm/train/running_loss.h"
-#include "ddpm/train/stop_signal.h"
 
 #include <chrono>
 #include <exception>

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include <torch/types.h>
+
+namespace ddpm::dist {
+
+/// What tells a GPU from all others, of any machine: its UUID. Zeros for a CPU.
+std::array<int64_t, 2> gpu_id(const torch::Device& device);
+
+}  // namespace ddpm::dist
