@@ -13,7 +13,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 #include <unistd.h>
 
 namespace ddpm::io {
