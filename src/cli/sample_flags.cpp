@@ -13,10 +13,9 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
   command.add_option("--seed", options.seed, "image i of a seed is always the same picture")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 53))
       ->capture_default_str();
-  command
-      .add_option("--class", options.classes,
-                  "classes to draw in turn, by name or number, as in 3 or cat,dog (default: all)")
-      ->delimiter(',');
+  command.add_option("--class", options.classes,
+                     "classes to draw in turn, by name or number, as in 3 or cat,dog (default:\n"
+                     "all); #3 is a number even if a class is named 3, and \\, a comma in a name");
   command
       .add_option("--weights", options.weights,
                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
