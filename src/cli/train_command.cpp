@@ -62,6 +62,15 @@ void log_to_file(const fs::path& run) {
   }
 }
 
+// The next start finds in it what this one has found out of the images.
+void save_index(const data::Dataset& dataset, const fs::path& run) {
+  try {
+    dataset.save_index(run / data::kIndexName);
+  } catch (const IoError& error) {  // it costs the next start its time, not the run
+    spdlog::warn("{} (training goes on without it)", error.what());
+  }
+}
+
 train::Deadline deadline_of(const TrainOptions& options) {
   if (options.time_limit.empty()) return {};
   return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
@@ -88,16 +97,19 @@ int run_train(const TrainOptions& options) {
                                  launch.world_size, launch.found));
   const dist::World world = join(launch, device, std::chrono::seconds(experiment.run.peer_timeout));
 
-  data::Split data = train::open_data(experiment, document);
+  const fs::path run = run_folder(options);
+  data::Split data = train::open_data(experiment, document, world, run / data::kIndexName);
   train::resolve_unet(experiment, document, *data.training);
   if (world.any(signal.stop_requested())) {
     spdlog::info("stopped by a signal before a step was taken; the same command begins again");
     return kStopped;
   }
 
-  const fs::path run = run_folder(options);
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
-  if (world.is_main()) log_to_file(run);
+  if (world.is_main()) {
+    log_to_file(run);
+    save_index(*data.training, run);
+  }
   spdlog::info("run {}: {}", run.string(), data.training->description());
   train::ResumePolicy resume = resume_policy(options.resume);
   if (initial) {

@@ -3,7 +3,7 @@
 #include "ddpm/io/image.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace ddpm::data {
 namespace {
@@ -33,6 +33,18 @@ TEST(ResizeAndCrop, ShrinksLikePillow) {
   const torch::Tensor image = resize_and_crop(rough(20, 30), {8, 8});
   ASSERT_EQ(image.sizes(), (torch::IntArrayRef{1, 8, 8}));
   EXPECT_LE(difference(image[0], expected).item<int>(), 2);
+}
+
+// A large image is scaled channel by channel, to the same values.
+TEST(ResizeAndCrop, ScalesLargeImagesAlike) {
+  const torch::Tensor plane = rough(1300, 1500);
+  const torch::Tensor large = torch::cat({plane, plane.flip({1}), plane.flip({2})});
+  const torch::Tensor small = scale_to_cover(large, {70, 75});
+  ASSERT_EQ(small.size(0), 3);
+  for (int64_t c = 0; c < 3; ++c) {
+    const torch::Tensor alone = scale_to_cover(large.narrow(0, c, 1).contiguous(), {70, 75});
+    EXPECT_TRUE(torch::equal(small.narrow(0, c, 1), alone));
+  }
 }
 
 // Pillow 11: resize((45, 30), BICUBIC), row 7, columns 5 to 15.
