@@ -21,8 +21,8 @@ struct FileRecord {
   uint64_t size = 0;     ///< bytes
   int64_t modified = 0;  ///< nanoseconds since 1970; of an archive, for all that is in it
   Check check = Check::kNone;
-  io::ImageInfo info;   ///< from kHeader on, if there is no problem
-  std::string problem;  ///< why it cannot be read, or ""
+  io::ImageInfo info = {};   ///< from kHeader on, if there is no problem
+  std::string problem = {};  ///< why it cannot be read, or ""
   bool operator==(const FileRecord&) const = default;
 };
 
