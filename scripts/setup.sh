@@ -26,7 +26,8 @@ readonly cuda_version=13.0
 readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
   nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
-  libtomlplusplus-dev nlohmann-json3-dev libzip-dev zlib1g-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+  libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev zlib1g-dev libgtest-dev libbenchmark-dev
+  python3 python3-venv)
 
 with_cuda=auto
 with_packages=yes
@@ -73,7 +74,8 @@ apt_install() {
 set_up_packages() {
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     say "packages: no apt-get on this system, nothing is installed; needed are a C++20 compiler, CMake >= 3.25," \
-      "Ninja, Python >= 3.10 with venv, CLI11, spdlog, fmt, stb, toml++, nlohmann-json, libzip, zlib, GoogleTest"
+      "Ninja, Python >= 3.10 with venv, CLI11, spdlog, fmt, stb, toml++, nlohmann-json, libjpeg," \
+      "libwebp, libzip, zlib, GoogleTest"
     return
   fi
   local missing as_root

@@ -60,10 +60,11 @@ int run_data(const DataOptions& options) {
   options.json ? print_json(findings) : print_report(findings);
   const bool allowed = experiment.data.on_bad_image == data::BadImages::kSkip;
   if (findings.bad.empty() || allowed) return kOk;
-  throw Error(
-      fmt::format("{} of the images cannot be read (the first: {}); mend or remove them, or "
-                  "set data.on_bad_image = \"skip\"",
-                  findings.bad.size(), findings.bad[0]));
+  const bool one = findings.bad.size() == 1;
+  throw Error(fmt::format(
+      "{} cannot be read (listed above); mend or remove {}, or set "
+      "data.on_bad_image = \"skip\"",
+      one ? "1 image" : fmt::format("{} images", findings.bad.size()), one ? "it" : "them"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "data_report.h"
 
 #include "ddpm/cli/common.h"
+#include "ddpm/data/losses.h"
 
 #include <algorithm>
 #include <array>
@@ -102,6 +103,9 @@ void print_report(const DataFindings& f) {
     print_histogram(f);
   }
   if (!f.picture.empty()) print("picture", f.picture);
+  const std::string passed_over = data::counted_endings(f.dataset->passed_over());
+  if (!passed_over.empty()) print("passed over", passed_over);
+  for (const std::string& remark : f.dataset->remarks()) print("note", remark);
   print("bad files", f.bad.empty() ? "none" : with_commas(static_cast<int64_t>(f.bad.size())));
   for (const std::string& message : f.bad) fmt::print("  {}\n", message);
 }
@@ -135,6 +139,8 @@ void print_json(const DataFindings& f) {
     json["highest"].push_back(channel.highest());
   }
   json["histogram"] = data::histogram(f.statistics.all_channels(), kBins);
+  json["passed_over"] = f.dataset->passed_over();
+  json["remarks"] = f.dataset->remarks();
   json["bad"] = f.bad;
   json["images_per_second"] = images_per_second(f.statistics);
   json["picture"] = f.picture;

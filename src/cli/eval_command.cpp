@@ -40,6 +40,7 @@ struct Samples {
 Samples samples_of_files(const EvalOptions& o) {
   data::DataConfig config;
   config.path = o.samples;
+  config.has_config = false;
   Samples s;
   s.files = data::open_dataset(config, 0);
   const int64_t num = o.sample.num.value_or(s.files->size());

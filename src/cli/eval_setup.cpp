@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 data::DataConfig images_at(const fs::path& path) {
   data::DataConfig config;
   config.path = path;
+  config.has_config = false;
   return config;
 }
 

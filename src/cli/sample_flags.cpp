@@ -30,10 +30,11 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       ->check(whole(0, int64_t{1} << 53))
       ->capture_default_str();
   command
-      .add_option("--class", options.classes,
-                  "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all)")
-      ->type_name("CLASS")
-      ->delimiter(',');
+      .add_option(
+          "--class", options.classes,
+          "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all); "
+          "#3 is a number even if a class is named 3, and \\, a comma in a name")
+      ->type_name("CLASS");
   command
       .add_option("--weights", options.weights,
                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")

@@ -1,5 +1,6 @@
 #include "sample_plan.h"
 
+#include "class_choice.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
@@ -90,19 +91,6 @@ void read_noise(const std::string& path, sample::GenerateOptions& generate) {
   if (file.contains("z")) generate.step_noise = file.get("z");
 }
 
-// A class by its name or its number.
-int64_t class_of(const std::string& text, const nn::ModelDescription& model) {
-  const auto& names = model.class_names;
-  if (const auto found = std::find(names.begin(), names.end(), text); found != names.end())
-    return found - names.begin();
-  const bool number = !text.empty() && text.size() < 10 &&
-                      text.find_first_not_of("0123456789") == std::string::npos;
-  const int64_t classes = model.unet.image.classes;
-  if (number && std::stoll(text) < classes) return std::stoll(text);
-  throw UsageError(fmt::format("--class {}: the network knows 0 to {}{}", text, classes - 1,
-                               names.empty() ? "" : fmt::format(" ({})", fmt::join(names, ", "))));
-}
-
 std::vector<int64_t> classes_in_turn(const SampleOptions& options,
                                      const nn::ModelDescription& model) {
   std::vector<int64_t> classes;
@@ -113,7 +101,7 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
           "model.class_conditional = true to choose classes");
     return classes;
   }
-  for (const std::string& text : options.classes) classes.push_back(class_of(text, model));
+  classes = chosen_classes(options.classes, model.class_names, model.unet.image.classes);
   if (classes.empty()) classes = sample::image_range(0, model.unet.image.classes);
   return classes;
 }

@@ -63,6 +63,15 @@ void log_to_file(const fs::path& run) {
   }
 }
 
+// The next start finds in it what this one has found out of the images.
+void save_index(const data::Dataset& dataset, const fs::path& run) {
+  try {
+    dataset.save_index(run / data::kIndexName);
+  } catch (const IoError& error) {  // it costs the next start its time, not the run
+    spdlog::warn("{} (training goes on without it)", error.what());
+  }
+}
+
 train::Deadline deadline_of(const TrainOptions& options) {
   if (options.time_limit.empty()) return {};
   return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
@@ -100,7 +109,7 @@ int run_train(const TrainOptions& options) {
   // All processes stop together, so that each ends with the same status.
   if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
 
-  data::Split data = train::open_data(experiment, document);
+  data::Split data = train::open_data(experiment, document, world, run / data::kIndexName);
   train::resolve_unet(experiment, document, *data.training);
   if (!launch.single()) world.expect_same("data", data_identity(*data.training));
   if (world.any(signal.stop_requested())) {
@@ -109,7 +118,10 @@ int run_train(const TrainOptions& options) {
   }
 
   if (options.dry_run) return print_dry_run(experiment, data, device, run);
-  if (world.is_main()) log_to_file(run);
+  if (world.is_main()) {
+    log_to_file(run);
+    save_index(*data.training, run);
+  }
   spdlog::info("run {}: {}{}", run.string(), data.training->description(),
                data.held_out
                    ? fmt::format(" to train on, {} held out", with_commas(data.held_out->size()))

@@ -1,5 +1,8 @@
 #include "ddpm/data/array_images.h"
 
+#include "fingerprint.h"
+
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +18,10 @@ class ArrayImages final : public Dataset {
         native_{array_.shape.height, array_.shape.width},
         size_(options.size.value_or(native_)),
         channels_(options.channels == 0 ? array_.shape.channels : options.channels) {
+    if (options.labels == "none") {
+      array_.labels.clear();
+      array_.classes.clear();
+    }
     TORCH_CHECK(array_.labels.empty() || static_cast<int64_t>(array_.labels.size()) == array_.count,
                 array_.labels.size(), " labels for ", array_.count, " images");
   }
@@ -35,6 +42,15 @@ class ArrayImages final : public Dataset {
   }
   SizeRange source_sizes() const override {
     return {native_.height, native_.height, native_.width, native_.width};
+  }
+  std::string fingerprint() const override {
+    Fingerprint sum;
+    for (const std::filesystem::path& file : array_.files) {
+      std::error_code gone;  // it has been read: what matters is in memory
+      sum.add(file.filename().string());
+      sum.add(static_cast<int64_t>(std::filesystem::file_size(file, gone)));
+    }
+    return sum.add(array_.count).add(array_.labels).add(array_.classes).hex();
   }
   std::string description() const override {
     return fmt::format("{}: {}", array_.title, describe_contents());

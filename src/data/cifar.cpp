@@ -3,6 +3,8 @@
 #include "ddpm/base/error.h"
 #include "ddpm/data/array_images.h"
 #include "ddpm/io/file.h"
+#include "folder_listing.h"
+#include "memory.h"
 
 #include <algorithm>
 #include <cstring>
@@ -34,11 +36,10 @@ constexpr Format kCifar100 = {"CIFAR-100", 2, 100, "fine_label_names.txt"};
 std::vector<fs::path> files_at(const fs::path& path) {
   if (!fs::is_directory(path)) return {path};
   std::vector<fs::path> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("data_batch_") && name.ends_with(".bin")) files.push_back(entry.path());
+  for (const fs::path& file : files_in(path)) {
+    const std::string name = file.filename().string();
+    if (name.starts_with("data_batch_") && name.ends_with(".bin")) files.push_back(file);
   }
-  std::sort(files.begin(), files.end());
   if (files.empty() && fs::exists(path / "train.bin")) files.push_back(path / "train.bin");
   if (files.empty()) {
     throw IoError(
@@ -123,12 +124,14 @@ std::unique_ptr<Dataset> open_cifar(const fs::path& path, const ImageOptions& op
     }
     array.count += static_cast<int64_t>(sizes[i]) / format.record();
   }
+  expect_fits_memory(path, static_cast<double>(array.count) * kPixels);
   const torch::Tensor images = torch::empty({array.count, 3, kSide, kSide}, torch::kUInt8);
   for (size_t i = 0; i < files.size(); ++i) {
     const auto done = static_cast<int64_t>(array.labels.size());
     read_records(files[i], sizes[i], format, array.labels,
                  images.data_ptr<uint8_t>() + done * kPixels);
   }
+  array.files = files;
   array.title = fmt::format("{} binary {}", format.name, path.string());
   array.shape = {3, kSide, kSide};
   array.image = [images](int64_t index) { return images[index]; };

@@ -7,6 +7,7 @@
 #include "ddpm/data/image_zip.h"
 #include "ddpm/data/numpy_images.h"
 #include "ddpm/data/procedural.h"
+#include "folder_listing.h"
 
 #include <algorithm>
 #include <array>
@@ -24,40 +25,117 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kLargestSide = 8192;
 constexpr int64_t kSmallestProcedural = 8;
+constexpr int64_t kMostMegapixels = 500;  // of 4 channels: what decoders count in 31 bits
 
 ImageOptions options_of(const DataConfig& config) {
-  return {config.image_size, config.channels, config.on_bad_image, config.workers};
+  ImageOptions options{config.image_size, config.channels, config.on_bad_image, config.workers};
+  options.labels = config.labels;
+  options.max_pixels = config.max_megapixels * 1'000'000;
+  options.has_config = config.has_config;
+  return options;
+}
+
+ImageOptions options_of(const DataConfig& config, const DataIndex& index) {
+  ImageOptions options = options_of(config);
+  options.index = index.file;
+  options.share = index.share;
+  return options;
 }
 
 struct Kind {
   std::string_view name;
-  std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed);
+  std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed, const DataIndex& index);
 };
 
 constexpr std::array<Kind, 7> kKinds = {{
     {"procedural",
-     [](const DataConfig& config, uint64_t seed) -> std::unique_ptr<Dataset> {
+     [](const DataConfig& config, uint64_t seed, const DataIndex&) -> std::unique_ptr<Dataset> {
        const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
        const ImageShape shape{config.channels == 0 ? 3 : config.channels, size.height, size.width};
        return std::make_unique<ProceduralShapes>(config.size, shape, seed);
      }},
-    {"idx",
-     [](const DataConfig& config, uint64_t) { return open_idx(config.path, options_of(config)); }},
-    {"cifar", [](const DataConfig& config,
-                 uint64_t) { return open_cifar(config.path, options_of(config)); }},
+    {"idx", [](const DataConfig& config, uint64_t,
+               const DataIndex&) { return open_idx(config.path, options_of(config)); }},
+    {"cifar", [](const DataConfig& config, uint64_t,
+                 const DataIndex&) { return open_cifar(config.path, options_of(config)); }},
     {"npy",
-     [](const DataConfig& config, uint64_t) {
+     [](const DataConfig& config, uint64_t, const DataIndex&) {
        return open_npy(config.path, {config.layout, config.range}, options_of(config));
      }},
     {"npz",
-     [](const DataConfig& config, uint64_t) {
+     [](const DataConfig& config, uint64_t, const DataIndex&) {
        return open_npz(config.path, {config.layout, config.range}, options_of(config));
      }},
-    {"folder", [](const DataConfig& config,
-                  uint64_t) { return open_image_folder(config.path, options_of(config)); }},
-    {"zip", [](const DataConfig& config,
-               uint64_t) { return open_image_zip(config.path, options_of(config)); }},
+    {"folder",
+     [](const DataConfig& config, uint64_t, const DataIndex& index) {
+       return open_image_folder(config.path, options_of(config, index));
+     }},
+    {"zip",
+     [](const DataConfig& config, uint64_t, const DataIndex& index) {
+       return open_image_zip(config.path, options_of(config, index));
+     }},
 }};
+
+// A file's kind by its ending; "" if it tells none.
+std::string kind_of_ending(const fs::path& path) {
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
+      {{".zip", "zip"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
+  for (const auto& [known, kind] : kEndings) {
+    if (ending == known) return kind;
+  }
+  return is_idx_image_name(path) ? "idx" : "";
+}
+
+// "; scripts/fetch_data.sh mnist downloads it", for the sets that the script knows, where it puts
+// them.
+std::string way_to_fetch(const fs::path& path) {
+  const fs::path below = path.lexically_normal();
+  auto part = below.begin();
+  if (part == below.end() || *part != "data" || ++part == below.end()) return "";
+  for (const char* name : {"mnist", "fashion_mnist", "cifar10"}) {
+    if (*part == name) return fmt::format("; scripts/fetch_data.sh {} downloads it", name);
+  }
+  return "";
+}
+
+[[noreturn]] void fail_missing(const fs::path& path, bool has_config) {
+  const std::string fetch = way_to_fetch(path);
+  throw IoError(
+      path, "no such file or folder" + (fetch.empty() && has_config ? "; check data.path" : fetch));
+}
+
+// The kind that is written in the config must be one that the path can be.
+void expect_kind(const DataConfig& config) {
+  std::error_code error;
+  const fs::file_status status = fs::status(config.path, error);
+  if (!fs::exists(status)) fail_missing(config.path, config.has_config);
+  const auto fail = [&](const std::string& what) {
+    throw IoError(
+        config.path,
+        fmt::format("is {}, but data.kind is \"{}\"; set data.kind = \"auto\"", what, config.kind));
+  };
+  const bool folder = fs::is_directory(status);
+  const bool needs_file = config.kind == "zip" || config.kind == "npy" || config.kind == "npz";
+  if (folder && needs_file) fail("a folder");
+  if (folder) return;
+  const std::string found = kind_of_ending(config.path);
+  if (config.kind == "folder")
+    fail(found.empty() ? "a file" : fmt::format("a file of kind {}", found));
+  if (!found.empty() && found != config.kind) fail(fmt::format("a file of kind {}", found));
+}
+
+bool is_kind_of_files(const std::string& kind) { return kind == "folder" || kind == "zip"; }
+
+void expect_labels(const DataConfig& config, const std::string& kind) {
+  if (is_kind_of_files(kind) || config.labels == "auto" || config.labels == "none") return;
+  throw UsageError(fmt::format(
+      "data.labels = \"{}\" goes with a folder or a zip of images, but {} is of kind {}; "
+      "set it to \"auto\" (its own labels) or \"none\"",
+      config.labels, config.path.string(), kind));
+}
 
 std::optional<ImageSize> read_image_size(config::Reader& reader) {
   const std::vector<int64_t> sides = reader.integers("image_size", {}, {1, kLargestSide});
@@ -74,7 +152,11 @@ void check_together(const config::Reader& reader, const DataConfig& config) {
                 "is \"random\", but images that keep their size are not cropped; set "
                 "data.image_size, or data.crop = \"centre\"");
   }
+  if (config.labels.empty())
+    reader.fail("labels", "is empty; use auto, folders, prefix, none or the path of a list");
   if (config.kind != "procedural") return;
+  if (config.labels != "auto")
+    reader.fail("labels", "goes with images in files; procedural images have classes of their own");
   if (config.channels == 2 || config.channels == 4) {
     reader.fail("channels",
                 fmt::format("is {}; procedural images have 1 (grey) or 3 (RGB)", config.channels));
@@ -118,47 +200,46 @@ DataConfig read_data_config(config::Reader& reader) {
                     : resident == "never" ? Resident::kNever
                                           : Resident::kAlways;
   config.cache_mb = reader.integer("cache_mb", config.cache_mb, config::at_least(int64_t{0}));
+  config.labels = reader.text("labels", config.labels);
+  config.max_megapixels =
+      reader.integer("max_megapixels", config.max_megapixels, {1, kMostMegapixels});
   check_together(reader, config);
   return config;
 }
 
-std::string kind_of_path(const fs::path& path) {
+std::string kind_of_path(const fs::path& path, bool has_config) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) throw IoError(path, "no such file or folder; check data.path");
+  if (!fs::exists(status)) fail_missing(path, has_config);
   if (fs::is_directory(status)) {
-    const fs::directory_iterator entries(path, error);
-    if (error) throw IoError(path, "cannot be listed (" + error.message() + ")");
-    const bool idx = std::any_of(begin(entries), end(entries),
-                                 [](const auto& e) { return is_idx_image_name(e.path()); });
+    const std::vector<fs::path> entries = files_in(path);
+    const bool idx = std::any_of(entries.begin(), entries.end(), is_idx_image_name);
     return idx ? "idx" : is_cifar_folder(path) ? "cifar" : "folder";
   }
-  std::string ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
-      {{".zip", "zip"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
-  for (const auto& [known, kind] : kEndings) {
-    if (ending == known) return kind;
-  }
-  if (is_idx_image_name(path)) return "idx";
+  const std::string kind = kind_of_ending(path);
+  if (!kind.empty()) return kind;
   throw IoError(path,
                 "is neither a folder, a .zip, .npy, .npz or (CIFAR) .bin file, nor an IDX file "
-                "(…images-idx3-ubyte[.gz]); check data.path, or set data.kind");
+                "(…images-idx3-ubyte[.gz])" +
+                    std::string(has_config ? "; check data.path, or set data.kind" : ""));
 }
 
-std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed) {
+std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
+                                      const DataIndex& index) {
   // Not when it is read: a misspelt data.path is better reported as the unknown key that it is.
   if (config.kind != "procedural" && config.path.empty()) {
     throw UsageError(
         "data.path names no data; set it to a folder of images, a .zip of them, or an IDX, CIFAR, "
         ".npy or .npz file, or set data.kind = \"procedural\"");
   }
-  const std::string name = config.kind == "auto" ? kind_of_path(config.path) : config.kind;
+  if (config.kind != "procedural" && config.kind != "auto") expect_kind(config);
+  const std::string name =
+      config.kind == "auto" ? kind_of_path(config.path, config.has_config) : config.kind;
+  expect_labels(config, name);
   const auto kind =
       std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.name == name; });
   TORCH_CHECK(kind != kKinds.end(), "unknown data kind ", name);
-  return kind->open(config, seed);
+  return kind->open(config, seed, index);
 }
 
 }  // namespace ddpm::data

@@ -3,6 +3,8 @@
 #include "ddpm/base/error.h"
 #include "ddpm/data/array_images.h"
 #include "ddpm/io/gzip.h"
+#include "folder_listing.h"
+#include "memory.h"
 
 #include <algorithm>
 #include <array>
@@ -32,9 +34,9 @@ uint32_t big_endian_32(const uint8_t* p) {
   return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
 }
 
-// Reads an IDX file of unsigned bytes with `dimensions` axes. Returns uint8 of the header's sizes.
-torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
-  const std::vector<uint8_t> bytes = io::read_file_maybe_gzip(path);
+// The sizes that a header announces. `bytes`: the beginning of the file, or all of a shorter one.
+std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uint8_t>& bytes,
+                                     uint32_t magic, int dimensions) {
   const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
   if (bytes.size() < header) {
     throw IoError(path,
@@ -48,19 +50,33 @@ torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
                               big_endian_32(bytes.data()), magic));
   }
   std::vector<int64_t> sizes;
+  for (int i = 0; i < dimensions; ++i) sizes.push_back(big_endian_32(&bytes[4 + 4 * i]));
+  if (std::count(sizes.begin(), sizes.end(), 0) > 0)
+    throw IoError(path, "is an IDX file with no data in it");
+  return sizes;
+}
+
+// Reads an IDX file of unsigned bytes with `dimensions` axes. Returns uint8 of the header's sizes.
+// A small .gz may hold gigabytes: no more is unpacked than its header announces.
+torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
+  const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
+  const std::vector<int64_t> sizes =
+      sizes_in_header(path, io::read_file_maybe_gzip(path, header), magic, dimensions);
   double expected = 1;  // in double: the product of three 32-bit sizes may exceed 64 bits
-  for (int i = 0; i < dimensions; ++i) {
-    sizes.push_back(big_endian_32(&bytes[4 + 4 * i]));
-    expected *= static_cast<double>(sizes.back());
-  }
-  if (expected == 0) throw IoError(path, "is an IDX file with no data in it");
+  for (const int64_t size : sizes) expected *= static_cast<double>(size);
+  // While it unpacks the bytes may be there twice, and then in the tensor.
+  const auto fitting = static_cast<double>(available_memory() / 3);
+  const std::vector<uint8_t> bytes = io::read_file_maybe_gzip(
+      path, header + static_cast<uint64_t>(std::min(expected, fitting)) + 1);
   const size_t have = bytes.size() - header;
+  if (static_cast<double>(have) > fitting) expect_fits_memory(path, 3 * expected);
   if (expected != static_cast<double>(have)) {
+    const bool cut = static_cast<double>(have) < expected;
     throw IoError(
-        path, fmt::format(
-                  "{}: its header announces {:.0f} bytes of data ({}), it holds {}; fetch it again",
-                  static_cast<double>(have) < expected ? "is cut short" : "is too long", expected,
-                  fmt::join(sizes, " x "), have));
+        path, fmt::format("{}: its header announces {:.0f} bytes of data ({}), it holds {}; fetch "
+                          "it again",
+                          cut ? "is cut short" : "is too long", expected, fmt::join(sizes, " x "),
+                          cut ? std::to_string(have) : "more"));
   }
   torch::Tensor out = torch::empty(sizes, torch::kUInt8);
   std::memcpy(out.data_ptr<uint8_t>(), bytes.data() + header, have);
@@ -85,8 +101,7 @@ fs::path labels_beside(const fs::path& images) {
 
 fs::path image_file_in(const fs::path& folder) {
   std::vector<fs::path> found, training;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const fs::path path = entry.path();
+  for (const fs::path& path : files_in(folder)) {
     if (!is_idx_image_name(path)) continue;
     // The unpacked file serves as well as the packed one beside it.
     if (path.extension() == ".gz" && fs::exists(fs::path(path).replace_extension())) continue;
@@ -130,6 +145,7 @@ std::unique_ptr<Dataset> open_idx(const fs::path& path, const ImageOptions& opti
     }
   }
   ImageArray array;
+  array.files = {file};
   array.title = "IDX file " + file.string();
   array.count = images.size(0);
   array.shape = {1, images.size(1), images.size(2)};

@@ -1,20 +1,55 @@
 #include "ddpm/data/image_zip.h"
 
+#include "ddpm/base/error.h"
 #include "ddpm/data/image_files.h"
 #include "ddpm/io/archive.h"
 
 #include <algorithm>
-#include <iterator>
+#include <chrono>
+#include <system_error>
 
 namespace ddpm::data {
+namespace {
 
-std::unique_ptr<Dataset> open_image_zip(const std::filesystem::path& archive,
-                                        const ImageOptions& options) {
+namespace fs = std::filesystem;
+
+// The archive's own time stands for all in it.
+Catalogue list_entries(const io::ZipReader& archive) {
+  std::error_code error;
+  const auto modified = fs::last_write_time(archive.path(), error).time_since_epoch();
+  Catalogue result;
+  for (const std::string& name : archive.names()) {
+    if (!is_image_name(name)) {
+      pass_over(result, name);
+      continue;
+    }
+    FileRecord file;
+    file.name = name;
+    file.modified = std::chrono::duration_cast<std::chrono::nanoseconds>(modified).count();
+    file.size = archive.size_of(name);
+    result.files.push_back(std::move(file));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_image_zip(const fs::path& archive, const ImageOptions& options) {
   const auto reader = std::make_shared<const io::ZipReader>(archive);
-  const auto read = [reader](const std::string& name) { return reader->read(name); };
-  ImageSource source{"zip archive", archive, {}, read, read};
-  std::copy_if(reader->names().begin(), reader->names().end(), std::back_inserter(source.names),
-               is_image_name);
+  ImageSource source;
+  source.kind = "zip archive";
+  source.root = archive;
+  source.list = [reader] { return list_entries(*reader); };
+  source.read = [reader](const std::string& name) { return reader->read(name); };
+  source.beginning = [reader](const std::string& name) {
+    return reader->size_of(name) <= kHeaderBytes ? reader->read(name)
+                                                 : reader->read_beginning(name, kHeaderBytes);
+  };
+  source.size_of = [reader](const std::string& name) -> std::optional<uint64_t> {
+    const auto& names = reader->names();
+    if (!std::binary_search(names.begin(), names.end(), name)) return std::nullopt;
+    return reader->size_of(name);
+  };
   return open_images(std::move(source), options);
 }
 

@@ -4,6 +4,7 @@
 #include "ddpm/data/array_images.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/npy.h"
+#include "memory.h"
 
 #include <algorithm>
 #include <array>
@@ -194,7 +195,9 @@ std::vector<std::string> array_ranges() {
 std::unique_ptr<Dataset> open_npy(const fs::path& file, const ArrayOptions& array,
                                   const ImageOptions& options) {
   expect_file(file);
-  return open_array(images_in(io::read_npy(file), file.string(), array), options);
+  ImageArray result = images_in(io::read_npy(file), file.string(), array);
+  result.files = {file};
+  return open_array(std::move(result), options);
 }
 
 std::unique_ptr<Dataset> open_npz(const fs::path& file, const ArrayOptions& array,
@@ -213,9 +216,11 @@ std::unique_ptr<Dataset> open_npz(const fs::path& file, const ArrayOptions& arra
   if (!labels && *images == "arr_0") labels = find_array(arrays, {"arr_1"});
 
   const auto load = [&](const std::string& name) {
+    expect_fits_memory(file / (name + ".npy"), static_cast<double>(archive.size_of(name + ".npy")));
     return io::parse_npy(archive.read(name + ".npy"), (file / (name + ".npy")).string());
   };
   ImageArray result = images_in(load(*images), (file / (*images + ".npy")).string(), array);
+  result.files = {file};
   if (labels) {
     result.labels = labels_in(load(*labels), (file / (*labels + ".npy")).string(), result.count);
     result.classes =

@@ -19,6 +19,19 @@ torch::Tensor with_colours(const torch::Tensor& colours, int64_t count) {
   return ((77 * x[0] + 150 * x[1] + 29 * x[2]) / 256).floor().to(torch::kUInt8).unsqueeze(0);
 }
 
+// Elements from which on the channels are scaled one by one, with the same result: as floats they
+// are what takes the most memory.
+constexpr int64_t kLargeImage = int64_t{1} << 22;
+
+torch::Tensor scaled_to(const torch::Tensor& chw_u8, ImageSize size) {
+  return at::_upsample_bicubic2d_aa(chw_u8.to(torch::kFloat).unsqueeze(0),
+                                    {size.height, size.width}, /*align_corners=*/false)
+      .squeeze(0)
+      .round_()
+      .clamp_(0, 255)
+      .to(torch::kUInt8);
+}
+
 }  // namespace
 
 ImageSize covering_size(ImageSize from, ImageSize to) {
@@ -34,12 +47,11 @@ torch::Tensor scale_to_cover(const torch::Tensor& chw_u8, ImageSize size) {
   const ImageSize from{chw_u8.size(1), chw_u8.size(2)};
   const ImageSize scaled = covering_size(from, size);
   if (scaled == from) return chw_u8.contiguous();
-  return at::_upsample_bicubic2d_aa(chw_u8.to(torch::kFloat).unsqueeze(0),
-                                    {scaled.height, scaled.width}, /*align_corners=*/false)
-      .squeeze(0)
-      .round()
-      .clamp(0, 255)
-      .to(torch::kUInt8);
+  if (chw_u8.numel() <= kLargeImage) return scaled_to(chw_u8, scaled);
+  std::vector<torch::Tensor> channels;
+  for (int64_t c = 0; c < chw_u8.size(0); ++c)
+    channels.push_back(scaled_to(chw_u8.narrow(0, c, 1), scaled));
+  return torch::cat(channels);
 }
 
 torch::Tensor resize_and_crop(const torch::Tensor& chw_u8, ImageSize size) {

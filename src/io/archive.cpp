@@ -33,6 +33,31 @@ zip_t* open_archive(const std::filesystem::path& path) {
   return archive;
 }
 
+// What the archive says of an entry that can be read.
+zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::path& name) {
+  zip_stat_t stat;
+  if (zip_stat_index(archive, entry, 0, &stat) != 0)
+    throw IoError(name,
+                  fmt::format("damaged entry in the zip archive ({})", zip_strerror(archive)));
+  if (stat.encryption_method != ZIP_EM_NONE) {
+    throw IoError(
+        name, "is encrypted; unpack the archive and use the folder, or pack it without a password");
+  }
+  // Deflate packs 1032 bytes into one at most (zlib's technical details); 0 and 8 are by far the
+  // most common methods, so others are not judged.
+  constexpr uint64_t kBestRatio = 1032;
+  const uint64_t ratio = stat.comp_method == ZIP_CM_STORE     ? 1
+                         : stat.comp_method == ZIP_CM_DEFLATE ? kBestRatio
+                                                              : 0;
+  if (ratio > 0 && stat.size / ratio > stat.comp_size) {
+    throw IoError(name,
+                  fmt::format("is damaged in the zip archive (it says that {} bytes unpack to "
+                              "{}); fetch or pack it again",
+                              stat.comp_size, stat.size));
+  }
+  return stat;
+}
+
 }  // namespace
 
 void ZipReader::Close::operator()(zip* archive) const { zip_discard(archive); }
@@ -74,32 +99,35 @@ uint64_t ZipReader::size_of(const std::string& name) const {
 }
 
 std::vector<uint8_t> ZipReader::read(const std::string& name) const {
+  return read_entry(name, 0, /*whole=*/true);
+}
+
+std::vector<uint8_t> ZipReader::read_beginning(const std::string& name, uint64_t count) const {
+  return read_entry(name, count, /*whole=*/false);
+}
+
+std::vector<uint8_t> ZipReader::read_entry(const std::string& name, uint64_t count,
+                                           bool whole) const {
   const uint64_t entry = entry_of(name);
   const std::lock_guard lock(mutex_);
-  zip_stat_t stat;
-  if (zip_stat_index(archive_.get(), entry, 0, &stat) != 0) {
-    throw IoError(path_ / name, fmt::format("damaged entry in the zip archive ({})",
-                                            zip_strerror(archive_.get())));
-  }
-  if (stat.encryption_method != ZIP_EM_NONE) {
-    throw IoError(
-        path_ / name,
-        "is encrypted; unpack the archive and use the folder, or pack it without a password");
-  }
+  const zip_stat_t stat = checked_stat(archive_.get(), entry, path_ / name);
   const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(
       zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
   if (!file) {
     throw IoError(path_ / name, fmt::format("cannot be read from the zip archive ({})",
                                             zip_strerror(archive_.get())));
   }
-  std::vector<uint8_t> bytes(stat.size);
+  std::vector<uint8_t> bytes(whole ? stat.size : std::min<uint64_t>(count, stat.size));
   size_t done = 0;
   uint8_t beyond = 0;
   zip_int64_t got = 0;
   // The last read, past the end, is what makes libzip compare the checksum.
   do {
-    got = done < bytes.size() ? zip_fread(file.get(), bytes.data() + done, bytes.size() - done)
-                              : zip_fread(file.get(), &beyond, 1);
+    if (done < bytes.size()) {
+      got = zip_fread(file.get(), bytes.data() + done, bytes.size() - done);
+    } else {
+      got = whole ? zip_fread(file.get(), &beyond, 1) : 0;
+    }
     if (got > 0) done += got;
   } while (got > 0 && done <= bytes.size());
   if (got != 0 || done != bytes.size()) {

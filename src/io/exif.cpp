@@ -1,5 +1,7 @@
 #include "exif.h"
 
+#include "webp.h"
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -55,8 +57,9 @@ int orientation_in_tiff(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-// Walks the segments before the picture's data to the APP1 that begins "Exif".
+// In a JPEG: walks the segments before the picture's data to the APP1 that begins "Exif".
 int exif_orientation(std::span<const uint8_t> jpeg) {
+  if (!jpeg.empty() && jpeg[0] == 'R') return orientation_in_tiff(exif_of_webp(jpeg));
   constexpr std::array<uint8_t, 6> kSign = {'E', 'x', 'i', 'f', 0, 0};
   if (jpeg.size() < 2 || jpeg[0] != 0xFF || jpeg[1] != 0xD8) return 1;
   for (size_t at = 2; jpeg.size() - at >= 4 && jpeg[at] == 0xFF;) {

@@ -22,13 +22,13 @@ bool is_gzip(const std::vector<uint8_t>& bytes) {
 
 // A gzip file is one or more members, each with its own checksum, one after another (RFC 1952).
 std::vector<uint8_t> inflate_all(const std::vector<uint8_t>& packed,
-                                 const std::filesystem::path& path) {
+                                 const std::filesystem::path& path, uint64_t most) {
   z_stream stream{};
   TORCH_CHECK(inflateInit2(&stream, kGzipWindow) == Z_OK, "zlib cannot start");
   const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, inflateEnd);
   std::vector<uint8_t> out;
   size_t consumed = 0, produced = 0;
-  for (;;) {
+  while (produced < most) {
     if (out.size() - produced < kChunk) out.resize(std::max(2 * out.size(), produced + 4 * kChunk));
     // zlib counts in 32 bits, so hand it pieces.
     stream.next_in = const_cast<Bytef*>(packed.data() + consumed);
@@ -52,15 +52,20 @@ std::vector<uint8_t> inflate_all(const std::vector<uint8_t>& packed,
                                 stream.msg ? stream.msg : "zlib error " + std::to_string(status)));
     }
   }
-  out.resize(produced);
+  out.resize(std::min<uint64_t>(produced, most));
   return out;
 }
 
 }  // namespace
 
-std::vector<uint8_t> read_file_maybe_gzip(const std::filesystem::path& path) {
-  std::vector<uint8_t> bytes = read_file(path);
-  return is_gzip(bytes) ? inflate_all(bytes, path) : bytes;
+std::vector<uint8_t> read_file_maybe_gzip(const std::filesystem::path& path, uint64_t most) {
+  const InputFile file(path);
+  std::vector<uint8_t> beginning(std::min<uint64_t>(file.size(), 2));
+  file.read_at(0, beginning);
+  if (is_gzip(beginning)) return inflate_all(read_file(path), path, most);
+  std::vector<uint8_t> bytes(std::min(file.size(), most));
+  file.read_at(0, bytes);
+  return bytes;
 }
 
 }  // namespace ddpm::io

@@ -2,8 +2,12 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/signature.h"
 #include "exif.h"
 #include "image_format.h"
+#include "jpeg.h"
+#include "stb_limit.h"
+#include "webp.h"
 
 #include <algorithm>
 #include <cmath>
@@ -19,17 +23,19 @@
 namespace ddpm::io {
 namespace {
 
-constexpr const char* kFormats = "PNG, JPEG, BMP, PGM/PPM or (named .tga) TGA";
+constexpr const char* kFormats = "PNG, JPEG, WebP, BMP, PGM/PPM or (named .tga) TGA";
 
-// Throws IoError unless stb_image may be given the bytes: a known format, whole, and not longer
-// than its int.
-void expect_whole(std::span<const uint8_t> bytes, const std::string& name) {
+// Throws IoError unless a decoder may be given the bytes: a known format, whole, and not longer
+// than an int counts.
+ImageFormat format_of_whole(std::span<const uint8_t> bytes, const std::string& name) {
   if (bytes.empty()) throw IoError(name, "is empty; remove the file or restore it");
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw IoError(name, "is larger than 2 GiB, too large for an image");
   }
   const ImageFormat format = image_format(bytes, name);
   if (format == ImageFormat::kUnknown) {
+    if (const auto found = signature_of(bytes))
+      throw IoError(name, fmt::format("is {}; {}, or remove it", found->what, found->way_out));
     throw IoError(name, fmt::format("is not a {} image; remove the file or convert it", kFormats));
   }
   const std::string damage = image_damage(bytes, format);
@@ -38,30 +44,78 @@ void expect_whole(std::span<const uint8_t> bytes, const std::string& name) {
                                     "way?); remove the file or restore it",
                                     damage));
   }
+  return format;
 }
 
 [[noreturn]] void fail_unreadable(const std::string& name) {
   const char* reason = stbi_failure_reason();
   throw IoError(name,
-                fmt::format("is not a readable PNG/JPEG/BMP image (truncated? decoder says: {}); "
-                            "remove the file or restore it",
+                fmt::format("is not a readable image (truncated? decoder says: {}); remove the "
+                            "file or restore it",
                             reason ? reason : "unknown"));
 }
 
-ImageInfo read_info(std::span<const uint8_t> bytes, const std::string& name) {
-  int width = 0, height = 0, channels = 0;
-  if (!stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height,
-                             &channels)) {
-    fail_unreadable(name);
-  }
-  if (height <= 0 || width <= 0) throw IoError(name, "has no pixels; remove the file");
-  return {height, width, channels};
+// The two that have a library of their own.
+bool has_own_decoder(ImageFormat format) {
+  return format == ImageFormat::kJpeg || format == ImageFormat::kWebp;
 }
 
-// What is asked of stb_image is asked of the image as it is stored.
-ImageInfo upright(const ImageInfo& stored, int orientation) {
-  if (!swaps_sides(orientation)) return stored;
-  return {stored.width, stored.height, stored.channels};
+// As it is stored. None if the bytes do not reach, or are no image's.
+std::optional<ImageInfo> stored_info(std::span<const uint8_t> bytes, ImageFormat format) {
+  if (format == ImageFormat::kUnknown) return std::nullopt;
+  if (format == ImageFormat::kJpeg) return jpeg_header(bytes);
+  if (format == ImageFormat::kWebp) return webp_header(bytes);
+  int width = 0, height = 0, channels = 0;
+  const int size = static_cast<int>(bytes.size());
+  if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels)) return std::nullopt;
+  const bool deep =
+      format == ImageFormat::kPng && stbi_is_16_bit_from_memory(bytes.data(), size) != 0;
+  return ImageInfo{height, width, channels, deep};
+}
+
+ImageInfo read_info(std::span<const uint8_t> bytes, ImageFormat format, const std::string& name) {
+  const auto info = stored_info(bytes, format);
+  if (!info && has_own_decoder(format))
+    throw IoError(name,
+                  "is not a readable image: its header is damaged; remove the file or restore it");
+  if (!info) fail_unreadable(name);
+  if (info->height <= 0 || info->width <= 0) throw IoError(name, "has no pixels; remove the file");
+  return *info;
+}
+
+// Decoders are asked for the image as it is stored.
+ImageInfo upright(ImageInfo info, int orientation) {
+  if (swaps_sides(orientation)) std::swap(info.height, info.width);
+  return info;
+}
+
+// Grey <-> RGB by stb_image's integer weights, so that a grey picture is the same whichever decoder
+// made it; alpha, the last of 2 or 4, is kept, dropped, or 255.
+Image converted(Image from, int64_t channels) {
+  if (from.channels == channels) return from;
+  Image to{from.height, from.width, channels, {}};
+  const int64_t count = from.height * from.width;
+  to.pixels.resize(count * channels);
+  const bool grey_in = from.channels < 3, alpha_in = from.channels % 2 == 0;
+  const uint8_t* p = from.pixels.data();
+  uint8_t* q = to.pixels.data();
+  for (int64_t i = 0; i < count; ++i, p += from.channels, q += channels) {
+    const int r = p[0], g = grey_in ? r : p[1], b = grey_in ? r : p[2];
+    if (channels < 3) {
+      q[0] = static_cast<uint8_t>(grey_in ? r : (77 * r + 150 * g + 29 * b) >> 8);
+    } else {
+      q[0] = static_cast<uint8_t>(r), q[1] = static_cast<uint8_t>(g),
+      q[2] = static_cast<uint8_t>(b);
+    }
+    if (channels % 2 == 0) q[channels - 1] = alpha_in ? p[from.channels - 1] : 255;
+  }
+  return to;
+}
+
+// What stb_image may need in one block: all pixels at 8 or 16 bits, twice over while it grows.
+size_t stb_bytes(std::span<const uint8_t> bytes, const ImageInfo& info) {
+  const auto pixels = static_cast<size_t>(info.height * info.width);
+  return std::max(2 * bytes.size(), pixels * 4 * (info.deep ? 2 : 1)) * 2 + (size_t{1} << 20);
 }
 
 std::vector<uint8_t> decode_8_bit(std::span<const uint8_t> bytes, const std::string& name,
@@ -104,34 +158,39 @@ torch::Tensor interleaved(const torch::Tensor& chw_u8) {
 }  // namespace
 
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name) {
-  expect_whole(bytes, name);
-  return upright(read_info(bytes, name), exif_orientation(bytes));
+  const ImageFormat format = format_of_whole(bytes, name);
+  return upright(read_info(bytes, format, name), exif_orientation(bytes));
 }
 
 std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const std::string& name) {
   const size_t limit = static_cast<size_t>(std::numeric_limits<int>::max());
   beginning = beginning.first(std::min(beginning.size(), limit));
-  if (!header_is_safe(beginning, image_format(beginning, name))) return std::nullopt;
-  int width = 0, height = 0, channels = 0;
-  if (!stbi_info_from_memory(beginning.data(), static_cast<int>(beginning.size()), &width, &height,
-                             &channels) ||
-      height <= 0 || width <= 0) {
-    return std::nullopt;
-  }
-  return upright({height, width, channels}, exif_orientation(beginning));
+  const auto info = stored_info(beginning, image_format(beginning, name));
+  if (!info || info->height <= 0 || info->width <= 0) return std::nullopt;
+  return upright(*info, exif_orientation(beginning));
 }
 
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels) {
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels,
+                   int64_t max_pixels) {
   TORCH_CHECK(channels >= 0 && channels <= 4, "channels must be 0 to 4, not ", channels);
-  expect_whole(bytes, name);
-  const ImageInfo info = read_info(bytes, name);
+  const ImageFormat format = format_of_whole(bytes, name);
+  const ImageInfo info = read_info(bytes, format, name);
+  if (info.width > max_pixels / info.height) {
+    throw IoError(name,
+                  fmt::format("has {} x {} pixels, more than the {:.4g} megapixels that are "
+                              "allowed; scale it down or remove it",
+                              info.height, info.width, 1e-6 * static_cast<double>(max_pixels)));
+  }
   if (channels == 0) channels = static_cast<int>(info.channels);
-  const bool deep = image_format(bytes, name) == ImageFormat::kPng &&
-                    stbi_is_16_bit_from_memory(bytes.data(), static_cast<int>(bytes.size()));
-  Image image{info.height, info.width, channels,
-              deep ? decode_16_bit(bytes, name, info, channels)
-                   : decode_8_bit(bytes, name, info, channels)};
-  return turned_upright(std::move(image), exif_orientation(bytes));
+  const auto decode = [&]() -> Image {
+    if (format == ImageFormat::kJpeg) return converted(decode_jpeg(bytes, name), channels);
+    if (format == ImageFormat::kWebp) return converted(decode_webp(bytes, name), channels);
+    const StbLimit limit(stb_bytes(bytes, info));
+    return {info.height, info.width, channels,
+            info.deep ? decode_16_bit(bytes, name, info, channels)
+                      : decode_8_bit(bytes, name, info, channels)};
+  };
+  return turned_upright(decode(), exif_orientation(bytes));
 }
 
 torch::Tensor to_tensor(const Image& image) {

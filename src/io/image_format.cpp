@@ -1,10 +1,11 @@
 #include "image_format.h"
 
+#include "ddpm/io/signature.h"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstring>
-#include <numeric>
 
 #include <zlib.h>
 
@@ -39,28 +40,10 @@ std::string png_damage(std::span<const uint8_t> bytes) {
   return "is cut short";
 }
 
-// Huffman tables of (class and number, 16 counts, values), the counts adding up to at most 256 (ITU
-// T.81, B.2.4.2). stb_image writes beyond its arrays where they exceed that.
-bool has_bad_huffman_table(std::span<const uint8_t> segment) {
-  while (!segment.empty()) {
-    if (segment.size() < 17) return true;
-    const auto counts = segment.subspan(1, 16);
-    const size_t values = std::accumulate(counts.begin(), counts.end(), size_t{0});
-    if (values > 256 || segment.size() < 17 + values) return true;
-    segment = segment.subspan(17 + values);
-  }
-  return false;
-}
-
-// Start of frame 0 to 15; between them lie the tables' DHT, JPG and DAC.
-bool is_jpeg_frame(uint8_t marker) {
-  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-}
-
 // Segments of (0xFF, marker, length, data) and, after some of them, entropy-coded data up to the
 // next marker, in which 0xFF is followed by 0 or a restart marker. The last marker is 0xD9 (ITU
-// T.81, B.1). With `header_only` the frame header, which holds the size, is the end.
-std::string jpeg_damage(std::span<const uint8_t> bytes, bool header_only = false) {
+// T.81, B.1).
+std::string jpeg_damage(std::span<const uint8_t> bytes) {
   for (size_t at = 2;;) {
     at = std::find(bytes.begin() + at, bytes.end(), 0xFF) - bytes.begin();
     while (at < bytes.size() && bytes[at] == 0xFF) ++at;  // any number of fill bytes
@@ -71,12 +54,13 @@ std::string jpeg_damage(std::span<const uint8_t> bytes, bool header_only = false
     if (bytes.size() - at < 2) return "is cut short";
     const size_t length = size_t{bytes[at]} << 8 | bytes[at + 1];
     if (length < 2 || length > bytes.size() - at) return "is cut short";
-    if (marker == 0xC4 && has_bad_huffman_table(bytes.subspan(at + 2, length - 2))) {
-      return "has a damaged Huffman table";
-    }
-    if (header_only && is_jpeg_frame(marker)) return "";
     at += length;
   }
+}
+
+// "RIFF", the size of what follows, "WEBP".
+std::string webp_damage(std::span<const uint8_t> bytes) {
+  return little_endian_32(&bytes[4]) > bytes.size() - 8 ? "is cut short" : "";
 }
 
 // The header's file size; some writers leave it 0.
@@ -133,11 +117,16 @@ ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name
   };
   if (begins(kPngSignature)) return ImageFormat::kPng;
   if (begins(std::array<uint8_t, 3>{0xFF, 0xD8, 0xFF})) return ImageFormat::kJpeg;
+  if (begins(std::array<uint8_t, 4>{'R', 'I', 'F', 'F'}) && bytes.size() >= 12 &&
+      std::memcmp(&bytes[8], "WEBP", 4) == 0) {
+    return ImageFormat::kWebp;
+  }
   if (begins(std::array<uint8_t, 2>{'B', 'M'})) return ImageFormat::kBmp;
   if (begins(std::array<uint8_t, 2>{'P', '5'}) || begins(std::array<uint8_t, 2>{'P', '6'})) {
     return ImageFormat::kPnm;
   }
-  return ends_in_tga(name) ? ImageFormat::kTga : ImageFormat::kUnknown;
+  const bool tga = ends_in_tga(name) && !signature_of(bytes);
+  return tga ? ImageFormat::kTga : ImageFormat::kUnknown;
 }
 
 std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {
@@ -146,6 +135,8 @@ std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {
       return png_damage(bytes);
     case ImageFormat::kJpeg:
       return jpeg_damage(bytes);
+    case ImageFormat::kWebp:
+      return webp_damage(bytes);
     case ImageFormat::kBmp:
       return bmp_damage(bytes);
     case ImageFormat::kPnm:
@@ -156,11 +147,6 @@ std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {
       break;
   }
   return "";
-}
-
-bool header_is_safe(std::span<const uint8_t> beginning, ImageFormat format) {
-  return format != ImageFormat::kUnknown &&
-         (format != ImageFormat::kJpeg || jpeg_damage(beginning, /*header_only=*/true).empty());
 }
 
 }  // namespace ddpm::io

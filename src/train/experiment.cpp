@@ -4,6 +4,10 @@
 #include "ddpm/data/resident_loader.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <future>
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
@@ -69,6 +73,29 @@ uint64_t free_bytes(const torch::Device& device) {
   return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
 }
 
+// Rank 0's bytes, on every rank. They go as numbers, which need no GPU. Its work may take longer
+// than ranks wait for each other, so it says now and then that it is alive.
+data::ShareBytes sharing(const dist::World& world) {
+  return [&world](const std::function<std::vector<uint8_t>()>& make) {
+    std::future<std::vector<uint8_t>> work;
+    if (world.is_main()) work = std::async(std::launch::async, make);
+    const auto done = [&] {
+      return !work.valid() ||
+             work.wait_for(std::chrono::milliseconds(200)) == std::future_status::ready;
+    };
+    while (world.from_main({done() ? 1 : 0})[0] == 0) {
+    }
+    std::vector<uint8_t> bytes;
+    world.on_main("look through the data", [&] { bytes = work.get(); });
+    bytes.resize(world.from_main({static_cast<int64_t>(bytes.size())})[0]);
+    std::vector<int64_t> words((bytes.size() + 7) / 8);
+    std::memcpy(words.data(), bytes.data(), bytes.size());
+    words = world.from_main(std::move(words));
+    std::memcpy(bytes.data(), words.data(), bytes.size());
+    return bytes;
+  };
+}
+
 }  // namespace
 
 Experiment read_experiment(config::Document& document) {
@@ -96,9 +123,11 @@ Experiment read_experiment(config::Document& document) {
   return e;
 }
 
-data::Split open_data(const Experiment& experiment, config::Document& document) {
-  std::shared_ptr<const data::Dataset> whole =
-      data::open_dataset(experiment.data, experiment.run.seed);
+data::Split open_data(const Experiment& experiment, config::Document& document,
+                      const dist::World& world, const std::filesystem::path& index) {
+  const std::shared_ptr<const data::Dataset> whole =
+      data::open_dataset(experiment.data, experiment.run.seed,
+                         {index, world.size() > 1 ? sharing(world) : data::ShareBytes()});
   const int64_t count = experiment.data.holdout;
   if (count >= whole->size()) {
     document.section("data").fail(
@@ -106,7 +135,7 @@ data::Split open_data(const Experiment& experiment, config::Document& document) 
                                "train on",
                                count, whole->size()));
   }
-  return data::hold_out(std::move(whole), count, experiment.run.seed);
+  return data::hold_out(whole, count, experiment.run.seed);
 }
 
 void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks) {

@@ -226,12 +226,12 @@ TrainOutcome Trainer::run() {
   return finish();
 }
 
-// What the loader throws, for all ranks to hear of.
+// What the loader throws, of whatever kind, for all ranks to hear of: the steps before it are saved.
 std::exception_ptr Trainer::next_batch(data::Batch& batch) {
   const auto waiting = Interval::Clock::now();
   try {
     batch = loader_->next();
-  } catch (const IoError&) {
+  } catch (...) {
     return std::current_exception();
   }
   interval_.data_wait_s += seconds_since(waiting);

@@ -98,11 +98,52 @@ TEST_F(DataCommand, BadFilesAreListedAndFailUnlessTheyMayBeSkipped) {
   EXPECT_CONTAINS(result.out, "bad files      2");
   EXPECT_CONTAINS(result.out, "pets/cat/0.png: is not a PNG");
   EXPECT_CONTAINS(result.out, "pets/dog/9.pgm: is not a readable image: it is cut short");
-  EXPECT_CONTAINS(result.err, "2 of the images cannot be read (the first: pets/cat/0.png");
+  EXPECT_CONTAINS(result.err,
+                  "error: 2 images cannot be read (listed above); mend or remove them, or set "
+                  "data.on_bad_image = \"skip\"");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "data.png"));
   const ProgramResult allowed = data("path = \"pets\"\nimage_size = 6\non_bad_image = \"skip\"");
   EXPECT_EQ(allowed.status, 0) << allowed.err;
   EXPECT_CONTAINS(allowed.out, "bad files      2");
+}
+
+TEST_F(DataCommand, NamesWhatIsLostAndPassedOver) {
+  write_pets();
+  fixtures::write(folder_ / "pets/dog/2.ppm", fixtures::flat_pnm(6, 8, 3, 50));
+  fixtures::write(folder_ / "pets/dog/3.gif", fixtures::from_text("GIF89a"));
+  std::filesystem::create_directory_symlink("..", folder_ / "pets/up");
+  const ProgramResult result = data("path = \"pets\"");
+  ASSERT_EQ(result.status, 0) << result.err;
+  for (const char* text :
+       {"passed over    1 .gif\n", "note           pets/up is a link back to ",
+        "note           1 of 4 images have colours and become grey, as the first, cat/1.pgm, is "
+        "grey; set data.channels = 3 to keep the colours, or 1 to agree\n",
+        "note           files of formats that are not read are passed over: 1 .gif;"}) {
+    EXPECT_CONTAINS(result.out, text);
+  }
+  const auto json = nlohmann::json::parse(data("path = \"pets\"", {"--json"}).out);
+  EXPECT_EQ(json.at("passed_over").at(".gif"), 1);
+  EXPECT_EQ(json.at("remarks").size(), 3u);
+}
+
+// The run keeps what it knows of the files: only a look at the second one would tell.
+TEST_F(DataCommand, TrainingLooksAtFilesOnce) {
+  for (int i = 0; i < 10; ++i)
+    fixtures::write(folder_ / ("set/" + std::to_string(i) + ".pgm"),
+                    fixtures::flat_pnm(8, 8, 1, 10));
+  const std::vector<std::string> settings{"--set", "data.kind=folder", "--set", "data.path=set",
+                                          "--set", "data.holdout=0",   "--set", "train.steps=2"};
+  train("run", settings);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/data.index"));
+  const auto file = folder_ / "set/3.pgm";
+  const auto time = std::filesystem::last_write_time(file);
+  fixtures::write(file, Bytes(std::filesystem::file_size(file), 'x'));
+  std::filesystem::last_write_time(file, time);
+  train("run", settings);  // goes on from step 2, which is the last
+  std::filesystem::remove(folder_ / "run/data.index");
+  std::vector<std::string> again{"train", "--config", "tiny.toml", "--out", "run"};
+  again.insert(again.end(), settings.begin(), settings.end());
+  EXPECT_CONTAINS(run(again).err, "set/3.pgm: is not a PNG");
 }
 
 TEST_F(DataCommand, TrainingStopsAtOnceOrLeavesBadFilesOut) {

@@ -36,6 +36,8 @@ TEST(DataConfig, HasDefaults) {
   EXPECT_EQ(config.on_bad_image, BadImages::kError);
   EXPECT_EQ(config.layout, "auto");
   EXPECT_EQ(config.range, "auto");
+  EXPECT_EQ(config.labels, "auto");
+  EXPECT_EQ(config.max_megapixels, 128);
 }
 
 TEST(DataConfig, ReadsEveryKey) {
@@ -53,7 +55,9 @@ TEST(DataConfig, ReadsEveryKey) {
   EXPECT_EQ(read("[data]\npath = \"x\"\nimage_size = 64").image_size, (ImageSize{64, 64}));
   const DataConfig other = read(
       "[data]\npath = \"x\"\nimage_size = 64\nchannels = 4\ncrop = \"random\"\non_bad_image = "
-      "\"skip\"\nlayout = \"nchw\"\nrange = \"-1_1\"");
+      "\"skip\"\nlayout = \"nchw\"\nrange = \"-1_1\"\nlabels = \"my.csv\"\nmax_megapixels = 300");
+  EXPECT_EQ(other.labels, "my.csv");
+  EXPECT_EQ(other.max_megapixels, 300);
   EXPECT_EQ(other.channels, 4);
   EXPECT_EQ(other.crop, Crop::kRandom);
   EXPECT_EQ(other.on_bad_image, BadImages::kSkip);
@@ -77,6 +81,9 @@ TEST(DataConfig, PointsAtWhatIsWrong) {
   EXPECT_CONTAINS(error("image_size = 0"), "data.image_size");
   EXPECT_CONTAINS(error("image_size = [1, 2, 3]"), "more than two numbers");
   EXPECT_CONTAINS(error("workers = 0"), "data.workers");
+  EXPECT_CONTAINS(error("labels = \"\""), "data.labels: is empty; use auto, folders");
+  EXPECT_CONTAINS(error("kind = \"procedural\"\nlabels = \"none\""), "data.labels: goes with");
+  EXPECT_CONTAINS(error("max_megapixels = 501"), "data.max_megapixels");
   EXPECT_CONTAINS(error("cache_mb = -1"), "data.cache_mb");
   EXPECT_CONTAINS(error("size = 0"), "data.size");
   EXPECT_CONTAINS(error("flip = 1"), "data.flip");
@@ -143,6 +150,82 @@ TEST(OpenDataset, NamesThePathThatIsNoData) {
   EXPECT_CONTAINS(opening("empty"), "empty: no images");
   fixtures::write(folder / "a.tar", {1});
   EXPECT_CONTAINS(opening("a.tar"), "a.tar: is neither a folder, a .zip, .npy");
+}
+
+TEST(OpenDataset, SaysThatThePathIsOfAnotherKind) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "images/a.pgm", fixtures::flat_pnm(2, 2, 1, 0));
+  fixtures::write_zip(folder / "a.zip", {{"a.pgm", fixtures::flat_pnm(2, 2, 1, 0)}});
+  fixtures::write(folder / "some", {1});
+  const auto opening = [&](const std::string& kind, const std::string& name) {
+    DataConfig config;
+    config.kind = kind;
+    config.path = folder / name;
+    return message_of<IoError>([&] { open_dataset(config, 0); });
+  };
+  for (const char* kind : {"zip", "npy", "npz"}) {
+    EXPECT_EQ(opening(kind, "images"), (folder / "images").string() +
+                                           ": is a folder, but data.kind is \"" + kind +
+                                           "\"; set data.kind = \"auto\"");
+  }
+  EXPECT_CONTAINS(
+      opening("folder", "a.zip"),
+      "a.zip: is a file of kind zip, but data.kind is \"folder\"; set data.kind = \"auto\"");
+  EXPECT_CONTAINS(opening("npy", "a.zip"), "a file of kind zip, but data.kind is \"npy\"");
+  EXPECT_CONTAINS(opening("cifar", "a.zip"), "a file of kind zip, but data.kind is \"cifar\"");
+  EXPECT_CONTAINS(opening("folder", "some"), "some: is a file, but data.kind is \"folder\"");
+  EXPECT_CONTAINS(opening("zip", "some"), "some: is not a readable zip archive");
+  for (const char* kind : {"folder", "zip", "npz", "idx", "cifar"})
+    EXPECT_CONTAINS(opening(kind, "none"), "none: no such file or folder; check data.path");
+}
+
+TEST(OpenDataset, NamesTheScriptThatFetchesWhatIsMissing) {
+  const auto opening = [&](const std::string& path) {
+    DataConfig config;
+    config.path = path;
+    return message_of<IoError>([&] { open_dataset(config, 0); });
+  };
+  EXPECT_EQ(opening("data/mnist"),
+            "data/mnist: no such file or folder; scripts/fetch_data.sh mnist downloads it");
+  EXPECT_CONTAINS(opening("./data/cifar10/train.zip"), "fetch_data.sh cifar10 downloads it");
+  EXPECT_CONTAINS(opening("data/images"), "data/images: no such file or folder; check data.path");
+  EXPECT_CONTAINS(opening("my/data/mnist"), "; check data.path");
+}
+
+TEST(OpenDataset, LabelsOfAnotherSourceNeedFiles) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "train-images-idx3-ubyte", idx_images());
+  fixtures::write(folder / "train-labels-idx1-ubyte", {0, 0, 8, 1, 0, 0, 0, 1, 3});
+  DataConfig config;
+  config.path = folder.path();
+  EXPECT_EQ(open_dataset(config, 0)->class_count(), 4);
+  config.labels = "none";
+  EXPECT_EQ(open_dataset(config, 0)->class_count(), 0);
+  EXPECT_EQ(open_dataset(config, 0)->get(0).label, -1);
+  config.labels = "prefix";
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(config, 0); }),
+                  "data.labels = \"prefix\" goes with a folder or a zip of images");
+}
+
+// Without a config there are no keys to set.
+TEST(OpenDataset, NamesNoKeysIfThereIsNoConfig) {
+  const TemporaryFolder folder;
+  DataConfig config;
+  config.has_config = false;
+  const auto opening = [&](const std::string& name) {
+    config.path = folder / name;
+    const std::string message = message_of<IoError>([&] { open_dataset(config, 0); });
+    EXPECT_EQ(message.find("data."), std::string::npos) << message;
+    return message;
+  };
+  EXPECT_CONTAINS(opening("none"), "none: no such file or folder");
+  fixtures::write(folder / "odd", {1});
+  EXPECT_CONTAINS(opening("odd"), "odd: is neither a folder");
+  fixtures::write(folder / "set/1.ppm", fixtures::from_text("x"));
+  EXPECT_CONTAINS(opening("set"), "1.ppm: is not a PNG");
+  fixtures::write(folder / "set/1.ppm", fixtures::flat_pnm(4, 4, 3, 0));
+  fixtures::write(folder / "set/2.ppm", fixtures::flat_pnm(4, 5, 3, 0));
+  EXPECT_CONTAINS(opening("set"), "2.ppm: is 4x5 (height x width), but 1.ppm is 4x4");
 }
 
 }  // namespace

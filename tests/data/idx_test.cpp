@@ -150,5 +150,16 @@ TEST(Idx, MnistTestSetHasTheKnownContent) {
   EXPECT_EQ(set->get(9999).image.sum().item<int64_t>(), 41833);
 }
 
+// A small .gz that unpacks to 300 MB: no more of it is unpacked than its header announces.
+TEST(Idx, UnpacksNoMoreThanTheHeaderAnnounces) {
+  const TemporaryFolder folder;
+  const auto images = folder / "train-images-idx3-ubyte.gz";
+  Bytes bytes = images_file(2, 3, 3);
+  bytes.resize(300'000'000, 0);
+  fixtures::write(images, fixtures::gzip(bytes));
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_idx(images, {}); }),
+                  "is too long: its header announces 18 bytes of data (2 x 3 x 3), it holds more");
+}
+
 }  // namespace
 }  // namespace ddpm::data

@@ -6,9 +6,17 @@
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
+#include <unistd.h>
 
 namespace ddpm::data {
 namespace {
@@ -21,27 +29,9 @@ int64_t value_of(const Dataset& set, int64_t index) {
   return set.get(index).image.max().item<int64_t>();
 }
 
-TEST(LabelsFromFolders, AreTheFirstLevel) {
-  const FolderLabels labels = labels_from_folders({"cat/1.png", "cat/x/2.png", "dog/1.png"});
-  EXPECT_EQ(labels.classes, (std::vector<std::string>{"cat", "dog"}));
-  EXPECT_EQ(labels.labels, (std::vector<int64_t>{0, 0, 1}));
-}
-
-TEST(LabelsFromFolders, AreNoneWhereAnImageLiesInNoFolder) {
-  EXPECT_TRUE(labels_from_folders({"cat/1.png", "x.png"}).classes.empty());
-  EXPECT_TRUE(labels_from_folders({"cat/1.png", "x.png"}).labels.empty());
-  EXPECT_TRUE(labels_from_folders({}).labels.empty());
-}
-
-TEST(LabelsFromFolders, PassOverAFolderAroundEverything) {
-  EXPECT_EQ(labels_from_folders({"train/a/1.png", "train/b/1.png"}).classes,
-            (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(labels_from_folders({"celeba/1.png", "celeba/2.png"}).classes,
-            (std::vector<std::string>{"celeba"}));
-}
-
 TEST(IsImageName, KnowsEndingsInEitherCaseAndSkipsHiddenFiles) {
-  for (const char* name : {"a.png", "b/c.JPG", "a.Jpeg", "a.bmp", "a.TGA", "a.pgm", "a.b.ppm"}) {
+  for (const char* name : {"a.png", "b/c.JPG", "a.Jpeg", "a.bmp", "a.TGA", "a.pgm", "a.b.ppm",
+                           "a.webp", "a.JFIF", "a.jpe"}) {
     EXPECT_TRUE(is_image_name(name)) << name;
   }
   for (const char* name :
@@ -128,8 +118,8 @@ TEST(ImageFolder, SkipLeavesOutWhatCannotBeDecoded) {
     return open_image_folder(folder.path(), {ImageSize{8, 8}, 0, bad, 3});
   };
   EXPECT_CONTAINS(message_of<IoError>([&] { open(BadImages::kError); }),
-                  "bird/1.ppm: is not a PNG, JPEG, BMP, PGM/PPM or (named .tga) TGA image; remove "
-                  "the file or convert it, or set data.on_bad_image = \"skip\"");
+                  "bird/1.ppm: is not a PNG, JPEG, WebP, BMP, PGM/PPM or (named .tga) TGA image; "
+                  "remove the file or convert it, or set data.on_bad_image = \"skip\"");
 
   const auto set = open(BadImages::kSkip);
   ASSERT_EQ(set->size(), 3);
@@ -223,6 +213,266 @@ TEST(ImageFolder, DescribesItself) {
   EXPECT_EQ(open_image_folder(folder.path(), {})->description(),
             "image folder " + folder.path().string() +
                 ": 1 image of 4x6 (height x width), 3 channels, 1 class");
+}
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> remarks_of(const fs::path& folder, const ImageOptions& options = {}) {
+  return open_image_folder(folder, options)->remarks();
+}
+
+TEST(ImageFolder, DoesNotFollowALinkThatLeadsBack) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "set/a/1.ppm", flat_pnm(4, 6, 3, 10));
+  fixtures::write(folder / "beside.ppm", flat_pnm(9, 9, 3, 20));
+  fixtures::write(folder / "elsewhere/b/2.ppm", flat_pnm(4, 6, 3, 30));
+  fs::create_directory_symlink("..", folder / "set/up");
+  fs::create_directory_symlink(".", folder / "set/a/self");
+  fs::create_directory_symlink(folder / "elsewhere", folder / "set/there");
+  fs::create_directory_symlink(folder / "set", folder / "elsewhere/back");
+  const auto set = open_image_folder(folder / "set", {});
+  ASSERT_EQ(set->size(), 2);  // of set/a, and through the link that leads elsewhere
+  EXPECT_EQ(set->class_names(), (std::vector<std::string>{"a", "there"}));
+  ASSERT_EQ(set->remarks().size(), 3u);
+  for (const char* link : {"set/a/self", "set/there/back", "set/up"}) {
+    const std::vector<std::string> remarks = set->remarks();
+    EXPECT_TRUE(std::any_of(remarks.begin(), remarks.end(), [&](const std::string& remark) {
+      return remark.find((folder / link).string() + " is a link back to ") == 0;
+    })) << link;
+  }
+}
+
+TEST(ImageFolder, NamesALinkToNothing) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 6, 3, 10));
+  fs::create_symlink("/no/such/place", folder / "animals");
+  EXPECT_EQ(
+      remarks_of(folder.path()),
+      std::vector{(folder / "animals").string() +
+                  " is a link to /no/such/place, which cannot be reached; mend or remove it"});
+  fs::create_symlink("/no/such/file", folder / "0.png");
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }),
+                  "0.png: is a link to /no/such/file, which cannot be reached; mend or remove it, "
+                  "or set data.on_bad_image");
+  const auto set = open_image_folder(folder.path(), {std::nullopt, 0, BadImages::kSkip});
+  EXPECT_EQ(set->size(), 1);
+  EXPECT_EQ(set->skipped().size(), 1u);
+}
+
+// Root may list any folder: a child of the test becomes nobody.
+TEST(ImageFolder, NamesTheFolderThatItMayNotList) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 6, 3, 10));
+  fixtures::write(folder / "closed/2.ppm", flat_pnm(4, 6, 3, 10));
+  fs::permissions(folder.path(), fs::perms::all);
+  fs::permissions(folder / "closed", fs::perms::none);
+  const auto open = [&] {
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) std::exit(2);
+    try {
+      open_image_folder(folder.path(), {});
+    } catch (const IoError& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      std::exit(1);
+    }
+    std::exit(0);
+  };
+  testing::GTEST_FLAG(death_test_style) = "fast";
+  EXPECT_EXIT(open(), testing::ExitedWithCode(1),
+              "closed: cannot be listed .Permission denied.; make it readable");
+  fs::permissions(folder / "closed", fs::perms::owner_all);
+}
+
+TEST(ImageFolder, CountsTheFilesThatItPassesOver) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 6, 3, 10));
+  for (const char* name :
+       {"a.gif", "b/c.GIF", "d.tif", "notes.txt", "LICENSE", "._e.gif", ".git/f.gif", "Thumbs.db"})
+    fixtures::write(folder / name, fixtures::from_text("x"));
+  const auto set = open_image_folder(folder.path(), {});
+  const std::map<std::string, int64_t> expected{{".gif", 2}, {".tif", 1}, {".txt", 1}, {"", 1}};
+  EXPECT_EQ(set->passed_over(), expected);
+  EXPECT_EQ(set->remarks(), std::vector<std::string>{
+                                "files of formats that are not read are passed over: 2 .gif, 1 "
+                                ".tif; convert them to PNG, JPEG or WebP"});
+  fs::remove(folder / "1.ppm");
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder.path(), {}); }),
+                  "there are 2 .gif, 1 without ending, 1 .tif, 1 .txt");
+}
+
+TEST(ImageFolder, SaysWhatImagesLose) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "0.pgm", flat_pnm(4, 4, 1, 10));
+  fixtures::write(folder / "1.ppm", flat_pnm(4, 4, 3, 10));
+  io::write_png(folder / "2.png", torch::full({4, 4, 4}, 9, torch::kUInt8));
+  EXPECT_EQ(
+      remarks_of(folder.path()),
+      (std::vector<std::string>{
+          "2 of 3 images have colours and become grey, as the first, 0.pgm, is grey; set "
+          "data.channels = 3 to keep the colours, or 1 to agree",
+          "1 of 3 images have an alpha channel, which is dropped; set data.channels = 2 to keep "
+          "it, or 1 to agree"}));
+  for (const int64_t channels : {1, 2, 3, 4})
+    EXPECT_TRUE(remarks_of(folder.path(), {std::nullopt, channels}).empty()) << channels;
+  // A grey PNG of 16 bits, written by Pillow: 3x1.
+  fixtures::write(
+      folder / "deep/a.png",
+      fixtures::from_hex("89504e470d0a1a0a0000000d49484452000000030000000110000000006e1b97"
+                         "2b0000000f4944415478"
+                         "9c6360606064f8ff1f00030802004170900d0000000049454e44ae426082"));
+  EXPECT_EQ(
+      remarks_of(folder / "deep"),
+      std::vector<std::string>{"1 of 1 images have 16 bits per channel and are rounded to 8"});
+}
+
+TEST(ImageFolder, RefusesMorePixelsThanAllowed) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "1.ppm", flat_pnm(10, 10, 3, 10));
+  fixtures::write(folder / "2.ppm", flat_pnm(1, 90, 3, 10));
+  ImageOptions options{ImageSize{10, 10}};
+  options.max_pixels = 99;
+  const auto opening = [&] {
+    return message_of<IoError>([&] { open_image_folder(folder.path(), options); });
+  };
+  EXPECT_CONTAINS(opening(),
+                  "1.ppm: has 10 x 10 pixels, more than the 9.9e-05 megapixels that "
+                  "data.max_megapixels allows; scale it down or remove it");
+  options.max_pixels = 899;
+  EXPECT_CONTAINS(opening(),
+                  "2.ppm: is 1x90 (height x width), too long and thin: to cover 10x10 it "
+                  "is scaled to 10x900, more than");
+  options.bad_images = BadImages::kSkip;
+  EXPECT_EQ(open_image_folder(folder.path(), options)->size(), 1);
+  options.max_pixels = 9000;
+  EXPECT_EQ(open_image_folder(folder.path(), options)->size(), 2);
+}
+
+TEST(ImageFolder, TakesLabelsFromWhereItIsTold) {
+  const TemporaryFolder folder;
+  for (const char* name : {"cat_1.ppm", "dog_1.ppm", "cat_2.ppm"})
+    fixtures::write(folder / name, flat_pnm(4, 4, 3, 10));
+  fixtures::write(folder / "l.csv", fixtures::from_text("cat_1.ppm,x\ncat_2.ppm,y\ndog_1.ppm,z\n"));
+  ImageOptions options;
+  options.labels = "prefix";
+  const auto set = open_image_folder(folder.path(), options);
+  EXPECT_EQ(set->class_names(), (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(set->get(2).label, 1);
+  options.labels = "l.csv";
+  EXPECT_EQ(open_image_folder(folder.path(), options)->class_count(), 3);
+}
+
+// An index makes the next opening look at nothing that it knows.
+TEST(ImageFolder, AnIndexSparesTheLook) {
+  const TemporaryFolder folder;
+  const auto image = [&](int i) { return folder / fmt::format("set/{}.ppm", i); };
+  for (int i = 0; i < 4; ++i) fixtures::write(image(i), flat_pnm(4, 6, 3, 10));
+  ImageOptions options;
+  options.index = folder / "data.index";
+  open_image_folder(folder / "set", options)->save_index(options.index);
+  const auto written = fs::last_write_time(options.index);
+
+  // The same size and time, but no image any more: only a look could tell.
+  const auto time = fs::last_write_time(image(2));
+  fixtures::write(image(2), Bytes(fs::file_size(image(2)), 'x'));
+  fs::last_write_time(image(2), time);
+  const auto again = open_image_folder(folder / "set", options);
+  EXPECT_EQ(again->size(), 4);
+  again->save_index(options.index);  // which knows all that
+  EXPECT_EQ(fs::last_write_time(options.index), written);
+  EXPECT_THROW(again->get(2), IoError);
+  EXPECT_THROW(open_image_folder(folder / "set", {}), IoError);
+
+  // Another time, another size, a new file, a file that is gone: these are looked at.
+  fs::last_write_time(image(2), time + std::chrono::seconds(1));
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder / "set", options); }),
+                  "2.ppm");
+  fixtures::write(image(2), flat_pnm(5, 6, 3, 10));
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder / "set", options); }),
+                  "2.ppm: is 5x6");
+  fs::remove(image(2));
+  fixtures::write(image(7), flat_pnm(4, 6, 3, 70));
+  const auto changed = open_image_folder(folder / "set", options);
+  ASSERT_EQ(changed->size(), 4);
+  EXPECT_EQ(value_of(*changed, 3), 70);
+
+  // A damaged index is made anew.
+  Bytes bytes = fixtures::read(options.index);
+  bytes[bytes.size() / 2] ^= 1;
+  fixtures::write(options.index, bytes);
+  const auto rebuilt = open_image_folder(folder / "set", options);
+  EXPECT_EQ(rebuilt->size(), 4);
+  rebuilt->save_index(options.index);
+  ASSERT_TRUE(read_catalogue(options.index).has_value());
+  EXPECT_EQ(read_catalogue(options.index)->files.size(), 4u);
+}
+
+// What was found by decoding is known, whether good or bad; what a header told is decoded once
+// more.
+TEST(ImageFolder, AnIndexKnowsHowFarItHasLooked) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "set/1.ppm", flat_pnm(200, 200, 3, 10));
+  Bytes cut = flat_pnm(200, 200, 3, 20);
+  cut.resize(100000);
+  fixtures::write(folder / "set/2.ppm", cut);
+  const auto open = [&](BadImages bad) {
+    ImageOptions options{ImageSize{8, 8}, 0, bad};
+    options.index = folder / "data.index";
+    auto set = open_image_folder(folder / "set", options);
+    set->save_index(options.index);
+    return set->size();
+  };
+  const auto problem = [&] { return read_catalogue(folder / "data.index")->files[1].problem; };
+  EXPECT_EQ(open(BadImages::kError), 2);
+  EXPECT_EQ(problem(), "");
+  EXPECT_EQ(open(BadImages::kSkip), 1);
+  EXPECT_CONTAINS(problem(), "is cut short");
+  EXPECT_EQ(open(BadImages::kSkip), 1);
+  EXPECT_EQ(open(BadImages::kError), 2);
+}
+
+// One of several processes looks; the others take its word, but for a few sizes.
+TEST(ImageFolder, ProcessesShareOneLook) {
+  const TemporaryFolder folder;
+  for (const char* place : {"a", "b"}) {
+    for (int i = 0; i < 3; ++i)
+      fixtures::write(folder / fmt::format("{}/{}.ppm", place, i), flat_pnm(4, 6, 3, 10 * i));
+  }
+  std::vector<uint8_t> sent;
+  ImageOptions main, other;
+  main.share = [&](const auto& make) { return sent = make(); };
+  other.share = [&](const auto&) { return sent; };
+  const auto of_main = open_image_folder(folder / "a", main);
+  fixtures::write(folder / "b/9.ppm", flat_pnm(4, 6, 3, 90));  // nobody asks
+  const auto of_other = open_image_folder(folder / "b", other);
+  ASSERT_EQ(of_other->size(), 3);
+  EXPECT_EQ(value_of(*of_other, 2), 20);
+  EXPECT_EQ(of_other->fingerprint(), of_main->fingerprint());
+  fixtures::write(folder / "b/1.ppm", flat_pnm(5, 6, 3, 10));
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder / "b", other); }),
+                  "b/1.ppm: has 101 bytes, but 83 for rank 0; give all processes the same data");
+  fs::remove(folder / "b/1.ppm");
+  EXPECT_CONTAINS(message_of<IoError>([&] { open_image_folder(folder / "b", other); }),
+                  "b/1.ppm: does not exist, but it does for rank 0");
+}
+
+TEST(ImageFolder, TheFingerprintIsThatOfNamesSizesAndClasses) {
+  const TemporaryFolder folder;
+  for (const char* place : {"a", "b"})
+    fixtures::write(folder / fmt::format("{}/cat/1.ppm", place), flat_pnm(4, 6, 3, 10));
+  const auto of = [&](const char* place) {
+    return open_image_folder(folder / place, {ImageSize{4, 4}})->fingerprint();
+  };
+  const std::string first = of("a");
+  EXPECT_EQ(first.size(), 8u);
+  EXPECT_EQ(of("b"), first);
+  fixtures::write(folder / "b/cat/1.ppm", flat_pnm(4, 7, 3, 10));
+  EXPECT_NE(of("b"), first);
+  fixtures::write(folder / "b/cat/1.ppm", flat_pnm(4, 6, 3, 10));
+  EXPECT_EQ(of("b"), first);
+  fs::rename(folder / "b/cat/1.ppm", folder / "b/cat/2.ppm");
+  EXPECT_NE(of("b"), first);
+  fs::rename(folder / "b/cat/2.ppm", folder / "b/cat/1.ppm");
+  fs::rename(folder / "b/cat", folder / "b/dog");
+  EXPECT_NE(of("b"), first);
 }
 
 }  // namespace

@@ -35,6 +35,18 @@ TEST(ResizeAndCrop, ShrinksLikePillow) {
   EXPECT_LE(difference(image[0], expected).item<int>(), 2);
 }
 
+// A large image is scaled channel by channel, to the same values.
+TEST(ResizeAndCrop, ScalesLargeImagesAlike) {
+  const torch::Tensor plane = rough(1300, 1500);
+  const torch::Tensor large = torch::cat({plane, plane.flip({1}), plane.flip({2})});
+  const torch::Tensor small = scale_to_cover(large, {70, 75});
+  ASSERT_EQ(small.size(0), 3);
+  for (int64_t c = 0; c < 3; ++c) {
+    const torch::Tensor alone = scale_to_cover(large.narrow(0, c, 1).contiguous(), {70, 75});
+    EXPECT_TRUE(torch::equal(small.narrow(0, c, 1), alone));
+  }
+}
+
 // Pillow 11: resize((45, 30), BICUBIC), row 7, columns 5 to 15.
 TEST(ResizeAndCrop, EnlargesLikePillow) {
   const torch::Tensor expected = torch::tensor({131, 145, 161, 185, 226, 182, 101, 28, 45, 98});

@@ -98,5 +98,32 @@ TEST(ZipReader, NamesTheArchiveThatIsMissingCutOrNoZip) {
                   "a.zip/y: no such file in the zip archive");
 }
 
+TEST(ZipReader, ReadsABeginning) {
+  const TemporaryFolder folder;
+  Bytes content;
+  for (int i = 0; i < 100'000; ++i) content.push_back(static_cast<uint8_t>(i * 7 / 3));
+  fixtures::write_zip(folder / "a.zip", {{"x", content}});
+  const ZipReader zip(folder / "a.zip");
+  EXPECT_EQ(zip.read_beginning("x", 1000), Bytes(content.begin(), content.begin() + 1000));
+  EXPECT_EQ(zip.read_beginning("x", 200'000), content);
+  EXPECT_EQ(zip.read_beginning("x", 0), Bytes{});
+}
+
+// The archive's directory says so, and nothing of that size is allocated.
+TEST(ZipReader, RefusesSizesThatDataOfThePackedSizeCannotHave) {
+  const TemporaryFolder folder;
+  fixtures::write_zip(folder / "a.zip", {{"x", Bytes(5000, 3)}});
+  Bytes bytes = fixtures::read(folder / "a.zip");
+  const Bytes sign = {'P', 'K', 1, 2};
+  const auto entry = std::search(bytes.begin(), bytes.end(), sign.begin(), sign.end());
+  ASSERT_NE(entry, bytes.end());
+  const Bytes two_gigabytes = {0xF0, 0xFF, 0xFF, 0x7F};
+  std::copy(two_gigabytes.begin(), two_gigabytes.end(), entry + 24);  // the unpacked size
+  fixtures::write(folder / "a.zip", bytes);
+  const ZipReader zip(folder / "a.zip");
+  EXPECT_CONTAINS(fixtures::message_of<IoError>([&] { zip.read("x"); }),
+                  "a.zip/x: is damaged in the zip archive (it says that ");
+}
+
 }  // namespace
 }  // namespace ddpm::io

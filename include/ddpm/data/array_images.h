@@ -4,6 +4,7 @@
 #include "ddpm/data/transform.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@ struct ImageArray {
   std::function<torch::Tensor(int64_t index)> image;  ///< uint8 [C,H,W]; for many threads at once
   std::vector<int64_t> labels;                        ///< one an image, or empty
   std::vector<std::string> classes;                   ///< the names of labels 0, 1, ...
+  std::vector<std::filesystem::path> files;           ///< what was read, for the fingerprint
 };
 
 /// The names "0" to "count-1".

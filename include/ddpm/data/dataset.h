@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +50,17 @@ class Dataset {
   virtual SizeRange source_sizes() const;
   /// What was left out as damaged: "file: reason", in the files' order.
   virtual std::vector<std::string> skipped() const { return {}; }
+  /// Files that are no images by their endings, ".gif" or "" for none, and how many there are.
+  virtual std::map<std::string, int64_t> passed_over() const { return {}; }
+  /// What a person should know of how the files become images: colours that are lost, links that
+  /// were not followed. One sentence each.
+  virtual std::vector<std::string> remarks() const { return {}; }
+  /// Writes what was found out of the files, for the next start (ImageOptions::index), unless that
+  /// is all known there. Throws IoError. Nothing for data that need no index.
+  virtual void save_index(const std::filesystem::path& /*file*/) const {}
+  /// A checksum of what the images are, without reading them: names and sizes of their files,
+  /// labels, classes, number and shape. It does not depend on where they lie. Eight hex digits.
+  virtual std::string fingerprint() const;
   /// One line for people: kind, count, shape, classes.
   virtual std::string description() const = 0;
 

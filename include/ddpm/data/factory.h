@@ -39,7 +39,21 @@ struct DataConfig {
   int64_t workers = 2;  ///< decoding threads
   Resident resident = Resident::kAuto;
   int64_t cache_mb = 4096;  ///< keep the decoded images in memory up to this size, MiB
+  /// Where the classes of image files come from: auto, folders, prefix, none, or the path of a list
+  /// (labels.h).
+  std::string labels = "auto";
+  int64_t max_megapixels = io::kMaxPixels / 1'000'000;  ///< largest image that is decoded, 10^6
+  bool has_config = true;  ///< may errors name keys of [data] as the way out?
 };
+
+/// What a run adds to the config: see ImageOptions.
+struct DataIndex {
+  std::filesystem::path file = {};
+  ShareBytes share = {};
+};
+
+/// The file of a run's folder that keeps what is known of the image files.
+inline constexpr const char* kIndexName = "data.index";
 
 /// procedural, idx, cifar, npy, npz, folder, zip.
 std::vector<std::string> kind_names();
@@ -49,9 +63,10 @@ DataConfig read_data_config(config::Reader& reader);
 
 /// Opens what the config describes; `seed` makes the procedural images. Throws UsageError where no
 /// path is given, IoError where files are missing, damaged or not of one size.
-std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed);
+std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
+                                      const DataIndex& index = {});
 
 /// The kind that "auto" stands for at `path`. Throws IoError where it is none.
-std::string kind_of_path(const std::filesystem::path& path);
+std::string kind_of_path(const std::filesystem::path& path, bool has_config = true);
 
 }  // namespace ddpm::data

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/data/catalogue.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/data/transform.h"
 
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,32 +17,33 @@ namespace ddpm::data {
 /// Enough of a file to hold its header, unless it begins with large blocks of other things.
 inline constexpr size_t kHeaderBytes = 64 * 1024;
 
-/// Encoded image files below one root: what a folder and a zip archive have in common.
+/// Encoded image files below one root: what a folder and a zip archive have in common. Names are
+/// paths below the root. All functions but `list` may be called by many threads at once.
 struct ImageSource {
-  std::string kind;                ///< "image folder", for people
-  std::filesystem::path root;      ///< the folder or archive
-  std::vector<std::string> names;  ///< paths below root, with '/', sorted
-  /// Both for many threads at once. `beginning` gives at least kHeaderBytes, or the whole file.
+  std::string kind;                 ///< "image folder", for people
+  std::filesystem::path root;       ///< the folder or archive
+  std::function<Catalogue()> list;  ///< the files, nothing of them looked at
+  /// `beginning` gives at least kHeaderBytes, or the whole file.
   std::function<std::vector<uint8_t>(const std::string&name)> read, beginning;
+  /// In bytes; none if there is no such file.
+  std::function<std::optional<uint64_t>(const std::string& name)> size_of;
 };
 
-/// Is the path that of an image: ending in png, jpg, jpeg, bmp, tga, pgm or ppm (either case), with
-/// no hidden part (".name", as in "._name", or "__MACOSX")?
+/// What stands behind the last dot of a name, in lower case; "" if there is no dot.
+std::string ending_of(const std::string& name);
+
+/// Has the path a part of the kind ".name", as in "._name", or "__MACOSX"?
+bool is_hidden_name(const std::string& name);
+
+/// Is the path that of an image: ending in png, jpg, jpeg, jpe, jfif, webp, bmp, tga, pgm or ppm
+/// (either case), and not hidden?
 bool is_image_name(const std::string& name);
 
-/// Class names (sorted) and each file's class, from the first-level folders; none where an image
-/// lies in no folder. Folders that every image shares are passed over as long as all images lie in
-/// folders below them.
-struct FolderLabels {
-  std::vector<std::string> classes;
-  std::vector<int64_t> labels;  ///< one a name, or empty
-};
-FolderLabels labels_from_folders(const std::vector<std::string>& names);
-
 /// Looks at the header of every file (and at the whole of one of up to kHeaderBytes), with
-/// options.workers threads. What becomes of damaged files, options.bad_images says; those that are
-/// left out are named in warnings (kSkip) and by skipped(). Without options.size, a file whose size
-/// is unlike the first one's is an IoError. Throws IoError where there is no readable image.
+/// options.workers threads, unless options.index knows it already. What becomes of damaged files,
+/// options.bad_images says; those that are left out are named in warnings (kSkip) and by skipped().
+/// Without options.size, a file whose size is unlike the first one's is an IoError. Throws IoError
+/// if there is no readable image.
 std::unique_ptr<Dataset> open_images(ImageSource source, const ImageOptions& options);
 
 }  // namespace ddpm::data

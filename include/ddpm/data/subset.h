@@ -25,6 +25,10 @@ class Subset final : public Dataset {
   std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
   SizeRange source_sizes() const override { return whole_->source_sizes(); }
   std::vector<std::string> skipped() const override { return whole_->skipped(); }
+  std::map<std::string, int64_t> passed_over() const override { return whole_->passed_over(); }
+  std::vector<std::string> remarks() const override { return whole_->remarks(); }
+  void save_index(const std::filesystem::path& file) const override { whole_->save_index(file); }
+  std::string fingerprint() const override { return whole_->fingerprint(); }
   std::string description() const override;
 
   const std::vector<int64_t>& indices() const { return indices_; }

@@ -1,7 +1,13 @@
 #pragma once
 
+#include "ddpm/io/image.h"
+
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <torch/types.h>
 
@@ -21,6 +27,10 @@ enum class BadImages {
   kSkipByHeader,  ///< those with a bad header are left out; the others are an IoError when read
 };
 
+/// Calls `make` in one of several processes, and returns its result in all of them.
+using ShareBytes =
+    std::function<std::vector<uint8_t>(const std::function<std::vector<uint8_t>()>& make)>;
+
 /// What the images of a file, folder or archive are turned into.
 struct ImageOptions {
   std::optional<ImageSize>
@@ -28,7 +38,15 @@ struct ImageOptions {
   int64_t channels = 0;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; 0: as in the array, or in the
                          ///< first file less its alpha
   BadImages bad_images = BadImages::kError;
-  int64_t workers = 2;  ///< threads that look at files
+  int64_t workers = 2;                  ///< threads that look at files
+  std::string labels = "auto";          ///< where classes come from: see labels.h
+  int64_t max_pixels = io::kMaxPixels;  ///< of an image, as stored and as scaled
+  /// May errors and remarks name keys of [data] as the way out?
+  bool has_config = true;
+  /// What an earlier start has found out of the files (Dataset::save_index); empty: none.
+  std::filesystem::path index = {};
+  /// How several processes share what one of them finds out of the files; empty: each looks itself.
+  ShareBytes share = {};
 };
 
 /// The size, aspect kept, at which an image of size `from` just covers `to`.

@@ -26,14 +26,19 @@ class ZipReader {
   /// How large a file says it is, unpacked. Throws IoError where it is not in the archive.
   uint64_t size_of(const std::string& name) const;
   /// The content of one file, its CRC-32 checked. Many threads may call this at once. Throws
-  /// IoError("archive.zip/name", ...) where it is not in the archive, encrypted or damaged.
+  /// IoError("archive.zip/name", ...) if it is not in the archive, encrypted or damaged, or says
+  /// that it unpacks to more than any data of its packed size can.
   std::vector<uint8_t> read(const std::string& name) const;
+  /// The first `count` bytes of one file, or all of a shorter one, no checksum compared. Otherwise
+  /// like read.
+  std::vector<uint8_t> read_beginning(const std::string& name, uint64_t count) const;
 
  private:
   struct Close {
     void operator()(zip* archive) const;
   };
   uint64_t entry_of(const std::string& name) const;
+  std::vector<uint8_t> read_entry(const std::string& name, uint64_t count, bool whole) const;
   std::filesystem::path path_;
   std::unique_ptr<zip, Close> archive_;
   mutable std::mutex mutex_;  ///< a libzip handle serves one thread at a time

@@ -17,7 +17,13 @@ struct ImageInfo {
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
+  bool deep = false;  ///< 16 bits per channel, of which the decoded image keeps 8
+  bool operator==(const ImageInfo&) const = default;
 };
+
+/// The most pixels that an image may have unless a caller allows more. Decoding takes up to 10
+/// bytes per pixel.
+inline constexpr int64_t kMaxPixels = 128'000'000;
 
 /// A decoded image, 8 bits a channel: pixels[(y * width + x) * channels + c].
 struct Image {
@@ -28,19 +34,21 @@ struct Image {
 };
 
 /// Size and channels of a whole encoded image, without decoding its pixels. Throws IoError(name,
-/// ...) where it is no PNG, JPEG, BMP, PGM/PPM or TGA (TGA has no signature, so it is only tried
-/// where `name` ends in .tga), is cut short, or fails its checksum (PNG).
+/// ...) if it is no PNG, JPEG, WebP, BMP, PGM/PPM or TGA (TGA has no signature, so it is only tried
+/// if `name` ends in .tga), is cut short, or fails its checksum (PNG).
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name);
 
-/// The same from the first bytes of an image alone, nothing else of it checked; none where they do
+/// The same from the first bytes of an image alone, nothing else of it checked; none if they do
 /// not reach, or are no image's (then image_info of the whole says what is wrong).
 std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const std::string& name);
 
-/// Decodes a whole image, upright: the EXIF orientation of a JPEG is applied. `channels` 1 to 4
-/// converts (RGB to grey by 0.299 R + 0.587 G + 0.114 B; alpha is dropped, or 255 where the file
+/// Decodes a whole image, upright: the EXIF orientation of a JPEG or WebP is applied. `channels` 1
+/// to 4 converts (RGB to grey by 0.299 R + 0.587 G + 0.114 B; alpha is dropped, or 255 if the file
 /// has none); 0 keeps the file's. 16-bit PNG is rounded to the nearest of 8 bits, v / 257. Throws
-/// IoError(name, ...) where the bytes are no image, are cut short, or fail their checksum (PNG).
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels = 0);
+/// IoError(name, ...) if the bytes are no image, are cut short, fail their checksum (PNG), hold
+/// less data than pixels, or have more than `max_pixels`: this before memory is taken for them.
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels = 0,
+                   int64_t max_pixels = kMaxPixels);
 
 /// HWC pixels as a tensor, uint8 [C,H,W].
 torch::Tensor to_tensor(const Image& image);

@@ -13,6 +13,7 @@
 #include "ddpm/sample/sample_config.h"
 #include "ddpm/train/optimizer.h"
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,9 +70,11 @@ struct Experiment {
 /// opens and allocates nothing.
 Experiment read_experiment(config::Document& document);
 
-/// Opens [data] and holds out data.holdout of its images. Throws IoError, UsageError or
-/// ConfigError.
-data::Split open_data(const Experiment& experiment, config::Document& document);
+/// Opens [data] and holds out data.holdout of its images. Rank 0 looks through image files, for all
+/// ranks, and spares itself those that `index` knows. Throws IoError, UsageError or ConfigError.
+data::Split open_data(const Experiment& experiment, config::Document& document,
+                      const dist::World& world = dist::single_process(),
+                      const std::filesystem::path& index = {});
 
 /// Throws ConfigError where train.batch_size cannot be divided among `ranks` processes.
 void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks);

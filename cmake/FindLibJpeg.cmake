@@ -1,0 +1,12 @@
+# FindLibJpeg: libjpeg (libjpeg-turbo) as LibJpeg::LibJpeg; the static library if there is one, so that the program needs
+# none of it where it runs.
+find_path(LibJpeg_INCLUDE_DIR jpeglib.h)
+find_library(LibJpeg_LIBRARY NAMES libjpeg.a jpeg)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(LibJpeg REQUIRED_VARS LibJpeg_LIBRARY LibJpeg_INCLUDE_DIR)
+if(LibJpeg_FOUND AND NOT TARGET LibJpeg::LibJpeg)
+  add_library(LibJpeg::LibJpeg INTERFACE IMPORTED)
+  target_include_directories(LibJpeg::LibJpeg SYSTEM INTERFACE "${LibJpeg_INCLUDE_DIR}")
+  target_link_libraries(LibJpeg::LibJpeg INTERFACE "${LibJpeg_LIBRARY}")
+endif()
+mark_as_advanced(LibJpeg_INCLUDE_DIR LibJpeg_LIBRARY)

@@ -1,0 +1,84 @@
+#include "class_choice.h"
+
+#include "ddpm/base/error.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.size() < 10 &&
+         text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+std::optional<int64_t> place_of(const std::string& name, const std::vector<std::string>& names) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  return found == names.end() ? std::nullopt : std::optional<int64_t>(found - names.begin());
+}
+
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escaped =
+        text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    if (escaped) {
+      parts.back() += text[++i];
+    } else if (text[i] == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += text[i];
+    }
+  }
+  return parts;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 20;
+  const std::vector<std::string> shown(names.begin(),
+                                       names.begin() + std::min(kShown, names.size()));
+  return fmt::format("{}{}", fmt::join(shown, ", "),
+                     names.size() > kShown ? fmt::format(", ... ({} in all)", names.size()) : "");
+}
+
+int64_t class_of(const std::string& text, const std::vector<std::string>& names, int64_t count) {
+  if (const auto place = place_of(text, names)) {
+    if (is_number(text) && std::stoll(text) != *place)
+      spdlog::info(
+          "--class {} is the class of this name, number {} of {}; #{} is the one of this "
+          "number",
+          text, *place, count, text);
+    return *place;
+  }
+  const bool marked = text.starts_with('#');
+  const std::string number = marked ? text.substr(1) : text;
+  const bool in_range = is_number(number) && std::stoll(number) < count;
+  if (in_range && !marked && std::any_of(names.begin(), names.end(), is_number)) {
+    throw UsageError(
+        fmt::format("--class {0}: no class has this name, and classes named by numbers "
+                    "are chosen by name ({1}); #{0} is the class of number {0}, \"{2}\"",
+                    text, listed(names), names[std::stoll(number)]));
+  }
+  if (in_range) return std::stoll(number);
+  throw UsageError(fmt::format("--class {}: the network knows 0 to {}{}", text, count - 1,
+                               names.empty() ? "" : fmt::format(" ({})", listed(names))));
+}
+
+}  // namespace
+
+std::vector<int64_t> chosen_classes(const std::vector<std::string>& texts,
+                                    const std::vector<std::string>& names, int64_t count) {
+  std::vector<int64_t> classes;
+  for (const std::string& text : texts) {
+    const auto parts = place_of(text, names) ? std::vector{text} : split_at_commas(text);
+    for (const std::string& part : parts) classes.push_back(class_of(part, names, count));
+  }
+  return classes;
+}
+
+}  // namespace ddpm::cli
