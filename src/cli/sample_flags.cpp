@@ -58,6 +58,10 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
   command.add_option("--spacing", options.spacing, "which of the T steps")
       ->check(CLI::IsMember(sample::spacing_names()));
   command
+      .add_option("--stepping", options.stepping,
+                  "whose leading, trailing and linspace: own; diffusers (default for its folders)")
+      ->check(CLI::IsMember(sample::stepping_names()));
+  command
       .add_option("--clip", options.clip,
                   "what becomes of an x0 outside [-1,1]: none; clip; rederive (clip, eps to match)")
       ->check(CLI::IsMember(sample::clip_names()));
