@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/array_images.h"
+#include "ddpm/io/foreign_text.h"
 #include "ddpm/io/gzip.h"
 
 #include <algorithm>
@@ -35,6 +36,7 @@ uint32_t big_endian_32(const uint8_t* p) {
 // Reads an IDX file of unsigned bytes with `dimensions` axes. Returns uint8 of the header's sizes.
 torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
   const std::vector<uint8_t> bytes = io::read_file_maybe_gzip(path);
+  io::refuse_foreign_text(path, bytes);
   const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
   if (bytes.size() < header) {
     throw IoError(path,
