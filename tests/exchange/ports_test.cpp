@@ -52,11 +52,12 @@ TEST_P(Port, TheNetworksOutputIsTheOtherPrograms) {
   const torch::Tensor x = golden.get("x"), t = golden.get("t");
   const torch::NoGradGuard no_grad;
   nn::UNet single = make_unet(model, torch::kCPU, nn::Precision::kFp32);
-  EXPECT_LT(relative_error(single(x, t, {}), golden.get("eps")), 1e-5);
+  EXPECT_LT(relative_error(single(x, t, torch::Tensor()), golden.get("eps")), 1e-5);
   nn::UNet wide = make_unet(model, torch::kCPU, nn::Precision::kFp64);
   // The time features are float32 on both sides, and may differ in their last bit (6e-8 of angles
   // up to 863), which the network amplifies.
-  EXPECT_LT(relative_error(wide(x.to(torch::kDouble), t, {}), golden.get("eps64")), 1e-5);
+  EXPECT_LT(relative_error(wide(x.to(torch::kDouble), t, torch::Tensor()), golden.get("eps64")),
+            1e-5);
 }
 
 TEST_P(Port, RawWeightsAreThere) {
