@@ -8,7 +8,8 @@
   openai_conv.pt             scale-shift norm, residual resampling, learned sigma, classes, the older order of qkv; and
                              none of these, the newer order
   ddim.pth                   a list as ermongroup/ddim saves it: [raw weights under "module.", optimizer, epoch, step, average]
-  lucidrains.pt              what must be refused
+  weights_*.pt               one tensor w: 1 in the trained weights, 2 in the averaged ones, under the names that programs
+                             give to the two
   NAME.safetensors           for each network: x, t (from 0), labels, eps (float32), eps64, time_features; for folders also
                              x_T, z and path.N, where diffusers' schedulers end in 10 steps,
                              computed in float64: these random networks amplify rounding a thousandfold; metadata path.N is the scheduler
@@ -97,9 +98,7 @@ def path(model, scheduler, x, z, eta, labels):
         if isinstance(scheduler, diffusers.DDIMScheduler):
             x = scheduler.step(eps, t, x, eta=eta, variance_noise=z[k] if eta > 0 else None).prev_sample
             continue
-        # Where the last step does not start at t = 0, diffusers adds noise to the finished image; Algorithm 2 adds none.
-        noise = z[k] if k + 1 < STEPS else torch.zeros_like(x)
-        scheduling_ddpm.randn_tensor = lambda *_, noise=noise, **__: noise
+        scheduling_ddpm.randn_tensor = lambda *_, k=k, **__: z[k]
         x = scheduler.step(eps, t, x).prev_sample
     return x
 
@@ -136,9 +135,9 @@ def ddpm(**options):
 
 def every_setting():
     for clip in ({"clip_sample": False}, {}, {"clip_sample_range": 0.5}):
-        for spacing in ("leading", "trailing"):  # linspace: DDIMScheduler jumps elsewhere than where its next step starts
+        for spacing in ("leading", "trailing", "linspace"):
             for end in ({}, {"set_alpha_to_one": False}, {"steps_offset": 1}, {"steps_offset": 1, "set_alpha_to_one": False}):
-                if spacing == "trailing" and "steps_offset" in end:
+                if spacing != "leading" and "steps_offset" in end:
                     continue
                 for eta in (0.0, 0.7):
                     yield ddim(eta, timestep_spacing=spacing, **clip, **end)
@@ -324,9 +323,18 @@ def ho_names(state, levels):
     return out
 
 
+def named_weights():
+    trained, averaged = {"w": torch.ones(1)}, {"w": torch.full((1,), 2.0)}
+    for name, content in {"model_ema": {"model": trained, "ema": averaged, "step": 7},
+                          "model_ema_state_dict": {"model": trained, "ema_state_dict": averaged},
+                          "ema_state_dict": {"ema_state_dict": averaged}, "model": {"model": trained}, "plain": trained}.items():
+        torch.save(content, GOLDEN / f"weights_{name}.pt")
+
+
 def main():
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir(parents=True)
+    named_weights()
     folder("library", unet(1), diffusers.DDPMScheduler(), every_setting(), 10)
     end = dict(prediction_type="v_prediction", set_alpha_to_one=False, steps_offset=1, clip_sample=False)
     folder("classes", unet(2, sample_size=(8, 4), num_class_embeds=5, attention_head_dim=4,
@@ -365,9 +373,6 @@ def main():
 
     openai("openai_shift", seed=5, classes=3, scale_shift=True, residual=True, learned=True, attention=(0, 1))
     openai("openai_conv", seed=6, blocks=2, new_order=True)
-    torch.save({"step": 7, "model": {"betas": torch.zeros(3), "model.init_conv.weight": torch.zeros(2, 3, 7, 7)},
-                "opt": {}, "ema": {"ema_model.model.init_conv.weight": torch.zeros(2, 3, 7, 7)}, "scaler": None,
-                "version": "2.0"}, GOLDEN / "lucidrains.pt")
 
 
 if __name__ == "__main__":

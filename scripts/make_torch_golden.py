@@ -8,6 +8,8 @@
   torch_legacy.pt   the same in the format before torch 1.6
   torch_call.pt     a pickle that would run a shell command
   torch_object.pt   a dict with an object of another package (numpy's scalar) in it
+  torch_objects.pt, torch_objects_legacy.pt  weights beside objects of many kinds: see objects()
+  torch_array.pt    a weight that is an array of numpy's
   torch_script.pt   a TorchScript program
 
 A FILE to check comes from the tests: DDPM_KEEP_TEST_FILES=FOLDER build/release/io_test leaves torch_written.pt
@@ -16,8 +18,11 @@ in FOLDER. Needs torch and numpy.
 
 import argparse
 import collections
+import datetime
+import fractions
 import os
 import pathlib
+import random
 
 import numpy
 import torch
@@ -56,6 +61,32 @@ class Call:
         return os.system, ("touch /tmp/this-must-not-run",)
 
 
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(2, 1)
+
+
+def objects(legacy):
+    weight = torch.tensor([[1.0, 2.0]])
+    tagged = torch.tensor([3.0])
+    tagged.note = "a tensor with an attribute"
+    parameter = torch.nn.Parameter(torch.tensor([4.0]))
+    parameter.note = "the same"
+    defaults = collections.defaultdict(list)
+    defaults["weight"] = weight
+    complex_numbers = {} if legacy else {"complex": torch.tensor([1 + 2j])}  # the old format says no size
+    return {
+        "state_dict": collections.OrderedDict(weight=weight, tagged=tagged, parameter=parameter), "defaults": defaults,
+        "loss": numpy.float64(0.5), "array": numpy.arange(3), "args": argparse.Namespace(lr=1e-3, nested=argparse.Namespace(a=1)),
+        "path": pathlib.PurePosixPath("/a/b"), "when": datetime.datetime(2020, 1, 2), "counter": collections.Counter("aab"),
+        "set": {1, 2}, "frozen": frozenset([3]), "number": 1 << 100, "fraction": fractions.Fraction(1, 3), "bytes": b"\x00\xff",
+        "random": numpy.random.default_rng(0).bit_generator.state, "python_random": random.Random(0).getstate(),
+        "device": torch.device("cpu"), "dtype": torch.float32, "function": os.path.join, "class": Net, "module": Net(),
+        "keys": {(1, 2): 3, 1.5: 4, None: 5, "kept": 6}, **complex_numbers,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", type=pathlib.Path)
@@ -72,6 +103,9 @@ def main():
     torch.save(content(), GOLDEN / "torch_legacy.pt", _use_new_zipfile_serialization=False)
     torch.save({"weights": torch.zeros(2), "x": Call()}, GOLDEN / "torch_call.pt")
     torch.save({"weights": torch.zeros(2), "loss": numpy.float64(0.5)}, GOLDEN / "torch_object.pt")
+    torch.save(objects(False), GOLDEN / "torch_objects.pt")
+    torch.save(objects(True), GOLDEN / "torch_objects_legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save({"conv.weight": numpy.zeros((2, 2), numpy.float32), "conv.bias": torch.zeros(2)}, GOLDEN / "torch_array.pt")
     torch.jit.script(torch.nn.Identity()).save(GOLDEN / "torch_script.pt")
 
 

@@ -1,5 +1,6 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/exchange/diffusers_folder.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/train/checkpoint.h"
@@ -22,7 +23,7 @@ constexpr const char* kCheckpoint = "ddpm";  // a format of its own: exchange kn
 
 struct ConvertOptions {
   std::string source, destination, format;
-  std::string weights = "ema";
+  std::string weights;  // "": the averaged ones if there are any
   exchange::Hints hints;
 };
 
@@ -58,12 +59,23 @@ void write_checkpoint(const exchange::Model& model, const fs::path& destination)
   });
 }
 
+// What diffusers will do otherwise than this program, or not at all.
+void warn_of_diffusers(const exchange::Model& model, const std::string& folder) {
+  const int64_t timesteps = model.description.diffusion.schedule.timesteps;
+  for (const std::string& lost : exchange::lost_settings(model.sample, timesteps))
+    spdlog::warn("a diffusers folder cannot say {}", lost);
+  const std::string obstacle = exchange::pipeline_obstacle(model);
+  if (!obstacle.empty())
+    spdlog::warn("{}; sample with python3 {}/sample.py, whose lines show how", obstacle, folder);
+}
+
 int run_convert(const ConvertOptions& o) {
   const fs::path source = fs::is_regular_file(o.source) || exchange::is_foreign(o.source)
                               ? fs::path(o.source)
                               : train::resolve_checkpoint(o.source);
   const exchange::Model model = exchange::read_model(source, o.weights, o.hints);
-  spdlog::info("{}: {}, {} tensors", source.string(), model.origin, model.weights.size());
+  spdlog::info("{}: {}, {}, {} tensors", source.string(), model.origin,
+               exchange::describe_weights(model.weights_name), model.weights.size());
   if (o.format == kCheckpoint) {
     write_checkpoint(model, o.destination);
   } else {
@@ -71,10 +83,7 @@ int run_convert(const ConvertOptions& o) {
     const auto format = static_cast<exchange::Format>(
         std::find(names.begin(), names.end(), o.format) - names.begin());
     exchange::write_model(model, o.destination, format);
-    if (format == exchange::Format::kDiffusers) {
-      for (const std::string& lost : exchange::lost_settings(model.sample))
-        spdlog::warn("a diffusers folder cannot say {}", lost);
-    }
+    if (format == exchange::Format::kDiffusers) warn_of_diffusers(model, o.destination);
   }
   fmt::print("{}\n", o.destination);
   return kOk;
@@ -126,9 +135,9 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->check(CLI::IsMember(formats()));
   command
       ->add_option("--weights", o->weights,
-                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->type_name("ema|raw|ema-2")
-      ->capture_default_str();
+                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "
+                   "(default: ema if there is one)")
+      ->type_name("ema|raw|ema-2");
   add_hints(*command, o->hints);
   command->footer(
       "Example: for diffusers\n"

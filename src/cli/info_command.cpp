@@ -71,7 +71,8 @@ void print_foreign(const fs::path& source) {
   const nn::ImageSpec& image = d.unet.image;
   uint64_t bytes = 0;
   for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
-  print("network of", fmt::format("{} ({})", source.string(), model.origin));
+  print("network of", fmt::format("{} ({}, {})", source.string(), model.origin,
+                                  exchange::describe_weights(model.weights_name)));
   print("images", fmt::format("{}x{}, {}, {}", image.height, image.width,
                               counted(image.channels, "channel"), counted(image.classes, "class")));
   print("network", describe(d.unet));

@@ -102,6 +102,11 @@ void add_spacing_flag(CLI::App& command, SampleOptions& options) {
                   "(default: leading)")
       ->check(CLI::IsMember(sample::spacing_names()))
       ->group(kSampler);
+  command
+      .add_option("--stepping", options.stepping,
+                  "whose leading, trailing and linspace: own; diffusers (default for its folders)")
+      ->check(CLI::IsMember(sample::stepping_names()))
+      ->group(kSampler);
 }
 
 void add_clip_flag(CLI::App& command, SampleOptions& options) {

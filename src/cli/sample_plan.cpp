@@ -50,6 +50,8 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   if (options.sigma) c.sigma = index_of<sample::Sigma>(sample::sigma_names(), *options.sigma);
   if (options.spacing)
     c.spacing = index_of<sample::Spacing>(sample::spacing_names(), *options.spacing);
+  if (options.stepping)
+    c.stepping = index_of<sample::Stepping>(sample::stepping_names(), *options.stepping);
   if (options.clip) c.clip = index_of<sample::Clip>(sample::clip_names(), *options.clip);
   c.steps = options.steps.value_or(c.steps);
   c.num = options.num.value_or(c.num);
@@ -171,6 +173,7 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
                               {"eta", c.eta},
                               {"sigma", sample::to_string(c.sigma)},
                               {"spacing", sample::to_string(c.spacing)},
+                              {"stepping", sample::to_string(c.stepping)},
                               {"clip", sample::to_string(c.clip)},
                               {"clip_range", c.clip_range},
                               {"steps_offset", c.steps_offset},
@@ -190,7 +193,7 @@ sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan)
   if (!options.checkpoint.empty() && exchange::is_foreign(options.checkpoint)) {
     plan.checkpoint = plan.weights = options.checkpoint;
     plan.foreign = std::make_shared<const exchange::Model>(
-        exchange::read_model(plan.checkpoint, options.weights));
+        exchange::read_model(plan.checkpoint, options.weights == "ema" ? "" : options.weights));
     plan.model = plan.foreign->description;
     return plan.foreign->sample;
   }

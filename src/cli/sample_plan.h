@@ -18,7 +18,7 @@ struct SampleOptions {
   bool ddim = false;
   bool ddpm = false;
   std::optional<double> eta;
-  std::optional<std::string> sigma, spacing, clip;
+  std::optional<std::string> sigma, spacing, stepping, clip;
   std::optional<int64_t> steps, num, batch;
   int64_t seed = 0;
   std::vector<std::string> classes;

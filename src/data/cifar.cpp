@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/data/array_images.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/foreign_text.h"
 #include "folder_listing.h"
 #include "memory.h"
 
@@ -59,6 +60,7 @@ Format format_of(const fs::path& file, uint64_t size) {
   if (size > 0 && fits(kCifar100) && (!fits(kCifar10) || name == "train.bin" || name == "test.bin"))
     return kCifar100;
   if (size > 0 && fits(kCifar10)) return kCifar10;
+  io::refuse_foreign_text(file);
   throw IoError(file, fmt::format("is cut short or no CIFAR file: its {} bytes are no whole number "
                                   "of records of {} ({}) or {} ({}) bytes; fetch it again",
                                   size, kCifar10.record(), kCifar10.name, kCifar100.record(),

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/array_images.h"
+#include "ddpm/io/foreign_text.h"
 #include "ddpm/io/gzip.h"
 #include "folder_listing.h"
 #include "memory.h"
@@ -37,6 +38,7 @@ uint32_t big_endian_32(const uint8_t* p) {
 // The sizes that a header announces. `bytes`: the beginning of the file, or all of a shorter one.
 std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uint8_t>& bytes,
                                      uint32_t magic, int dimensions) {
+  io::refuse_foreign_text(path, bytes);
   const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
   if (bytes.size() < header) {
     throw IoError(path,

@@ -19,7 +19,39 @@ using Names = std::vector<std::string>;
 
 constexpr double kCosineOffset = 0.008;  // squaredcos_cap_v2 knows no other
 constexpr int64_t kMaxTimesteps = 1'000'000;
-constexpr int64_t kDdimSteps = 50;  // DDIMPipeline's default
+constexpr int64_t kDdimSteps = 50;    // DDIMPipeline's default
+constexpr int64_t kDdpmSteps = 1000;  // DDPMPipeline's
+
+// What DPMSolver, UniPC, Euler and their like are told, and what stays in a folder whose scheduler
+// was changed: DDPMScheduler and DDIMScheduler pass over these.
+constexpr std::array<const char*, 28> kOfOtherSchedulers = {"algorithm_type",
+                                                            "corrector_order",
+                                                            "disable_corrector",
+                                                            "euler_at_final",
+                                                            "final_sigmas_type",
+                                                            "flow_shift",
+                                                            "interpolation_type",
+                                                            "lambda_min_clipped",
+                                                            "lower_order_final",
+                                                            "predict_x0",
+                                                            "predictor_order",
+                                                            "shift_terminal",
+                                                            "sigma_max",
+                                                            "sigma_min",
+                                                            "skip_prk_steps",
+                                                            "snr_shift_scale",
+                                                            "solver_order",
+                                                            "solver_p",
+                                                            "solver_type",
+                                                            "tau_func",
+                                                            "time_shift_type",
+                                                            "timestep_type",
+                                                            "use_beta_sigmas",
+                                                            "use_dynamic_shifting",
+                                                            "use_exponential_sigmas",
+                                                            "use_flow_sigmas",
+                                                            "use_karras_sigmas",
+                                                            "use_lu_lambdas"};
 
 constexpr std::array<std::pair<const char*, Prediction>, 3> kPredictions = {
     {{"epsilon", Prediction::kEpsilon},
@@ -102,18 +134,31 @@ sample::Sigma read_variance(JsonReader& json) {
             "cannot be expressed; fixed_small, fixed_large (and their _log) and learned_range can");
 }
 
+bool known_to_diffusers(sample::Spacing spacing) {
+  return spacing == sample::Spacing::kLeading || spacing == sample::Spacing::kTrailing ||
+         spacing == sample::Spacing::kLinspace;
+}
+
+// Quadratic has no relative there; OpenAI's respacing differs from linspace by its rounding.
+sample::Spacing nearest_of_diffusers(sample::Spacing spacing) {
+  if (spacing == sample::Spacing::kOpenai) return sample::Spacing::kLinspace;
+  return known_to_diffusers(spacing) ? spacing : sample::Spacing::kLeading;
+}
+
 sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timesteps) {
   sample::SampleConfig c;
   c.method = ddim ? sample::Method::kDdim : sample::Method::kDdpm;
-  c.steps = ddim ? std::min(kDdimSteps, timesteps) : 0;
+  c.steps = ddim ? std::min(kDdimSteps, timesteps) : timesteps > kDdpmSteps ? kDdpmSteps : 0;
+  c.stepping = sample::Stepping::kDiffusers;
   const sample::Sigma sigma = read_variance(json);
   if (!ddim) c.sigma = sigma;
   c.clip = json.get<bool>("clip_sample", true) ? sample::Clip::kClip : sample::Clip::kNone;
   c.clip_range = json.get<double>("clip_sample_range", 1.0);
+  if (!(c.clip_range > 0)) json.fail("clip_sample_range", "must be positive");
   const auto spacing = json.get<std::string>("timestep_spacing", "leading");
   const Names& names = sample::spacing_names();
   const auto found = std::find(names.begin(), names.end(), spacing);
-  if (found == names.end() || spacing == "quadratic")
+  if (found == names.end() || !known_to_diffusers(sample::Spacing(found - names.begin())))
     json.fail("timestep_spacing", "cannot be expressed; leading, trailing and linspace can");
   c.spacing = static_cast<sample::Spacing>(found - names.begin());
   c.steps_offset = json.get<int64_t>("steps_offset", 0);
@@ -142,6 +187,7 @@ SchedulerSettings parse_scheduler_config(std::string_view text, const std::files
   json.expect<bool>("thresholding", false);
   for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value", "tensor_format"})
     json.ignore(key);
+  for (const char* key : kOfOtherSchedulers) json.ignore(key);
   json.check_all_read();
   return settings;
 }
@@ -184,8 +230,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
             {"sample_max_value", 1.0},
             {"steps_offset", c.steps_offset},
             {"thresholding", false},
-            {"timestep_spacing",
-             c.spacing == sample::Spacing::kQuadratic ? "leading" : sample::to_string(c.spacing)},
+            {"timestep_spacing", sample::to_string(nearest_of_diffusers(c.spacing))},
             {"trained_betas", betas}};
   if (ddim) {
     json["set_alpha_to_one"] = c.last_alpha == sample::LastAlpha::kOne;
@@ -206,10 +251,28 @@ std::string pipeline_text(const sample::SampleConfig& sample) {
   return json.dump(2) + "\n";
 }
 
-std::vector<std::string> lost_settings(const sample::SampleConfig& c) {
+std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t timesteps) {
   std::vector<std::string> lost;
-  if (c.spacing == sample::Spacing::kQuadratic)
-    lost.push_back("sample.spacing = quadratic (leading is written)");
+  if (c.steps > timesteps) return lost;  // which drawing refuses
+  sample::SampleConfig theirs = c;
+  theirs.spacing = nearest_of_diffusers(c.spacing);
+  theirs.stepping = sample::Stepping::kDiffusers;
+  const auto plan = sample::timestep_plan(timesteps, c);
+  if (theirs.spacing != c.spacing) {
+    lost.push_back(fmt::format("sample.spacing = {} ({} is written)", sample::to_string(c.spacing),
+                               sample::to_string(theirs.spacing)));
+  } else if (plan != sample::timestep_plan(timesteps, theirs)) {
+    lost.push_back(
+        fmt::format("sample.stepping = own: of {} steps, diffusers takes others", plan.size()));
+  }
+  const int64_t usual = c.method == sample::Method::kDdim ? kDdimSteps : kDdpmSteps;
+  if (const auto steps = static_cast<int64_t>(plan.size()); steps != usual)
+    lost.push_back(fmt::format(
+        "sample.steps = {} (give the pipeline num_inference_steps = {}; its default is {})", steps,
+        steps, usual));
+  const bool ends_above = plan.back().t > 1 && c.stepping == sample::Stepping::kOwn;
+  if (c.method == sample::Method::kDdpm && ends_above && c.sigma != sample::Sigma::kSmall)
+    lost.push_back("a last step without noise (diffusers adds some, as it begins above t = 1)");
   if (c.method == sample::Method::kDdim) {
     if (c.clip == sample::Clip::kRederive)
       lost.push_back(

@@ -4,6 +4,7 @@
 #include "json_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -13,6 +14,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
+
+// What diffusers' EMAModel adds to the config of the average that it saves.
+constexpr std::array<const char*, 7> kOfAverages = {
+    "decay", "inv_gamma",         "min_decay",     "optimization_step",
+    "power", "update_after_step", "use_ema_warmup"};
 
 // What a stage is called: attention or not, resampling by convolution or by a residual block.
 std::string stage_name(bool attention, bool residual, bool down) {
@@ -143,6 +149,7 @@ void read_rest(JsonReader& json) {
     json.expect_written<std::string>("mid_block_type", "UNetMidBlock2D");
   json.expect_null("class_embed_type");
   json.ignore("num_train_timesteps");
+  for (const char* key : kOfAverages) json.ignore(key);
 }
 
 }  // namespace
@@ -161,8 +168,8 @@ nn::UNetConfig parse_unet_config(std::string_view text, const std::filesystem::p
 }
 
 std::vector<std::string> parse_class_names(std::string_view text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("_class_names")) return {};
+  const nlohmann::json json = parse_json_object(text, "config.json");
+  if (!json.contains("_class_names")) return {};
   const nlohmann::json& names = json["_class_names"];
   const bool texts = names.is_array() && std::all_of(names.begin(), names.end(),
                                                      [](const auto& n) { return n.is_string(); });

@@ -3,13 +3,20 @@
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/io/file.h"
+#include "json_text.h"
+#include "networks_in.h"
 #include "state_dict.h"
 
 #include <array>
+#include <map>
+#include <optional>
+#include <ranges>
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 namespace ddpm::exchange {
 namespace {
@@ -17,16 +24,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kWeights = "diffusion_pytorch_model";
+constexpr const char* kConfig = "config.json";
+constexpr const char* kSchedulerConfig = "scheduler_config.json";
 
 std::vector<io::NamedTensor> read_weights(const fs::path& file) {
   if (file.extension() == ".safetensors") return io::read_safetensors(file);
-  return state_dict(file, "raw").tensors;
+  return flat_state_dict(file);
 }
 
 // Files in an index: {"weight_map": {tensor: file}}. Names without a path, or it is refused.
 std::vector<io::NamedTensor> read_shards(const fs::path& index) {
-  const auto json = nlohmann::json::parse(io::read_text(index), nullptr, false);
-  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
+  const nlohmann::json json = parse_json_object(io::read_text(index), index);
+  if (!json.contains("weight_map") || !json["weight_map"].is_object())
     throw IoError(index, "holds no weight_map; is it damaged?");
   std::set<std::string> files;
   for (const auto& [tensor, file] : json["weight_map"].items()) {
@@ -43,6 +52,46 @@ std::vector<io::NamedTensor> read_shards(const fs::path& index) {
   return all;
 }
 
+// diffusion_pytorch_model.VARIANT.safetensors, or the index of such a one in shards:
+// diffusion_pytorch_model.safetensors.index.VARIANT.json. "": another file.
+std::string variant_of(const std::string& name) {
+  for (const std::string ending : {".safetensors", ".bin"}) {
+    const std::string file = fmt::format("{}.", kWeights);
+    const std::string index = fmt::format("{}{}.index.", kWeights, ending);
+    for (const auto& [begin, end] : {std::pair(index, std::string(".json")), {file, ending}}) {
+      if (name.size() <= begin.size() + end.size()) continue;
+      if (!name.starts_with(begin) || !name.ends_with(end)) continue;
+      const std::string variant =
+          name.substr(begin.size(), name.size() - begin.size() - end.size());
+      if (variant.find_first_of(".-") == std::string::npos) return variant;
+    }
+  }
+  return "";
+}
+
+// What save_pretrained(variant="fp16") and its like wrote, the most precise first; safetensors
+// before .bin.
+std::optional<fs::path> find_variant(const fs::path& folder) {
+  std::map<std::string, fs::path> variants;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string variant = variant_of(entry.path().filename().string());
+    fs::path& file = variants[variant];
+    if (file.empty() || entry.path().string().find(".safetensors") != std::string::npos)
+      file = entry.path();
+  }
+  variants.erase("");
+  for (const char* variant : {"fp32", "bf16", "fp16"}) {
+    if (variants.contains(variant)) return variants[variant];
+  }
+  if (variants.size() > 1) {
+    throw IoError(folder,
+                  fmt::format("holds the variants {} of its weights; leave one of them there",
+                              fmt::join(std::views::keys(variants), ", ")));
+  }
+  if (variants.empty()) return std::nullopt;
+  return variants.begin()->second;
+}
+
 std::vector<io::NamedTensor> find_weights(const fs::path& folder) {
   for (const char* ending : {".safetensors", ".bin"}) {
     const fs::path file = folder / fmt::format("{}{}", kWeights, ending);
@@ -50,21 +99,39 @@ std::vector<io::NamedTensor> find_weights(const fs::path& folder) {
     const fs::path index = folder / fmt::format("{}{}.index.json", kWeights, ending);
     if (fs::exists(index)) return read_shards(index);
   }
+  if (const auto variant = find_variant(folder))
+    return variant->extension() == ".json" ? read_shards(*variant) : read_weights(*variant);
   throw IoError(folder, fmt::format("holds neither {0}.safetensors nor {0}.bin", kWeights));
 }
 
-fs::path unet_folder(const fs::path& folder) {
-  return fs::exists(folder / "unet" / "config.json") ? folder / "unet" : folder;
+// Where the UNet lies, and what its weights are called. Training writes unet/ and, of an average,
+// unet_ema/.
+std::pair<fs::path, std::string> unet_folder(const fs::path& folder, const std::string& weights) {
+  const bool raw = fs::exists(folder / "unet" / kConfig);
+  const bool averaged = fs::exists(folder / "unet_ema" / kConfig);
+  if (raw && averaged) {
+    if (!weights.empty() && weights != "ema" && weights != "raw")
+      throw UsageError(fmt::format("--weights {}: {} has ema or raw", weights, folder.string()));
+    return weights == "raw" ? std::pair(folder / "unet", std::string("raw"))
+                            : std::pair(folder / "unet_ema", std::string("ema"));
+  }
+  const bool ema = averaged || fs::absolute(folder).lexically_normal().filename() == "unet_ema";
+  expect_choice(weights, ema ? "ema" : "", folder);
+  if (ema) return {averaged ? folder / "unet_ema" : folder, "ema"};
+  return {raw ? folder / "unet" : folder, ""};
 }
 
-SchedulerSettings find_scheduler(const fs::path& folder) {
-  // Beside unet/, in scheduler/, or above where the folder is unet/ itself.
-  for (const fs::path& file :
-       {folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json",
-        folder.parent_path() / "scheduler" / "scheduler_config.json"}) {
-    if (fs::exists(file)) return parse_scheduler_config(io::read_text(file), file);
+// Beside unet/, in scheduler/; above where the folder is unet/ itself, or one of training's
+// checkpoints within a finished pipeline; or both.
+std::optional<fs::path> scheduler_file(const fs::path& given) {
+  const fs::path folder = fs::absolute(given / "").lexically_normal().parent_path();
+  const fs::path above = folder.parent_path();
+  for (const fs::path& file : {folder / "scheduler" / kSchedulerConfig, folder / kSchedulerConfig,
+                               above / "scheduler" / kSchedulerConfig,
+                               above.parent_path() / "scheduler" / kSchedulerConfig}) {
+    if (fs::exists(file)) return file;
   }
-  return parse_scheduler_config("{}", folder / "scheduler_config.json");
+  return std::nullopt;
 }
 
 // What was said of google/ddpm-*: query, key, value, proj_attn, some of them 1x1 convolutions.
@@ -91,18 +158,47 @@ std::vector<io::NamedTensor> renamed_attention(std::vector<io::NamedTensor> weig
   return weights;
 }
 
-bool is_diffusers_folder(const fs::path& folder) {
-  return fs::exists(folder / "unet" / "config.json") || fs::exists(folder / "config.json");
+SchedulerSettings find_scheduler(const fs::path& folder, const Hints& hints) {
+  const bool hinted = hints.timesteps || hints.schedule || hints.prediction;
+  if (const auto file = scheduler_file(folder)) {
+    if (hinted)
+      throw UsageError(
+          fmt::format("{} says itself how the network is to be used; leave out "
+                      "--timesteps, --schedule and --prediction",
+                      file->string()));
+    return parse_scheduler_config(io::read_text(*file), *file);
+  }
+  const diffusion::DiffusionConfig d = hinted_diffusion(hints, /*betas_by_steps=*/false);
+  if (!hinted) {
+    spdlog::warn(
+        "{} has no scheduler_config.json: taken to be trained with {} betas {} to {}, T = {}, "
+        "prediction {}, as diffusers does if nothing is said; if not, say it to ddpm convert by "
+        "--timesteps, --schedule and --prediction",
+        folder.string(), diffusion::to_string(d.schedule.kind), d.schedule.beta_start,
+        d.schedule.beta_end, d.schedule.timesteps, diffusion::to_string(d.prediction));
+  }
+  SchedulerSettings settings = parse_scheduler_config(
+      fmt::format("{{\"num_train_timesteps\": {}}}", d.schedule.timesteps), kSchedulerConfig);
+  settings.diffusion = d;
+  return settings;
 }
 
-Model read_diffusers_folder(const fs::path& folder) {
-  const fs::path unet = unet_folder(folder), config = unet / "config.json";
+bool is_diffusers_folder(const fs::path& folder) {
+  return fs::exists(folder / "unet" / kConfig) || fs::exists(folder / "unet_ema" / kConfig) ||
+         fs::exists(folder / kConfig);
+}
+
+Model read_diffusers_folder(const fs::path& folder, const std::string& weights,
+                            const Hints& hints) {
+  const auto [unet, weights_name] = unet_folder(folder, weights);
+  const fs::path config = unet / kConfig;
   const std::string text = io::read_text(config);
   Model model;
   model.origin = "diffusers folder";
+  model.weights_name = weights_name;
   model.description.unet = parse_unet_config(text, config);
   model.description.class_names = parse_class_names(text);
-  const SchedulerSettings scheduler = find_scheduler(folder);
+  const SchedulerSettings scheduler = find_scheduler(folder, hints);
   model.description.diffusion = scheduler.diffusion;
   model.sample = scheduler.sample;
   if (model.sample.sigma == sample::Sigma::kLearned && !model.description.unet.learned_variance) {
@@ -110,7 +206,8 @@ Model read_diffusers_folder(const fs::path& folder) {
                   "out_channels = in_channels, but the scheduler's variance_type = "
                   "learned_range needs twice as many");
   }
-  model.weights = arranged(renamed_attention(find_weights(unet)), model.description.unet, unet);
+  const StateDict found = network_in(find_weights(unet), "", unet);
+  model.weights = arranged(renamed_attention(found.tensors), model.description.unet, unet);
   return model;
 }
 
@@ -127,6 +224,8 @@ void write_diffusers_folder(const Model& model, const fs::path& folder) {
   weights.finish();
   io::write_file_synced(folder / "scheduler" / "scheduler_config.json", scheduler);
   io::write_file_synced(folder / "model_index.json", pipeline_text(model.sample));
+  if (!pipeline_obstacle(model).empty())
+    io::write_file_synced(folder / "sample.py", sampling_script(model));
   for (const char* name : {"unet", "scheduler"}) io::sync_directory(folder / name);
   io::sync_directory(folder);
 }

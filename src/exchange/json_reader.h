@@ -1,7 +1,11 @@
 #pragma once
 
 #include "ddpm/base/error.h"
+#include "json_text.h"
 
+#include <algorithm>
+#include <cmath>
+#include <concepts>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -17,9 +21,7 @@ namespace ddpm::exchange {
 class JsonReader {
  public:
   JsonReader(std::string_view text, std::filesystem::path path)
-      : path_(std::move(path)), json_(nlohmann::json::parse(text, nullptr, false)) {
-    if (!json_.is_object()) throw IoError(path_, "is no JSON object; is it damaged?");
-  }
+      : path_(std::move(path)), json_(parse_json_object(text, path_)) {}
 
   bool has(const std::string& key) {
     read_.insert(key);
@@ -27,14 +29,16 @@ class JsonReader {
   }
   /// Also as null.
   bool written(const std::string& key) const { return json_.contains(key); }
+  /// Numbers are finite, whole numbers have no fraction.
   template <class T>
   T get(const std::string& key, T fallback) {
     if (!has(key)) return fallback;
+    const nlohmann::json& value = json_[key];
     try {
-      return json_[key].template get<T>();
-    } catch (const nlohmann::json::exception&) {
-      fail(key, "is of the wrong type");
+      if (fits<T>(value)) return value.template get<T>();
+    } catch (const nlohmann::json::exception&) {  // of the wrong type
     }
+    fail(key, "is of the wrong type");
   }
   const nlohmann::json& raw(const std::string& key) const { return json_[key]; }
   /// A key whose every other value is refused.
@@ -63,11 +67,30 @@ class JsonReader {
     }
   }
   [[noreturn]] void fail(const std::string& key, const std::string& message) const {
-    const std::string value = json_.contains(key) ? json_[key].dump() : "null";
-    throw IoError(path_, fmt::format("{} = {} {}", key, value.substr(0, 80), message));
+    const std::string value = json_.contains(key) ? shown(json_[key]) : "null";
+    throw IoError(path_, fmt::format("{} = {} {}", key, value, message));
   }
 
  private:
+  static bool is_whole(const nlohmann::json& value) {
+    if (!value.is_number_float()) return true;
+    const auto number = value.get<double>();
+    return number == std::floor(number) && std::abs(number) < 9007199254740992.0;  // 2^53
+  }
+  static bool is_finite(const nlohmann::json& value) {
+    return !value.is_number_float() || std::isfinite(value.get<double>());
+  }
+  template <class T>
+  static bool fits(const nlohmann::json& value) {
+    if constexpr (std::same_as<T, int64_t>) return is_whole(value);
+    if constexpr (std::same_as<T, double>) return is_finite(value);
+    if constexpr (std::same_as<T, std::vector<int64_t>>)
+      return std::all_of(value.begin(), value.end(), is_whole);
+    if constexpr (std::same_as<T, std::vector<double>>)
+      return std::all_of(value.begin(), value.end(), is_finite);
+    return true;
+  }
+
   std::filesystem::path path_;
   nlohmann::json json_;
   std::set<std::string> read_;

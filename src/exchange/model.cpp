@@ -6,9 +6,11 @@
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/io/torch_file.h"
+#include "networks_in.h"
 #include "state_dict.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -20,16 +22,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_no_hints(const Hints& hints, const std::string& weights, const fs::path& source) {
-  if (hints.any()) {
-    throw UsageError(
-        fmt::format("{} says itself what its network is; leave out --image-size, --heads "
-                    "and the like",
-                    source.string()));
-  }
-  if (weights != "ema" && weights != "raw")
-    throw UsageError(
-        fmt::format("--weights {}: {} has one set of weights", weights, source.string()));
+void check_no_network_hints(const Hints& hints, const fs::path& source) {
+  if (!hints.any_of_network()) return;
+  throw UsageError(fmt::format(
+      "{} says itself what its network is; leave out --image-size, --heads and the like",
+      source.string()));
+}
+
+void check_no_hints(const Hints& hints, const fs::path& source) {
+  check_no_network_hints(hints, source);
+  if (!hints.any()) return;
+  throw UsageError(
+      fmt::format("{} says itself how its network was trained; leave out --timesteps, "
+                  "--schedule and --prediction",
+                  source.string()));
 }
 
 // A checkpoint of ours: raw is model.safetensors, the averages are ema.safetensors, ...
@@ -42,10 +48,12 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights) {
     config::Reader sample = document.section("sample");
     model.sample = sample::read_sample_config(sample);
   }
-  fs::path file = folder / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
-  const bool none = weights == "ema" && !fs::exists(file);
-  if (none) file = folder / "model.safetensors";
-  const bool known = weights == "raw" || weights.starts_with("ema");
+  const bool trained = fs::exists(folder / "ema.safetensors");  // an imported one has one set
+  if (!trained) expect_choice(weights, "", folder);
+  model.weights_name = trained && weights.empty() ? "ema" : weights;
+  const bool raw = !trained || weights == "raw";
+  const fs::path file = folder / ((raw ? "model" : model.weights_name) + ".safetensors");
+  const bool known = raw || model.weights_name.starts_with("ema");
   if (!known || !fs::exists(file))
     throw UsageError(fmt::format("--weights {}: {} has no such weights", weights, folder.string()));
   model.weights = arranged(io::read_safetensors(file), model.description.unet, file);
@@ -53,10 +61,11 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights) {
 }
 
 // Beside a file of weights under our names: FILE.toml, model.toml, or diffusers' config.json.
-void read_beside(const fs::path& file, Model& model) {
+void read_beside(const fs::path& file, const Hints& hints, Model& model) {
   for (const fs::path& text :
        {fs::path(file).replace_extension(".toml"), file.parent_path() / "model.toml"}) {
     if (!fs::exists(text)) continue;
+    check_no_hints(hints, text);
     return parse_model_text(io::read_text(text), text.string(), model);
   }
   const fs::path json = file.parent_path() / "config.json";
@@ -65,33 +74,21 @@ void read_beside(const fs::path& file, Model& model) {
                   fmt::format("does not say what network it belongs to; put its model.toml or "
                               "config.json beside it"));
   }
+  check_no_network_hints(hints, json);
   const std::string text = io::read_text(json);
   model.description.unet = parse_unet_config(text, json);
   model.description.class_names = parse_class_names(text);
-  const fs::path scheduler = file.parent_path() / "scheduler_config.json";
-  const SchedulerSettings settings =
-      parse_scheduler_config(fs::exists(scheduler) ? io::read_text(scheduler) : "{}", scheduler);
+  const SchedulerSettings settings = find_scheduler(fs::absolute(file).parent_path(), hints);
   model.description.diffusion = settings.diffusion;
   model.sample = settings.sample;
 }
 
-Model read_safetensors_model(const fs::path& file) {
-  Model model;
-  model.origin = "safetensors";
-  const io::SafetensorsFile opened = io::SafetensorsFile::open(file);
-  const auto text = opened.metadata().find(kDescriptionKey);
-  if (text != opened.metadata().end()) {
-    parse_model_text(text->second, file.string(), model);
-  } else {
-    read_beside(file, model);
-  }
-  model.weights =
-      arranged(renamed_attention(io::read_safetensors(file)), model.description.unet, file);
-  return model;
-}
-
-bool has_our_names(const std::vector<io::NamedTensor>& tensors) {
-  return find_tensor(tensors, "down_blocks.0.resnets.0.norm1.weight") != nullptr;
+// A file in a checkpoint of training is named after what it holds; any other does not say it.
+std::string name_of_weights(const fs::path& file) {
+  const fs::path folder = file.parent_path();
+  if (!fs::exists(folder / "model.toml") || !fs::exists(folder / "ema.safetensors")) return "";
+  const std::string stem = file.stem().string();
+  return stem == "model" ? "raw" : stem.starts_with("ema") ? stem : "";
 }
 
 // What was found out must be a description that we could write down and read again.
@@ -105,27 +102,67 @@ void check_description(Model& model, const fs::path& source) {
   }
 }
 
-Model read_torch_model(const fs::path& file, const std::string& weights, const Hints& hints) {
-  const StateDict dict = state_dict(file, weights);
+// A network that is known by the names of its tensors; `text` describes it if the file has one.
+Model read_bare_weights(const StateDict& dict, const std::optional<std::string>& text,
+                        const Hints& hints, const fs::path& file) {
+  const std::vector<io::NamedTensor>& tensors = dict.tensors;
   Model model;
-  if (has_our_names(dict.tensors)) {
-    check_no_hints(hints, weights, file);
-    model.origin = "torch state dict";
-    read_beside(file, model);
-    model.weights = renamed_attention(dict.tensors);
-  } else if (is_ho_port(dict.tensors)) {
-    model = ho_port(dict.tensors, hints, file);
-  } else if (is_openai(dict.tensors)) {
-    model = openai_unet(dict.tensors, hints, file);
+  if (has_our_names(tensors)) {
+    model.origin = "state dict";
+    if (text) {
+      check_no_hints(hints, file);
+      parse_model_text(*text, file.string(), model);
+    } else {
+      read_beside(file, hints, model);
+    }
+    model.weights = renamed_attention(tensors);
+  } else if (is_ho_port(tensors)) {
+    model = ho_port(tensors, hints, file);
+  } else if (is_openai(tensors)) {
+    model = openai_unet(tensors, hints, file);
+  } else if (is_w86(tensors)) {
+    model = w86_unet(tensors, hints, file);
+  } else if (is_tqch(tensors)) {
+    model = tqch_unet(tensors, hints, file);
+  } else if (is_lucidrains(tensors)) {
+    refuse_lucidrains(file);
   } else {
-    throw IoError(file, fmt::format("holds tensors of no network that is known (\"{}\", ...); see "
-                                    "docs/exchange.md",
-                                    dict.tensors.front().name));
+    refuse_unknown_network(tensors, file);
   }
   if (!dict.origin.empty()) model.origin += ", " + dict.origin;
+  model.weights_name = dict.weights;
   check_description(model, file);
   model.weights = arranged(model.weights, model.description.unet, file);
   return model;
+}
+
+Model read_safetensors_model(const fs::path& file, const std::string& weights, const Hints& hints) {
+  const io::SafetensorsFile opened = io::SafetensorsFile::open(file);
+  const auto text = opened.metadata().find(kDescriptionKey);
+  const bool described = text != opened.metadata().end();
+  const std::string name = name_of_weights(file);
+  if (!described && name.empty()) {
+    return read_bare_weights(network_in(io::read_safetensors(file), weights, file), std::nullopt,
+                             hints, file);
+  }
+  expect_choice(weights, name, file);
+  Model model;
+  model.weights_name = name;
+  model.origin = "safetensors";
+  if (described) {
+    check_no_hints(hints, file);
+    parse_model_text(text->second, file.string(), model);
+  } else {
+    read_beside(file, hints, model);
+  }
+  model.weights =
+      arranged(renamed_attention(io::read_safetensors(file)), model.description.unet, file);
+  return model;
+}
+
+Model read_torch_model(const fs::path& file, const std::string& weights, const Hints& hints) {
+  return read_bare_weights(state_dict(file, weights), io::torch_file_note(file, kDescriptionKey),
+                           hints, file);
 }
 
 // Are the tensors as large as the config says? Checked before a network of that size is built.
@@ -148,39 +185,44 @@ void check_widths(const std::unordered_map<std::string, torch::Tensor>& by_name,
   }
 }
 
-bool is_weights_file(const fs::path& path) {
-  return path.extension() == ".safetensors" || io::is_torch_file(path);
-}
-
 }  // namespace
 
-bool Hints::any() const {
-  return image_size || heads || head_channels || groups || timesteps || schedule || prediction ||
-         new_attention_order || rescale_timesteps;
+bool Hints::any_of_network() const {
+  return image_size || heads || head_channels || groups || new_attention_order || rescale_timesteps;
 }
+
+bool Hints::any() const { return any_of_network() || timesteps || schedule || prediction; }
 
 Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
   if (!fs::exists(source)) throw IoError(source, "is not there; check the path");
-  if (fs::is_regular_file(source) && source.extension() != ".safetensors")
-    return read_torch_model(source, weights, hints);
+  if (fs::is_regular_file(source)) {
+    const bool safetensors =
+        io::is_safetensors_file(source) ||
+        (source.extension() == ".safetensors" && !io::is_torch_file(source));  // a damaged one
+    return safetensors ? read_safetensors_model(source, weights, hints)
+                       : read_torch_model(source, weights, hints);
+  }
   if (fs::exists(source / "model.toml")) {
-    if (hints.any()) check_no_hints(hints, "raw", source);
+    check_no_hints(hints, source);
     return read_checkpoint(source, weights);
   }
-  check_no_hints(hints, weights, source);
-  if (fs::is_regular_file(source)) return read_safetensors_model(source);
+  check_no_network_hints(hints, source);
   if (!is_diffusers_folder(source)) {
     throw IoError(source,
                   "holds no network: neither model.toml (a checkpoint) nor unet/config.json (a "
                   "diffusers folder)");
   }
-  Model model = read_diffusers_folder(source);
+  Model model = read_diffusers_folder(source, weights, hints);
   check_description(model, source);
   return model;
 }
 
+std::string describe_weights(const std::string& weights_name) {
+  return weights_name.empty() ? "its one set of weights" : weights_name + " weights";
+}
+
 bool is_foreign(const fs::path& source) {
-  if (fs::is_regular_file(source)) return is_weights_file(source);
+  if (fs::is_regular_file(source)) return true;
   return fs::is_directory(source) && !fs::exists(source / "model.toml") &&
          is_diffusers_folder(source);
 }

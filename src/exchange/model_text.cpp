@@ -107,6 +107,7 @@ std::string sample_text(const sample::SampleConfig& c) {
   s.number("eta", c.eta);
   s.name("sigma", sample::to_string(c.sigma));
   s.name("spacing", sample::to_string(c.spacing));
+  s.name("stepping", sample::to_string(c.stepping));
   s.name("clip", sample::to_string(c.clip));
   s.number("clip_range", c.clip_range);
   s.number("steps_offset", c.steps_offset);

@@ -1,69 +1,38 @@
 #include "state_dict.h"
 
 #include "ddpm/base/error.h"
+#include "networks_in.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
 namespace ddpm::exchange {
-namespace {
-
 namespace fs = std::filesystem;
-using io::TorchValue;
 
-bool holds_tensors(const TorchValue& value) {
-  return value.is_dict() && std::any_of(value.entries.begin(), value.entries.end(),
-                                        [](const auto& e) { return e.second.is_tensor(); });
+void expect_choice(const std::string& weights, const std::string& has, const fs::path& source) {
+  if (weights.empty() || weights == has) return;
+  throw UsageError(
+      has.empty()
+          ? fmt::format("--weights {}: {} has one set of weights, which it calls "
+                        "neither raw nor ema; leave out --weights",
+                        weights, source.string())
+          : fmt::format("--weights {}: {} has {} weights alone", weights, source.string(), has));
 }
-
-std::vector<io::NamedTensor> tensors_of(const TorchValue& dict) {
-  constexpr std::string_view kParallel = "module.";  // torch.nn.DataParallel's prefix
-  std::vector<io::NamedTensor> tensors;
-  for (const auto& [name, value] : dict.entries) {
-    if (!value.is_tensor()) continue;
-    tensors.push_back(
-        {name.starts_with(kParallel) ? name.substr(kParallel.size()) : name, value.tensor});
-  }
-  return tensors;
-}
-
-// ermongroup/ddim: [model, optimizer, epoch, step] and, where it kept one, the average.
-StateDict ddim_list(const TorchValue& list, const std::string& weights, const fs::path& file) {
-  if (list.items.empty() || !holds_tensors(list.items[0]))
-    throw IoError(file, "is a list whose first entry is no state dict");
-  const bool averaged = list.items.size() > 4 && holds_tensors(list.items[4]);
-  if (weights == "ema" && averaged) return {tensors_of(list.items[4]), "its averaged weights"};
-  return {tensors_of(list.items[0]), averaged ? "its raw weights" : "it has no average"};
-}
-
-// lucidrains: the whole GaussianDiffusion, network and tables, under "model".
-bool is_lucidrains(const TorchValue& value) {
-  const TorchValue* model = value.find("model");
-  const TorchValue* flat = model && model->is_dict() ? model : &value;
-  return flat->find("model.init_conv.weight") || flat->find("init_conv.weight") ||
-         flat->find("denoise_fn.init_conv.weight");
-}
-
-}  // namespace
 
 StateDict state_dict(const fs::path& file, const std::string& weights) {
-  if (weights != "ema" && weights != "raw")
-    throw UsageError(fmt::format("--weights {}: {} has ema or raw", weights, file.string()));
-  const TorchValue value = io::read_torch_file(file);
-  if (value.is_list()) return ddim_list(value, weights, file);
-  if (is_lucidrains(value)) {
-    throw IoError(
-        file,
-        "is a network of denoising-diffusion-pytorch (7x7 first convolution, RMS norms, "
-        "linear attention), which this one cannot express; train anew, or export from there");
-  }
-  for (const char* key : {"ema_state_dict", "state_dict", "model_state_dict", "model"}) {
-    const TorchValue* inner = value.find(key);
-    if (inner && holds_tensors(*inner)) return {tensors_of(*inner), fmt::format("its \"{}\"", key)};
-  }
-  if (!holds_tensors(value)) throw IoError(file, "holds no state dict: no names with tensors");
-  return {tensors_of(value), ""};
+  return choose_network(tensor_dicts(io::read_torch_file(file)), weights, file);
+}
+
+std::vector<io::NamedTensor> flat_state_dict(const fs::path& file) {
+  std::vector<TensorDict> dicts = tensor_dicts(io::read_torch_file(file));
+  if (dicts.empty() || !dicts.front().path.empty() || dicts.front().tensors.empty())
+    throw IoError(file, "holds no state dict: no names with tensors");
+  return std::move(dicts.front().tensors);
+}
+
+bool has_our_names(const std::vector<io::NamedTensor>& tensors) {
+  return find_tensor(tensors, kOurAnchor) != nullptr;
 }
 
 const torch::Tensor* find_tensor(const std::vector<io::NamedTensor>& tensors,

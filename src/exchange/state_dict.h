@@ -14,13 +14,23 @@ namespace ddpm::exchange {
 
 struct StateDict {
   std::vector<io::NamedTensor> tensors;
-  std::string origin;  ///< for people: which of the file's dicts it is
+  std::string origin;   ///< for people: which of the file's dicts it is
+  std::string weights;  ///< as Model::weights_name
 };
 
-/// The tensors of a file of torch.save: of the dict itself; of ermongroup/ddim's list, of which
-/// `weights` takes the trained (raw) or the averaged (ema) ones; of an entry "state_dict". A
-/// leading "module." is dropped from the names. Throws IoError, UsageError.
+/// The network in a file of torch.save, wherever it lies in dicts of dicts and whatever prefix its
+/// names have, which is dropped (networks_in.h). `weights`: raw for the trained ones, ema for the
+/// averaged ones; "" takes the averaged ones if there are any. Throws IoError, and UsageError if
+/// the file does not have these weights, or does not name them.
 StateDict state_dict(const std::filesystem::path& file, const std::string& weights);
+
+/// The tensors of a dict that is the whole file, as diffusers' .bin are. Throws IoError.
+std::vector<io::NamedTensor> flat_state_dict(const std::filesystem::path& file);
+
+/// Throws UsageError if `weights` asks for others than the one set that `source` has, whose name is
+/// `has` ("": it has none). "" asks for nothing.
+void expect_choice(const std::string& weights, const std::string& has,
+                   const std::filesystem::path& source);
 
 /// Does it hold this tensor?
 const torch::Tensor* find_tensor(const std::vector<io::NamedTensor>& tensors,
@@ -37,6 +47,10 @@ int64_t count_of(const std::vector<io::NamedTensor>& tensors, const std::string&
 /// A 1x1 convolution's [out, in, 1(, 1)] as a linear layer's [out, in].
 torch::Tensor as_linear(const torch::Tensor& weight);
 
+/// Our own names, which are diffusers': no architecture can be told from them.
+inline constexpr const char* kOurAnchor = "down_blocks.0.resnets.0.norm1.weight";
+bool has_our_names(const std::vector<io::NamedTensor>& tensors);
+
 /// PyTorch ports of Ho's networks (names temb.dense.0, down.0.block.0.norm1, ...). Only the
 /// architecture and the weights are set.
 bool is_ho_port(const std::vector<io::NamedTensor>& tensors);
@@ -47,6 +61,26 @@ Model ho_port(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
 bool is_openai(const std::vector<io::NamedTensor>& tensors);
 Model openai_unet(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
                   const std::filesystem::path& source);
+
+/// w86763777's pytorch-ddpm (names time_embedding.timembedding.1, downblocks.0.block1.0, ...).
+bool is_w86(const std::vector<io::NamedTensor>& tensors);
+Model w86_unet(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
+               const std::filesystem::path& source);
+
+/// tqch's ddpm-torch (names embed.0, downsamples.level_0.0.norm1, ...).
+bool is_tqch(const std::vector<io::NamedTensor>& tensors);
+Model tqch_unet(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
+                const std::filesystem::path& source);
+
+/// lucidrains' denoising-diffusion-pytorch, which no network of ours is.
+inline constexpr const char* kLucidrainsAnchor = "time_mlp.1.weight";
+bool is_lucidrains(const std::vector<io::NamedTensor>& tensors);
+[[noreturn]] void refuse_lucidrains(const std::filesystem::path& source);
+
+/// Height and width: the hint's, or as large as makes the only level with attention 16 pixels wide.
+/// Throws UsageError.
+void set_image_size(nn::UNetConfig& config, const Hints& hints,
+                    const std::filesystem::path& source);
 
 /// [diffusion] from hints. OpenAI's linear schedule ends at 20 / T instead of 0.02.
 diffusion::DiffusionConfig hinted_diffusion(const Hints& hints, bool betas_by_steps);

@@ -62,7 +62,9 @@ std::string renamed(const std::string& name, int64_t levels) {
   return result;
 }
 
-void set_image(nn::UNetConfig& c, const Hints& hints, const fs::path& source) {
+}  // namespace
+
+void set_image_size(nn::UNetConfig& c, const Hints& hints, const fs::path& source) {
   if (hints.image_size) {
     c.image.height = c.image.width = *hints.image_size;
     return;
@@ -74,8 +76,6 @@ void set_image(nn::UNetConfig& c, const Hints& hints, const fs::path& source) {
   }
   c.image.height = c.image.width = kAttentionResolution << c.attention_levels[0];
 }
-
-}  // namespace
 
 bool is_ho_port(const Tensors& tensors) {
   return find_tensor(tensors, "temb.dense.0.weight") && find_tensor(tensors, "conv_in.weight");
@@ -111,7 +111,7 @@ Model ho_port(const Tensors& tensors, const Hints& hints, const fs::path& source
   }
   c.mid_attention =
       find_tensor(tensors, "mid.attn_1.q.weight") || find_tensor(tensors, "mid.attn.q.weight");
-  set_image(c, hints, source);
+  set_image_size(c, hints, source);
   for (const io::NamedTensor& t : tensors) {
     const std::string name = renamed(t.name, levels);
     const bool point = name.find("attentions.") != std::string::npos;

@@ -32,7 +32,10 @@ class Importer {
       refuse_leftover();  // qkv became 3
     model_.origin = "OpenAI's improved- or guided-diffusion";
     model_.description.diffusion = hinted_diffusion(hints_, /*betas_by_steps=*/true);
-    if (config().learned_variance) model_.sample.sigma = sample::Sigma::kLearned;
+    // Their samplers' defaults: respacing, and beta for the variance where none is learned.
+    model_.sample.spacing = sample::Spacing::kOpenai;
+    model_.sample.sigma =
+        config().learned_variance ? sample::Sigma::kLearned : sample::Sigma::kLarge;
     return std::move(model_);
   }
 

@@ -5,6 +5,9 @@
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/io/torch_file.h"
 
+#include <algorithm>
+#include <array>
+
 #include <fmt/format.h>
 #include <torch/serialize/output-archive.h>
 #include <unistd.h>
@@ -22,6 +25,28 @@ void check_absent(const fs::path& destination) {
     throw IoError(
         destination,
         fmt::format("cannot be written: there is no folder {}; make it first", parent.string()));
+}
+
+// Other programs choose their reader by a file's ending.
+void check_ending(const fs::path& destination, Format format) {
+  const std::string ending = destination.extension().string();
+  constexpr std::array<std::string_view, 4> kTorch = {".pt", ".pth", ".ckpt", ".bin"};
+  const bool torch = std::find(kTorch.begin(), kTorch.end(), ending) != kTorch.end();
+  const bool safetensors = ending == ".safetensors";
+  const bool wrong = format == Format::kSafetensors ? torch
+                     : format == Format::kDiffusers ? torch || safetensors
+                                                    : safetensors;
+  if (!wrong) return;
+  throw UsageError(fmt::format("{}: --to {} does not write what other programs expect of {}; {}",
+                               destination.string(), format_names()[static_cast<size_t>(format)],
+                               ending,
+                               format == Format::kDiffusers ? "name a folder without such an ending"
+                               : format == Format::kSafetensors ? "end its name with .safetensors"
+                                                                : "end its name with .pt"));
+}
+
+std::string whole_text(const Model& model) {
+  return description_text(model.description) + "\n" + sample_text(model.sample);
 }
 
 // ".NAME.tmp-PID" beside it.
@@ -53,20 +78,18 @@ const std::vector<std::string>& format_names() {
 }
 
 void write_model(const Model& model, const fs::path& destination, Format format) {
+  check_ending(destination, format);
   check_absent(destination);
   switch (format) {
     case Format::kDiffusers:
       return write_folder_atomic(
           destination, [&](const fs::path& folder) { write_diffusers_folder(model, folder); });
-    case Format::kSafetensors: {
-      const std::string text =
-          description_text(model.description) + "\n" + sample_text(model.sample);
+    case Format::kSafetensors:
       io::write_safetensors(destination, model.weights,
-                            {{"format", "pt"}, {kDescriptionKey, text}});
+                            {{"format", "pt"}, {kDescriptionKey, whole_text(model)}});
       return;
-    }
     case Format::kTorch:
-      io::write_torch_file(destination, model.weights);
+      io::write_torch_file(destination, model.weights, {{kDescriptionKey, whole_text(model)}});
       return;
     case Format::kTorchModule:
       return write_module(model, destination);

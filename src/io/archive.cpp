@@ -1,6 +1,7 @@
 #include "ddpm/io/archive.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
 #include <utility>
@@ -24,6 +25,7 @@ zip_t* open_archive(const std::filesystem::path& path) {
   int code = 0;
   zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
   if (!archive) {
+    refuse_foreign_text(path);
     throw IoError(
         path,
         fmt::format(

@@ -1,6 +1,7 @@
 #include "ddpm/io/npy.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
 #include <array>
@@ -280,6 +281,7 @@ uint64_t NpyHeader::byte_count() const {
 
 NpyHeader parse_npy_header(std::span<const uint8_t> bytes, const std::string& name) {
   if (bytes.size() < 10 || !std::equal(kSignature.begin(), kSignature.end(), bytes.begin())) {
+    refuse_foreign_text(name, bytes);
     throw IoError(name, "is not a .npy file (it does not begin like one); save it with numpy.save");
   }
   const int version = bytes[6];

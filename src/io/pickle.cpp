@@ -15,8 +15,6 @@
 namespace ddpm::io {
 namespace {
 
-constexpr int64_t kMaxExpanded = 1 << 16;  // elements of a tensor that repeats its memory
-
 std::optional<torch::ScalarType> storage_type(const std::string& global) {
   for (const StorageTypeName& t : kStorageTypes) {
     if (global == std::string("torch.") + t.storage) return t.type;
@@ -25,11 +23,18 @@ std::optional<torch::ScalarType> storage_type(const std::string& global) {
   return std::nullopt;
 }
 
-constexpr std::array<const char*, 5> kFunctions = {
-    "collections.OrderedDict", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter", "torch.Size"};
+constexpr const char* kFromType = "torch._tensor._rebuild_from_type_v2";
+constexpr std::array<const char*, 8> kFunctions = {"collections.OrderedDict",
+                                                   "collections.defaultdict",
+                                                   "torch._utils._rebuild_tensor",
+                                                   "torch._utils._rebuild_tensor_v2",
+                                                   "torch._utils._rebuild_parameter",
+                                                   "torch._utils._rebuild_parameter_with_state",
+                                                   "torch.Size",
+                                                   kFromType};
 
-// Python's stack machine, without its calls: what it knows to call is in kFunctions.
+// Python's stack machine, without its calls: what it knows to call is in kFunctions. Whatever else
+// is called, and what comes of it, is opaque: a name, which is carried along and never looked up.
 class Machine : private PickleBytes {
  public:
   Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage)
@@ -59,6 +64,7 @@ class Machine : private PickleBytes {
   }
   void push_integer(int64_t value) { push_new(Kind::kInteger)->integer = value; }
   void push_text(std::string text) { push_new(Kind::kText)->text = std::move(text); }
+  void push_opaque(std::string what) { push_new(Kind::kOpaque)->text = std::move(what); }
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleNode* pop() {
     if (stack_.size() <= floor()) damaged();
@@ -87,6 +93,7 @@ class Machine : private PickleBytes {
     push_tuple(std::move(items));
   }
   void append(const std::vector<PickleNode*>& items, Kind kind) {
+    if (stack_.size() > floor() && stack_.back()->kind == Kind::kOpaque) return;
     std::vector<PickleNode*>& all = top(kind)->items;
     all.insert(all.end(), items.begin(), items.end());
   }
@@ -104,9 +111,12 @@ class Machine : private PickleBytes {
     push(found->second);
   }
 
-  void push_long(int count) {  // two's complement
-    if (count > 8) fail("holds a whole number of more than 64 bits");
-    uint64_t value = take_number(count);
+  void push_long(uint64_t count) {  // two's complement
+    if (count > 8) {
+      take(count);
+      return push_opaque("a whole number of more than 64 bits");
+    }
+    uint64_t value = take_number(static_cast<int>(count));
     if (count > 0 && count < 8 && (value >> (8 * count - 1)) != 0)
       value |= ~uint64_t{0} << (8 * count);
     push_integer(static_cast<int64_t>(value));
@@ -122,7 +132,7 @@ class Machine : private PickleBytes {
     } else if (std::find(kFunctions.begin(), kFunctions.end(), global) != kFunctions.end()) {
       push_new(Kind::kFunction)->text = global;
     } else {
-      refuse(global);
+      push_opaque(global);
     }
   }
   void push_named_global() {
@@ -150,41 +160,37 @@ class Machine : private PickleBytes {
   // ("storage", type, key, location, elements[, None]): the memory of a tensor.
   void push_storage() {
     const PickleNode* id = pop();
-    if (id->kind != Kind::kTuple || id->items.size() < 5) damaged();
     const auto& part = id->items;
+    // The class of a whole module, with its source.
+    if (id->kind == Kind::kTuple && part.size() == 4 && part[0]->text == "module")
+      return push_opaque(part[1]->text);
+    if (id->kind != Kind::kTuple || part.size() < 5) damaged();
+    const bool known = part[1]->kind == Kind::kStorageType;
     if (part[0]->kind != Kind::kText || part[0]->text != "storage" ||
-        part[1]->kind != Kind::kStorageType || part[2]->kind != Kind::kText)
+        (!known && part[1]->kind != Kind::kOpaque) || part[2]->kind != Kind::kText)
       damaged();
-    if (part.size() > 5 && part[5]->kind != Kind::kNone) refuse("a view of a storage");
     const int64_t elements = integer_of(part[4]);
     if (elements < 0) damaged();
+    const torch::ScalarType type = known ? part[1]->type : torch::ScalarType::Undefined;
+    torch::Tensor memory = load_storage_(part[2]->text, type, elements);
+    if (!known) return push_opaque("a " + part[1]->text);
+    if (part.size() > 5 && part[5]->kind != Kind::kNone) return push_opaque("a view of a storage");
     PickleNode* storage = push_new(Kind::kStorage);
-    storage->type = part[1]->type;
-    storage->tensor = load_storage_(part[2]->text, storage->type, elements);
+    storage->type = type;
+    storage->tensor = std::move(memory);
   }
 
   // (storage, offset, sizes, strides, ...)
   void push_tensor(const std::vector<PickleNode*>& arguments) {
-    if (arguments.size() < 4 || arguments[0]->kind != Kind::kStorage) damaged();
-    const torch::Tensor memory = arguments[0]->tensor.view(arguments[0]->type);
-    const int64_t offset = integer_of(arguments[1]);
-    const std::vector<int64_t> sizes = integers_of(arguments[2]);
-    const std::vector<int64_t> strides = integers_of(arguments[3]);
-    if (offset < 0 || sizes.size() != strides.size()) damaged();
-    int64_t count = 1, last = offset, reach = 0;
-    bool over = false, empty = false;
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      empty = empty || sizes[i] == 0;
-      over = over || __builtin_mul_overflow(count, std::max<int64_t>(sizes[i], 1), &count) ||
-             __builtin_mul_overflow(std::max<int64_t>(sizes[i] - 1, 0), strides[i], &reach) ||
-             __builtin_add_overflow(last, reach, &last);
-    }
-    if (over ||
-        (!empty && (last >= memory.numel() || count > std::max(memory.numel(), kMaxExpanded))))
-      fail("is damaged: a tensor reaches beyond its memory");
-    PickleNode* tensor = push_new(Kind::kTensor);
-    tensor->tensor =
-        empty ? torch::empty(sizes, memory.options()) : memory.as_strided(sizes, strides, offset);
+    if (arguments.size() < 4) damaged();
+    if (arguments[0]->kind == Kind::kOpaque)
+      return push_opaque("a tensor in " + arguments[0]->text);
+    if (arguments[0]->kind != Kind::kStorage) damaged();
+    const auto tensor =
+        tensor_in(arguments[0]->tensor.view(arguments[0]->type), integer_of(arguments[1]),
+                  integers_of(arguments[2]), integers_of(arguments[3]));
+    if (!tensor) fail("is damaged: a tensor reaches beyond its memory");
+    push_new(Kind::kTensor)->tensor = *tensor;
   }
 
   void push_ordered_dict(const std::vector<PickleNode*>& arguments) {
@@ -200,23 +206,48 @@ class Machine : private PickleBytes {
     push_new(Kind::kDict)->items = std::move(items);
   }
 
+  // (function, type, arguments, attributes): a tensor with attributes of Python's.
+  void push_from_type(const std::vector<PickleNode*>& arguments) {
+    if (arguments.size() < 3) damaged();
+    const std::string& type = arguments[1]->text;
+    const bool plain = type == "torch.Tensor" || type == "torch.nn.parameter.Parameter";
+    const bool known = arguments[0]->kind == Kind::kFunction && arguments[0]->text != kFromType;
+    if (known && plain) return apply(*arguments[0], *arguments[2]);
+    push_opaque(type.empty() ? "a tensor of an unknown type" : "a " + type);
+  }
+
+  void apply(const PickleNode& function, const PickleNode& arguments) {
+    const std::string& name = function.text;
+    if (function.kind == Kind::kOpaque) return push_opaque(name);
+    if (function.kind == Kind::kStorageType) return push_opaque("a bare storage");
+    if (function.kind != Kind::kFunction || arguments.kind != Kind::kTuple) damaged();
+    if (name == "collections.OrderedDict") return push_ordered_dict(arguments.items);
+    if (name == "collections.defaultdict") return push_ordered_dict({});
+    if (name == kFromType) return push_from_type(arguments.items);
+    if (name.starts_with("torch._utils._rebuild_tensor")) return push_tensor(arguments.items);
+    if (arguments.items.empty()) damaged();
+    PickleNode* first = arguments.items[0];  // a parameter is its tensor, a torch.Size its tuple
+    const Kind kind = name == "torch.Size" ? Kind::kTuple : Kind::kTensor;
+    if (first->kind != kind && first->kind != Kind::kOpaque) damaged();
+    push(first);
+  }
   void call() {
     const PickleNode* arguments = pop();
     const PickleNode* function = pop();
-    if (function->kind != Kind::kFunction || arguments->kind != Kind::kTuple) damaged();
-    const std::string& name = function->text;
-    if (name == "collections.OrderedDict") return push_ordered_dict(arguments->items);
-    if (name.starts_with("torch._utils._rebuild_tensor")) return push_tensor(arguments->items);
-    if (arguments->items.empty()) damaged();
-    PickleNode* first = arguments->items[0];  // a parameter is its tensor, a torch.Size its tuple
-    if (first->kind != (name == "torch.Size" ? Kind::kTuple : Kind::kTensor)) damaged();
-    push(first);
+    apply(*function, *arguments);
+  }
+  void call_with_keywords() {
+    pop();
+    call();
   }
 
-  // The attributes of an OrderedDict (a state dict's _metadata) are no part of its content.
+  // The attributes of an OrderedDict (a state dict's _metadata) are no part of its content, and
+  // those of an opaque object stay with it.
   void drop_attributes() {
     pop();
-    top(Kind::kDict);
+    if (stack_.size() <= floor()) damaged();
+    const Kind kind = stack_.back()->kind;
+    if (kind != Kind::kDict && kind != Kind::kTensor && kind != Kind::kOpaque) damaged();
   }
 
   // One operation; true at the end. The codes are those of Python's pickletools.
@@ -236,12 +267,13 @@ class Machine : private PickleBytes {
       case 'K': push_integer(take_byte()); break;                   // BININT1
       case 'M': push_integer(static_cast<int64_t>(take_number(2))); break;  // BININT2
       case 0x8a: push_long(take_byte()); break;                     // LONG1
+      case 0x8b: push_long(take_number(4)); break;                  // LONG4
       case 'G': push_real(); break;                                 // BINFLOAT
       case 'X': case 'T': case 'B':                                 // BINUNICODE, BINSTRING, BINBYTES
         push_text(take_text(take_number(4)));
         break;
       case 0x8c: case 'U': case 'C': push_text(take_text(take_byte())); break;  // the short ones
-      case 0x8d: case 0x8e: push_text(take_text(take_number(8))); break;  // the long ones
+      case 0x8d: case 0x8e: case 0x96: push_text(take_text(take_number(8))); break;  // the long ones
       case '}': push_new(Kind::kDict); break;                       // EMPTY_DICT
       case ']': case 0x8f: push_new(Kind::kList); break;            // EMPTY_LIST, EMPTY_SET
       case ')': push_tuple({}); break;                              // EMPTY_TUPLE
@@ -249,6 +281,8 @@ class Machine : private PickleBytes {
       case 0x85: push_tuple_of(1); break;                           // TUPLE1
       case 0x86: push_tuple_of(2); break;                           // TUPLE2
       case 0x87: push_tuple_of(3); break;                           // TUPLE3
+      case 0x91: { auto items = pop_to_mark(); push_new(Kind::kList)->items = items; break; }  // FROZENSET
+      case '2': if (stack_.size() <= floor()) damaged(); push(stack_.back()); break;  // DUP
       case 'a': { PickleNode* item = pop(); append({item}, Kind::kList); break; }  // APPEND
       case 'e': case 0x90: append(pop_to_mark(), Kind::kList); break;  // APPENDS, ADDITEMS
       case 's': {                                                   // SETITEM
@@ -271,6 +305,10 @@ class Machine : private PickleBytes {
       case 0x93: push_named_global(); break;                        // STACK_GLOBAL
       case 'Q': push_storage(); break;                              // BINPERSID
       case 'R': case 0x81: call(); break;                           // REDUCE, NEWOBJ
+      case 0x92: call_with_keywords(); break;                       // NEWOBJ_EX
+      case 0x82: take(1); push_opaque("a registered extension"); break;  // EXT1
+      case 0x83: take(2); push_opaque("a registered extension"); break;  // EXT2
+      case 0x84: take(4); push_opaque("a registered extension"); break;  // EXT4
       case 'b': drop_attributes(); break;                           // BUILD
       default:
         refuse(fmt::format("pickle operation 0x{:02x} at byte {}", code, position() - 1));

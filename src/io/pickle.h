@@ -8,7 +8,8 @@
 
 namespace ddpm::io {
 
-/// The memory of a tensor: its bytes, maybe filled in later, as uint8 [elements * size of type].
+/// The memory of a tensor: its bytes, maybe filled in later, as uint8 [elements * size of type]. If
+/// the type is Undefined nobody will read it: no memory, or an IoError if it cannot be passed over.
 using StorageLoader =
     std::function<torch::Tensor(const std::string& key, torch::ScalarType type, int64_t elements)>;
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct PickleNode {
     kStorage,
     kStorageType,
     kFunction,  // text: which of the known ones
+    kOpaque,    // text: what it is, for people
   };
   Kind kind = Kind::kNone;
   int64_t integer = 0;
@@ -43,6 +45,11 @@ struct PickleNode {
 /// The value of `root` as a tree. What it shares is copied, at most kMaxNodes times in all. Throws
 /// IoError, as `bytes` words it, where it is too deep or no value of ours.
 TorchValue tree_of(const PickleNode& root, const PickleBytes& bytes);
+
+/// The tensor at `offset` in `memory`, or none if it reaches beyond it.
+std::optional<torch::Tensor> tensor_in(const torch::Tensor& memory, int64_t offset,
+                                       const std::vector<int64_t>& sizes,
+                                       const std::vector<int64_t>& strides);
 
 /// What torch calls the memory of a type.
 struct StorageTypeName {

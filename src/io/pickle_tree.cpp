@@ -44,28 +44,35 @@ class TreeMaker {
       case Kind::kDict:
         value.kind = TorchValue::Kind::kDict;
         for (size_t i = 0; i + 1 < node.items.size(); i += 2)
-          value.entries.emplace_back(key_of(*node.items[i]),
-                                     finished(*node.items[i + 1], depth + 1));
+          add_entry(value, *node.items[i], *node.items[i + 1], depth + 1);
         break;
       case Kind::kTensor:
         value.kind = TorchValue::Kind::kTensor;
         value.tensor = node.tensor;
         break;
       case Kind::kStorage:
-        bytes_.refuse("a bare storage");
+        return opaque("a bare storage");
       case Kind::kStorageType:
-        bytes_.refuse("a type of storage as a value");
+        return opaque("a type of storage");
       case Kind::kFunction:
-        bytes_.refuse(node.text + " as a value");
+      case Kind::kOpaque:
+        return opaque(node.text);
     }
     return value;
   }
 
  private:
-  std::string key_of(const PickleNode& node) const {
-    if (node.kind == Kind::kText) return node.text;
-    if (node.kind == Kind::kInteger) return fmt::format("{}", node.integer);
-    bytes_.refuse("a dict whose keys are neither texts nor whole numbers");
+  static TorchValue opaque(std::string what) {
+    TorchValue value;
+    value.kind = TorchValue::Kind::kOpaque;
+    value.text = std::move(what);
+    return value;
+  }
+  // What has neither a text nor a whole number for its key is no weight, and left out.
+  void add_entry(TorchValue& dict, const PickleNode& key, const PickleNode& item, int depth) {
+    if (key.kind != Kind::kText && key.kind != Kind::kInteger) return;
+    dict.entries.emplace_back(key.kind == Kind::kText ? key.text : fmt::format("{}", key.integer),
+                              finished(item, depth));
   }
 
   const PickleBytes& bytes_;

@@ -1,6 +1,7 @@
 #include "ddpm/io/safetensors.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
 #include <array>
@@ -306,9 +307,13 @@ TensorInfo checked_info(const std::filesystem::path& path, const Entry& entry, u
 HeaderParser parse_header(const InputFile& file, uint64_t* data_begin) {
   const auto fail = [&](const std::string& problem) { invalid(file.path(), problem); };
   uint64_t length = 0;
-  if (file.size() < kLengthBytes) fail("it is shorter than 8 bytes");
+  if (file.size() < kLengthBytes) {
+    refuse_foreign_text(file.path());
+    fail("it is shorter than 8 bytes");
+  }
   file.read_at(0, {reinterpret_cast<uint8_t*>(&length), kLengthBytes});
   if (length > kMaxHeaderBytes || length > file.size() - kLengthBytes) {
+    refuse_foreign_text(file.path());
     fail(fmt::format("it claims a header of {} bytes in a file of {} bytes", length, file.size()));
   }
   std::string text(length, '\0');
@@ -360,6 +365,21 @@ FileSum write_safetensors(const std::filesystem::path& path,
                           const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
   return write_file_atomic(path,
                            [&](OutputFile& file) { write_safetensors(file, tensors, metadata); });
+}
+
+bool is_safetensors_file(const std::filesystem::path& path) {
+  try {
+    const InputFile file(path);
+    std::array<uint8_t, kLengthBytes + 1> begin = {};
+    uint64_t length = 0;
+    if (file.size() < begin.size()) return false;
+    file.read_at(0, begin);
+    std::memcpy(&length, begin.data(), kLengthBytes);
+    return length > 0 && length <= kMaxHeaderBytes && length <= file.size() - kLengthBytes &&
+           begin.back() == '{';
+  } catch (const IoError&) {
+    return false;
+  }
 }
 
 SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {

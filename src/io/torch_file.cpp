@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/io/foreign_text.h"
 #include "pickle.h"
 #include "zip_writer.h"
 
@@ -24,6 +25,7 @@ constexpr std::array<uint8_t, 15> kLegacyBegin = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 
                                                   0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e};
 constexpr std::array<uint8_t, 4> kZipBegin = {'P', 'K', 3, 4};
 constexpr uint64_t kMaxPickleBytes = uint64_t{1} << 26;
+constexpr const char* kNoteEnding = ".note";
 
 template <size_t N>
 bool begins_with(std::span<const uint8_t> bytes, const std::array<uint8_t, N>& begin) {
@@ -75,6 +77,12 @@ class ZipSource {
     }
   }
 
+  std::optional<std::string> note(const std::string& name) const {
+    if (!has(name + kNoteEnding)) return std::nullopt;
+    const std::vector<uint8_t> bytes = read(name + kNoteEnding, kMaxPickleBytes);
+    return std::string(bytes.begin(), bytes.end());
+  }
+
   TorchValue value() {
     const std::vector<uint8_t> pickle = read("data.pkl", kMaxPickleBytes);
     std::span<const uint8_t> bytes(pickle);
@@ -96,6 +104,7 @@ class ZipSource {
     return zip_.read(full(name));
   }
   torch::Tensor storage(const std::string& key, torch::ScalarType type, int64_t elements) {
+    if (type == torch::ScalarType::Undefined) return {};
     const auto known = storages_.find(key);
     const uint64_t bytes = checked_bytes(path_, type, elements, fs::file_size(path_));
     if (known != storages_.end()) {
@@ -161,6 +170,11 @@ class LegacySource {
     throw IoError(path_, "is damaged: its tensors' memories are not where they should be");
   }
   torch::Tensor storage(const std::string& key, torch::ScalarType type, int64_t elements) {
+    if (type == torch::ScalarType::Undefined) {
+      throw IoError(path_,
+                    "holds a tensor of a type that is not read, whose size is unknown in this old "
+                    "format; in Python, save the state dict alone");
+    }
     const auto known = storages_.find(key);
     if (known != storages_.end()) {
       if (known->second.type != type || known->second.elements != elements) damaged();
@@ -231,10 +245,17 @@ TorchValue read_torch_file(const fs::path& path) {
   const std::vector<uint8_t> begin = first_bytes(path);
   if (begins_with(begin, kZipBegin)) return ZipSource(path).value();
   if (begins_with(begin, kLegacyBegin)) return LegacySource(path).value();
-  throw IoError(path, "is no file of Python's torch.save");
+  refuse_foreign_text(path);
+  throw IoError(path, "is neither a safetensors file nor one of Python's torch.save");
 }
 
-FileSum write_torch_file(const fs::path& path, const std::vector<NamedTensor>& tensors) {
+std::optional<std::string> torch_file_note(const fs::path& path, const std::string& name) {
+  if (!begins_with(first_bytes(path), kZipBegin)) return std::nullopt;
+  return ZipSource(path).note(name);
+}
+
+FileSum write_torch_file(const fs::path& path, const std::vector<NamedTensor>& tensors,
+                         const Metadata& notes) {
   return write_file_atomic(path, [&](OutputFile& file) {
     const std::string root = "weights/";
     ZipWriter zip(file);
@@ -245,6 +266,7 @@ FileSum write_torch_file(const fs::path& path, const std::vector<NamedTensor>& t
       zip.add(fmt::format("{}data/{}", root, i), bytes_of(tensor));
     }
     zip.add(root + "version", bytes_of(std::string("3\n")));
+    for (const auto& [name, text] : notes) zip.add(root + name + kNoteEnding, bytes_of(text));
     zip.finish();
   });
 }

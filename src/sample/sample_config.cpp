@@ -1,6 +1,7 @@
 #include "ddpm/sample/sample_config.h"
 
 #include "ddpm/config/read_enum.h"
+#include "diffusers_plan.h"
 
 #include <algorithm>
 
@@ -60,13 +61,18 @@ std::string to_string(LastAlpha last) { return last_alpha_names().at(static_cast
 
 std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config) {
   const int64_t steps = config.steps == 0 ? timesteps : config.steps;
-  std::vector<PlanStep> plan = timestep_plan(timesteps, steps, config.spacing);
-  if (config.spacing == Spacing::kLeading && config.steps_offset > 0) {
+  const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
+                      config.stepping == Stepping::kDiffusers;
+  std::vector<PlanStep> plan =
+      theirs ? diffusers_plan(timesteps, steps, config.spacing, config.steps_offset,
+                              config.method == Method::kDdim ? Landing::kStride : Landing::kNext)
+             : timestep_plan(timesteps, steps, config.spacing);
+  if (!theirs && config.spacing == Spacing::kLeading && config.steps_offset > 0) {
     for (int64_t k = 0; k < steps; ++k)  // the k-th t can be no more than T - k
       plan[k].t = std::min(plan[k].t + config.steps_offset, timesteps - k);
     for (int64_t k = 0; k + 1 < steps; ++k) plan[k].s = plan[k + 1].t;
   }
-  if (config.last_alpha == LastAlpha::kFirst) plan.back().s = 1;
+  if (config.last_alpha == LastAlpha::kFirst && plan.back().s == 0) plan.back().s = 1;
   return plan;
 }
 
@@ -86,6 +92,7 @@ SampleConfig read_sample_config(config::Reader& reader) {
   config.eta = reader.real("eta", config.eta, {0.0, 1.0});
   config.sigma = config::read_enum(reader, "sigma", config.sigma, sigma_names());
   config.spacing = config::read_enum(reader, "spacing", config.spacing, spacing_names());
+  config.stepping = config::read_enum(reader, "stepping", config.stepping, stepping_names());
   config.clip = config::read_enum(reader, "clip", config.clip, clip_names());
   config.clip_range = reader.real("clip_range", config.clip_range, config::positive());
   config.steps_offset = reader.integer("steps_offset", config.steps_offset, {0, 1'000'000});

@@ -3,6 +3,7 @@
 #include "ddpm/sample/ancestral.h"
 #include "ddpm/sample/ddim.h"
 #include "ddpm/sample/sample_config.h"
+#include "noisy_end.h"
 
 #include <torch/types.h>
 
@@ -20,6 +21,8 @@ std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
                                       const diffusion::Schedule& schedule) {
   switch (config.method) {
     case Method::kDdpm:
+      if (config.stepping == Stepping::kDiffusers)
+        return std::make_unique<NoisyEnd>(schedule, variance_of(config.sigma));
       return std::make_unique<AncestralSampler>(schedule, variance_of(config.sigma));
     case Method::kDdim:
       return std::make_unique<DdimSampler>(schedule,

@@ -29,10 +29,23 @@ std::vector<int64_t> quadratic_steps(int64_t timesteps, int64_t steps) {
   return ascending;
 }
 
+std::vector<int64_t> openai_steps(int64_t timesteps, int64_t steps) {
+  const double stride =
+      steps == 1 ? 1.0 : static_cast<double>(timesteps - 1) / static_cast<double>(steps - 1);
+  std::vector<int64_t> ascending;
+  double x = 0.0;
+  for (int64_t i = 0; i < steps; ++i) {
+    ascending.push_back(1 + static_cast<int64_t>(std::nearbyint(x)));
+    x += stride;
+  }
+  return ascending;
+}
+
 std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing spacing) {
   if (spacing == Spacing::kQuadratic) {
     return quadratic_steps(timesteps, steps);
   }
+  if (spacing == Spacing::kOpenai) return openai_steps(timesteps, steps);
   std::vector<int64_t> ascending;
   for (int64_t i = 0; i < steps; ++i) {
     switch (spacing) {
@@ -47,6 +60,7 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
                                        : 1 + rounded_fraction(i, timesteps - 1, steps - 1));
         break;
       case Spacing::kQuadratic:
+      case Spacing::kOpenai:
         break;
     }
   }
@@ -56,11 +70,21 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
 }  // namespace
 
 const std::vector<std::string>& spacing_names() {
-  static const std::vector<std::string> names{"leading", "trailing", "linspace", "quadratic"};
+  static const std::vector<std::string> names{"leading", "trailing", "linspace", "quadratic",
+                                              "openai"};
   return names;
 }
 
 std::string to_string(Spacing spacing) { return spacing_names().at(static_cast<size_t>(spacing)); }
+
+const std::vector<std::string>& stepping_names() {
+  static const std::vector<std::string> names{"own", "diffusers"};
+  return names;
+}
+
+std::string to_string(Stepping stepping) {
+  return stepping_names().at(static_cast<size_t>(stepping));
+}
 
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing) {
   TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,

@@ -70,10 +70,45 @@ TEST_F(Convert, AFoldersSchedulerIsTheDefaultOfDrawingFromIt) {
   EXPECT_EQ(said.at("steps"), 20) << "the pipeline's 50, but there are 20";
   EXPECT_EQ(said.at("clip"), "none");
   EXPECT_EQ(said.at("spacing"), "trailing");
+  EXPECT_EQ(said.at("stepping"), "diffusers");
   EXPECT_EQ(said.at("steps_offset"), 1);
   EXPECT_EQ(said.at("last_alpha"), "first");
   EXPECT_EQ(run({"sample", "--ckpt", "folder", "--num", "1", "--out", "p", "--ddpm"}).status, 0)
       << "flags go over it";
+}
+
+TEST_F(Convert, TorchFilesSampleAsTheyAre) {
+  expect_success({"convert", "runs/tiny", "copy.pt", "--to", "torch"});
+  EXPECT_TRUE(torch::equal(draw("copy.pt"), draw("runs/tiny")));
+  const ProgramResult wrong = run({"convert", "runs/tiny", "copy.safetensors", "--to", "torch"});
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.err.find(".pt"), std::string::npos) << wrong.err;
+}
+
+TEST_F(Convert, PointersInThePlaceOfWeightsAreCalledSo) {
+  for (const char* name : {"weights.safetensors", "weights.pt", "weights"}) {
+    io::write_file_synced(folder_ / name,
+                          std::string_view("version https://git-lfs.github.com/spec/v1\n"
+                                           "oid sha256:4d7a2146\nsize 12345\n"));
+    for (const std::vector<std::string>& arguments : {std::vector<std::string>{"info", name},
+                                                      {"sample", "--ckpt", name, "--num", "1"},
+                                                      {"convert", name, "x", "--to", "ddpm"}}) {
+      const ProgramResult result = run(arguments);
+      EXPECT_EQ(result.status, 1) << arguments[0];
+      EXPECT_NE(result.err.find("git lfs pull"), std::string::npos) << result.err;
+    }
+  }
+}
+
+TEST_F(Convert, AClassConditionalFolderComesWithTheLinesThatSampleIt) {
+  train("runs/classes", {"--set", "model.class_conditional=true"});
+  const ProgramResult result = run({"convert", "runs/classes", "folder", "--to", "diffusers"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("pass no classes"), std::string::npos) << result.err;
+  EXPECT_NE(io::read_text(folder_ / "folder/sample.py").find("class_labels"), std::string::npos);
+  const ProgramResult plain = run({"convert", "runs/tiny", "plain", "--to", "diffusers"});
+  EXPECT_EQ(plain.err.find("sample.py"), std::string::npos) << plain.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "plain/sample.py"));
 }
 
 TEST_F(Convert, WhatIsThereIsNotOverwrittenAndWrongWishesAreUsageErrors) {

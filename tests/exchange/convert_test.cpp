@@ -3,11 +3,13 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
+#include "ddpm/io/safetensors.h"
 #include "ddpm/io/torch_file.h"
 #include "tests/io/temporary_folder.h"
 
 #include <cstring>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <torch/nn/module.h>
@@ -68,14 +70,51 @@ TEST_P(RoundTrip, SafetensorsDescribeThemselves) {
   expect_same(model, read_model(folder_ / "copy.safetensors"));
 }
 
-TEST_P(RoundTrip, TorchFilesNeedADescriptionBesideThem) {
+TEST_P(RoundTrip, TorchFilesDescribeThemselves) {
   const Model model = read_model(kGolden / GetParam());
   write_model(model, folder_ / "copy.pt", Format::kTorch);
+  expect_same(model, read_model(folder_ / "copy.pt"));
+}
+
+TEST_P(RoundTrip, OtherTorchFilesNeedADescriptionBesideThem) {
+  const Model model = read_model(kGolden / GetParam());
+  io::write_torch_file(folder_ / "copy.pt", model.weights);
   EXPECT_NE(message_of([&] { read_model(folder_ / "copy.pt"); }).find("model.toml"),
             std::string::npos);
   io::write_file_synced(folder_ / "copy.toml",
                         description_text(model.description) + sample_text(model.sample));
   expect_same(model, read_model(folder_ / "copy.pt"));
+}
+
+TEST_P(RoundTrip, FilesAreReadByWhatTheyHoldWhateverTheirNames) {
+  const Model model = read_model(kGolden / GetParam());
+  for (const Format format : {Format::kSafetensors, Format::kTorch}) {
+    for (const char* name : {"copy", "copy.weights", "copy.model-v1.2"}) {
+      write_model(model, folder_ / name, format);
+      expect_same(model, read_model(folder_ / name));
+      fs::remove(folder_ / name);
+    }
+  }
+  write_model(model, folder_ / "copy.pt", Format::kTorch);  // what someone else named wrongly
+  fs::rename(folder_ / "copy.pt", folder_ / "torch.safetensors");
+  expect_same(model, read_model(folder_ / "torch.safetensors"));
+  write_model(model, folder_ / "copy.safetensors", Format::kSafetensors);
+  fs::rename(folder_ / "copy.safetensors", folder_ / "safetensors.pt");
+  expect_same(model, read_model(folder_ / "safetensors.pt"));
+}
+
+TEST(Convert, AnEndingThatPromisesAnotherFormatIsRefused) {
+  TemporaryFolder folder;
+  const Model model = read_model(kGolden / "google");
+  for (const auto& [name, format] : {std::pair("x.pt", Format::kSafetensors),
+                                     {"x.bin", Format::kSafetensors},
+                                     {"x.safetensors", Format::kTorch},
+                                     {"x.safetensors", Format::kTorchModule},
+                                     {"x.safetensors", Format::kDiffusers},
+                                     {"x.ckpt", Format::kDiffusers}}) {
+    EXPECT_THROW(write_model(model, folder / name, format), UsageError) << name;
+    EXPECT_FALSE(fs::exists(folder / name)) << name;
+  }
 }
 
 TEST_P(RoundTrip, TheArchiveOfAModuleIsLoadedByLibTorch) {
@@ -239,7 +278,8 @@ TEST(DiffusersConfig, SchedulersThatCannotBeExpressedAreRefusedByKeyAndValue) {
       {"num_train_timesteps", 0},
       {"beta_start", 0.0},
       {"beta_end", 1.5},
-      {"use_karras_sigmas", true},
+      {"something_new", true},
+      {"clip_sample_range", -1.0},
   };
   for (const auto& [key, value] : values) {
     nlohmann::json json;
@@ -247,6 +287,31 @@ TEST(DiffusersConfig, SchedulersThatCannotBeExpressedAreRefusedByKeyAndValue) {
     const std::string message = message_of([&] { parse_scheduler_config(json.dump(), "s.json"); });
     EXPECT_NE(message.find(key + " = " + value.dump()), std::string::npos) << message;
   }
+}
+
+// Python's json module writes these.
+TEST(DiffusersConfig, InfinityAndNaNAreNumbers) {
+  const auto parse = [](const std::string& text) { parse_scheduler_config(text, "s.json"); };
+  // As DPMSolver's folders have it: they are refused by their name.
+  const std::string solver = message_of([&] {
+    parse(R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity})");
+  });
+  EXPECT_NE(solver.find("_class_name = \"DPMSolverMultistepScheduler\""), std::string::npos);
+  // Left by a change of schedulers; DDIMScheduler passes over it.
+  EXPECT_NO_THROW(parse(R"({"_class_name": "DDIMScheduler", "lambda_min_clipped": -Infinity,
+                            "solver_order": 2, "use_karras_sigmas": true})"));
+  EXPECT_NO_THROW(parse(R"({"_note": "NaN, \"Infinity and -Infinity", "_x": [NaN, Infinity]})"));
+  for (const auto& [value, key] : {std::pair("NaN", "beta_start"),
+                                   {"Infinity", "clip_sample_range"},
+                                   {"-Infinity", "num_train_timesteps"},
+                                   {"2.5", "num_train_timesteps"}}) {
+    const std::string message =
+        message_of([&] { parse(fmt::format("{{\"{}\": {}}}", key, value)); });
+    EXPECT_NE(message.find(fmt::format("{} = {} ", key, value)), std::string::npos) << message;
+  }
+  EXPECT_NE(message_of([&] { parse("{\"beta_start\": Infinit}"); }).find("no JSON object"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { parse("<!DOCTYPE html>"); }).find("web page"), std::string::npos);
 }
 
 TEST(DiffusersConfig, SchedulersComeBack) {
@@ -266,17 +331,13 @@ TEST(DiffusersConfig, SchedulersComeBack) {
 }
 
 TEST(Import, UnknownNetworksAreRefused) {
-  EXPECT_NE(
-      message_of([] { read_model(kGolden / "lucidrains.pt"); }).find("denoising-diffusion-pytorch"),
-      std::string::npos);
   EXPECT_NE(message_of([] { read_model(kGolden / "openai_conv.pt"); }).find("--image-size"),
             std::string::npos);
   Hints hints;
   hints.image_size = 8;
-  EXPECT_NE(
-      message_of([&] { read_model(kGolden / "openai_conv.pt", "ema", hints); }).find("--heads"),
-      std::string::npos);
-  EXPECT_NE(message_of([&] { read_model(kGolden / "library", "ema", hints); }).find("--image-size"),
+  EXPECT_NE(message_of([&] { read_model(kGolden / "openai_conv.pt", "", hints); }).find("--heads"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { read_model(kGolden / "library", "", hints); }).find("--image-size"),
             std::string::npos)
       << "a folder says it itself";
   TemporaryFolder folder;
@@ -284,6 +345,101 @@ TEST(Import, UnknownNetworksAreRefused) {
   EXPECT_NE(message_of([&] { read_model(folder / "other.pt"); }).find("layer.weight"),
             std::string::npos);
   EXPECT_NE(message_of([&] { read_model(folder.path()); }), "(no error)");
+}
+
+TEST(Import, AWeightThatNeedsAnObjectIsRefusedByItsName) {
+  const std::string message =
+      message_of([] { read_model(kGolden.parent_path() / "torch_object.pt"); });
+  EXPECT_NE(message.find("no network that is known"), std::string::npos)
+      << "the object beside it does not matter: " << message;
+  TemporaryFolder folder;
+  fs::copy_file(kGolden.parent_path() / "torch_array.pt", folder / "a.pt");
+  const std::string array = message_of([&] { read_model(folder / "a.pt"); });
+  EXPECT_NE(array.find("conv.weight as numpy"), std::string::npos) << array;
+}
+
+// --- what diffusers' training leaves
+fs::path training_folder(const TemporaryFolder& folder) {
+  const fs::path checkpoint = folder / "checkpoint-5";
+  const Model model = read_model(kGolden / "library");
+  fs::create_directories(checkpoint / "unet_ema");
+  fs::copy(kGolden / "library" / "unet", checkpoint / "unet");
+  // With the settings of the average, as EMAModel saves it (scripts/make_exchange_ports_golden.py).
+  fs::copy_file(kGolden.parent_path() / "ports" / "unet_ema.json",
+                checkpoint / "unet_ema" / "config.json");
+  std::vector<io::NamedTensor> half;
+  for (const io::NamedTensor& t : model.weights) half.push_back({t.name, t.tensor * 0.5});
+  io::write_safetensors(checkpoint / "unet_ema" / "diffusion_pytorch_model.safetensors", half);
+  return checkpoint;
+}
+
+TEST(TrainingFolder, HasRawAndAveragedWeights) {
+  TemporaryFolder folder;
+  const fs::path checkpoint = training_folder(folder);
+  const Model model = read_model(kGolden / "library");
+  const Model ema = read_model(checkpoint), raw = read_model(checkpoint, "raw");
+  EXPECT_EQ(ema.weights_name, "ema");
+  EXPECT_EQ(raw.weights_name, "raw");
+  for (size_t i = 0; i < model.weights.size(); ++i) {
+    EXPECT_TRUE(torch::equal(raw.weights[i].tensor, model.weights[i].tensor));
+    EXPECT_TRUE(torch::equal(ema.weights[i].tensor, model.weights[i].tensor * 0.5));
+  }
+  EXPECT_EQ(read_model(checkpoint / "unet_ema").weights_name, "ema");
+  EXPECT_THROW(read_model(checkpoint, "ema-2"), UsageError);
+  fs::remove_all(checkpoint / "unet");
+  EXPECT_EQ(read_model(checkpoint).weights_name, "ema");
+  EXPECT_THROW(read_model(checkpoint, "raw"), UsageError);
+}
+
+TEST(TrainingFolder, WithoutASchedulerFlagsSayHowItWasTrained) {
+  TemporaryFolder folder;
+  const fs::path checkpoint = training_folder(folder);
+  const Model assumed = read_model(checkpoint);
+  EXPECT_EQ(assumed.description.diffusion.schedule.kind, diffusion::ScheduleKind::kLinear);
+  EXPECT_EQ(assumed.description.diffusion.schedule.timesteps, 1000);
+  EXPECT_EQ(assumed.description.diffusion.prediction, diffusion::Prediction::kEpsilon);
+  Hints hints;
+  hints.timesteps = 4000;
+  hints.schedule = "cosine";
+  hints.prediction = "v";
+  const Model said = read_model(checkpoint, "", hints);
+  EXPECT_EQ(said.description.diffusion.schedule.kind, diffusion::ScheduleKind::kCosine);
+  EXPECT_EQ(said.description.diffusion.schedule.timesteps, 4000);
+  EXPECT_EQ(said.description.diffusion.prediction, diffusion::Prediction::kV);
+  EXPECT_EQ(said.sample.steps, 1000) << "DDPMPipeline's default";
+  // The finished pipeline around it says it.
+  fs::copy(kGolden / "classes" / "scheduler", folder / "scheduler");
+  for (const fs::path& source : {checkpoint, checkpoint / "", checkpoint / "unet"})
+    EXPECT_EQ(read_model(source).description.diffusion.prediction, diffusion::Prediction::kV)
+        << source;
+  EXPECT_THROW(read_model(checkpoint, "", hints), UsageError);
+}
+
+TEST(Variants, HalfPrecisionIsReadIfItIsAllThereIs) {
+  for (const std::string name :
+       {"diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.fp16.bin"}) {
+    TemporaryFolder folder;
+    const fs::path copy = folder / "copy";
+    fs::copy(kGolden / "library", copy, fs::copy_options::recursive);
+    const Model model = read_model(copy);
+    std::vector<io::NamedTensor> half;
+    for (const io::NamedTensor& t : model.weights)
+      half.push_back({t.name, t.tensor.to(torch::kHalf)});
+    if (name.ends_with("bin")) {
+      io::write_torch_file(copy / "unet" / name, half);
+    } else {
+      io::write_safetensors(copy / "unet" / name, half);
+    }
+    EXPECT_EQ(read_model(copy).weights[0].tensor.scalar_type(), torch::kFloat) << "the whole ones";
+    fs::remove(copy / "unet" / "diffusion_pytorch_model.safetensors");
+    const Model read = read_model(copy);
+    for (size_t i = 0; i < half.size(); ++i)
+      EXPECT_TRUE(torch::equal(read.weights[i].tensor, half[i].tensor)) << half[i].name;
+    fs::rename(copy / "unet" / name, copy / "unet" / "diffusion_pytorch_model.a.bin");
+    fs::copy(copy / "unet" / "diffusion_pytorch_model.a.bin",
+             copy / "unet" / "diffusion_pytorch_model.b.bin");
+    EXPECT_NE(message_of([&] { read_model(copy); }).find("variants a, b"), std::string::npos);
+  }
 }
 
 // Every flip of a bit gives a config that is read, or one that is refused with its reason.
@@ -326,13 +482,18 @@ TEST(Import, OpenAisScheduleAndVarianceComeFromFlagsAndShapes) {
   hints.groups = 2;
   hints.timesteps = 4000;
   hints.rescale_timesteps = true;
-  const Model model = read_model(kGolden / "openai_conv.pt", "ema", hints);
+  const Model model = read_model(kGolden / "openai_conv.pt", "", hints);
   const diffusion::Schedule schedule(model.description.diffusion.schedule);
   EXPECT_DOUBLE_EQ(schedule.beta(1), 1e-4 / 4);  // IDDPM's linear schedule scales with 1000 / T
   EXPECT_DOUBLE_EQ(schedule.beta(4000), 0.02 / 4);
   EXPECT_EQ(model.description.unet.sinusoid.scale, 0.25);
   EXPECT_EQ(model.description.unet.blocks, 2);
   EXPECT_FALSE(model.description.unet.learned_variance);
+  EXPECT_EQ(model.sample.sigma, sample::Sigma::kLarge) << "sigma_small is off there";
+  EXPECT_EQ(model.sample.spacing, sample::Spacing::kOpenai);
+  const Model learned = read_model(kGolden / "openai_shift.pt", "", hints);
+  EXPECT_EQ(learned.sample.sigma, sample::Sigma::kLearned);
+  EXPECT_EQ(learned.sample.spacing, sample::Spacing::kOpenai);
 }
 
 }  // namespace

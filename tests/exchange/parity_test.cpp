@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, Parity, testing::ValuesIn(kSources), [](const
 });
 
 TEST_P(Parity, TheNetworksOutputIsTheOtherPrograms) {
-  const Model model = read_model(kGolden / GetParam().file, "ema", GetParam().hints);
+  const Model model = read_model(kGolden / GetParam().file, "", GetParam().hints);
   const auto golden = io::SafetensorsFile::open(kGolden / (GetParam().name + ".safetensors"));
   const torch::Tensor x = golden.get("x"), t = golden.get("t");
   const torch::Tensor labels = golden.contains("labels") ? golden.get("labels") : torch::Tensor();
@@ -112,7 +112,7 @@ TEST_P(Schedulers, WholePathsEndWhereDiffusersSchedulersEnd) {
     EXPECT_LT((*x_0 - expected).abs().max().item<double>() / scale, 1e-4) << key << ": " << text;
     ++compared;
   }
-  EXPECT_EQ(compared, GetParam() == "library"   ? 71
+  EXPECT_EQ(compared, GetParam() == "library"   ? 83
                       : GetParam() == "classes" ? 4
                       : GetParam() == "shift"   ? 3
                                                 : 1);

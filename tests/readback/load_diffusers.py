@@ -43,7 +43,7 @@ RUNS = [
     ("ddim", ["sample.method=ddim"], ["--ddim"]),
     ("cosine", ["diffusion.schedule=cosine", "diffusion.prediction=v", "sample.spacing=trailing"], ["--ddim"]),
     ("table", ["diffusion.schedule=sigmoid", "model.head_channels=4", "model.downsample_padding=symmetric"], ["--ddim"]),
-    ("classes", ["model.class_conditional=true"], ["--ddim"]),
+    ("classes", ["model.class_conditional=true", "sample.method=ddim", "sample.steps=50"], ["--ddim"]),
 ]
 
 # tests/golden/exchange: what we import is exported again
@@ -59,11 +59,11 @@ GOLDEN_NETWORKS = [
 ]
 
 
-def same_images(torch, ours, unet, scheduler, x, z, labels):
+def same_images(torch, ours, unet, scheduler, x, z, labels, steps=STEPS):
     from diffusers import DDIMScheduler
     from diffusers.schedulers import scheduling_ddpm
 
-    scheduler.set_timesteps(STEPS)
+    scheduler.set_timesteps(steps)
     with torch.no_grad():
         for k, t in enumerate(scheduler.timesteps):
             eps = unet(x, t, class_labels=labels).sample
@@ -73,6 +73,32 @@ def same_images(torch, ours, unet, scheduler, x, z, labels):
     error = (x - ours).abs().max().item()
     assert error < 1e-4, error
     return error
+
+
+def check_other_steps(torch, save_file, load_file, run, folder, name, flags, pipeline, labels):
+    """A folder in S steps that do not divide T: the timesteps are diffusers'."""
+    for steps in (1, 7, 30):
+        x, z = torch.randn(2, 3, 8, 8), torch.randn(steps, 2, 3, 8, 8)
+        save_file({"x_T": x, "z": z}, folder / "other.safetensors")
+        run("sample", "--ckpt", f"{name}-folder", "--steps", steps, "--init-noise", "other.safetensors", "--save-tensors",
+            f"{name}-{steps}.safetensors", "--out", f"{name}-{steps}", *flags)
+        ours = load_file(folder / f"{name}-{steps}.safetensors")["samples"]
+        error = same_images(torch, ours, pipeline.unet.eval(), pipeline.scheduler, x, z, labels, steps)
+        print(f"{name}, {steps} steps: images differ by {error:.1e}")
+
+
+def check_script(torch, save_file, run, folder, name, classes):
+    """sample.py, which convert wrote: the images of `ddpm sample` from the same noise."""
+    from PIL import Image
+
+    subprocess.run([sys.executable, str(folder / f"{name}-folder" / "sample.py")], cwd=folder, check=True, capture_output=True)
+    torch.manual_seed(0)
+    save_file({"x_T": torch.randn(classes, 3, 8, 8)}, folder / "script.safetensors")
+    run("sample", "--ckpt", f"{name}-folder", "--init-noise", "script.safetensors", "--out", f"{name}-script")
+    for i in range(classes):
+        theirs, ours = (Image.open(folder / file).tobytes() for file in (f"sample-{i:03}.png", f"{name}-script/{i:06}.png"))
+        assert len(theirs) == len(ours) and max(abs(a - b) for a, b in zip(theirs, ours)) <= 1, (name, i)
+    print(f"{name}: sample.py makes the {classes} images of ddpm sample")
 
 
 def main(program):
@@ -103,7 +129,8 @@ def main(program):
         save_file({"x_T": x, "z": z}, folder / "noise.safetensors")
         for name, changes, flags in RUNS:
             run("train", "--config", "tiny.toml", "--out", f"runs/{name}", *(a for c in changes for a in ("--set", c)))
-            run("convert", f"runs/{name}", f"{name}-folder", "--to", "diffusers")
+            said = run("convert", f"runs/{name}", f"{name}-folder", "--to", "diffusers").stderr
+            assert ("sample.py" in said) == (name == "classes"), said
             run("convert", f"runs/{name}", f"{name}.pt", "--to", "torch")
             for source in (f"runs/{name}", f"{name}-folder"):
                 run("sample", "--ckpt", source, "--steps", STEPS, "--init-noise", "noise.safetensors", "--save-tensors",
@@ -118,6 +145,9 @@ def main(program):
                 labels = torch.tensor([0, 1]) if name == "classes" else None
                 error = same_images(torch, ours, chosen.unet.eval(), chosen.scheduler, x.clone(), z, labels)
                 print(f"{name} from {source}: images differ by {error:.1e}")
+            check_other_steps(torch, save_file, load_file, run, folder, name, flags, chosen, labels)
+            if name == "classes":
+                check_script(torch, save_file, run, folder, name, chosen.unet.config.num_class_embeds)
             state = torch.load(folder / f"{name}.pt", weights_only=True)
             for key, value in chosen.unet.state_dict().items():
                 assert torch.equal(value, state[key]), key

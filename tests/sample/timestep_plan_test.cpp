@@ -1,10 +1,13 @@
 #include "ddpm/sample/timestep_plan.h"
 
 #include "ddpm/io/safetensors.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -12,7 +15,7 @@ namespace ddpm::sample {
 namespace {
 
 constexpr Spacing kAll[] = {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace,
-                            Spacing::kQuadratic};
+                            Spacing::kQuadratic, Spacing::kOpenai};
 
 std::vector<int64_t> timesteps_of(const std::vector<PlanStep>& plan) {
   std::vector<int64_t> t;
@@ -92,6 +95,95 @@ TEST(TimestepPlan, MatchesDiffusersAndDdimsCode) {
     ++compared;
   }
   EXPECT_GE(compared, 60);
+}
+
+// The numbers of steps in scripts/make_exchange_steps_golden.py.
+std::vector<int64_t> steps_in_golden(int64_t timesteps) {
+  if (timesteps > 50)
+    return {1, 2, 3, 5, 7, 10, 13, 20, 25, 30, 33, 50, 61, 64, 99, 100, 121, 250, 300, 333};
+  std::vector<int64_t> all(static_cast<size_t>(timesteps));
+  std::iota(all.begin(), all.end(), 1);
+  return all;
+}
+
+io::SafetensorsFile steps_golden() {
+  return io::SafetensorsFile::open(std::string(DDPM_SOURCE_DIR) +
+                                   "/tests/golden/diffusers_steps.safetensors");
+}
+
+// Where `expected` says [2, S] of t and of the landing, which is 0 for the final alpha_bar.
+void expect_diffusers_plan(SampleConfig config, int64_t timesteps, const torch::Tensor& expected,
+                           const std::string& name) {
+  const auto want = expected.accessor<int16_t, 2>();
+  for (const Method method : {Method::kDdim, Method::kDdpm}) {
+    for (const LastAlpha last : {LastAlpha::kOne, LastAlpha::kFirst}) {
+      if (method == Method::kDdpm && last == LastAlpha::kFirst) continue;
+      config.method = method;
+      config.last_alpha = last;
+      const auto plan = timestep_plan(timesteps, config);
+      ASSERT_EQ(static_cast<int64_t>(plan.size()), expected.size(1)) << name;
+      for (size_t k = 0; k < plan.size(); ++k) {
+        const auto i = static_cast<int64_t>(k);
+        int64_t landing = want[1][i] == 0 && last == LastAlpha::kFirst ? 1 : want[1][i];
+        if (method == Method::kDdpm) landing = k + 1 < plan.size() ? want[0][i + 1] : 0;
+        ASSERT_EQ(plan[k].t, want[0][i]) << name << ", S = " << plan.size() << ", step " << k;
+        ASSERT_EQ(plan[k].s, landing) << name << ", S = " << plan.size() << ", step " << k;
+      }
+    }
+  }
+}
+
+TEST(TimestepPlan, SteppingOfDiffusersIsThatOfItsSchedulersForEveryNumberOfSteps) {
+  const auto golden = steps_golden();
+  int plans = 0;
+  for (const int64_t timesteps : {10, 50, 1000}) {
+    for (const auto& [spacing, offset] : {std::pair(Spacing::kLeading, 0),
+                                          {Spacing::kLeading, 1},
+                                          {Spacing::kTrailing, 0},
+                                          {Spacing::kLinspace, 0}}) {
+      const std::string name = fmt::format("plan.{}.{}.{}", to_string(spacing), offset, timesteps);
+      const torch::Tensor all = golden.get(name);
+      int64_t at = 0;
+      for (const int64_t steps : steps_in_golden(timesteps)) {
+        if (offset > 0 && steps == timesteps) continue;  // an IndexError there
+        SampleConfig config;
+        config.stepping = Stepping::kDiffusers;
+        config.spacing = spacing;
+        config.steps = steps;
+        config.steps_offset = offset;
+        expect_diffusers_plan(config, timesteps, all.narrow(1, at, steps), name);
+        at += steps;
+        ++plans;
+      }
+      EXPECT_EQ(at, all.size(1)) << name;
+    }
+  }
+  EXPECT_EQ(plans, 4 * (10 + 50 + 20) - 2);
+}
+
+TEST(TimestepPlan, OpenaiIsItsRespacing) {
+  const auto golden = steps_golden();
+  for (const int64_t timesteps : {50, 4000}) {
+    const torch::Tensor all = golden.get(fmt::format("openai.{}", timesteps)).to(torch::kLong);
+    int64_t at = 0;
+    for (const int64_t steps : steps_in_golden(timesteps)) {
+      const auto got = timesteps_of(timestep_plan(timesteps, steps, Spacing::kOpenai));
+      EXPECT_TRUE(torch::equal(torch::tensor(got), all.narrow(0, at, steps))) << steps;
+      at += steps;
+    }
+    EXPECT_EQ(at, all.size(0));
+  }
+}
+
+TEST(TimestepPlan, AnOffsetBeyondTIsCutToWhatFits) {
+  SampleConfig config;
+  config.stepping = Stepping::kDiffusers;
+  config.steps = 10;
+  config.steps_offset = 3;
+  EXPECT_EQ(timesteps_of(timestep_plan(10, config)),
+            (std::vector<int64_t>{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}));
+  config.steps = 4;  // 1 + 2 i + 3 = 10, 8, 6, 4
+  EXPECT_EQ(timesteps_of(timestep_plan(10, config)), (std::vector<int64_t>{10, 8, 6, 4}));
 }
 
 TEST(TimestepPlan, QuadraticMovesRepeatedStepsUpToTheNextFreeOne) {

@@ -37,7 +37,8 @@ std::string scheduler_config_text(const SchedulerSettings& settings);
 /// model_index.json.
 std::string pipeline_text(const sample::SampleConfig& sample);
 
-/// What of [sample] such a folder cannot say, for people; an entry a setting.
-std::vector<std::string> lost_settings(const sample::SampleConfig& sample);
+/// What of [sample] such a folder cannot say of drawing from T timesteps, for people; one entry per
+/// setting.
+std::vector<std::string> lost_settings(const sample::SampleConfig& sample, int64_t timesteps);
 
 }  // namespace ddpm::exchange

@@ -41,6 +41,9 @@ struct TensorInfo {
   uint64_t bytes = 0;
 };
 
+/// Does the file begin as one? False if it cannot be read.
+bool is_safetensors_file(const std::filesystem::path& path);
+
 /// A safetensors file open for reading. Its header is trusted in nothing: open throws IoError,
 /// naming the tensor and the problem, unless the tensors tile the file exactly.
 class SafetensorsFile {

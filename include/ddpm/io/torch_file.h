@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,7 +17,7 @@
 // (a program for a stack machine that can call any Python function) and the tensors' memory beside
 // it; before torch 1.6 several pickles and the memory in one plain file. Both are read by an
 // interpreter of our own that knows lists, dicts, numbers, texts and tensors, and runs no code:
-// what else a pickle names is refused by that name.
+// what else a pickle names is left as a name.
 
 namespace ddpm::io {
 
@@ -31,6 +32,7 @@ struct TorchValue {
     kList,  ///< list, tuple or set: `items`
     kDict,  ///< `entries` in their order; whole numbers as keys are written in decimal
     kTensor,
+    kOpaque,  ///< anything else: `text` says what it is; nothing was made of it, or called
   };
   Kind kind = Kind::kNone;
   int64_t integer = 0;
@@ -43,6 +45,7 @@ struct TorchValue {
   bool is_list() const { return kind == Kind::kList; }
   bool is_dict() const { return kind == Kind::kDict; }
   bool is_tensor() const { return kind == Kind::kTensor; }
+  bool is_opaque() const { return kind == Kind::kOpaque; }
   /// A dict's value; nullptr where there is none.
   const TorchValue* find(std::string_view key) const;
 };
@@ -50,15 +53,20 @@ struct TorchValue {
 /// Does the file begin as one of torch.save? False where it cannot be read.
 bool is_torch_file(const std::filesystem::path& path);
 
-/// Reads one. Nothing in it is trusted: throws IoError where it is damaged, refers to anything but
-/// tensors and plain containers, or nests deeper than 64 levels; allocates no more than a small
-/// multiple of the file's size.
+/// Reads one. Nothing in it is trusted: throws IoError if it is damaged or nests deeper than 64
+/// levels; allocates no more than a small multiple of the file's size. Entries of dicts whose keys
+/// are neither texts nor whole numbers are left out.
 TorchValue read_torch_file(const std::filesystem::path& path);
 
 /// Writes tensors as a state dict that Python's torch.load(path, weights_only=True) reads: a zip
-/// archive, the tensors row by row, on the CPU, aligned to 64 bytes. Replaces the file as one step.
-/// Throws IoError, also for more than 4 GiB.
-FileSum write_torch_file(const std::filesystem::path& path,
-                         const std::vector<NamedTensor>& tensors);
+/// archive, the tensors row by row, on the CPU, aligned to 64 bytes. `notes` are texts in files of
+/// the archive that Python passes over. Replaces the file as one step. Throws IoError, also for
+/// more than 4 GiB.
+FileSum write_torch_file(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                         const Metadata& notes = {});
+
+/// A note of such a file, if it has one of this name. Throws IoError.
+std::optional<std::string> torch_file_note(const std::filesystem::path& path,
+                                           const std::string& name);
 
 }  // namespace ddpm::io

@@ -48,6 +48,7 @@ struct SampleConfig {
   double eta = 0.0;                     ///< ddim's noise, 0..1: 0 none, 1 as much as ddpm's
   Sigma sigma = Sigma::kSmall;          ///< see Sigma
   Spacing spacing = Spacing::kLeading;  ///< which S of the T steps; no matter where S = T
+  Stepping stepping = Stepping::kOwn;   ///< whose leading, trailing and linspace
   Clip clip = Clip::kRederive;  ///< what becomes of an x0_hat outside [-clip_range,clip_range]
   double clip_range = 1.0;
   int64_t steps_offset = 0;  ///< leading only: added to every t, as far as there is room below T
@@ -69,8 +70,8 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
 /// The jumps of a config on T timesteps, steps = 0 meaning all T. See the other timestep_plan.
 std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config);
 
-/// Reads the keys method, steps, eta, sigma, spacing, clip, clip_range, steps_offset, last_alpha,
-/// num and batch. Throws ConfigError, also for a conflict.
+/// Reads the keys method, steps, eta, sigma, spacing, stepping, clip, clip_range, steps_offset,
+/// last_alpha, num and batch. Throws ConfigError, also for a conflict.
 SampleConfig read_sample_config(config::Reader& reader);
 
 }  // namespace ddpm::sample

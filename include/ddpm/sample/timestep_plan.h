@@ -21,16 +21,32 @@ enum class Spacing {
   /// repeats small t once S is large; a repeated t is moved up to the next free one, so S distinct
   /// steps always come out. S = 1 gives the formula's upper end.
   kQuadratic,
+  /// t = 1 + round(x_i), halves to even, with x_0 = 0 and x_i = x_{i-1} + (T - 1) / (S - 1) summed
+  /// up in floating point: the respacing of OpenAI's improved- and guided-diffusion. Evenly spaced
+  /// from both ends as linspace, but for the rounding. S = 1 gives t = 1, as there.
+  kOpenai,
 };
 
-/// "leading", "trailing", "linspace", "quadratic": the names in a config.
+/// "leading", "trailing", "linspace", "quadratic", "openai": the names in a config.
 const std::vector<std::string>& spacing_names();
 std::string to_string(Spacing spacing);
+
+/// Whose timesteps leading, trailing and linspace stand for.
+enum class Stepping {
+  /// Spacing's formulas. A step lands at the t where the next one begins, the last at 0.
+  kOwn,
+  /// What diffusers' DDPMScheduler and DDIMScheduler do, for every S (diffusers_plan.h).
+  kDiffusers,
+};
+/// "own", "diffusers".
+const std::vector<std::string>& stepping_names();
+std::string to_string(Stepping stepping);
 
 /// One jump of a sampler: from x_t to x_s, s < t. s = 0 is the finished image.
 struct PlanStep {
   int64_t t;
   int64_t s;
+  bool operator==(const PlanStep&) const = default;
 };
 
 /// Exactly `steps` jumps with t strictly decreasing in 1..timesteps, each starting where the one

@@ -1,0 +1,64 @@
+// The few lines of Python that sample from a folder which diffusers' pipelines cannot use.
+#include "ddpm/exchange/diffusers_folder.h"
+
+#include <fmt/format.h>
+
+namespace ddpm::exchange {
+
+std::string pipeline_obstacle(const Model& model) {
+  const nn::UNetConfig& c = model.description.unet;
+  if (c.class_conditional)
+    return "the network is class-conditional, and DDPMPipeline and DDIMPipeline pass no classes";
+  if (c.learned_variance && model.sample.method == sample::Method::kDdim)
+    return "the network has a learned variance, which DDIMPipeline does not take off its output";
+  return "";
+}
+
+std::string sampling_script(const Model& model) {
+  const nn::UNetConfig& c = model.description.unet;
+  const bool ddim = model.sample.method == sample::Method::kDdim;
+  const int64_t steps =
+      model.sample.steps > 0 ? model.sample.steps : model.description.diffusion.schedule.timesteps;
+  const std::string count = c.class_conditional ? "len(classes)" : "count";
+  return fmt::format(
+      R"(#!/usr/bin/env python3
+# Samples images from this folder: {obstacle}.
+# usage: python3 sample.py {usage}
+import pathlib
+import sys
+
+import torch
+from diffusers import {scheduler}, UNet2DModel
+from PIL import Image
+
+here = pathlib.Path(__file__).parent
+unet = UNet2DModel.from_pretrained(here / "unet").eval()
+scheduler = {scheduler}.from_pretrained(here / "scheduler")
+scheduler.set_timesteps({steps})
+{arguments}
+torch.manual_seed(0)
+x = torch.randn({count}, {channels}, {height}, {width})
+with torch.no_grad():
+    for t in scheduler.timesteps:
+        output = unet(x, t{labels}).sample{part}
+        x = scheduler.step(output, t, x).prev_sample
+pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+for i, image in enumerate(pixels):
+    Image.fromarray(image.squeeze()).save(f"sample-{{i:03}}.png")
+)",
+      fmt::arg("obstacle", pipeline_obstacle(model)),
+      fmt::arg("usage", c.class_conditional ? "[CLASS...]   (numbers from 0; default: each once)"
+                                            : "[COUNT]"),
+      fmt::arg("scheduler", ddim ? "DDIMScheduler" : "DDPMScheduler"), fmt::arg("steps", steps),
+      fmt::arg("arguments", c.class_conditional
+                                ? "classes = torch.tensor([int(word) for word in sys.argv[1:]] or "
+                                  "list(range(unet.config.num_class_embeds)))"
+                                : "count = int(sys.argv[1]) if len(sys.argv) > 1 else 1"),
+      fmt::arg("count", count), fmt::arg("channels", c.image.channels),
+      fmt::arg("height", c.image.height), fmt::arg("width", c.image.width),
+      fmt::arg("labels", c.class_conditional ? ", class_labels=classes" : ""),
+      fmt::arg("part", ddim && c.learned_variance ? fmt::format("[:, :{}]", c.image.channels)
+                                                  : std::string()));
+}
+
+}  // namespace ddpm::exchange
