@@ -18,7 +18,7 @@ namespace ddpm::eval {
 struct CollectOptions {
   std::string title = "features";      ///< of the progress line; "": none
   int64_t groups = kErrorGroups;       ///< most groups for error bars; 1: none
-  std::vector<int64_t> classes;        ///< of each image, if there are any: see make_groups
+  std::vector<int64_t> classes = {};   ///< of each image, if there are any: see make_groups
   int64_t keep_bytes = 0;              ///< of vectors kept for what needs them one by one; 0: none
   bool keep_logits = true;             ///< along with them
   torch::Device device = torch::kCPU;  ///< where the world's tensors are
