@@ -3,8 +3,9 @@
 
   eval_statistics  Frechet, kernel, score, precision and recall, density and coverage of fixed features, by numpy and scipy
   eval_statistics.npz  mean and covariance as EDM and pytorch-fid store them
+  eval_adm.npz     images beside the statistics of a larger set, as guided-diffusion's reference files have them
   eval_decoder     Ho 2020, Eq. 13, by scipy's normal distribution
-  eval_inception   features, logits and mixed_6 of pytorch-fid's Inception with weights made by a formula
+  eval_inception   features, logits without bias and mixed_6 of pytorch-fid's Inception with weights made by a formula
 
 Needs numpy, scipy, torch, safetensors, torchvision and pytorch-fid:  python3 scripts/make_eval_golden.py
 """
@@ -99,6 +100,14 @@ def statistics():
     sigma = np.diag([1.0, 2.0, 3.0])
     sigma[1, 2] = sigma[2, 1] = 0.25
     np.savez(GOLDEN / "eval_statistics.npz", mu=np.arange(3.0), sigma=sigma)
+    np.savez(
+        GOLDEN / "eval_adm.npz",
+        arr_0=rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8),
+        mu=np.full(12, 0.25),
+        sigma=0.5 * np.eye(12),
+        mu_s=np.full(9, 0.125),
+        sigma_s=2.0 * np.eye(9),
+    )
 
 
 def decoder():
@@ -149,7 +158,8 @@ def inception():
         tensor.copy_(value)
     kept = {}
     net.Mixed_6d.branch1x1.register_forward_hook(lambda m, i, out: kept.update(spatial=out))
-    net.fc.register_forward_hook(lambda m, i, out: kept.update(features=i[0], logits=out))
+    # guided-diffusion, StyleGAN and torch-fidelity all leave the bias out of the score's logits.
+    net.fc.register_forward_hook(lambda m, i, out: kept.update(features=i[0], logits=i[0] @ m.weight.T))
     pixels = (np.arange(3 * 24 * 20) * 37 % 256).reshape(1, 3, 24, 20).astype(np.uint8)
     x = torch.nn.functional.interpolate(
         torch.from_numpy(pixels).double() / 255, size=(299, 299), mode="bilinear", align_corners=False
@@ -162,7 +172,8 @@ def inception():
             "images": pixels,
             "features": kept["features"].numpy(),
             "logits": kept["logits"].numpy(),
-            "spatial": kept["spatial"][:, :7].flatten(1).numpy(),
+            # TensorFlow's arrays are [N,H,W,C]: evaluator.py takes [..., :7] and flattens that.
+            "spatial": np.ascontiguousarray(kept["spatial"].numpy().transpose(0, 2, 3, 1)[..., :7]).reshape(1, -1),
         },
         GOLDEN / "eval_inception.safetensors",
         {"names": " ".join(sorted(names))},

@@ -2,12 +2,14 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/data/factory.h"
-#include "ddpm/data/statistics.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
 #include "output_path.h"
+
+#include <array>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -21,10 +23,14 @@ namespace fs = std::filesystem;
 constexpr int64_t kDefaultSamples = 1000;
 constexpr int64_t kNeighbourRows = 12;
 constexpr int64_t kNeighbourColumns = 8;
+constexpr std::array kSamplingFlags{"--ckpt",  "--steps",   "--ddim",     "--ddpm",
+                                    "--eta",   "--sigma",   "--spacing",  "--clip",
+                                    "--class", "--weights", "--precision"};
 
 struct ScoreOptions : EvalOptions {
   std::string neighbours;
   bool frechet_only = false;
+  std::vector<std::string> sampling_flags;  // given, of those that --samples has no use for
 };
 
 // What is to be measured, and how the protocol names it.
@@ -32,10 +38,34 @@ struct Samples {
   eval::ImageSource source;
   std::vector<int64_t> indices;
   data::ImageShape shape;
+  std::vector<int64_t> classes;  // of each; those in turn, or labels; empty if not known
   nlohmann::ordered_json protocol;
   fs::path checkpoint;
   std::shared_ptr<const data::Dataset> files;  // keeps those of --samples alive
 };
+
+// The classes in turn of pictures that `ddpm sample` wrote, from its sampling.json: how many there
+// are. 0 if they are not known.
+int64_t number_of_classes(const fs::path& folder, int64_t pictures) {
+  const fs::path settings = folder / "sampling.json";
+  const fs::path last = folder / fmt::format("{:06}.png", pictures - 1);
+  if (!fs::is_regular_file(settings) || !fs::exists(last)) return 0;
+  const auto json = nlohmann::json::parse(io::read_text(settings), nullptr, false);
+  const auto classes = json.is_object() ? json.find("classes") : json.end();
+  return classes == json.end() || !classes->is_array() ? 0 : std::ssize(*classes);
+}
+
+std::vector<int64_t> classes_of_files(const Samples& s, const fs::path& path) {
+  if (s.files->class_count() == 0)
+    return classes_in_turn(s.indices, number_of_classes(path, s.files->size()));
+  std::vector<int64_t> classes;
+  eval::visit_examples(*s.files, s.indices, 64,
+                       [&](int64_t, const torch::Tensor&, const torch::Tensor& labels) {
+                         const auto* label = labels.const_data_ptr<int64_t>();
+                         classes.insert(classes.end(), label, label + labels.size(0));
+                       });
+  return classes;
+}
 
 Samples samples_of_files(const EvalOptions& o) {
   data::DataConfig config;
@@ -49,9 +79,10 @@ Samples samples_of_files(const EvalOptions& o) {
         fmt::format("--num {}: {} holds only {} images", num, o.samples, s.files->size()));
   }
   s.source = eval::images_of(*s.files);
-  s.indices = data::spread_indices(s.files->size(), num);
+  s.indices = eval::representative_indices(s.files->size(), num);
+  s.classes = classes_of_files(s, o.samples);
   s.shape = s.files->shape();
-  s.protocol = {{"num", num}, {"samples", o.samples}};
+  s.protocol = {{"num", num}, {"samples", o.samples}, {"seed", o.sample.seed}};
   return s;
 }
 
@@ -64,11 +95,9 @@ Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   s.source = drawn_images(plan);
   s.indices = plan.generate.images;
   s.shape = {plan.generate.channels, plan.generate.height, plan.generate.width};
-  s.protocol = {{"num", s.indices.size()},
-                {"samples", plan.checkpoint.string()},
-                {"weights", options.weights},
-                {"sampler", describe_sampler(plan.config)},
-                {"seed", options.seed}};
+  s.classes = classes_of(plan);
+  s.protocol = {{"num", s.indices.size()}, {"sampler", describe_sampler(plan.config)}};
+  s.protocol.update(samples_json(plan, options));
   s.checkpoint = plan.checkpoint;
   return s;
 }
@@ -107,8 +136,10 @@ void draw_neighbours(const std::string& file, const std::vector<torch::Tensor>& 
 }
 
 int run_eval(const ScoreOptions& o) {
-  if (!o.samples.empty() && !o.sample.checkpoint.empty())
-    throw UsageError("--samples and --ckpt: give one of them");
+  if (!o.samples.empty() && !o.sampling_flags.empty()) {
+    throw UsageError(fmt::format("--samples measures images that exist; {} is for sampling some",
+                                 o.sampling_flags.front()));
+  }
   expect_beside_input("--neighbours", o.neighbours, "the samples", o.samples);
   expect_beside_input("--neighbours", o.neighbours, "the reference images", o.reference);
   const EndOnSignal ending("what was drawn and measured is lost");
@@ -128,21 +159,25 @@ int run_eval(const ScoreOptions& o) {
       eval::collect(o.neighbours.empty() ? samples.source : keep_first(samples.source, first),
                     samples.indices, *ruler.features,
                     {.title = o.samples.empty() ? "drawing and measuring" : "measuring",
-                     .keep = o.frechet_only ? 0 : num,
+                     .classes = samples.classes,
+                     .keep_bytes = o.frechet_only ? 0 : eval::kKeepAll,
                      .device = world.device},
                     world.world);
   const double seconds = seconds_since(begin);
   if (!world.world.is_main()) return kOk;
 
   const auto seed = static_cast<uint64_t>(o.sample.seed);
-  const eval::Metrics metrics = eval::measure(set, ruler.reference, {.seed = seed});
+  eval::Metrics metrics = eval::measure(set, ruler.reference, {.seed = seed});
+  const eval::ExtractorDescription& network = ruler.features->description();
+  metrics.warnings.insert(metrics.warnings.begin(), network.warnings.begin(),
+                          network.warnings.end());
   for (const std::string& warning : metrics.warnings) spdlog::warn("{}", warning);
   if (!o.neighbours.empty()) draw_neighbours(o.neighbours, first, ruler);
 
   nlohmann::ordered_json protocol = samples.protocol;
   protocol.update(protocol_json(ruler));
   if (!o.json) {
-    print_metrics(metrics, ruler.features->description().distance_name);
+    print_metrics(metrics, network);
     fmt::print("{}\n", protocol_line(protocol));
     return kOk;
   }
@@ -188,6 +223,8 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_eval_likelihood(*command, chosen);
   add_eval_sweep(*command, chosen);
   command->callback([o, command, &chosen] {
+    for (const char* flag : kSamplingFlags)
+      if (command->count(flag) > 0) o->sampling_flags.emplace_back(flag);
     if (command->get_subcommands().empty()) chosen = [o] { return run_eval(*o); };
   });
 }

@@ -8,6 +8,8 @@
 #include "eval_subcommands.h"
 #include "flags.h"
 
+#include <cmath>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -41,7 +43,36 @@ void write_files(const fs::path& folder, const eval::Likelihood& found, const st
   io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
 }
 
+// Throws UsageError if the bound cannot be measured as asked for.
+void check(const VlbOptions& o, const SamplePlan& plan, const ReferenceData& data) {
+  const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
+  if (o.calls > 0 && o.calls < eval::fewest_calls(timesteps)) {
+    throw UsageError(fmt::format(
+        "--calls 1 sees t = 1 alone and leaves out the terms of t = 2 to {}; use 2 or more, or 0 "
+        "for every t",
+        timesteps));
+  }
+  if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
+  const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
+  if (data.images->shape() != shape)
+    throw UsageError("the images of --reference have another shape than those of the network");
+  if (plan.model.unet.class_conditional && data.images->class_count() == 0)
+    throw UsageError("this network needs the images' classes, and --reference has none");
+}
+
+// "an upper bound ...": what the number is.
+std::string describe_bound(const eval::Likelihood& found, int64_t timesteps) {
+  if (found.every_t) return "an upper bound on -log2 p(x), each term with one noise sample";
+  return fmt::format(
+      "an unbiased estimate of an upper bound on -log2 p(x), from {} of {} terms per image",
+      found.terms.size(), timesteps);
+}
+
 int run_likelihood(const VlbOptions& o) {
+  if (!o.sample.classes.empty()) {
+    throw UsageError(
+        "--class: a likelihood takes each image's own class; choose images with --reference");
+  }
   const EndOnSignal ending("what was measured is lost");
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   SampleOptions options = o.sample;
@@ -49,13 +80,13 @@ int run_likelihood(const VlbOptions& o) {
   options.num.reset();
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;
-  const ReferenceData data = open_reference(o, plan.checkpoint);
-  if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
-  const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
-  if (data.images->shape() != shape)
-    throw UsageError("the images of --reference have another shape than those of the network");
-  if (plan.model.unet.class_conditional && data.images->class_count() == 0)
-    throw UsageError("this network needs the images' classes, and --reference has none");
+  const ReferenceData data = open_reference(o, plan.checkpoint, DefaultSplit::kHeldOut);
+  check(o, plan, data);
+  if (data.split == "train") {
+    spdlog::warn(
+        "these images were trained on, and others may be less likely; hold some out with "
+        "data.holdout, or name others with --reference");
+  }
 
   const nn::UNet unet = load_unet(plan);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
@@ -63,8 +94,8 @@ int run_likelihood(const VlbOptions& o) {
                              plan.model.unet.class_conditional ? labels : torch::Tensor());
   };
   const eval::ModelVariance variance = variance_of(o, plan);
-  const auto images =
-      data::spread_indices(data.images->size(), std::min(wanted, data.images->size()));
+  const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
+  const auto images = eval::representative_indices(data.images->size(), wanted);
   const eval::Likelihood found =
       eval::measure_likelihood(denoiser_of, diffusion::Schedule(plan.model.diffusion.schedule),
                                plan.model.diffusion.prediction, *data.images, images,
@@ -74,7 +105,8 @@ int run_likelihood(const VlbOptions& o) {
                                 .seed = static_cast<uint64_t>(options.seed),
                                 .batch = options.batch.value_or(64),
                                 .device = plan.generate.device,
-                                .dtype = plan.generate.dtype},
+                                .precision = plan.precision,
+                                .deterministic = plan.deterministic},
                                world.world);
   if (!world.world.is_main()) return kOk;
   const fs::path folder =
@@ -83,16 +115,20 @@ int run_likelihood(const VlbOptions& o) {
               fmt::format("{} ({})", plan.checkpoint.filename().string(), options.weights));
 
   const std::string protocol = fmt::format(
-      "protocol: {} {} images of {}; {} ({} weights); variance {}; clip {}; {} network calls an "
-      "image; seed {}",
+      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
+      "calls per image; seed {}",
       images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      options.weights, variance_name(variance), sample::to_string(plan.config.clip),
-      found.terms.size(), options.seed);
+      options.weights, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
+      variance_name(variance),
+      plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
+      found.terms.size(), timesteps, options.seed);
   if (o.json) {
     nlohmann::ordered_json json{{"bits_per_dim", found.total.value},
                                 {"bits_per_dim_error", found.total.error},
                                 {"prior", found.prior.value},
                                 {"decoder", found.decoder.value},
+                                {"bound", describe_bound(found, timesteps)},
+                                {"split", data.split},
                                 {"num", found.images},
                                 {"calls", found.terms.size()},
                                 {"csv", (folder / "likelihood.csv").string()},
@@ -102,8 +138,10 @@ int run_likelihood(const VlbOptions& o) {
     return kOk;
   }
   const double rest = found.total.value - found.prior.value - found.decoder.value;
-  fmt::print("L_vlb    {:>9.4f} +- {:.4f} bits/dim, an upper bound on -log2 p(x)\n",
-             found.total.value, found.total.error);
+  const std::string error =
+      std::isnan(found.total.error) ? "unknown" : fmt::format("{:.4f}", found.total.error);
+  fmt::print("L_vlb    {:>9.4f} +- {} bits/dim, {}\n", found.total.value, error,
+             describe_bound(found, timesteps));
   fmt::print("  L_T    {:>9.4f}\n  L_1..  {:>9.4f}\n  L_0    {:>9.4f}\n{}\n{}\n", found.prior.value,
              rest, found.decoder.value, protocol, (folder / "likelihood.png").string());
   return kOk;
@@ -120,8 +158,10 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
   command->add_option("--num", o->sample.num, "images (default: 256)")
       ->check(whole(1, int64_t{1} << 40));
   command
-      ->add_option("--calls", o->calls,
-                   "time steps evaluated per image; fewer is faster and noisier; 0: all T")
+      ->add_option(
+          "--calls", o->calls,
+          "network calls per image, 2 or more: t = 1, and one random t of each part of 2..T, an "
+          "unbiased estimate; 0: every t")
       ->check(whole(0, int64_t{1} << 30))
       ->capture_default_str();
   command

@@ -8,8 +8,11 @@
 #include "ddpm/io/image.h"
 #include "ddpm/train/experiment.h"
 
+#include <cmath>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::cli {
@@ -24,14 +27,16 @@ data::DataConfig images_at(const fs::path& path) {
   return config;
 }
 
-std::shared_ptr<const data::Dataset> part_of(const train::Experiment& experiment,
-                                             config::Document& document, const std::string& split) {
-  if (split == "all") return data::open_dataset(experiment.data, experiment.run.seed);
+ReferenceData part_of(const train::Experiment& experiment, config::Document& document,
+                      const std::string& split, DefaultSplit otherwise) {
+  if (split == "all") return {data::open_dataset(experiment.data, experiment.run.seed), split};
   data::Split data = train::open_data(experiment, document);
-  if (split == "train") return data.training;
+  const bool held_out = split == "holdout" || (split.empty() && data.held_out != nullptr &&
+                                               otherwise == DefaultSplit::kHeldOut);
+  if (!held_out) return {data.training, "train"};
   if (data.held_out == nullptr)
     throw UsageError("--split holdout: this config holds out no images (data.holdout is 0)");
-  return data.held_out;
+  return {data.held_out, "holdout"};
 }
 
 void add(nlohmann::ordered_json& json, const std::string& name,
@@ -58,9 +63,9 @@ void add_reference_flags(CLI::App& command, EvalOptions& o) {
       ->allow_extra_args(false);
   command
       .add_option("--split", o.split,
-                  "which images of a config's data: those trained on, those held out, or all")
-      ->check(CLI::IsMember({"train", "holdout", "all"}))
-      ->capture_default_str();
+                  "which images of a config's data: those trained on, those held out, or all "
+                  "(default: train; for a likelihood, holdout if there are any)")
+      ->check(CLI::IsMember({"train", "holdout", "all"}));
 }
 
 void add_feature_flags(CLI::App& command, EvalOptions& o) {
@@ -78,23 +83,28 @@ void add_feature_flags(CLI::App& command, EvalOptions& o) {
       ->type_name("FOLDER");
 }
 
-ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpoint) {
+ReferenceData open_reference(const EvalOptions& options, const fs::path& checkpoint,
+                             DefaultSplit split) {
   fs::path path = options.reference;
   if (path.empty()) {
     path = checkpoint.empty() ? fs::path() : checkpoint / "config.toml";
     if (path.empty() || !fs::exists(path))
       throw UsageError("which images to compare with? name a config or images with --reference");
   }
-  if (!fs::exists(path)) throw IoError(path, "is not there; --reference names a config or images");
+  if (!fs::exists(path))
+    throw IoError(path, "does not exist; --reference names a config or images");
   if (path.extension() == ".toml") {
     config::Document document = load_config(path, options.overrides);
     const train::Experiment experiment = train::read_experiment(document);
-    return {part_of(experiment, document, options.split), options.split};
+    return part_of(experiment, document, options.split, split);
   }
   if (!options.overrides.empty())
     throw UsageError("--set changes a config; --reference names no .toml file");
-  if (eval::is_statistics_file(path)) return {nullptr, "unknown"};
-  return {data::open_dataset(images_at(path), 0), "all"};
+  if (!options.split.empty() && options.split != "all")
+    throw UsageError("--split is for a config's data; --reference names no .toml file");
+  const eval::NpzContent content = eval::npz_content(path);
+  if (content == eval::NpzContent::kStatistics) return {nullptr, "unknown", content};
+  return {data::open_dataset(images_at(path), 0), "all", content};
 }
 
 Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const Processes& world) {
@@ -126,6 +136,14 @@ Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const P
   }
   ruler.reference =
       eval::measure_reference(images, digest, *ruler.features, cache, world.device, world.world);
+  if (ruler.data.content == eval::NpzContent::kStatisticsAndImages) {
+    if (train) {
+      spdlog::info("the statistics in {} are of another network and not used", options.reference);
+    } else {
+      ruler.reference = eval::with_statistics(std::move(ruler.reference),
+                                              eval::read_statistics(options.reference));
+    }
+  }
   spdlog::info("reference: {}{}", ruler.reference.description,
                ruler.reference.cached ? ", statistics from the cache" : "");
   return ruler;
@@ -149,15 +167,51 @@ std::string describe_sampler(const sample::SampleConfig& c) {
   } else {
     noise = fmt::format("eta {}", c.eta);
   }
-  return fmt::format("{}, {} steps, {}, {}, clip {}", sample::to_string(c.method), c.steps, noise,
-                     sample::to_string(c.spacing), sample::to_string(c.clip));
+  return fmt::format("{}, {} steps, {}, {}", sample::to_string(c.method), c.steps, noise,
+                     describe_spacing(c));
+}
+
+std::string describe_spacing(const sample::SampleConfig& c) {
+  std::string clip = sample::to_string(c.clip);
+  if (c.clip != sample::Clip::kNone) clip += fmt::format(" to {}", c.clip_range);
+  return fmt::format("{}, offset {}, last alpha {}, clip {}", sample::to_string(c.spacing),
+                     c.steps_offset, sample::to_string(c.last_alpha), clip);
+}
+
+std::vector<int64_t> classes_of(const SamplePlan& plan) {
+  return classes_in_turn(plan.generate.images, std::ssize(plan.classes));
+}
+
+std::vector<int64_t> classes_in_turn(const std::vector<int64_t>& images, int64_t period) {
+  std::vector<int64_t> classes;
+  if (period < 2) return classes;
+  for (const int64_t image : images) classes.push_back(image % period);
+  return classes;
+}
+
+nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options) {
+  const bool all = plan.classes == sample::image_range(0, plan.model.unet.image.classes);
+  std::string precision = nn::to_string(plan.precision);
+  if (plan.deterministic) precision += ", deterministic";
+  return {{"samples", plan.checkpoint.string()},
+          {"weights", options.weights},
+          {"precision", precision},
+          {"classes", plan.classes.empty() ? "none"
+                      : all                ? fmt::format("all {} in turn", plan.classes.size())
+                            : fmt::format("{} in turn", fmt::join(plan.classes, ","))},
+          {"seed", options.seed}};
 }
 
 nlohmann::ordered_json protocol_json(const Ruler& ruler) {
   const eval::ExtractorDescription& network = ruler.features->description();
+  const eval::Reference& reference = ruler.reference;
+  const auto number = [](int64_t n) {
+    return n > 0 ? nlohmann::ordered_json(n) : nlohmann::ordered_json("unknown");
+  };
   return {{"distance", network.distance_name},
-          {"reference", ruler.reference.description},
-          {"reference_num", ruler.reference.gaussian.count},
+          {"reference", reference.description},
+          {"reference_num", number(reference.gaussian.count)},
+          {"reference_images", reference.features.defined() ? reference.features.size(0) : 0},
           {"split", ruler.data.split},
           {"features", network.name},
           {"features_sha256", network.hash},
@@ -196,11 +250,18 @@ nlohmann::ordered_json metrics_json(const eval::Metrics& m) {
   return json;
 }
 
-void print_metrics(const eval::Metrics& m, const std::string& distance_name) {
+std::string to_text(const eval::Measured& number) {
+  if (std::isnan(number.error)) return fmt::format("{:>10.4g} +- unknown", number.value);
+  return fmt::format("{:>10.4g} +- {:.2g}", number.value, number.error);
+}
+
+void print_metrics(const eval::Metrics& m, const eval::ExtractorDescription& network) {
   const auto row = [](const std::string& name, const std::optional<eval::Measured>& value) {
-    if (value) fmt::print("{:<14} {:>10.4g} +- {:.2g}\n", name, value->value, value->error);
+    if (value) fmt::print("{:<14} {}\n", name, to_text(*value));
   };
-  fmt::print("{}: {:.4g} +- {:.2g}\n", distance_name, m.frechet.value, m.frechet.error);
+  for (const std::string& warning : network.warnings) fmt::print("NOT RELIABLE: {}\n", warning);
+  const std::string frechet = to_text(m.frechet);
+  fmt::print("{}: {}\n", network.distance_name, frechet.substr(frechet.find_first_not_of(' ')));
   row("spatial", m.spatial);
   row("kernel (MMD^2)", m.kernel);
   row("class score", m.score);

@@ -20,10 +20,19 @@ namespace fs = std::filesystem;
 constexpr int64_t kStripImages = 8;
 
 struct SweepOptions : EvalOptions {
-  std::vector<int64_t> steps{10, 20, 50, 100, 1000};
+  std::vector<int64_t> steps;  // none: default_steps
   std::vector<std::string> etas{"0", "0.2", "0.5", "1", "hat"};
   std::string out;
 };
+
+// The columns of Song 2021, Table 1, as far as T goes; T itself if it is below the last.
+std::vector<int64_t> default_steps(int64_t timesteps) {
+  std::vector<int64_t> steps;
+  for (const int64_t s : {10, 20, 50, 100, 1000})
+    if (s < timesteps) steps.push_back(s);
+  if (timesteps <= 1000) steps.push_back(timesteps);
+  return steps;
+}
 
 // The flags of `ddpm sample` that draw this cell. Throws UsageError where eta is neither "hat" nor
 // a number of 0..1.
@@ -66,10 +75,12 @@ eval::SweepResult fill(const SamplePlan& plan, const Ruler& ruler, const Process
       mark = std::chrono::steady_clock::now();
     });
   };
-  const auto num = static_cast<int64_t>(plan.generate.images.size());
-  const eval::FeatureSet set =
-      eval::collect(timed, plan.generate.images, *ruler.features,
-                    {.title = title, .keep = num, .device = world.device}, world.world);
+  const eval::FeatureSet set = eval::collect(timed, plan.generate.images, *ruler.features,
+                                             {.title = title,
+                                              .classes = classes_of(plan),
+                                              .keep_bytes = eval::kKeepAll,
+                                              .device = world.device},
+                                             world.world);
   eval::SweepResult result;
   if (!world.world.is_main()) return result;
   const eval::Metrics m = eval::measure(set, ruler.reference, {.seed = plan.generate.seed});
@@ -101,6 +112,8 @@ int run_sweep(SweepOptions o) {
   const EndOnSignal ending("the same command goes on after the last finished cell", kStopped);
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   o.sample.num = o.sample.num.value_or(1000);
+  if (o.steps.empty())
+    o.steps = default_steps(plan_sampling(o.sample).model.diffusion.schedule.timesteps);
   eval::SweepTable table{o.steps, o.etas, {}};
   std::vector<eval::SweepCell> cells;
   std::vector<SamplePlan> plans;
@@ -115,12 +128,11 @@ int run_sweep(SweepOptions o) {
   const SamplePlan& first = plans.front();
   const Ruler ruler = open_ruler(o, first.checkpoint, world);
 
+  for (const std::string& warning : ruler.features->description().warnings)
+    spdlog::warn("{}", warning);
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
-                                  {"samples", first.checkpoint.string()},
-                                  {"weights", o.sample.weights},
-                                  {"spacing", sample::to_string(first.config.spacing)},
-                                  {"clip", sample::to_string(first.config.clip)},
-                                  {"seed", o.sample.seed}};
+                                  {"sampler", describe_spacing(first.config)}};
+  protocol.update(samples_json(first, o.sample));
   protocol.update(protocol_json(ruler));
   nlohmann::ordered_json exact = protocol;
   exact["settings"] =
@@ -132,7 +144,7 @@ int run_sweep(SweepOptions o) {
     const auto known = folder.find(cells[i]);
     if (world.world.from_main({known ? 1 : 0}).front() == 1) {
       table.results.push_back(known.value_or(eval::SweepResult{}));
-      spdlog::info("{}: there already", cells[i].name());
+      spdlog::info("{}: already exists", cells[i].name());
       continue;
     }
     std::vector<torch::Tensor> strip;
@@ -173,10 +185,12 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
       "sweep",
       "The table of Song 2021: distance by number of steps and eta; resumes if it was stopped");
   add_network_flags(*command, o->sample);
-  command->add_option("--steps", o->steps, "numbers of denoising steps per image, one column each")
+  command
+      ->add_option("--steps", o->steps,
+                   "numbers of network calls per image, one column each (default: 10, 20, 50, 100 "
+                   "and 1000, as far as T goes)")
       ->delimiter(',')
-      ->check(whole(1, int64_t{1} << 40))
-      ->capture_default_str();
+      ->check(whole(1, int64_t{1} << 40));
   command
       ->add_option("--eta", o->etas, "randomness of DDIM, one row each: numbers of 0 to 1, or hat")
       ->type_name("ETA")

@@ -1,5 +1,6 @@
 #include "ddpm/eval/classifier.h"
 
+#include "cache_file.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
@@ -7,9 +8,8 @@
 #include "ddpm/data/subset.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/images.h"
-#include "ddpm/io/folder.h"
-#include "ddpm/io/safetensors.h"
 #include "ddpm/kernels/random.h"
+#include "ddpm/nn/precision.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,11 +29,19 @@ struct Conv {
 constexpr std::array<Conv, 5> kConvs{{{32, 1}, {64, 2}, {64, 1}, {128, 2}, {128, 1}}};
 constexpr int64_t kGroups = 8;
 constexpr uint64_t kSeed = 0;
+constexpr int64_t kFewestHeldOut = 50;
 constexpr int64_t kMostHeldOut = 1000;
 
 std::string protocol(const ClassifierOptions& o) {
-  return fmt::format("classifier 1: {} epochs, at most {} samples, batch {}, rate {}, side {}",
+  return fmt::format("classifier 2: {} epochs, at most {} samples, batch {}, rate {}, side {}",
                      o.epochs, o.max_samples, o.batch, o.learning_rate, o.longest_side);
+}
+
+void expect_labels(const torch::Tensor& labels) {
+  if (labels.min().item<int64_t>() >= 0) return;
+  throw UsageError(
+      "--features train needs a label for every image of the reference, and some have none; name a "
+      "feature network with --features FILE");
 }
 
 // Adam (Kingma 2015) with a cosine from the rate to 0.
@@ -109,18 +117,19 @@ Features Classifier::forward(const torch::Tensor& images) const {
   return f;
 }
 
-Features Classifier::extract(const torch::Tensor& images) const {
-  const torch::NoGradGuard no_grad;
+Features Classifier::compute(const torch::Tensor& images) const {
   TORCH_CHECK(images.size(1) == weights_[0].size(1), "the classifier was trained on images of ",
               weights_[0].size(1), " channels");
   return forward(images);
 }
 
 void Classifier::train(const data::Dataset& dataset) {
-  // A twentieth is kept apart, to say how good the features are.
+  // A twentieth is kept apart, to say how good the features are; more of a small set.
+  const nn::ArithmeticGuard arithmetic(nn::Precision::kFp32, /*deterministic=*/true);
   std::vector<int64_t> order =
       random_permutation(dataset.size(), rng_key(kSeed, Purpose::kHoldout), 0);
-  const int64_t apart = std::min(dataset.size() / 20, kMostHeldOut);
+  const int64_t fewest = std::min(dataset.size() / 4, kFewestHeldOut);
+  const int64_t apart = std::clamp(dataset.size() / 20, fewest, kMostHeldOut);
   const std::vector<int64_t> held_out(order.begin(), order.begin() + apart);
   order.erase(order.begin(), order.begin() + apart);
 
@@ -136,19 +145,56 @@ void Classifier::train(const data::Dataset& dataset) {
   const auto device = weights_[0].device();
   visit_examples(dataset, seen, options_.batch,
                  [&](int64_t first, const torch::Tensor& images, const torch::Tensor& labels) {
+                   expect_labels(labels);
                    at::cross_entropy_loss(forward(images).logits, labels.to(device)).backward();
                    adam.step();
                    progress.update(first + images.size(0));
                  });
   for (torch::Tensor& w : weights_) w = w.detach();
 
+  measure_accuracy(dataset, held_out);
+}
+
+void Classifier::measure_accuracy(const data::Dataset& dataset,
+                                  const std::vector<int64_t>& held_out) {
   int64_t right = 0;
+  std::vector<int64_t> of_class(dataset.class_count(), 0);
   visit_examples(dataset, held_out, 256,
                  [&](int64_t, const torch::Tensor& images, const torch::Tensor& labels) {
+                   expect_labels(labels);
                    const torch::Tensor guess = extract(images).logits.argmax(1).cpu();
                    right += (guess == labels).sum().item<int64_t>();
+                   for (int64_t i = 0; i < labels.size(0); ++i)
+                     ++of_class.at(labels[i].item<int64_t>());
                  });
-  accuracy_ = apart == 0 ? 0.0 : static_cast<double>(right) / static_cast<double>(apart);
+  held_out_ = std::ssize(held_out);
+  const auto count = static_cast<double>(held_out_);  // of none: 0 / 0
+  accuracy_ = static_cast<double>(right) / count;
+  chance_ = static_cast<double>(*std::max_element(of_class.begin(), of_class.end())) / count;
+}
+
+bool Classifier::load(const fs::path& file, const torch::Device& device) {
+  std::vector<std::string> names{"accuracy"};
+  for (size_t i = 0; i < weights_.size(); ++i) names.push_back(fmt::format("{}", i));
+  const auto saved = read_cached(file, names);
+  if (!saved) return false;
+  for (size_t i = 0; i < weights_.size(); ++i)
+    if (saved->at(names[i + 1]).sizes() != weights_[i].sizes()) return false;
+  for (size_t i = 0; i < weights_.size(); ++i) weights_[i] = saved->at(names[i + 1]).to(device);
+  const torch::Tensor& accuracy = saved->at("accuracy");
+  accuracy_ = accuracy[0].item<double>();
+  chance_ = accuracy[1].item<double>();
+  held_out_ = static_cast<int64_t>(accuracy[2].item<double>());
+  return true;
+}
+
+void Classifier::save(const fs::path& file, const io::Metadata& metadata) const {
+  const auto held_out = static_cast<double>(held_out_);
+  std::vector<io::NamedTensor> tensors{
+      {"accuracy", torch::tensor({accuracy_, chance_, held_out}, torch::kDouble)}};
+  for (size_t i = 0; i < weights_.size(); ++i)
+    tensors.push_back({fmt::format("{}", i), weights_[i]});
+  write_cached(file, tensors, metadata);
 }
 
 void Classifier::describe(const data::Dataset& dataset) {
@@ -158,7 +204,10 @@ void Classifier::describe(const data::Dataset& dataset) {
     digest.add(std::span(static_cast<const uint8_t*>(host.const_data_ptr()), host.nbytes()));
   }
   description_.name =
-      fmt::format("classifier ({:.1f} % of unseen images right)", 100.0 * accuracy_);
+      held_out_ == 0
+          ? "classifier (accuracy unknown)"
+          : fmt::format("classifier ({:.1f} % of {} unseen images right, chance {:.1f} %)",
+                        100.0 * accuracy_, held_out_, 100.0 * chance_);
   description_.hash = digest.hex();
   const auto [channels, height, width] = dataset.shape();
   description_.resize = std::max(height, width) > options_.longest_side
@@ -166,6 +215,24 @@ void Classifier::describe(const data::Dataset& dataset) {
                             : "none";
   description_.distance_name = fmt::format(
       "Frechet distance (features of a classifier trained on {})", dataset.description());
+}
+
+// Why its features should not be trusted.
+void Classifier::warn(int64_t images) {
+  constexpr const char* kWayOut = "use more images, or a feature network (--features FILE)";
+  const double deviation = std::sqrt(chance_ * (1.0 - chance_) / static_cast<double>(held_out_));
+  const double least = std::max(chance_ + kMinSkill * (1.0 - chance_), chance_ + 2.0 * deviation);
+  if (!(accuracy_ >= least)) {
+    description_.warnings.push_back(fmt::format(
+        "the classifier gets {:.1f} % of {} unseen images right, chance gets {:.1f} %: its "
+        "features "
+        "tell next to nothing, and neither do distance, precision and the other numbers below; {}",
+        100.0 * accuracy_, held_out_, 100.0 * chance_, kWayOut));
+  }
+  if (images < kMinImages) {
+    description_.warnings.push_back(
+        fmt::format("the classifier was trained on {} images only; {}", images, kWayOut));
+  }
 }
 
 std::unique_ptr<Classifier> Classifier::of(const data::Dataset& dataset, const std::string& digest,
@@ -181,26 +248,13 @@ std::unique_ptr<Classifier> Classifier::of(const data::Dataset& dataset, const s
   std::unique_ptr<Classifier> c(new Classifier(dataset.shape(), classes, options));
   const std::string key = digest_of(protocol(options) + "\n" + digest).substr(0, 32);
   const fs::path file = cache / ("classifier-" + key + ".safetensors");
-  if (fs::exists(file)) {
-    const auto saved = io::SafetensorsFile::open(file);
-    for (size_t i = 0; i < c->weights_.size(); ++i) {
-      const torch::Tensor w = saved.get(fmt::format("{}", i));
-      if (w.sizes() != c->weights_[i].sizes())
-        throw IoError(file, "is no classifier of this data; remove it");
-      c->weights_[i] = w.to(device);
-    }
-    c->accuracy_ = saved.get("accuracy").item<double>();
-  } else {
+  if (!c->load(file, device)) {
     for (torch::Tensor& w : c->weights_) w = w.to(device);
     c->train(dataset);
-    std::vector<io::NamedTensor> tensors{
-        {"accuracy", torch::full({1}, c->accuracy_, torch::kDouble)}};
-    for (size_t i = 0; i < c->weights_.size(); ++i)
-      tensors.push_back({fmt::format("{}", i), c->weights_[i]});
-    io::make_folder(cache);
-    io::write_safetensors(file, tensors, {{"protocol", protocol(options)}, {"data", digest}});
+    c->save(file, {{"protocol", protocol(options)}, {"data", digest}});
   }
   c->describe(dataset);
+  c->warn(dataset.size() - c->held_out_);
   return c;
 }
 

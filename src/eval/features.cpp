@@ -4,8 +4,11 @@
 #include "ddpm/eval/inception.h"
 #include "ddpm/eval/script_features.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/nn/precision.h"
 
 #include <algorithm>
+
+#include <torch/utils.h>
 
 namespace ddpm::eval {
 namespace {
@@ -27,6 +30,12 @@ bool holds_code(const fs::path& file) {
 
 }  // namespace
 
+Features FeatureExtractor::extract(const torch::Tensor& images) const {
+  const torch::NoGradGuard no_grad;
+  const nn::ArithmeticGuard arithmetic(nn::Precision::kFp32, /*deterministic=*/true);
+  return compute(images);
+}
+
 torch::Tensor to_rgb(const torch::Tensor& images) {
   const int64_t channels = images.size(1);
   TORCH_CHECK(channels >= 1 && channels <= 4, "images have 1 to 4 channels");
@@ -35,7 +44,8 @@ torch::Tensor to_rgb(const torch::Tensor& images) {
 }
 
 std::unique_ptr<FeatureExtractor> open_features(const fs::path& file, const torch::Device& device) {
-  if (!fs::exists(file)) throw IoError(file, "is not there; name a feature network, or \"train\"");
+  if (!fs::exists(file))
+    throw IoError(file, "does not exist; name a feature network, or \"train\"");
   if (file.extension() != ".safetensors" && holds_code(file))
     return open_script_features(file, device);
   return open_inception(file, device);

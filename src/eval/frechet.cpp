@@ -1,8 +1,5 @@
 #include "ddpm/eval/frechet.h"
 
-#include "ddpm/base/rng.h"
-
-#include <cmath>
 #include <limits>
 
 #include <torch/utils.h>
@@ -37,34 +34,34 @@ double FrechetDistance::to(const Gaussian& other) const {
          2.0 * cross;
 }
 
-// The same trace from the eigenvalues of A^T S_b A: a third of the work; good enough for a spread.
-double FrechetDistance::cross_trace(const torch::Tensor& covariance) const {
-  if (factor_.numel() == 0) return 0.0;
-  const torch::Tensor product = factor_.t().matmul(covariance).matmul(factor_);
-  return torch::linalg_eigvalsh(product).clamp_min(0.0).sqrt().sum().item<double>();
+// The same with the trace from the eigenvalues of A^T S_b A: a third of the work, and good enough
+// for a spread.
+double FrechetDistance::roughly_to(const Gaussian& other) const {
+  double cross = 0.0;
+  if (factor_.numel() > 0) {
+    const torch::Tensor product = factor_.t().matmul(other.covariance).matmul(factor_);
+    cross = torch::linalg_eigvalsh(product).clamp_min(0.0).sqrt().sum().item<double>();
+  }
+  return (from_.mean - other.mean).square().sum().item<double>() +
+         from_.covariance.trace().item<double>() + other.covariance.trace().item<double>() -
+         2.0 * cross;
 }
 
-Measured FrechetDistance::to(const std::vector<Moments>& groups, int64_t replicates,
-                             uint64_t seed) const {
-  const auto k = static_cast<uint32_t>(groups.size());
-  TORCH_CHECK(k >= 2 && replicates >= 2, "a bootstrap needs two groups and two replicates");
-  Measured result;
-  result.value = to(merged(groups).gaussian());
-  double sum = 0.0, squares = 0.0;
-  for (int64_t r = 0; r < replicates; ++r) {
-    RngStream random(rng_key(seed, Purpose::kShuffle), static_cast<uint64_t>(r));
-    Moments sample;
-    for (uint32_t i = 0; i < k; ++i) sample.merge(groups[random.below(k)]);
-    const Gaussian g = sample.gaussian();
-    const double distance = (from_.mean - g.mean).square().sum().item<double>() +
-                            from_.covariance.trace().item<double>() +
-                            g.covariance.trace().item<double>() - 2.0 * cross_trace(g.covariance);
-    sum += distance - result.value;
-    squares += (distance - result.value) * (distance - result.value);
+Measured FrechetDistance::to(const std::vector<Moments>& groups) const {
+  const Moments all = merged(groups);
+  Measured result{to(all.gaussian()), std::numeric_limits<double>::quiet_NaN()};
+  std::vector<double> without;
+  std::vector<int64_t> sizes;
+  for (const Moments& left_out : groups) {
+    if (left_out.count() == 0) continue;
+    Moments rest;
+    for (const Moments& group : groups)
+      if (&group != &left_out) rest.merge(group);
+    if (rest.count() < 2) return result;
+    without.push_back(roughly_to(rest.gaussian()));
+    sizes.push_back(left_out.count());
   }
-  const auto n = static_cast<double>(replicates);
-  const double variance = (squares - sum * sum / n) / (n - 1.0);
-  result.error = std::sqrt(std::max(variance, 0.0) * k / (k - 1.0));
+  result.error = jackknife_error(result.value, without, sizes);
   return result;
 }
 

@@ -149,13 +149,13 @@ class InceptionFeatures final : public FeatureExtractor {
         standard ? "FID" : fmt::format("Frechet distance (Inception, weights of {})", name)};
   }
 
-  Features extract(const torch::Tensor& images) const override {
-    const torch::NoGradGuard no_grad;
-    return net_->forward(to_rgb(images).to(device_).to(torch::kFloat) / 255.0);
-  }
   const ExtractorDescription& description() const override { return description_; }
 
  private:
+  Features compute(const torch::Tensor& images) const override {
+    return net_->forward(to_rgb(images).to(device_).to(torch::kFloat) / 255.0);
+  }
+
   torch::Device device_;
   mutable Inception net_;
   ExtractorDescription description_;
@@ -225,13 +225,14 @@ Features InceptionImpl::forward(const torch::Tensor& x) {
   h = forward_a(mixed_5d_, forward_a(mixed_5c_, forward_a(mixed_5b_, h)));
   h = forward_c(mixed_6c_, forward_c(mixed_6b_, forward_b(mixed_6a_, h)));
   Features f;
-  f.spatial = mixed_6d_->chain(h, {"branch1x1"}).narrow(1, 0, 7).flatten(1);
+  // Row by row with the channels last, as TensorFlow has them.
+  f.spatial = mixed_6d_->chain(h, {"branch1x1"}).narrow(1, 0, 7).permute({0, 2, 3, 1}).flatten(1);
   h = forward_c(mixed_6e_, forward_c(mixed_6d_, h));
   h = forward_d(mixed_7a_, h);
   h = forward_e(mixed_7b_, h, average(h));
   h = forward_e(mixed_7c_, h, torch::max_pool2d(h, {3, 3}, {1, 1}, {1, 1}));
   f.pooled = h.mean(torch::IntArrayRef{2, 3});
-  f.logits = fc_(f.pooled);
+  f.logits = f.pooled.matmul(fc_->weight.t());  // the score was defined without the bias
   return f;
 }
 

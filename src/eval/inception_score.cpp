@@ -1,23 +1,46 @@
 #include "ddpm/eval/inception_score.h"
 
-#include <cmath>
 #include <vector>
 
-namespace ddpm::eval {
+#include <torch/utils.h>
 
-Measured inception_score(const torch::Tensor& logits, int64_t splits) {
+namespace ddpm::eval {
+namespace {
+
+torch::Tensor negative_entropy(const torch::Tensor& p) { return torch::xlogy(p, p).sum(-1); }
+
+// exp of the mean divergence of samples whose p and whose sum p log p add up to these: [...].
+torch::Tensor score_of(const torch::Tensor& p, const torch::Tensor& p_log_p,
+                       const torch::Tensor& samples) {
+  return (p_log_p / samples - negative_entropy(p / samples.unsqueeze(-1))).exp();
+}
+
+}  // namespace
+
+Measured inception_score(const torch::Tensor& logits, const torch::Tensor& groups, int64_t count,
+                         int64_t splits) {
   const int64_t n = logits.size(0);
-  TORCH_CHECK(splits >= 1 && n >= splits, "inception_score needs a row a split");
-  std::vector<double> scores;
+  TORCH_CHECK(splits >= 1 && n >= splits, "inception_score needs a row for each split");
+  const auto share = 1.0 / static_cast<double>(splits);
+  torch::Tensor value = torch::zeros({}, torch::kDouble);
+  torch::Tensor without = torch::zeros({count}, torch::kDouble);
   for (int64_t i = 0; i < splits; ++i) {
-    const torch::Tensor part = logits.slice(0, i * n / splits, (i + 1) * n / splits);
-    const torch::Tensor log_p = torch::log_softmax(part.to(torch::kDouble), 1);
-    const torch::Tensor p = log_p.exp();
-    const torch::Tensor divergence = (p * (log_p - p.mean(0, true).log())).nan_to_num_(0.0).sum(1);
-    scores.push_back(std::exp(divergence.mean().item<double>()));
+    const int64_t begin = i * n / splits, end = (i + 1) * n / splits;
+    const torch::Tensor p = torch::softmax(logits.slice(0, begin, end).to(torch::kDouble), 1);
+    const torch::Tensor member =
+        torch::one_hot(groups.slice(0, begin, end), count).to(torch::kDouble);
+    // Sums by group: of p [G,K], of p log p [G], of samples [G].
+    const torch::Tensor sums = member.t().matmul(p);
+    const torch::Tensor p_log_p = member.t().matmul(negative_entropy(p));
+    const torch::Tensor samples = member.sum(0);
+    value += share * score_of(sums.sum(0), p_log_p.sum(), samples.sum());
+    without +=
+        share * score_of(sums.sum(0) - sums, p_log_p.sum() - p_log_p, samples.sum() - samples);
   }
-  const torch::Tensor all = torch::tensor(scores, torch::kDouble);
-  return {all.mean().item<double>(), all.std(/*unbiased=*/false).item<double>()};
+  const std::vector<double> left(without.const_data_ptr<double>(),
+                                 without.const_data_ptr<double>() + count);
+  return {value.item<double>(),
+          jackknife_error(value.item<double>(), left, group_sizes(groups, count))};
 }
 
 }  // namespace ddpm::eval

@@ -3,7 +3,8 @@
 #include "ddpm/base/rng.h"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
+#include <limits>
 
 #include <torch/utils.h>
 
@@ -21,10 +22,43 @@ double mean_within(const torch::Tensor& x) {
   return (k.sum() - k.trace()).item<double>() / (n * (n - 1.0));
 }
 
-torch::Tensor some_rows(const torch::Tensor& x, int64_t count, RngKey key, uint64_t id) {
-  std::vector<int64_t> order = random_permutation(x.size(0), key, id);
-  order.resize(count);
-  return x.index_select(0, torch::tensor(order, torch::kLong).to(x.device()));
+// Successive stretches of one order of all rows after another.
+class Subsets {
+ public:
+  using OrderOf = std::function<std::vector<int64_t>(uint64_t pass)>;
+  Subsets(int64_t rows, int64_t size, OrderOf order_of)
+      : per_pass_(rows / size), size_(size), order_of_(std::move(order_of)) {}
+  torch::Tensor rows(int64_t subset) {
+    if (subset % per_pass_ == 0) order_ = order_of_(static_cast<uint64_t>(subset / per_pass_));
+    const auto first = order_.begin() + subset % per_pass_ * size_;
+    return torch::tensor(std::vector<int64_t>(first, first + size_), torch::kLong);
+  }
+
+ private:
+  int64_t per_pass_, size_;
+  OrderOf order_of_;
+  std::vector<int64_t> order_;
+};
+
+// What the distance of a subset is made of, by the groups of its samples.
+struct GroupSums {
+  torch::Tensor within;  // [G,G]: of k over pairs of different samples
+  torch::Tensor cross;   // [G]: of k over samples and the reference
+  torch::Tensor sizes;   // [G]: samples
+};
+
+GroupSums sums_of(const torch::Tensor& x, const torch::Tensor& y, const torch::Tensor& groups,
+                  int64_t count) {
+  const torch::Tensor member = torch::one_hot(groups, count).to(torch::kDouble);
+  const torch::Tensor within = kernel(y, y).fill_diagonal_(0.0);
+  return {member.t().matmul(within.matmul(member)), kernel(x, y).sum(0).matmul(member),
+          member.sum(0)};
+}
+
+// E k(y, y') - 2 E k(x, y) of the samples that are left; NaN if these are fewer than two.
+double estimate(double within, double cross, double samples, double reference) {
+  if (samples < 2.0) return std::numeric_limits<double>::quiet_NaN();
+  return within / (samples * (samples - 1.0)) - 2.0 * cross / (samples * reference);
 }
 
 }  // namespace
@@ -36,17 +70,37 @@ double kernel_distance(const torch::Tensor& x, const torch::Tensor& y) {
   return mean_within(a) + mean_within(b) - 2.0 * kernel(a, b).mean().item<double>();
 }
 
-Measured kernel_distance(const torch::Tensor& x, const torch::Tensor& y,
+Measured kernel_distance(const torch::Tensor& x, const torch::Tensor& y, const SampleGroups& groups,
                          const KernelOptions& options) {
   const int64_t size = std::min({options.subset_size, x.size(0), y.size(0)});
-  const RngKey key = rng_key(options.seed, Purpose::kShuffle);
-  std::vector<double> values;
+  const torch::Tensor ids = groups.ids();
+  const RngKey key = rng_key(options.seed, Purpose::kKernelSubsets);
+  Subsets of_x(x.size(0), size,
+               [&](uint64_t pass) { return random_permutation(x.size(0), key, pass); });
+  Subsets of_y(y.size(0), size, [&](uint64_t pass) { return groups.order(pass); });
+
+  double value = 0.0;
+  torch::Tensor without = torch::zeros({groups.count}, torch::kDouble);
+  const auto share = 1.0 / static_cast<double>(options.subsets);
   for (int64_t i = 0; i < options.subsets; ++i) {
-    const auto id = static_cast<uint64_t>(2 * i);
-    values.push_back(kernel_distance(some_rows(x, size, key, id), some_rows(y, size, key, id + 1)));
+    const torch::Tensor rows = of_y.rows(i);
+    const torch::Tensor a = x.index_select(0, of_x.rows(i)).to(torch::kDouble);
+    const torch::Tensor b = y.index_select(0, rows).to(torch::kDouble);
+    const GroupSums sums = sums_of(a, b, ids.index_select(0, rows), groups.count);
+    const double reference = mean_within(a);
+    const auto m = static_cast<double>(size);
+    value += share * (reference + estimate(sums.within.sum().item<double>(),
+                                           sums.cross.sum().item<double>(), m, m));
+    const torch::Tensor within = sums.within.sum() - 2.0 * sums.within.sum(0) + sums.within.diag();
+    for (int64_t g = 0; g < groups.count; ++g) {
+      without[g] += share * (reference + estimate(within[g].item<double>(),
+                                                  (sums.cross.sum() - sums.cross[g]).item<double>(),
+                                                  m - sums.sizes[g].item<double>(), m));
+    }
   }
-  const torch::Tensor all = torch::tensor(values, torch::kDouble);
-  return {all.mean().item<double>(), all.std(/*unbiased=*/false).item<double>()};
+  const std::vector<double> left(without.const_data_ptr<double>(),
+                                 without.const_data_ptr<double>() + groups.count);
+  return {value, jackknife_error(value, left, group_sizes(ids, groups.count))};
 }
 
 }  // namespace ddpm::eval

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include <fmt/format.h>
@@ -46,11 +47,11 @@ torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& sc
   return torch::where(first, small, large);
 }
 
-// Mean and standard error of one number an image.
+// Mean and standard error of one number per image.
 Measured mean_of(const torch::Tensor& x) {
-  const auto n = static_cast<double>(x.numel());
-  const double spread = x.numel() < 2 ? 0.0 : x.std().item<double>() / std::sqrt(n);
-  return {x.mean().item<double>(), spread};
+  const double deviation =
+      x.numel() < 2 ? std::numeric_limits<double>::quiet_NaN() : x.std().item<double>();
+  return {x.mean().item<double>(), deviation / std::sqrt(static_cast<double>(x.numel()))};
 }
 
 struct Stratum {
@@ -100,6 +101,7 @@ Likelihood summary_of(const PerImage& found, const std::vector<Stratum>& parts, 
   const double nats_to_bits = 1.0 / (dimensions * std::log(2.0));
   Likelihood result;
   result.images = found.prior.numel();
+  result.every_t = parts.size() == static_cast<size_t>(parts.back().high);
   torch::Tensor total = found.prior.clone();
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
@@ -115,6 +117,8 @@ Likelihood summary_of(const PerImage& found, const std::vector<Stratum>& parts, 
 }
 
 }  // namespace
+
+int64_t fewest_calls(int64_t timesteps) { return timesteps == 1 ? 1 : 2; }
 
 torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
                                      const torch::Tensor& log_variance) {
@@ -168,13 +172,16 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
                               diffusion::Prediction prediction, const data::Dataset& dataset,
                               const std::vector<int64_t>& images, const LikelihoodOptions& options,
                               const dist::World& world) {
+  TORCH_CHECK(options.calls == 0 || options.calls >= fewest_calls(schedule.timesteps()),
+              "too few calls to see every term of the bound");
   const torch::NoGradGuard no_grad;
+  const nn::ArithmeticGuard arithmetic(options.precision, options.deterministic);
   const diffusion::ForwardProcess forward(schedule);
   const std::vector<Stratum> parts = strata(schedule.timesteps(), options.calls);
   const auto count = static_cast<int64_t>(images.size());
   const auto k = static_cast<int64_t>(parts.size());
-  const RngKey t_key = rng_key(options.seed, Purpose::kTimestep);
-  const RngKey noise_key = rng_key(options.seed, Purpose::kTrainingNoise);
+  const RngKey t_key = rng_key(options.seed, Purpose::kLikelihoodTimestep);
+  const RngKey noise_key = rng_key(options.seed, Purpose::kLikelihoodNoise);
   // Of the list of images, the places whose images this rank measures.
   const std::vector<int64_t> places = sample::images_of_rank(
       sample::image_range(0, count), options.batch, world.rank(), world.size());
@@ -188,7 +195,8 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
       dataset, own, options.batch,
       [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
         const int64_t b = pixels.size(0), place = places[first];
-        const torch::Tensor x0 = pixels.to(options.device).to(options.dtype) / 127.5 - 1.0;
+        const torch::Tensor x0 =
+            pixels.to(options.device).to(nn::storage_type(options.precision)) / 127.5 - 1.0;
         const torch::Tensor ids =
             torch::tensor(std::vector<int64_t>(own.begin() + first, own.begin() + first + b),
                           torch::dtype(torch::kLong).device(options.device));

@@ -1,8 +1,6 @@
 #include "ddpm/eval/metrics.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/rng.h"
-#include "ddpm/data/statistics.h"
 #include "ddpm/eval/inception_score.h"
 #include "ddpm/eval/kernel_distance.h"
 #include "ddpm/io/image.h"
@@ -16,13 +14,11 @@
 namespace ddpm::eval {
 namespace {
 
+constexpr int64_t kFewVectors = 500;  // of either side of precision and recall
+constexpr int64_t kFewGroups = 8;     // an error from fewer is itself uncertain by a third or more
+
 torch::Tensor rows(const torch::Tensor& x, const std::vector<int64_t>& indices) {
   return x.index_select(0, torch::tensor(indices, torch::kLong));
-}
-
-// `count` rows, evenly spread: a data set is often sorted by class.
-torch::Tensor spread(const torch::Tensor& x, int64_t count) {
-  return x.size(0) == count ? x : rows(x, data::spread_indices(x.size(0), count));
 }
 
 void warn_of_small_sets(Metrics& m, int64_t count, int64_t reference_count, int64_t dimension) {
@@ -43,54 +39,80 @@ void warn_of_small_sets(Metrics& m, int64_t count, int64_t reference_count, int6
   }
 }
 
-Measured score_of(const torch::Tensor& logits, const MetricOptions& options) {
-  const auto order =
-      random_permutation(logits.size(0), rng_key(options.seed, Purpose::kShuffle), 1);
-  return inception_score(rows(logits, order), std::min(options.score_splits, logits.size(0)));
+void warn_of_rough_errors(Metrics& m, const SampleGroups& sampling) {
+  if (sampling.count >= kFewGroups) return;
+  m.warnings.push_back(fmt::format("the errors come from only {} groups{} and are rough",
+                                   sampling.count,
+                                   sampling.by_class ? ", each with every class," : ""));
+}
+
+void warn_of_small_manifolds(Metrics& m, const Reference& reference) {
+  if (m.manifold && m.manifold_count < kFewVectors) {
+    m.warnings.push_back(
+        fmt::format("precision, recall, density and coverage of {} images say little: their balls "
+                    "are large; use {} or more",
+                    m.manifold_count, kFewVectors));
+  }
+  if (reference.stride > 1) {
+    m.warnings.push_back(
+        fmt::format("the {} reference images do not fit into memory: authenticity and neighbours "
+                    "are searched among every {}th, {} in all",
+                    reference.count, reference.stride, reference.features.size(0)));
+  }
+}
+
+Measured score_of(const FeatureSet& generated, const MetricOptions& options) {
+  const std::vector<int64_t> order = generated.sampling.order();
+  return inception_score(rows(generated.logits, order), rows(generated.sampling.ids(), order),
+                         generated.sampling.count, std::min(options.score_splits, generated.count));
+}
+
+// As many real as generated vectors; of the more numerous side, some that represent it.
+ManifoldScores manifold_of(const FeatureSet& generated, const torch::Tensor& real, int64_t count) {
+  std::vector<int64_t> some = generated.sampling.order();
+  some.resize(count);
+  return manifold_scores(rows(real, representative_indices(real.size(0), count)),
+                         rows(generated.features, some), rows(generated.sampling.ids(), some),
+                         generated.sampling.count);
+}
+
+void expect_same_network(const FeatureSet& generated, const Reference& reference) {
+  const int64_t known = reference.gaussian.mean.size(0);
+  const int64_t found = generated.groups.front().dimension();
+  if (known == found) return;
+  throw UsageError(fmt::format(
+      "the reference has {} features per image, this network gives {}: statistics can only be "
+      "compared by the network that made them",
+      known, found));
 }
 
 }  // namespace
 
-Measured authenticity(const torch::Tensor& real, const torch::Tensor& generated) {
-  const Neighbours found = nearest(generated, real, 1);
-  const torch::Tensor radii = neighbour_radii(real, 1).index_select(0, found.indices.squeeze(1));
-  const double share =
-      (found.distances.squeeze(1) > radii).to(torch::kDouble).mean().item<double>();
-  return {share, std::sqrt(share * (1.0 - share) / static_cast<double>(generated.size(0)))};
-}
-
 Metrics measure(const FeatureSet& generated, const Reference& reference,
                 const MetricOptions& options) {
-  const int64_t known = reference.gaussian.mean.size(0);
-  const int64_t found = generated.groups.front().dimension();
-  if (known != found) {
-    throw UsageError(fmt::format(
-        "the reference has {} features an image, this network gives {}: statistics can only be "
-        "compared by the network that made them",
-        known, found));
-  }
+  expect_same_network(generated, reference);
   Metrics m;
-  m.frechet =
-      FrechetDistance(reference.gaussian).to(generated.groups, options.replicates, options.seed);
-  if (reference.spatial && !generated.spatial_groups.empty()) {
-    m.spatial = FrechetDistance(*reference.spatial)
-                    .to(generated.spatial_groups, options.replicates, options.seed);
-  }
+  m.frechet = FrechetDistance(reference.gaussian).to(generated.groups);
+  if (reference.spatial && !generated.spatial_groups.empty())
+    m.spatial = FrechetDistance(*reference.spatial).to(generated.spatial_groups);
   warn_of_small_sets(m, generated.count, reference.gaussian.count, reference.gaussian.mean.size(0));
+  warn_of_rough_errors(m, generated.sampling);
   if (!generated.features.defined()) return m;
-  if (generated.logits.defined()) m.score = score_of(generated.logits, options);
+  TORCH_CHECK(generated.stride == 1, "every generated vector is needed");
+  if (generated.logits.defined()) m.score = score_of(generated, options);
   if (!reference.features.defined()) return m;
 
   const torch::Tensor& real = reference.features;
-  m.kernel = kernel_distance(generated.features, real,
+  m.kernel = kernel_distance(real, generated.features, generated.sampling,
                              {.subsets = options.kernel_subsets,
                               .subset_size = options.kernel_size,
                               .seed = options.seed});
-  m.manifold_count = std::min(real.size(0), generated.features.size(0));
+  m.manifold_count = std::min(real.size(0), generated.count);
   if (m.manifold_count > ManifoldOptions().k_density)
-    m.manifold = manifold_scores(spread(real, m.manifold_count),
-                                 spread(generated.features, m.manifold_count));
-  m.authenticity = authenticity(real, generated.features);
+    m.manifold = manifold_of(generated, real, m.manifold_count);
+  m.authenticity =
+      authenticity(real, generated.features, generated.sampling.ids(), generated.sampling.count);
+  warn_of_small_manifolds(m, reference);
   return m;
 }
 

@@ -1,12 +1,11 @@
 #include "ddpm/eval/reference.h"
 
+#include "cache_file.h"
 #include "ddpm/base/error.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/feature_set.h"
 #include "ddpm/io/archive.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/io/npy.h"
-#include "ddpm/io/safetensors.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -19,21 +18,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Reference load(const fs::path& path) {
-  const auto file = io::SafetensorsFile::open(path);
-  const int64_t count = file.get("count").item<int64_t>();
+const std::vector<std::string> kCached{"count", "stride", "mean", "covariance", "features"};
+
+std::optional<Reference> load(const fs::path& path) {
+  auto tensors = read_cached(path, kCached);
+  if (!tensors) return std::nullopt;
   Reference r;
-  r.gaussian = {count, file.get("mean"), file.get("covariance")};
-  if (file.contains("spatial_mean"))
-    r.spatial = Gaussian{count, file.get("spatial_mean"), file.get("spatial_covariance")};
-  r.features = file.get("features");
-  r.stride = file.get("stride").item<int64_t>();
+  r.count = tensors->at("count").item<int64_t>();
+  r.gaussian = {r.count, tensors->at("mean"), tensors->at("covariance")};
+  if (tensors->contains("spatial_mean"))
+    r.spatial = Gaussian{r.count, tensors->at("spatial_mean"), tensors->at("spatial_covariance")};
+  r.features = tensors->at("features");
+  r.stride = tensors->at("stride").item<int64_t>();
   r.cached = true;
   return r;
 }
 
 void save(const Reference& r, const fs::path& path) {
-  std::vector<io::NamedTensor> tensors{{"count", torch::full({1}, r.gaussian.count, torch::kLong)},
+  std::vector<io::NamedTensor> tensors{{"count", torch::full({1}, r.count, torch::kLong)},
                                        {"stride", torch::full({1}, r.stride, torch::kLong)},
                                        {"mean", r.gaussian.mean},
                                        {"covariance", r.gaussian.covariance},
@@ -42,8 +44,7 @@ void save(const Reference& r, const fs::path& path) {
     tensors.push_back({"spatial_mean", r.spatial->mean});
     tensors.push_back({"spatial_covariance", r.spatial->covariance});
   }
-  io::make_folder(path.parent_path());
-  io::write_safetensors(path, tensors, {{"description", r.description}});
+  write_cached(path, tensors, {{"description", r.description}});
 }
 
 torch::Tensor array(const io::ZipReader& zip, const std::string& name) {
@@ -87,18 +88,22 @@ Reference measure_reference(const data::Dataset& dataset, const std::string& dig
                             const torch::Device& device, const dist::World& world) {
   const ExtractorDescription& network = extractor.description();
   const std::string key =
-      digest_of(fmt::format("reference 1\n{}\n{}\n{}", digest, network.hash, network.resize));
+      digest_of(fmt::format("reference 2\n{}\n{}\n{}", digest, network.hash, network.resize));
   const fs::path file = cache / ("reference-" + key.substr(0, 32) + ".safetensors");
 
   Reference r;
-  if (world.from_main({fs::exists(file) ? 1 : 0}).front() == 1) {
-    if (world.is_main()) r = load(file);
-  } else {
+  if (world.is_main()) r = load(file).value_or(Reference());
+  if (world.from_main({r.cached ? 1 : 0}).front() == 0) {
     std::vector<int64_t> all(dataset.size());
     std::iota(all.begin(), all.end(), int64_t{0});
-    const CollectOptions options{
-        .title = "features of the reference", .keep = kMostKept, .device = device};
-    const FeatureSet set = collect(images_of(dataset), all, extractor, options, world);
+    const FeatureSet set = collect(images_of(dataset), all, extractor,
+                                   {.title = "features of the reference",
+                                    .groups = 1,
+                                    .keep_bytes = kMostFeatureBytes,
+                                    .keep_logits = false,
+                                    .device = device},
+                                   world);
+    r.count = set.count;
     r.gaussian = merged(set.groups).gaussian();
     if (!set.spatial_groups.empty()) r.spatial = merged(set.spatial_groups).gaussian();
     r.features = set.features;
@@ -109,10 +114,12 @@ Reference measure_reference(const data::Dataset& dataset, const std::string& dig
   return r;
 }
 
-bool is_statistics_file(const fs::path& path) {
-  if (path.extension() != ".npz" || !fs::is_regular_file(path)) return false;
+NpzContent npz_content(const fs::path& path) {
+  if (path.extension() != ".npz" || !fs::is_regular_file(path)) return NpzContent::kNoStatistics;
   const io::ZipReader zip(path);
-  return has(zip, "mu") && has(zip, "sigma") && !has(zip, "arr_0") && !has(zip, "images");
+  if (!has(zip, "mu") || !has(zip, "sigma")) return NpzContent::kNoStatistics;
+  const bool images = has(zip, "images") || has(zip, "data") || has(zip, "arr_0");
+  return images ? NpzContent::kStatisticsAndImages : NpzContent::kStatistics;
 }
 
 Reference read_statistics(const fs::path& path) {
@@ -123,6 +130,14 @@ Reference read_statistics(const fs::path& path) {
   r.description = fmt::format("statistics {} (sha256 {})", path.filename().string(),
                               digest_of_file(path).substr(0, 12));
   return r;
+}
+
+Reference with_statistics(Reference images, const Reference& statistics) {
+  images.gaussian = statistics.gaussian;
+  images.spatial = statistics.spatial;
+  images.description = fmt::format("{} for Frechet distances, {} for all else",
+                                   statistics.description, images.description);
+  return images;
 }
 
 }  // namespace ddpm::eval

@@ -44,8 +44,10 @@ class ScriptFeatures final : public FeatureExtractor {
                     inception ? "FID" : fmt::format("Frechet distance (features of {})", name)};
   }
 
-  Features extract(const torch::Tensor& images) const override {
-    const torch::NoGradGuard no_grad;
+  const ExtractorDescription& description() const override { return description_; }
+
+ private:
+  Features compute(const torch::Tensor& images) const override {
     const torch::Tensor rgb = to_rgb(images).to(device_);
     torch::jit::Kwargs named;
     if (detector_) named["return_features"] = true;
@@ -59,9 +61,7 @@ class ScriptFeatures final : public FeatureExtractor {
                                        std::string(error.what()).substr(0, 200)));
     }
   }
-  const ExtractorDescription& description() const override { return description_; }
 
- private:
   static std::string first_line(const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     return text.substr(0, text.find('\n'));

@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/eval/chart.h"
 #include "ddpm/eval/digest.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
@@ -19,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kLabelRow = 14, kGap = 6;
 
 ordered_json number(const std::optional<double>& value) {
@@ -32,6 +34,14 @@ std::optional<double> optional_number(const ordered_json& json, const char* name
 }
 
 std::string eta_label(const std::string& eta) { return eta == "hat" ? "sigma-hat" : "eta " + eta; }
+
+// Of a cell's numbers and its strip.
+int64_t checksum_of(ordered_json json, const fs::path& strip) {
+  json.erase("crc32c");
+  const std::string text = json.dump();
+  const uint32_t sum = io::crc32c({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  return io::crc32c(io::read_file(strip), sum);
+}
 
 // uint8 [C,H,W] -> [3,H,W].
 torch::Tensor coloured(const torch::Tensor& image) {
@@ -51,28 +61,34 @@ SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
 std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {
   const fs::path file = folder_ / (cell.name() + ".json");
   if (!fs::exists(file) || !fs::exists(folder_ / (cell.name() + ".png"))) return std::nullopt;
-  const ordered_json json = ordered_json::parse(io::read_text(file), nullptr, false);
-  if (!json.is_object() || json.value("protocol", "") != protocol_digest_) return std::nullopt;
   try {
+    const fs::path strip = folder_ / (cell.name() + ".png");
+    const ordered_json json = ordered_json::parse(io::read_text(file), nullptr, false);
+    if (!json.is_object() || json.value("protocol", "") != protocol_digest_) return std::nullopt;
+    if (json.value("crc32c", int64_t{-1}) != checksum_of(json, strip)) return std::nullopt;
     return SweepResult{json.at("frechet"),
-                       json.at("frechet_error"),
+                       optional_number(json, "frechet_error").value_or(kUnknown),
                        optional_number(json, "kernel"),
                        optional_number(json, "precision"),
                        optional_number(json, "recall"),
                        json.at("seconds_per_image")};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
+  } catch (const IoError&) {
+    return std::nullopt;
   }
 }
 
 void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
                         const torch::Tensor& strip) const {
-  io::write_png(folder_ / (cell.name() + ".png"), io::make_grid(strip, strip.size(0), 1));
-  const ordered_json json{{"steps", cell.steps},         {"eta", cell.eta},
-                          {"frechet", r.frechet},        {"frechet_error", r.frechet_error},
-                          {"kernel", number(r.kernel)},  {"precision", number(r.precision)},
-                          {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
-                          {"protocol", protocol_digest_}};
+  const fs::path picture = folder_ / (cell.name() + ".png");
+  io::write_png(picture, io::make_grid(strip, strip.size(0), 1));
+  ordered_json json{{"steps", cell.steps},         {"eta", cell.eta},
+                    {"frechet", r.frechet},        {"frechet_error", r.frechet_error},
+                    {"kernel", number(r.kernel)},  {"precision", number(r.precision)},
+                    {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
+                    {"protocol", protocol_digest_}};
+  json["crc32c"] = checksum_of(json, picture);
   io::write_file_atomic(folder_ / (cell.name() + ".json"), json.dump(1) + "\n");
 }
 
@@ -82,7 +98,7 @@ torch::Tensor SweepFolder::strip(const SweepCell& cell) const {
 }
 
 std::string to_text(const SweepTable& table, const std::string& distance_name) {
-  std::string text = distance_name + " (+- bootstrap error), and seconds an image\n";
+  std::string text = distance_name + " (+- standard error), and seconds per image\n";
   text += fmt::format("{:<10}", "");
   for (const int64_t steps : table.steps)
     text += fmt::format("{:>18}", fmt::format("S = {}", steps));

@@ -41,7 +41,7 @@ class Eval : public CliTest {
 
   void SetUp() override {
     CliTest::SetUp();
-    train("runs/tiny", {"--set", "train.steps=4"});
+    train("runs/tiny", {"--set", "train.steps=4", "--set", "model.class_conditional=true"});
   }
   // Runs `ddpm eval` with its cache in the test's folder; the last line of its JSON.
   nlohmann::json eval(std::vector<std::string> arguments) {
@@ -62,8 +62,12 @@ TEST_F(Eval, ACheckpointIsMeasuredAgainstItsOwnTrainingImages) {
   EXPECT_EQ(a.at("protocol").at("split"), "train");
   EXPECT_EQ(a.at("protocol").at("reference_num"), 45) << "50 less 5 held out";
   EXPECT_EQ(a.at("protocol_line").get<std::string>().find("FID"), std::string::npos);
-  EXPECT_NE(a.at("protocol").at("sampler").get<std::string>().find("ddim, 3 steps"),
-            std::string::npos);
+  EXPECT_EQ(a.at("protocol").at("sampler"),
+            "ddim, 3 steps, eta 0, leading, offset 0, last alpha one, clip rederive to 1");
+  EXPECT_EQ(a.at("protocol").at("precision"), "fp32");
+  EXPECT_EQ(a.at("protocol").at("classes"), "all 8 in turn");
+  EXPECT_NE(a.at("warnings").dump().find("34 images only"), std::string::npos)
+      << "45 less those that the classifier is measured with: " << a.at("warnings");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "n.png"));
   // Again, with the statistics from the cache, and drawn in other batches.
   const auto b = eval({"--num", "12", "--steps", "3", "--ddim", "--batch", "5"});
@@ -85,6 +89,35 @@ TEST_F(Eval, PicturesOfAFolderAreMeasuredAlsoWithTheFrechetDistanceAlone) {
   EXPECT_TRUE(other.at("precision").is_null());
 }
 
+// A file in the cache that a disk or a full partition spoilt.
+TEST_F(Eval, ADamagedCacheIsMadeAnewWithAWarning) {
+  const std::vector<std::string> flags{"--num", "9", "--steps", "2", "--ddim"};
+  const auto whole = eval(flags);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cache")) {
+    std::vector<uint8_t> bytes = io::read_file(entry.path());
+    bytes[bytes.size() - 9] ^= 0x20;
+    io::write_file_synced(entry.path(), std::span<const uint8_t>(bytes));
+  }
+  std::vector<std::string> arguments{"eval", "--cache", "cache", "--json"};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const ProgramResult result = run(arguments);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("is damaged and made anew"), std::string::npos) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out).at("frechet"), whole.at("frechet"));
+}
+
+// The same pictures, sampled now or before: the same numbers, errors included.
+TEST_F(Eval, SampledOrReadThePicturesHaveTheSameNumbers) {
+  ASSERT_EQ(run({"sample", "--steps", "3", "--ddim", "--num", "48", "--batch", "64", "--out", "p"})
+                .status,
+            0);
+  std::filesystem::remove(folder_ / "p/grid.png");
+  const auto read = eval({"--samples", "p", "--reference", "tiny.toml"});
+  const auto now = eval({"--steps", "3", "--ddim", "--num", "48", "--batch", "64"});
+  for (const char* key : {"frechet", "frechet_error", "kernel", "kernel_error", "recall_error"})
+    EXPECT_EQ(read.at(key), now.at(key)) << key;
+}
+
 // Every rank draws a share; with batches of one size each picture has the same bits.
 TEST_F(Eval, TwoProcessesMeasureWhatOneDoes) {
   const std::vector<std::string> flags{"eval",    "--num", "12",      "--steps", "3",     "--ddim",
@@ -100,7 +133,21 @@ TEST_F(Eval, TwoProcessesMeasureWhatOneDoes) {
 
 TEST_F(Eval, WrongFlagsAreUsageErrors) {
   EXPECT_EQ(run({"eval", "--samples", "nowhere", "--reference", "tiny.toml"}).status, 1);
-  EXPECT_EQ(run({"eval", "--samples", "p", "--ckpt", "runs"}).status, 2);
+  for (const auto& [flag, value] : {std::pair{"--ckpt", "runs"},
+                                    {"--steps", "3"},
+                                    {"--eta", "1"},
+                                    {"--class", "1"},
+                                    {"--precision", "fp64"}}) {
+    const ProgramResult both = run({"eval", "--samples", "p", flag, value});
+    EXPECT_EQ(both.status, 2);
+    EXPECT_NE(both.err.find(flag), std::string::npos) << both.err;
+  }
+  const ProgramResult one = run({"eval", "likelihood", "--calls", "1"});
+  EXPECT_EQ(one.status, 2);
+  EXPECT_NE(one.err.find("--calls 1 sees t = 1 alone"), std::string::npos) << one.err;
+  const ProgramResult of_class = run({"eval", "likelihood", "--class", "1"});
+  EXPECT_EQ(of_class.status, 2);
+  EXPECT_NE(of_class.err.find("--class"), std::string::npos) << of_class.err;
   const ProgramResult set =
       run({"eval", "--num", "4", "--reference", "tiny.toml", "--set", "data.image_size=16"});
   EXPECT_EQ(set.status, 2);
@@ -115,17 +162,30 @@ TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
   ASSERT_EQ(result.status, 0) << result.err;
   const auto json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json.at("calls"), 20);
+  EXPECT_EQ(json.at("split"), "holdout") << "5 images were held out";
+  EXPECT_EQ(json.at("num"), 5);
+  EXPECT_EQ(json.at("bound").get<std::string>().rfind("an upper bound", 0), 0u);
   EXPECT_GT(json.at("bits_per_dim"), 1.0);
   const std::string csv = io::read_text(folder_ / json.at("csv").get<std::string>());
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 21);
   EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("picture").get<std::string>()));
 }
 
+TEST_F(Eval, AnEstimatedLikelihoodSaysThatItIsOne) {
+  const ProgramResult result =
+      run({"eval", "likelihood", "--num", "6", "--calls", "5", "--split", "train"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("an unbiased estimate of an upper bound"), std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("5 of 20 terms per image"), std::string::npos) << result.out;
+  EXPECT_NE(result.err.find("these images were trained on"), std::string::npos) << result.err;
+}
+
 // 7 images in batches of 2: two processes have batches of their own, and of five one has none.
 TEST_F(Eval, ManyProcessesFindTheLikelihoodOfOne) {
-  const std::vector<std::string> flags{"eval",    "likelihood", "--num",   "7",
-                                       "--calls", "5",          "--batch", "2",
-                                       "--out",   "likelihood", "--json"};
+  const std::vector<std::string> flags{"eval",    "likelihood", "--num", "7",     "--calls",
+                                       "5",       "--batch",    "2",     "--out", "likelihood",
+                                       "--split", "train",      "--json"};
   const ProgramResult one = run(flags);
   ASSERT_EQ(one.status, 0) << one.err;
   const std::string csv = io::read_text(folder_ / "likelihood/likelihood.csv");
@@ -165,6 +225,25 @@ TEST_F(Eval, ASweepThatASignalStopsGoesOn) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep/steps-0002-eta-0.json"));
 }
 
+// T = 20: the default table ends there. Other classes are other cells.
+TEST_F(Eval, ASweepsDefaultStepsGoAsFarAsT) {
+  std::vector<std::string> flags{"eval",    "sweep", "--eta", "0",     "--num", "4",
+                                 "--cache", "cache", "--out", "sweep", "--json"};
+  const ProgramResult all = run(flags);
+  ASSERT_EQ(all.status, 0) << all.err;
+  const auto json = nlohmann::json::parse(all.out);
+  ASSERT_EQ(json.at("cells").size(), 2u);
+  EXPECT_EQ(json.at("cells")[0].at("steps"), 10);
+  EXPECT_EQ(json.at("cells")[1].at("steps"), 20);
+  EXPECT_EQ(json.at("protocol").at("classes"), "all 8 in turn");
+  flags.insert(flags.end(), {"--class", "1"});
+  const ProgramResult one = run(flags);
+  ASSERT_EQ(one.status, 0) << one.err;
+  EXPECT_EQ(one.err.find("already exists"), std::string::npos) << one.err;
+  const ProgramResult beyond = run({"eval", "sweep", "--steps", "10,50"});
+  EXPECT_EQ(beyond.status, 2) << "asked for, not a default";
+}
+
 TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {
   const std::vector<std::string> flags{"eval",  "sweep", "--steps", "2,4",     "--eta",
                                        "0,hat", "--num", "6",       "--cache", "cache",
@@ -176,8 +255,8 @@ TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {
   std::filesystem::remove(folder_ / "sweep/steps-0004-eta-hat.json");
   const ProgramResult second = run(flags);
   ASSERT_EQ(second.status, 0) << second.err;
-  EXPECT_NE(second.err.find("steps-0002-eta-0: there already"), std::string::npos) << second.err;
-  EXPECT_EQ(second.err.find("steps-0004-eta-hat: there already"), std::string::npos) << second.err;
+  EXPECT_NE(second.err.find("steps-0002-eta-0: already exists"), std::string::npos) << second.err;
+  EXPECT_EQ(second.err.find("steps-0004-eta-hat: already exists"), std::string::npos) << second.err;
   const auto again = nlohmann::json::parse(second.out).at("cells");
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(cells[i].at("frechet"), again[i].at("frechet")) << i;
   for (const char* name : {"sweep.txt", "sweep.csv", "sweep.png", "curves.png", "protocol.json"})

@@ -1,16 +1,21 @@
 #include "ddpm/base/error.h"
+#include "ddpm/base/rng.h"
 #include "ddpm/data/procedural.h"
 #include "ddpm/eval/classifier.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/inception.h"
 #include "ddpm/eval/script_features.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/torch_file.h"
+#include "ddpm/nn/precision.h"
 #include "tests/eval/golden.h"
 #include "tests/io/temporary_folder.h"
 
 #include <cmath>
+#include <functional>
 #include <map>
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/utils.h>
@@ -191,6 +196,107 @@ TEST_F(TrainedClassifier, TellsClassesApartAndIsTheSameEachTime) {
   EXPECT_EQ(one->description().hash, again->description().hash);
   EXPECT_EQ(one->accuracy(), again->accuracy());
   EXPECT_EQ(one->extract(data_.get(0).image.unsqueeze(0)).pooled.size(1), 128);
+}
+
+TEST_F(TrainedClassifier, ADamagedFileInTheCacheIsMadeAnew) {
+  const auto one = make("a");
+  const std::filesystem::path file = std::filesystem::directory_iterator(folder_ / "a")->path();
+  std::vector<uint8_t> bytes = io::read_file(file);
+  bytes[bytes.size() - 100] ^= 0x40;
+  io::write_file_synced(file, std::span<const uint8_t>(bytes));
+  EXPECT_EQ(make("a")->description().hash, one->description().hash);
+  std::filesystem::resize_file(file, 1000);
+  EXPECT_EQ(make("a")->description().hash, one->description().hash);
+}
+
+// The same images under other labels.
+class Relabelled final : public data::Dataset {
+ public:
+  Relabelled(const data::Dataset& images, int64_t size, std::function<int64_t(int64_t)> label)
+      : images_(images), size_(size), label_(std::move(label)) {}
+  int64_t size() const override { return size_; }
+  data::ImageShape shape() const override { return images_.shape(); }
+  int64_t class_count() const override { return 3; }
+  std::vector<std::string> class_names() const override { return {"a", "b", "c"}; }
+  std::string description() const override { return "relabelled"; }
+  data::Example get(int64_t i) const override { return {images_.get(i).image, label_(i)}; }
+
+ private:
+  const data::Dataset& images_;
+  int64_t size_;
+  std::function<int64_t(int64_t)> label_;
+};
+
+TEST_F(TrainedClassifier, SaysIfItIsHardlyBetterThanChance) {
+  const auto of = [&](const data::Dataset& data) {
+    return Classifier::of(data, digest_of_images(data), {.epochs = 4, .batch = 16}, folder_ / "c",
+                          torch::kCPU);
+  };
+  const auto labels = random_permutation(600, rng_key(1, Purpose::kTest), 0);  // of no meaning
+  const auto noise = of(Relabelled(data_, 600, [&](int64_t i) { return labels[i] % 3; }));
+  ASSERT_EQ(noise->description().warnings.size(), 1u);
+  EXPECT_NE(noise->description().warnings[0].find("chance gets"), std::string::npos);
+  EXPECT_LT(noise->accuracy(), noise->chance() + kMinSkill * (1.0 - noise->chance()));
+  EXPECT_NE(noise->description().name.find("chance"), std::string::npos);
+
+  // One of three colours of everything: easy to tell.
+  class Tinted final : public data::Dataset {
+   public:
+    explicit Tinted(int64_t size) : size_(size) {}
+    int64_t size() const override { return size_; }
+    data::ImageShape shape() const override { return {3, 16, 16}; }
+    int64_t class_count() const override { return 3; }
+    std::vector<std::string> class_names() const override { return {"r", "g", "b"}; }
+    std::string description() const override { return "tinted"; }
+    data::Example get(int64_t i) const override {
+      torch::Tensor image = torch::full({3, 16, 16}, 20 + i % 7, torch::kByte);
+      image[i % 3].add_(150);
+      return {image, i % 3};
+    }
+
+   private:
+    int64_t size_;
+  };
+  const auto sure = of(Tinted(600));
+  EXPECT_GT(sure->accuracy(), 0.9);
+  EXPECT_TRUE(sure->description().warnings.empty()) << sure->description().warnings[0];
+  EXPECT_NEAR(sure->chance(), 0.4, 0.12) << "the most frequent of three among 50";
+
+  const auto few = of(Tinted(60));
+  EXPECT_NE(few->description().warnings.back().find("45 images only"), std::string::npos);
+}
+
+TEST_F(TrainedClassifier, ImagesWithoutALabelAreRefused) {
+  const Relabelled some(data_, 60, [](int64_t i) { return i == 17 ? -1 : i % 3; });
+  EXPECT_THROW(Classifier::of(some, digest_of_images(some), {}, folder_ / "d", torch::kCPU),
+               UsageError);
+}
+
+// What the globals say while it computes.
+class Watching final : public FeatureExtractor {
+ public:
+  const ExtractorDescription& description() const override { return description_; }
+  mutable bool tf32 = true, deterministic = false, graph = true;
+
+ private:
+  Features compute(const torch::Tensor& images) const override {
+    tf32 = at::globalContext().allowTF32CuDNN() || at::globalContext().allowTF32CuBLAS();
+    deterministic = at::globalContext().deterministicCuDNN();
+    graph = torch::GradMode::is_enabled();
+    return {images.to(torch::kFloat).flatten(1), {}, {}};
+  }
+  ExtractorDescription description_;
+};
+
+// So `eval --ckpt --precision tf32` measures pictures as `eval --samples` does.
+TEST(FeatureExtractor, ComputesInFp32WhateverIsSampledAroundIt) {
+  const nn::ArithmeticGuard outer(nn::Precision::kTf32, /*deterministic=*/false);
+  const Watching watching;
+  watching.extract(torch::zeros({1, 1, 2, 2}, torch::kByte));
+  EXPECT_FALSE(watching.tf32);
+  EXPECT_TRUE(watching.deterministic);
+  EXPECT_FALSE(watching.graph);
+  EXPECT_TRUE(at::globalContext().allowTF32CuDNN()) << "and leaves all as it was";
 }
 
 TEST_F(TrainedClassifier, NeverCallsItsDistanceFid) {

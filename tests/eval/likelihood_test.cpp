@@ -5,8 +5,10 @@
 #include "tests/eval/golden.h"
 
 #include <cmath>
+#include <limits>
 #include <numeric>
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
@@ -41,7 +43,8 @@ torch::Tensor normal(torch::IntArrayRef sizes, uint64_t seed) {
 // Pixels of N(mean, variance), rounded to the 256 levels.
 class GaussianImages final : public data::Dataset {
  public:
-  int64_t size() const override { return 64; }
+  explicit GaussianImages(int64_t size = 64) : size_(size) {}
+  int64_t size() const override { return size_; }
   data::ImageShape shape() const override { return {1, 8, 8}; }
   int64_t class_count() const override { return 0; }
   std::vector<std::string> class_names() const override { return {}; }
@@ -51,19 +54,9 @@ class GaussianImages final : public data::Dataset {
     const torch::Tensor level = (kMean + std::sqrt(kVariance) * x + 1.0) * 127.5;
     return {level.round().clamp(0, 255).to(torch::kByte), -1};
   }
-  /// The entropy of a pixel, bits: no model can do better.
-  double entropy() const {
-    double bits = 0.0;
-    for (int level = 0; level < 256; ++level) {
-      const auto cdf = [&](double edge) {
-        return 0.5 * std::erfc(-(edge / 127.5 - 1.0 - kMean) / std::sqrt(2.0 * kVariance));
-      };
-      const double p =
-          (level == 255 ? 1.0 : cdf(level + 0.5)) - (level == 0 ? 0.0 : cdf(level - 0.5));
-      if (p > 1e-300) bits -= p * std::log2(p);
-    }
-    return bits;
-  }
+
+ private:
+  int64_t size_;
 };
 
 std::vector<int64_t> all_of(const data::Dataset& data) {
@@ -72,9 +65,10 @@ std::vector<int64_t> all_of(const data::Dataset& data) {
   return all;
 }
 
-Likelihood of_gaussian_images(const Schedule& schedule, LikelihoodOptions options) {
-  const GaussianImages images;
-  options.dtype = torch::kDouble;
+Likelihood of_gaussian_images(const Schedule& schedule, LikelihoodOptions options,
+                              int64_t size = 64) {
+  const GaussianImages images(size);
+  options.precision = nn::Precision::kFp64;
   options.clip = false;
   const auto denoiser_of = [&](const torch::Tensor&) -> diffusion::Denoiser {
     return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
@@ -167,24 +161,125 @@ TEST_F(Terms, LearnedVarianceLiesBetweenBetaTildeAndBeta) {
   EXPECT_NE(learned(0.0), small);
 }
 
-TEST(Likelihood, OfGaussianDataIsItsEntropyPlusTheGapOfTheSteps) {
-  const Schedule schedule({.timesteps = 400});
-  const Likelihood found = of_gaussian_images(schedule, {.batch = 64});
-  const double entropy = GaussianImages().entropy();
-  EXPECT_EQ(found.terms.size(), 400u);
-  // A bound: above the entropy, but for the luck of these 64 images.
-  EXPECT_GT(found.total.value, entropy - 4.0 * found.total.error);
-  // What is lost by beta_tilde as the variance of the steps, in closed form; a tenth of a bit
-  // covers what L_0 loses.
-  double gap = 0.0;
-  for (int64_t t = 2; t <= 400; ++t) {
-    const double b = schedule.posterior_variance(t), w = schedule.at(Table::kPosteriorMeanX0, t);
-    const double abar = schedule.alpha_bar(t);
-    const double v = kVariance * (1 - abar) / (abar * kVariance + 1 - abar);
-    // The step's true reverse variance is b + w^2 v; information is lost by taking b instead.
-    gap += 0.5 * (w * w * v / b - std::log1p(w * w * v / b)) / std::log(2.0);
+// Mean and variance of a number over the noise, given the image.
+struct Expected {
+  double mean = 0.0, variance = 0.0;
+  void add(const Expected& other) {
+    mean += other.mean;
+    variance += other.variance;
   }
-  EXPECT_NEAR(found.total.value, entropy + gap, 0.1 + 4.0 * found.total.error);
+};
+
+// log(Phi(high) - Phi(low)) from the smaller tails.
+double log_mass(double low, double high) {
+  if (low > 0.0) return log_mass(-high, -low);
+  const auto cdf = [](double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); };
+  return std::log(cdf(high) - cdf(low));
+}
+
+// -log P(x0 | x_1) of a pixel over eps ~ N(0,1), with the best mean and this variance: nats. By the
+// trapezoid rule, which is exact to rounding for smooth functions that vanish at both ends.
+Expected decoder_term(const Schedule& schedule, int level, double variance) {
+  const double x0 = level / 127.5 - 1.0, s = std::sqrt(schedule.alpha_bar(1));
+  const double n = std::sqrt(1.0 - schedule.alpha_bar(1));
+  const double slope = s * kVariance / (s * s * kVariance + n * n), step = 0.01;
+  const double infinity = std::numeric_limits<double>::infinity();
+  double first = 0.0, second = 0.0;
+  for (double eps = -9.0; eps < 9.0; eps += step) {
+    const double mean = kMean + slope * (s * x0 + n * eps - s * kMean);
+    const double low = level == 0 ? -infinity : (x0 - 1.0 / 255 - mean) / std::sqrt(variance);
+    const double high = level == 255 ? infinity : (x0 + 1.0 / 255 - mean) / std::sqrt(variance);
+    const double nats = -log_mass(low, high);
+    const double weight = step * std::exp(-0.5 * eps * eps) / std::sqrt(2.0 * M_PI);
+    first += weight * nats;
+    second += weight * nats * nats;
+  }
+  return {first, second - first * first};
+}
+
+// L_{t-1} of a pixel: w^2 (a - b eps)^2 / (2 beta_tilde), with x0 - x0_hat = a - b eps.
+Expected step_term(const Schedule& schedule, double x0, int64_t t) {
+  const double s = std::sqrt(schedule.alpha_bar(t)), n = std::sqrt(1.0 - schedule.alpha_bar(t));
+  const double slope = s * kVariance / (s * s * kVariance + n * n);
+  const double a = (x0 - kMean) * (1.0 - slope * s), b = slope * n;
+  const double w = schedule.at(Table::kPosteriorMeanX0, t);
+  const double scale = w * w / (2.0 * schedule.posterior_variance(t));
+  return {scale * (a * a + b * b), scale * scale * (2.0 * std::pow(b, 4) + 4.0 * a * a * b * b)};
+}
+
+// The bound of an image set, bits per dimension, with L_0's variance: all of Ho 2020, Eq. 5.
+Expected bound_of(const GaussianImages& images, const Schedule& schedule, double variance) {
+  const int64_t last = schedule.timesteps();
+  std::vector<Expected> of_level;
+  for (int level = 0; level < 256; ++level) {
+    const double x0 = level / 127.5 - 1.0, abar = schedule.alpha_bar(last);
+    Expected bits = decoder_term(schedule, level, variance);
+    bits.add({0.5 * (abar * x0 * x0 - abar - std::log(1.0 - abar)), 0.0});
+    for (int64_t t = 2; t <= last; ++t) bits.add(step_term(schedule, x0, t));
+    of_level.push_back(bits);
+  }
+  Expected sum;
+  double pixels = 0.0;
+  for (int64_t i = 0; i < images.size(); ++i) {
+    const torch::Tensor image = images.get(i).image.flatten();
+    for (int64_t p = 0; p < image.numel(); ++p, ++pixels)
+      sum.add(of_level[image[p].item<uint8_t>()]);
+  }
+  const double bits = 1.0 / (pixels * std::log(2.0));
+  return {sum.mean * bits, sum.variance * bits * bits};
+}
+
+TEST(Likelihood, OfGaussianDataIsTheBoundTermByTermInClosedForm) {
+  const Schedule schedule({.timesteps = 100});
+  const Expected expected = bound_of(GaussianImages(256), schedule, schedule.posterior_variance(2));
+  const double tolerance = 4.0 * std::sqrt(expected.variance);  // 4 deviations of the noise
+  const Likelihood found = of_gaussian_images(schedule, {.batch = 64}, 256);
+  EXPECT_TRUE(found.every_t);
+  EXPECT_EQ(found.terms.size(), 100u);
+  EXPECT_NEAR(found.total.value, expected.mean, tolerance);
+  EXPECT_LT(tolerance, 0.04);
+  // What it must tell apart: a decoder of another variance, beta_1 or beta_2.
+  for (const double other : {schedule.beta(1), schedule.beta(2)})
+    EXPECT_GT(std::abs(bound_of(GaussianImages(256), schedule, other).mean - expected.mean),
+              2.0 * tolerance);
+}
+
+// The network says 1.7 of every pixel: clamped, that is 1, at every t.
+TEST(Likelihood, ClampsX0UnlessToldOtherwise) {
+  const Schedule schedule({.timesteps = 20});
+  const GaussianImages images(8);
+  const auto denoiser_of = [](const torch::Tensor&) -> diffusion::Denoiser {
+    return
+        [](const torch::Tensor& x_t, const torch::Tensor&) { return torch::full_like(x_t, 1.7); };
+  };
+  const auto measured = [&](bool clip) {
+    LikelihoodOptions options{.precision = nn::Precision::kFp64};
+    if (!clip) options.clip = false;
+    return measure_likelihood(denoiser_of, schedule, Prediction::kX0, images, all_of(images),
+                              options);
+  };
+  const auto expected = [&](double x0_hat, int64_t t) {
+    double nats = 0.0, pixels = 0.0;
+    const double variance = schedule.posterior_variance(std::max<int64_t>(t, 2));
+    const double w = schedule.at(Table::kPosteriorMeanX0, t);
+    for (int64_t i = 0; i < images.size(); ++i) {
+      const torch::Tensor x0 = images.get(i).image.flatten().to(torch::kDouble) / 127.5 - 1.0;
+      for (int64_t p = 0; p < x0.numel(); ++p, ++pixels) {
+        const double off = x0[p].item<double>() - x0_hat, sigma = std::sqrt(variance);
+        nats += t > 1 ? w * w * off * off / (2.0 * variance)
+                      : -log_mass((off - 1.0 / 255) / sigma, (off + 1.0 / 255) / sigma);
+      }
+    }
+    return nats / pixels / std::log(2.0);
+  };
+  const Likelihood clamped = measured(true), as_it_is = measured(false);
+  for (int64_t t = 2; t <= 20; ++t) {
+    EXPECT_NEAR(clamped.terms[t - 1].bits.value, expected(1.0, t), 1e-9 * expected(1.0, t)) << t;
+    EXPECT_NEAR(as_it_is.terms[t - 1].bits.value, expected(1.7, t), 1e-9 * expected(1.7, t)) << t;
+  }
+  // At t = 1 a pixel far from the mean has no probability left in float64 but for its logarithm.
+  EXPECT_TRUE(std::isfinite(clamped.decoder.value));
+  EXPECT_LT(clamped.decoder.value, 0.5 * as_it_is.decoder.value);
 }
 
 TEST(Likelihood, FewCallsEstimateTheSameBound) {
@@ -200,6 +295,74 @@ TEST(Likelihood, FewCallsEstimateTheSameBound) {
   EXPECT_EQ(next, 401);
   EXPECT_NEAR(few.total.value, all.total.value, 4.0 * (few.total.error + all.total.error));
   EXPECT_NEAR(few.prior.value, all.prior.value, 1e-12);
+}
+
+// The smallest number of calls and some more: on average that of all t.
+TEST(Likelihood, IsUnbiasedAtAnyNumberOfCalls) {
+  const Schedule schedule({.timesteps = 20});
+  const Likelihood all = of_gaussian_images(schedule, {.batch = 64});
+  for (const int64_t calls : {2, 3, 7, 19, 20, 1000}) {
+    double sum = 0.0, squares = 0.0;
+    constexpr int kRuns = 40;
+    for (int run = 0; run < kRuns; ++run) {
+      const Likelihood few = of_gaussian_images(
+          schedule, {.calls = calls, .seed = 10 + static_cast<uint64_t>(run), .batch = 64});
+      EXPECT_EQ(few.every_t, calls >= 20);
+      sum += few.total.value / kRuns;
+      squares += few.total.value * few.total.value / kRuns;
+    }
+    const double error = std::sqrt((squares - sum * sum) / kRuns);
+    EXPECT_NEAR(sum, all.total.value, 4.0 * (error + all.total.error / 8.0)) << calls;
+  }
+  EXPECT_THROW(of_gaussian_images(schedule, {.calls = 1}), c10::Error)
+      << "leaves out all but t = 1";
+}
+
+TEST(Likelihood, ItsErrorIsTheSpreadOverOtherTimesAndNoise) {
+  const Schedule schedule({.timesteps = 20});
+  double sum = 0.0, squares = 0.0, stated = 0.0;
+  constexpr int kRuns = 40;
+  for (int run = 0; run < kRuns; ++run) {
+    const Likelihood found =
+        of_gaussian_images(schedule, {.calls = 3, .seed = static_cast<uint64_t>(run), .batch = 64});
+    sum += found.total.value / kRuns;
+    squares += found.total.value * found.total.value / kRuns;
+    stated += found.total.error / kRuns;
+  }
+  const double spread = std::sqrt(squares - sum * sum);  // for the same images: a little less
+  EXPECT_GT(stated / spread, 0.7);
+  EXPECT_LT(stated / spread, 1.6);
+}
+
+TEST(Likelihood, OfOneImageHasNoError) {
+  EXPECT_TRUE(std::isnan(of_gaussian_images(Schedule({.timesteps = 5}), {}, 1).total.error));
+}
+
+// What a network sees, and how the process computes while it does.
+TEST(Likelihood, SeesOtherNoiseThanTrainingAndComputesAsTold) {
+  const Schedule schedule({.timesteps = 6});
+  const diffusion::ForwardProcess forward(schedule);
+  const GaussianImages images(4);
+  const torch::Tensor ids = torch::arange(4);
+  std::vector<torch::Tensor> x0;
+  for (int64_t i = 0; i < 4; ++i)
+    x0.push_back(images.get(i).image.to(torch::kDouble) / 127.5 - 1.0);
+  torch::Tensor eps = torch::empty({4, 1, 8, 8}, torch::kDouble);
+  kernels::fill_normal_(eps, rng_key(3, Purpose::kTrainingNoise), ids);
+  bool tf32 = true;
+  const auto denoiser_of = [&](const torch::Tensor&) -> diffusion::Denoiser {
+    return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
+      const torch::Tensor in_training = forward.sample(torch::stack(x0), t, eps);
+      EXPECT_GT((x_t - in_training).abs().max().item<double>(), 1e-3);
+      tf32 = at::globalContext().allowTF32CuDNN() || at::globalContext().allowTF32CuBLAS();
+      EXPECT_TRUE(at::globalContext().deterministicCuDNN());
+      return torch::zeros_like(x_t);
+    };
+  };
+  const nn::ArithmeticGuard outer(nn::Precision::kTf32, /*deterministic=*/false);
+  measure_likelihood(denoiser_of, schedule, Prediction::kX0, images, all_of(images),
+                     {.seed = 3, .precision = nn::Precision::kFp64, .deterministic = true});
+  EXPECT_FALSE(tf32);
 }
 
 TEST(Likelihood, PriorIsTheDivergenceOfTwoNormals) {

@@ -87,19 +87,31 @@ TEST(Frechet, OfAxisAlignedNormalsHasItsClosedForm) {
   EXPECT_NEAR(FrechetDistance(a).to(b), expected, 1e-12 * expected);
 }
 
-// The error that is stated against the one that is found by drawing the whole set again and again.
-TEST(Frechet, BootstrapErrorIsTheSpreadOfIndependentSets) {
-  const FrechetDistance distance(gaussian_of(normal(4000, 4, 11)));
-  std::vector<double> values;
-  double stated = 0.0;
-  for (uint64_t set = 0; set < 40; ++set) {
-    const Measured m = distance.to(groups_of(normal(300, 4, 100 + set) * 1.3 + 0.2, 10), 20, set);
-    values.push_back(m.value);
-    stated += m.error / 40.0;
+// Rows that are not of group g.
+torch::Tensor without_group(const torch::Tensor& x, const torch::Tensor& groups, int64_t g) {
+  return x.index_select(0, (groups != g).nonzero().squeeze(1));
+}
+
+// The jackknife's error by leaving out the rows themselves: value(rows) for each group.
+template <class Value>
+double error_by_removal(const torch::Tensor& x, const torch::Tensor& groups, int64_t count,
+                        Value value) {
+  std::vector<double> without;
+  for (int64_t g = 0; g < count; ++g) without.push_back(value(without_group(x, groups, g)));
+  return jackknife_error(value(x), without, group_sizes(groups, count));
+}
+
+TEST(Frechet, ErrorLeavesOutAGroupAtATime) {
+  const FrechetDistance distance(gaussian_of(normal(500, 6, 11)));
+  for (const int64_t rows : {200, 9}) {  // more and fewer than the groups leave room for
+    const torch::Tensor y = normal(rows, 6, 3) * 1.3 + 0.2;
+    const Measured m = distance.to(groups_of(y, 8));
+    const double expected =
+        error_by_removal(y, torch::arange(rows) % 8, 8,
+                         [&](const torch::Tensor& some) { return distance.to(gaussian_of(some)); });
+    EXPECT_NEAR(m.error, expected, 1e-6 * expected) << rows;
   }
-  const double spread = torch::tensor(values, torch::kDouble).std().item<double>();
-  // A spread of 40 numbers is known to 11 %; a bootstrap over 10 groups leans upwards a little.
-  EXPECT_NEAR(stated / spread, 1.0, 0.4);
+  EXPECT_TRUE(std::isnan(distance.to(groups_of(normal(2, 6, 4), 2)).error)) << "one is no set";
 }
 
 TEST(Kernel, IsTheUnbiasedEstimateByTheDefinition) {
@@ -111,14 +123,26 @@ TEST(Kernel, IsTheUnbiasedEstimateByTheDefinition) {
 TEST(Kernel, SubsetsAgreeWithTheWholeAndRepeat) {
   const auto file = golden("statistics");
   const torch::Tensor x = file.get("x"), y = file.get("y");
-  const Measured all = kernel_distance(x, x.clone(), {.subsets = 3, .subset_size = 1000});
-  EXPECT_LT(all.error, 1e-9) << "subsets as large as the set are all the set";
+  const SampleGroups groups = make_groups(y.size(0));
   const KernelOptions options{.subsets = 200, .subset_size = 100, .seed = 5};
-  const Measured a = kernel_distance(x, y, options), b = kernel_distance(x, y, options);
-  EXPECT_EQ(a.value, b.value);
-  EXPECT_GT(a.error, 0.0);
-  const double expected = number(file, "kernel");
-  EXPECT_NEAR(a.value, expected, 4.0 * a.error / std::sqrt(200.0));
+  const Measured a = kernel_distance(x, y, groups, options);
+  EXPECT_EQ(a.value, kernel_distance(x, y, groups, options).value);
+  // The error is that of other samples; over subsets of these the mean moves less.
+  EXPECT_NEAR(a.value, number(file, "kernel"), a.error);
+}
+
+// Subsets as large as the sets are the sets; other samples would still give another number.
+TEST(Kernel, ErrorLeavesOutAGroupAtATime) {
+  const auto file = golden("statistics");
+  const torch::Tensor x = file.get("x").slice(0, 0, 150), y = file.get("y").slice(0, 0, 150);
+  const SampleGroups groups = make_groups(150);
+  const Measured m = kernel_distance(x, y, groups, {.subsets = 3, .subset_size = 1000});
+  EXPECT_NEAR(m.value, kernel_distance(x, y), 1e-9 * m.value);
+  const double expected =
+      error_by_removal(y, groups.ids(), groups.count,
+                       [&](const torch::Tensor& some) { return kernel_distance(x, some); });
+  EXPECT_GT(expected, 0.0);
+  EXPECT_NEAR(m.error, expected, 1e-6 * expected);
 }
 
 TEST(Kernel, HasNoBiasOnSetsOfOneLaw) {
@@ -134,42 +158,112 @@ TEST(Kernel, HasNoBiasOnSetsOfOneLaw) {
 
 TEST(Score, IsScipysEntropyByParts) {
   const auto file = golden("statistics");
-  const Measured score = inception_score(file.get("logits"), 4);
-  const torch::Tensor expected = file.get("score");
-  EXPECT_NEAR(score.value, expected[0].item<double>(), kRelative * score.value);
-  EXPECT_NEAR(score.error, expected[1].item<double>(), kRelative * score.value);
+  const torch::Tensor logits = file.get("logits");
+  const Measured score =
+      inception_score(logits, torch::zeros({logits.size(0)}, torch::kLong), 1, 4);
+  EXPECT_NEAR(score.value, file.get("score")[0].item<double>(), kRelative * score.value);
 }
 
-TEST(Score, IsOneWhereAllAreAlikeAndTheNumberOfClassesWhereAllAreSure) {
-  EXPECT_NEAR(inception_score(torch::ones({10, 4}), 1).value, 1.0, 1e-12);
+double plain_score(const torch::Tensor& logits) {
+  return inception_score(logits, torch::zeros({logits.size(0)}, torch::kLong), 1, 1).value;
+}
+
+TEST(Score, ErrorLeavesOutAGroupAtATime) {
+  const torch::Tensor logits = golden("statistics").get("logits");
+  const torch::Tensor groups = torch::arange(logits.size(0)) % 7;
+  const double expected = error_by_removal(logits, groups, 7, plain_score);
+  EXPECT_NEAR(inception_score(logits, groups, 7, 1).error, expected, 1e-9 * expected);
+}
+
+TEST(Score, IsOneIfAllAreAlikeAndTheNumberOfClassesIfAllAreSure) {
+  EXPECT_NEAR(plain_score(torch::ones({10, 4})), 1.0, 1e-12);
   const torch::Tensor sure = torch::eye(5, torch::kDouble).repeat({4, 1}) * 2000.0;
-  EXPECT_NEAR(inception_score(sure, 1).value, 5.0, 1e-9);
+  EXPECT_NEAR(plain_score(sure), 5.0, 1e-9);
+}
+
+ManifoldScores scores_of(const torch::Tensor& real, const torch::Tensor& generated) {
+  return manifold_scores(real, generated, torch::arange(generated.size(0)), generated.size(0));
 }
 
 TEST(Manifold, IsTheDefinitionPairByPair) {
   const auto file = golden("statistics");
   const torch::Tensor expected = file.get("manifold");
-  const ManifoldScores s = manifold_scores(file.get("x"), file.get("y"));
+  const ManifoldScores s = scores_of(file.get("x"), file.get("y"));
   const double found[] = {s.precision.value, s.recall.value, s.density.value, s.coverage.value};
   for (int64_t i = 0; i < 4; ++i) EXPECT_NEAR(found[i], expected[i].item<double>(), kRelative) << i;
   const double p = s.precision.value;
-  EXPECT_NEAR(s.precision.error, std::sqrt(p * (1 - p) / 170.0), 1e-12);  // of a share of 170
+  EXPECT_NEAR(s.precision.error, std::sqrt(p * (1 - p) / 169.0), 1e-12);  // of a share of 170
+}
+
+// Balls of generated vectors change with those that are left out, so recall must be found anew.
+TEST(Manifold, ErrorsLeaveOutAGroupAtATime) {
+  const auto file = golden("statistics");
+  const torch::Tensor real = file.get("x"), generated = file.get("y");
+  using Part = Measured ManifoldScores::*;
+  for (const int64_t count : {2, 6, 16, 170}) {
+    const torch::Tensor groups = torch::arange(170) * count / 170;
+    const ManifoldScores s = manifold_scores(real, generated, groups.to(torch::kLong), count);
+    for (const Part part : {Part(&ManifoldScores::precision), Part(&ManifoldScores::recall),
+                            Part(&ManifoldScores::density), Part(&ManifoldScores::coverage)}) {
+      const double expected = error_by_removal(
+          generated, groups.to(torch::kLong), count,
+          [&](const torch::Tensor& some) { return (scores_of(real, some).*part).value; });
+      EXPECT_NEAR((s.*part).error, expected, 1e-9 + 1e-6 * expected) << count;
+    }
+  }
+}
+
+// Nearest neighbours that are all of one group: the k-th of another is far down the list.
+TEST(Manifold, ErrorsHoldIfWholeClustersAreLeftOut) {
+  const torch::Tensor clusters = normal(4, 3, 9).repeat_interleave(60, 0);
+  const torch::Tensor generated = clusters * 20.0 + normal(240, 3, 10);
+  const torch::Tensor real = generated + 0.5 * normal(240, 3, 11);
+  const torch::Tensor groups = torch::arange(4).repeat_interleave(60);
+  for (int64_t c = 0; c < 4; ++c) groups[60 * c] = (c + 1) % 4;  // whose neighbours are all of c
+  const double expected = error_by_removal(generated, groups, 4, [&](const torch::Tensor& some) {
+    return scores_of(real, some).recall.value;
+  });
+  EXPECT_GT(expected, 0.1);
+  EXPECT_NEAR(manifold_scores(real, generated, groups, 4).recall.error, expected, 1e-6);
 }
 
 TEST(Manifold, LosesPrecisionToNoiseAndRecallToRepetition) {
   const torch::Tensor real = normal(300, 5, 1);
-  EXPECT_LT(manifold_scores(real, normal(300, 5, 2) * 10.0).precision.value, 0.2);
+  EXPECT_LT(scores_of(real, normal(300, 5, 2) * 10.0).precision.value, 0.2);
   const torch::Tensor few = normal(10, 5, 3).repeat({30, 1}) + normal(300, 5, 4) * 1e-3;
-  EXPECT_LT(manifold_scores(real, few).recall.value, 0.05);
-  EXPECT_GT(manifold_scores(real, normal(300, 5, 2)).recall.value, 0.7);
+  EXPECT_LT(scores_of(real, few).recall.value, 0.05);
+  EXPECT_GT(scores_of(real, normal(300, 5, 2)).recall.value, 0.7);
 }
 
 TEST(Manifold, NearestAreThoseOfAllDistances) {
   const torch::Tensor x = normal(2100, 3, 1);  // more than two blocks
   const Neighbours found = nearest(x, x, 2);
   EXPECT_TRUE(torch::equal(found.indices.select(1, 0), torch::arange(2100)));
+  EXPECT_EQ(found.distances.select(1, 0).abs().max().item<double>(), 0.0);
   EXPECT_LT((found.distances.select(1, 1) - neighbour_radii(x, 1)).abs().max().item<double>(),
             1e-6);
+  const Neighbours others = nearest_others(x, torch::arange(2100), 1);
+  EXPECT_TRUE(torch::equal(others.indices.select(1, 0), found.indices.select(1, 1)));
+}
+
+Measured authenticity_of(const torch::Tensor& real, const torch::Tensor& generated) {
+  return authenticity(real, generated, torch::arange(generated.size(0)), generated.size(0));
+}
+
+// All of a large set is searched: a copy of its last image is found.
+TEST(Manifold, AuthenticityFindsCopiesOfAnyImage) {
+  const torch::Tensor real = normal(60000, 2, 1).to(torch::kFloat);
+  std::vector<int64_t> copied{0, 16383, 16384, 49999, 50000, 50001, 59999};
+  const torch::Tensor rows = torch::tensor(copied, torch::kLong);
+  EXPECT_EQ(authenticity_of(real, real.index_select(0, rows)).value, 0.0);
+  EXPECT_TRUE(torch::equal(nearest(real.index_select(0, rows), real, 1).indices.squeeze(1), rows));
+  EXPECT_GT(authenticity_of(real, normal(50, 2, 2).to(torch::kFloat)).value, 0.3);
+}
+
+// Every real image twice, far from 0, where a squared distance by products loses its digits.
+TEST(Manifold, AuthenticityKnowsCopiesOfWhatIsThereTwice) {
+  const torch::Tensor once = normal(50, 20, 3) + 1e3;
+  EXPECT_EQ(authenticity_of(once.repeat({2, 1}), once).value, 0.0);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "tests/io/temporary_folder.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
 #include <torch/utils.h>
@@ -33,6 +34,17 @@ TEST(SweepFolder, ACellIsFoundAgainUnderItsOwnProtocolOnly) {
   EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 10}").find({50, "hat"}));
 }
 
+// Two samples have a distance and no error.
+TEST(SweepFolder, ACellWithoutAnErrorIsFoundAgain) {
+  const TemporaryFolder folder;
+  const SweepFolder sweep(folder / "s", "p");
+  SweepResult unknown = result(1.0);
+  unknown.frechet_error = std::nan("");
+  sweep.write(kCell, unknown, kStrip);
+  ASSERT_TRUE(sweep.find(kCell));
+  EXPECT_TRUE(std::isnan(sweep.find(kCell)->frechet_error));
+}
+
 TEST(SweepFolder, ADamagedCellIsMissing) {
   const TemporaryFolder folder;
   const SweepFolder sweep(folder / "s", "p");
@@ -41,6 +53,17 @@ TEST(SweepFolder, ADamagedCellIsMissing) {
   EXPECT_FALSE(sweep.find(kCell));
   sweep.write(kCell, result(1.0), kStrip);
   std::filesystem::remove(folder / "s" / (kCell.name() + ".png"));
+  EXPECT_FALSE(sweep.find(kCell));
+  sweep.write(kCell, result(1.0), kStrip);
+  std::filesystem::resize_file(folder / "s" / (kCell.name() + ".png"), 40);
+  EXPECT_FALSE(sweep.find(kCell));
+  // A digit of a number.
+  sweep.write(kCell, result(1.5), kStrip);
+  ASSERT_TRUE(sweep.find(kCell));
+  const auto file = folder / "s" / (kCell.name() + ".json");
+  std::string text = io::read_text(file);
+  text.replace(text.find("1.5"), 3, "1.7");
+  io::write_file_synced(file, std::string_view(text));
   EXPECT_FALSE(sweep.find(kCell));
 }
 

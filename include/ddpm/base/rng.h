@@ -22,6 +22,12 @@ enum class Purpose : uint32_t {
   kProcedural = 9,     ///< id = image index
   kCrop = 10,          ///< id = global sample index
   kHoldout = 11,       ///< which images are held out, and the seed of their t and noise
+  // Of `ddpm eval`: the same seed as a training run's shares no number with it.
+  kLikelihoodTimestep = 20,  ///< id = image index * parts + part
+  kLikelihoodNoise = 21,     ///< id = image index, step = part
+  kErrorGroups = 22,         ///< the order in which samples without classes are dealt to groups
+  kKernelSubsets = 23,       ///< id = 2 * pass (+ 1: of the reference)
+  kSelection = 24,           ///< which images represent a larger set
   kTest = 1000,
 };
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <torch/types.h>
 
@@ -22,15 +23,20 @@ struct ExtractorDescription {
   std::string hash;           ///< SHA-256 of its weights or file
   std::string resize;         ///< how images reach its input
   std::string distance_name;  ///< "FID", for the standard Inception alone; else which features
+  std::vector<std::string> warnings = {};  ///< why numbers in its features should not be trusted
 };
 
 /// A network that turns images into feature vectors.
 class FeatureExtractor {
  public:
   virtual ~FeatureExtractor() = default;
-  /// images: uint8 [B,C,H,W], C = 1 to 4, on any device. Builds no autograd graph.
-  virtual Features extract(const torch::Tensor& images) const = 0;
+  /// images: uint8 [B,C,H,W], C = 1 to 4, on any device. Builds no autograd graph. Computes in fp32
+  /// by algorithms that give the same bits each time, whatever is being sampled around it.
+  Features extract(const torch::Tensor& images) const;
   virtual const ExtractorDescription& description() const = 0;
+
+ private:
+  virtual Features compute(const torch::Tensor& images) const = 0;
 };
 
 /// Grey repeated, alpha dropped: uint8 [B,C,H,W] -> [B,3,H,W].

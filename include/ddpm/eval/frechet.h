@@ -1,19 +1,13 @@
 #pragma once
 
+#include "ddpm/eval/jackknife.h"
 #include "ddpm/eval/moments.h"
 
-#include <cstdint>
 #include <vector>
 
 #include <torch/types.h>
 
 namespace ddpm::eval {
-
-/// A number and how far it would move with other samples.
-struct Measured {
-  double value = 0.0;
-  double error = 0.0;  ///< one standard deviation
-};
 
 /// Frechet distances from one fixed distribution (Heusel 2017, "FID"):
 ///   |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)).
@@ -26,13 +20,11 @@ class FrechetDistance {
   explicit FrechetDistance(Gaussian from);
 
   double to(const Gaussian& other) const;
-  /// The distance to all groups together; its error is the bootstrap's over the groups
-  /// (`replicates` draws of as many groups with repetition, by `seed`, brought to the size of an
-  /// error of all by sqrt(K / (K - 1))). At least two groups of two vectors.
-  Measured to(const std::vector<Moments>& groups, int64_t replicates, uint64_t seed) const;
+  /// The distance to all groups together; its error leaves out a group at a time (jackknife_error).
+  Measured to(const std::vector<Moments>& groups) const;
 
  private:
-  double cross_trace(const torch::Tensor& covariance) const;
+  double roughly_to(const Gaussian& other) const;
   Gaussian from_;
   torch::Tensor factor_;  // A: [D, rank]
 };

@@ -57,8 +57,9 @@ class InceptionImpl : public torch::nn::Module {
  public:
   InceptionImpl();
   /// x: [B,3,H,W] in [0,1]; resized to 299x299 (bilinear, not antialiased) and taken to [-1,1].
-  /// pooled [B,2048], logits [B,1008], spatial: the first 7 channels of mixed_6/conv, [B,2023]
-  /// (Nash 2021, as guided-diffusion measures sFID).
+  /// pooled [B,2048]; logits [B,1008] without the last layer's bias, as the Inception Score of
+  /// Salimans 2016 takes them; spatial: the first 7 channels of mixed_6/conv as [17,17,7], [B,2023]
+  /// (Nash 2021, sFID; the order is that of guided-diffusion's statistics).
   Features forward(const torch::Tensor& x);
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/eval/frechet.h"
+#include "ddpm/eval/jackknife.h"
 
 #include <cstdint>
 
@@ -8,8 +8,10 @@
 
 namespace ddpm::eval {
 
-/// exp(E_x KL(p(y|x) || p(y))) (Salimans 2016) of logits [N,K], N >= splits: mean and standard
-/// deviation over `splits` groups of neighbouring rows, in float64.
-Measured inception_score(const torch::Tensor& logits, int64_t splits);
+/// exp(E_x KL(p(y|x) || p(y))) (Salimans 2016) of logits [N,K], N >= splits: the mean over `splits`
+/// stretches of neighbouring rows, in float64. The samples are dealt to groups, int64 [N] of
+/// 0..count-1; error: the jackknife's over them.
+Measured inception_score(const torch::Tensor& logits, const torch::Tensor& groups, int64_t count,
+                         int64_t splits);
 
 }  // namespace ddpm::eval

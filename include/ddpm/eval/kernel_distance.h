@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/eval/frechet.h"
+#include "ddpm/eval/jackknife.h"
 
 #include <cstdint>
 
@@ -18,8 +18,10 @@ struct KernelOptions {
   uint64_t seed = 0;           ///< of the subsets
 };
 
-/// Mean and standard deviation over random subsets without repetition, as torch-fidelity does it.
-Measured kernel_distance(const torch::Tensor& x, const torch::Tensor& y,
+/// Mean over random subsets of both without repetition, as torch-fidelity does it; every vector is
+/// in as many subsets as any other, or in one more. x: reference, y: samples dealt to `groups`.
+/// Error: the jackknife's over the groups of samples.
+Measured kernel_distance(const torch::Tensor& x, const torch::Tensor& y, const SampleGroups& groups,
                          const KernelOptions& options);
 
 }  // namespace ddpm::eval

@@ -4,8 +4,9 @@
 #include "ddpm/diffusion/forward_process.h"
 #include "ddpm/diffusion/parameterization.h"
 #include "ddpm/dist/world.h"
-#include "ddpm/eval/frechet.h"
 #include "ddpm/eval/images.h"
+#include "ddpm/eval/jackknife.h"
+#include "ddpm/nn/precision.h"
 
 #include <cstdint>
 #include <functional>
@@ -27,13 +28,19 @@ enum class ModelVariance {
 struct LikelihoodOptions {
   ModelVariance variance = ModelVariance::kSmall;
   bool clip = true;   ///< x0_hat into [-1,1], as Ho's and Nichol's code do
-  int64_t calls = 0;  ///< network calls an image: t = 1, and one t, drawn at random, of each of
-                      ///< calls - 1 parts of 2..T, the smaller t the narrower: unbiased; 0: every t
+  int64_t calls = 0;  ///< network calls per image: t = 1, and one random t of each of calls - 1
+                      ///< parts of 2..T, the smaller t the narrower: unbiased; 0: every t. 1 would
+                      ///< leave out all but t = 1, and is only possible if T = 1
   uint64_t seed = 0;  ///< of t and noise
   int64_t batch = 64;
   torch::Device device = torch::kCPU;
-  torch::ScalarType dtype = torch::kFloat32;  ///< what the network is fed
+  /// What the network computes in, and is fed.
+  nn::Precision precision = nn::Precision::kFp32;
+  bool deterministic = false;  ///< see nn::ArithmeticGuard
 };
+
+/// Fewest calls that see every term of the bound.
+int64_t fewest_calls(int64_t timesteps);
 
 /// log P(x0 | mean, exp(log_variance)) of 256 levels, each a bin of width 2/255 around itself, the
 /// outer two reaching to infinity (Ho 2020, Eq. 13): nats, float64. x0: [-1,1], on the levels.
@@ -58,10 +65,12 @@ struct LikelihoodTerm {
   Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), a dimension
 };
 
-/// The variational bound on -log2 p(x_0), a dimension (a pixel's channel). Errors: standard errors
-/// of the mean over images.
+/// The variational bound on -log2 p(x_0), per dimension (a pixel's channel), estimated with one
+/// noise for each image and t, and, if calls < T, with one t for each part. Errors: standard errors
+/// of the mean over images, which hold all of that; NaN for a single image.
 struct Likelihood {
   int64_t images = 0;
+  bool every_t = false;               ///< no term is estimated from others
   Measured total;                     ///< prior + all terms
   Measured prior;                     ///< L_T
   Measured decoder;                   ///< L_0, also the first of `terms`

@@ -13,22 +13,23 @@
 namespace ddpm::eval {
 
 struct MetricOptions {
-  uint64_t seed = 0;        ///< of bootstrap, subsets and splits
-  int64_t replicates = 20;  ///< of the bootstrap
+  uint64_t seed = 0;  ///< of the kernel distance's subsets
   int64_t kernel_subsets = 100;
   int64_t kernel_size = 1000;
   int64_t score_splits = 10;
 };
 
 /// What can be said of a set of samples; what its features or the reference do not allow is empty.
+/// Every error is that of a jackknife over groups of samples (jackknife_error): the spread over
+/// other sets of as many samples, with the same reference.
 struct Metrics {
-  Measured frechet;                        ///< error: bootstrap over groups of samples
-  std::optional<Measured> spatial;         ///< sFID, likewise
-  std::optional<Measured> kernel;          ///< error: standard deviation over subsets
-  std::optional<Measured> score;           ///< error: standard deviation over splits
+  Measured frechet;
+  std::optional<Measured> spatial;  ///< sFID
+  std::optional<Measured> kernel;
+  std::optional<Measured> score;
   std::optional<ManifoldScores> manifold;  ///< of as many real as generated vectors
   int64_t manifold_count = 0;              ///< of each
-  std::optional<Measured> authenticity;    ///< see authenticity()
+  std::optional<Measured> authenticity;    ///< see authenticity() in manifold.h
   std::vector<std::string> warnings;       ///< why numbers should not be trusted much
 };
 
@@ -36,12 +37,8 @@ struct Metrics {
 Metrics measure(const FeatureSet& generated, const Reference& reference,
                 const MetricOptions& options);
 
-/// The share of generated vectors that are farther from the nearest real one than that one is from
-/// its own nearest (Alaa 2022, "authenticity"): near 0 where training images are copied.
-Measured authenticity(const torch::Tensor& real, const torch::Tensor& generated);
-
-/// A row a generated image: itself, then its nearest reference images in feature space, the nearest
-/// first. images: uint8 [n,C,H,W] with their features [n,D]. uint8 [C,H',W'], a picture.
+/// One row per generated image: itself, then its nearest reference images in feature space, the
+/// nearest first. images: uint8 [n,C,H,W] with their features [n,D]. uint8 [C,H',W'], a picture.
 torch::Tensor neighbour_picture(const torch::Tensor& images, const torch::Tensor& features,
                                 const Reference& reference, const data::Dataset& dataset,
                                 int64_t columns);
