@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs all tests. Safe to run again.
 #
-#   scripts/test.sh [--asan] [-- CTEST_OPTIONS...]
+#   scripts/test.sh [--asan | --fuzz] [-- CTEST_OPTIONS...]
 #
 #   --asan   build the asan preset instead, and run the unit tests under the address and undefined-behaviour
 #            sanitizers (not the end-to-end tests, which time the real program)
+#   --fuzz   build the fuzzing programs instead, and run each for a minute (scripts/fuzz.sh)
 #   --help   show this text
 #   --       hand the rest to ctest, e.g. -- -R io
 #
@@ -18,6 +19,7 @@ preset=release
 while (($# > 0)); do
   case $1 in
     --asan) preset=asan ;;
+    --fuzz) preset=fuzz ;;
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
     *) fail "unknown option '$1'; see scripts/test.sh --help" ;;
@@ -50,6 +52,7 @@ set_up_checks() {
 }
 
 "$root/scripts/setup.sh"
+[[ $preset != fuzz ]] || exec "$root/scripts/fuzz.sh"
 set_up_checks
 build_preset "$preset"
 say "testing build/$preset"

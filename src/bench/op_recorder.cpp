@@ -2,7 +2,10 @@
 
 #include "ddpm/base/progress.h"
 
+#include <atomic>
 #include <chrono>
+#include <mutex>
+#include <thread>
 
 #include <ATen/record_function.h>
 
@@ -69,11 +72,16 @@ struct OpRecorder::State {
     double children_s = 0.0;
     bool counted = false;  // its work is that of an operation around it
   };
-  std::vector<Running> stack;
+  // Autograd runs the backward pass of a GPU on a thread of its own, under the callbacks of the
+  // thread that began it. Calls nest within a thread.
+  std::mutex mutex;
+  std::map<std::thread::id, std::vector<Running>> stacks;
   std::map<std::string, OpTotal> totals;
   std::vector<OpShape> shapes;
 
   void begin(const at::RecordFunction& f) {
+    const std::lock_guard lock(mutex);
+    std::vector<Running>& stack = stacks[std::this_thread::get_id()];
     Running running{f.name(), Clock::now()};
     running.counted = !stack.empty() && stack.back().counted;
     if (!running.counted) {
@@ -85,6 +93,8 @@ struct OpRecorder::State {
     stack.push_back(std::move(running));
   }
   void end() {
+    const std::lock_guard lock(mutex);
+    std::vector<Running>& stack = stacks[std::this_thread::get_id()];
     if (stack.empty()) return;  // begun before we listened
     const Running done = std::move(stack.back());
     stack.pop_back();
@@ -98,21 +108,21 @@ struct OpRecorder::State {
 
 namespace {
 
-thread_local void* listener = nullptr;  // the callbacks carry no state of ours
+std::atomic<void*> listener = nullptr;  // the callbacks carry no state of ours
 
 }  // namespace
 
 OpRecorder::OpRecorder() : state_(std::make_unique<State>()) {
-  TORCH_CHECK(listener == nullptr, "one recorder at a time");
-  listener = state_.get();
+  void* none = nullptr;
+  TORCH_CHECK(listener.compare_exchange_strong(none, state_.get()), "one recorder at a time");
   handle_ = at::addThreadLocalCallback(
       at::RecordFunctionCallback(
           [](const at::RecordFunction& f) -> std::unique_ptr<at::ObserverContext> {
-            static_cast<State*>(listener)->begin(f);
+            if (void* state = listener.load()) static_cast<State*>(state)->begin(f);
             return nullptr;
           },
           [](const at::RecordFunction&, at::ObserverContext*) {
-            static_cast<State*>(listener)->end();
+            if (void* state = listener.load()) static_cast<State*>(state)->end();
           })
           .needsInputs(true)
           .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));

@@ -246,7 +246,11 @@ nn::UNet load_unet(const SamplePlan& plan) {
 sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
                                    const sample::GenerateOptions& options,
                                    const sample::Sink& sink) {
-  const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic);
+  const auto images = static_cast<int64_t>(options.images.size());
+  const int64_t batches = (images + options.batch - 1) / options.batch;
+  const auto steps = sample::timestep_plan(plan.model.diffusion.schedule.timesteps, plan.config);
+  const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
+                                       batches * static_cast<int64_t>(steps.size()));
   nn::DrawingNetwork network(unet, plan.precision, plan.classes, options.batch, options.device);
   sample::GenerateOptions generate = options;
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };

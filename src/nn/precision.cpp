@@ -15,6 +15,15 @@ namespace {
 constexpr const char* kWorkspaceVariable = "CUBLAS_WORKSPACE_CONFIG";
 constexpr const char* kWorkspace = ":4096:8";
 
+// How many algorithms of each convolution cuDNN times; its heuristic lists the likely ones first.
+// Without TF32 there are many slow ones: all of ATen's ten take more than a minute on an H200.
+constexpr int kSearched = 10, kSearchedInFp32 = 3;
+
+int algorithms_to_time(Precision precision) {
+  return precision == Precision::kFp32 || precision == Precision::kFp64 ? kSearchedInFp32
+                                                                        : kSearched;
+}
+
 }  // namespace
 
 const std::vector<std::string>& precision_names() {
@@ -61,6 +70,7 @@ ArithmeticGuard::Switches ArithmeticGuard::current() {
           c.deterministicFillUninitializedMemory(),
           c.deterministicCuDNN(),
           c.benchmarkCuDNN(),
+          c.benchmarkLimitCuDNN(),
           c.allowTF32CuBLAS(),
           c.allowTF32CuDNN()};
 }
@@ -71,16 +81,20 @@ void ArithmeticGuard::set(const Switches& switches) {
   c.setDeterministicFillUninitializedMemory(switches.fill_memory);
   c.setDeterministicCuDNN(switches.cudnn_deterministic);
   c.setBenchmarkCuDNN(switches.cudnn_benchmark);
+  c.setBenchmarkLimitCuDNN(switches.benchmark_limit);
   c.setAllowTF32CuBLAS(switches.cublas_tf32);
   c.setAllowTF32CuDNN(switches.cudnn_tf32);
 }
 
-ArithmeticGuard::ArithmeticGuard(Precision precision, bool deterministic) : before_(current()) {
+ArithmeticGuard::ArithmeticGuard(Precision precision, bool deterministic, int64_t calls_to_come)
+    : before_(current()) {
   const bool tf32 = precision == Precision::kTf32;
   set_workspace_ = deterministic && std::getenv(kWorkspaceVariable) == nullptr;
   if (set_workspace_) ::setenv(kWorkspaceVariable, kWorkspace, /*overwrite=*/0);
   // No memory is filled: nothing here reads what was not written.
-  set({deterministic, false, false, deterministic, !deterministic, tf32, tf32});
+  const bool search = !deterministic && calls_to_come >= kCallsToRepaySearch;
+  set({deterministic, false, false, deterministic, search, algorithms_to_time(precision), tf32,
+       tf32});
 }
 
 ArithmeticGuard::~ArithmeticGuard() {

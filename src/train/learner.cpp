@@ -72,7 +72,7 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
                  const dist::World& world)
     : world_(world),
       train_(experiment.train),
-      arithmetic_(train_.precision, train_.deterministic),
+      arithmetic_(train_.precision, train_.deterministic, train_.steps * train_.accumulate),
       optimizer_config_(experiment.optimizer),
       rounds_(experiment.train.accumulate),
       settings_{diffusion::ForwardProcess(diffusion::Schedule(experiment.diffusion.schedule)),

@@ -2,6 +2,9 @@
 
 #include "ddpm/bench/convolutions.h"
 
+#include <thread>
+
+#include <ATen/ThreadLocalState.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -39,6 +42,30 @@ TEST(OpRecorder, SelfTimesAddUpAndBackwardIsHeard) {
   EXPECT_EQ(totals.at("aten::conv2d").calls, 1);
   EXPECT_TRUE(totals.contains("aten::convolution_backward"));
   for (const auto& [name, total] : totals) EXPECT_GE(total.self_s, 0.0) << name;
+}
+
+// Autograd carries a thread's callbacks to its device's thread in just this way.
+TEST(OpRecorder, HearsTheThreadsThatAutogradHandsItsStateTo) {
+  const torch::Tensor x = torch::ones({1, 2, 4, 4}), weight = torch::ones({3, 2, 3, 3});
+  const OpRecorder recorder;
+  torch::relu(x);
+  std::thread([&, state = at::ThreadLocalState()] {
+    const at::ThreadLocalStateGuard guard(state);
+    torch::conv2d(x, weight);
+  }).join();
+  const auto& totals = recorder.totals();
+  ASSERT_TRUE(totals.contains("aten::conv2d"));
+  EXPECT_EQ(totals.at("aten::conv2d").calls, 1);
+  EXPECT_EQ(totals.at("aten::relu").calls, 1);
+  ASSERT_EQ(recorder.shapes().size(), 1u);
+}
+
+TEST(OpRecorder, IsRefusedBesideAnother) {
+  {
+    const OpRecorder first;
+    EXPECT_THROW(OpRecorder(), c10::Error);
+  }
+  const OpRecorder again;
 }
 
 TEST(Convolutions, AreThe3x3OnesOfTheShapesGiven) {

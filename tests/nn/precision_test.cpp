@@ -2,6 +2,7 @@
 
 #include "golden.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <vector>
 
@@ -60,6 +61,9 @@ TEST(AutocastGuard, ComputesTheNetworkInBfloat16) {
   }
 }
 
+// Calls that repay a search by cuDNN, and calls that do not.
+constexpr int64_t kMany = 1'000'000, kFew = 100;
+
 // What ArithmeticGuard sets, as ATen tells it.
 std::vector<bool> switches() {
   const at::Context& c = at::globalContext();
@@ -73,17 +77,17 @@ TEST(ArithmeticGuard, SetsAtensSwitchesAndTakesThemBack) {
   const std::vector<bool> before = switches();
   const bool filled = at::globalContext().deterministicFillUninitializedMemory();
   {
-    const ArithmeticGuard guard(Precision::kFp32, false);
+    const ArithmeticGuard guard(Precision::kFp32, false, kMany);
     EXPECT_EQ(switches(), (std::vector<bool>{false, false, false, true, false, false}));
     EXPECT_EQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), nullptr);
     {
-      const ArithmeticGuard inner(Precision::kTf32, false);
+      const ArithmeticGuard inner(Precision::kTf32, false, kMany);
       EXPECT_EQ(switches(), (std::vector<bool>{false, false, false, true, true, true}));
     }
     EXPECT_EQ(switches(), (std::vector<bool>{false, false, false, true, false, false}));
   }
   {
-    const ArithmeticGuard guard(Precision::kBf16, true);
+    const ArithmeticGuard guard(Precision::kBf16, true, kMany);
     EXPECT_EQ(switches(), (std::vector<bool>{true, false, true, false, false, false}));
     EXPECT_FALSE(at::globalContext().deterministicFillUninitializedMemory());
     EXPECT_STREQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), ":4096:8");
@@ -91,6 +95,24 @@ TEST(ArithmeticGuard, SetsAtensSwitchesAndTakesThemBack) {
   EXPECT_EQ(switches(), before);
   EXPECT_EQ(at::globalContext().deterministicFillUninitializedMemory(), filled);
   EXPECT_EQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), nullptr);
+}
+
+TEST(ArithmeticGuard, LetsCudnnMeasureOnlyIfTheCallsRepayIt) {
+  const int before = at::globalContext().benchmarkLimitCuDNN();
+  const auto measures = [](Precision precision, int64_t calls) {
+    const ArithmeticGuard guard(precision, false, calls);
+    return at::globalContext().benchmarkCuDNN();
+  };
+  EXPECT_FALSE(measures(Precision::kBf16, 0));
+  EXPECT_FALSE(measures(Precision::kBf16, kFew));
+  EXPECT_TRUE(measures(Precision::kBf16, kMany));
+  EXPECT_TRUE(measures(Precision::kFp32, kMany));
+  const auto limit = [](Precision precision) {
+    const ArithmeticGuard guard(precision, false, kMany);
+    return at::globalContext().benchmarkLimitCuDNN();
+  };
+  EXPECT_LT(limit(Precision::kFp32), limit(Precision::kBf16));
+  EXPECT_EQ(at::globalContext().benchmarkLimitCuDNN(), before);
 }
 
 TEST(ArithmeticGuard, LeavesAWorkspaceThatWasChosen) {
@@ -123,18 +145,22 @@ TEST(DescribeArithmetic, SaysWhatIsSet) {
             "bf16, deterministic (cuDNN's benchmark off, TF32 off)");
 }
 
+// Of positive factors, so that nothing cancels: each of K products is wrong by the rounding of its
+// two factors at most, and their sum by K roundings of float32 (Higham 2002, Sec. 3.1).
 TEST(ArithmeticGuardGpu, AllowsTf32OnlyWhereAskedFor) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
-  const auto exact = torch::dtype(torch::kDouble).device(torch::kCUDA);
-  const torch::Tensor a = torch::arange(256 * 256, exact).sin().view({256, 256});
+  constexpr int64_t kK = 16;
+  const auto wide = torch::dtype(torch::kDouble).device(torch::kCUDA);
+  const torch::Tensor a = torch::arange(256 * kK, wide).sin().add(1.5).view({256, kK});
+  const torch::Tensor rounded = a.to(torch::kFloat);
+  const torch::Tensor exact = torch::mm(rounded.to(torch::kDouble), rounded.to(torch::kDouble).t());
   const auto error = [&](Precision precision) {
     const ArithmeticGuard guard(precision, false);
-    const torch::Tensor product = torch::mm(a.to(torch::kFloat), a.to(torch::kFloat));
-    return ((product - torch::mm(a, a)).norm() / torch::mm(a, a).norm()).item<double>();
+    return ((torch::mm(rounded, rounded.t()) - exact) / exact).abs().max().item<double>();
   };
-  // Roundings of 2^-24, and of 2^-11 on a GPU that has TF32 (compute capability 8 and later).
-  EXPECT_LT(error(Precision::kFp32), 1e-6);
-  EXPECT_LT(error(Precision::kTf32), 2e-3);
+  EXPECT_LT(error(Precision::kFp32), kK * std::ldexp(1.0, -24));
+  // 10 bits of mantissa, cut or rounded.
+  EXPECT_LT(error(Precision::kTf32), 2.1 * std::ldexp(1.0, -10));
 }
 
 }  // namespace

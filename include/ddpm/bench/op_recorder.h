@@ -23,8 +23,9 @@ struct OpShape {
   bool operator==(const OpShape&) const = default;
 };
 
-/// While it lives, it listens to every operation that this thread begins, of the tensor library and
-/// of ours.
+/// While alive, records every operation of the tensor library and of ours that this thread begins,
+/// and those of the threads that autograd runs its backward passes on. One recorder at a time in a
+/// process; a second one throws c10::Error. Destroy it after those backward passes have ended.
 class OpRecorder {
  public:
   OpRecorder();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -39,14 +40,21 @@ class AutocastGuard {
   bool active_;
 };
 
+/// From this many passes through a network on, timing cuDNN's algorithms repays itself. On an H200
+/// the search costs as much as about 500 passes (5 s beside 8 ms a pass sampling in bf16, 10 s
+/// beside 25 ms training); a tenth saved by it comes back after ten times as many.
+inline constexpr int64_t kCallsToRepaySearch = 5000;
+
 /// How the whole process computes while it lives; then everything is as it was.
 ///   TF32 in cuBLAS and cuDNN: allowed under kTf32, forbidden otherwise.
 ///   deterministic: only algorithms that give the same bits each time (ATen's switch, cuDNN's, and
-///   CUBLAS_WORKSPACE_CONFIG where it is not set: before the first product on a GPU); else cuDNN
-///   measures its algorithms and takes the fastest, which need not be the same in the next process.
+///   CUBLAS_WORKSPACE_CONFIG if it is not set: before the first product on a GPU).
+///   calls_to_come: passes through the network that will run under it. If they repay the search
+///   (kCallsToRepaySearch), cuDNN times its algorithms and takes the fastest of each shape, which
+///   need not be the same in the next process; otherwise it takes what its heuristic names.
 class ArithmeticGuard {
  public:
-  ArithmeticGuard(Precision precision, bool deterministic);
+  ArithmeticGuard(Precision precision, bool deterministic, int64_t calls_to_come = 0);
   ~ArithmeticGuard();
   ArithmeticGuard(const ArithmeticGuard&) = delete;
   ArithmeticGuard& operator=(const ArithmeticGuard&) = delete;
@@ -54,6 +62,7 @@ class ArithmeticGuard {
  private:
   struct Switches {
     bool deterministic, only_warn, fill_memory, cudnn_deterministic, cudnn_benchmark;
+    int benchmark_limit;
     bool cublas_tf32, cudnn_tf32;
   };
   static Switches current();

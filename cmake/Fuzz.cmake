@@ -1,0 +1,27 @@
+# DDPM_FUZZ: one program per reader of foreign bytes (tests/fuzz/NAME_fuzz.cpp -> fuzz_NAME) and nothing else.
+# They want clang (libFuzzer). The readers' sources are compiled once more, instrumented; the modules are not built.
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "DDPM_FUZZ needs clang's libFuzzer, but the compiler is ${CMAKE_CXX_COMPILER}; "
+    "use cmake --preset fuzz, or -DCMAKE_CXX_COMPILER=clang++")
+endif()
+
+file(GLOB sources CONFIGURE_DEPENDS
+  src/base/bytes.cpp src/base/error.cpp src/base/progress.cpp src/base/rng.cpp src/base/shape.cpp
+  src/config/*.cpp src/io/*.cpp src/data/*.cpp src/diffusion/*.cpp
+  src/sample/sample_config.cpp src/sample/timestep_plan.cpp src/sample/clip.cpp src/sample/sampler.cpp
+  src/sample/ancestral.cpp src/sample/ddim.cpp
+  src/nn/unet_config.cpp src/train/checkpoint_manifest.cpp src/exchange/diffusers_config*.cpp)
+add_library(ddpm_readers STATIC ${sources})
+ddpm_common(ddpm_readers)
+target_compile_options(ddpm_readers PUBLIC -fsanitize=fuzzer-no-link)
+target_link_libraries(ddpm_readers PUBLIC
+  tomlplusplus::tomlplusplus Stb::Stb LibZip::LibZip ZLIB::ZLIB nlohmann_json::nlohmann_json Threads::Threads)
+target_precompile_headers(ddpm_readers PRIVATE <torch/types.h> <torch/utils.h> <fmt/format.h>)
+
+file(GLOB fuzzers CONFIGURE_DEPENDS tests/fuzz/*_fuzz.cpp)
+foreach(fuzzer IN LISTS fuzzers)
+  get_filename_component(name "${fuzzer}" NAME_WE)
+  string(REGEX REPLACE "^(.*)_fuzz$" "fuzz_\\1" name "${name}")
+  add_executable(${name} "${fuzzer}" tests/fuzz/entry.cpp)
+  target_link_libraries(${name} PRIVATE ddpm_readers ${DDPM_SANITIZER_OPTIONS} -fsanitize=fuzzer)
+endforeach()
