@@ -8,6 +8,8 @@
   openai_conv.pt             scale-shift norm, residual resampling, learned sigma, classes, the older order of qkv; and
                              none of these, the newer order
   ddim.pth                   a list as ermongroup/ddim saves it: [raw weights under "module.", optimizer, epoch, step, average]
+  weights_*.pt               one tensor w: 1 in the trained weights, 2 in the averaged ones, under the names that programs
+                             give to the two
   lucidrains.pt              what must be refused
   NAME.safetensors           for each network: x, t (from 0), labels, eps (float32), eps64, time_features; for folders also
                              x_T, z and path.N, where diffusers' schedulers end in 10 steps,
@@ -324,7 +326,16 @@ def ho_names(state, levels):
     return out
 
 
+def named_weights():
+    trained, averaged = {"w": torch.ones(1)}, {"w": torch.full((1,), 2.0)}
+    for name, content in {"model_ema": {"model": trained, "ema": averaged, "step": 7},
+                          "model_ema_state_dict": {"model": trained, "ema_state_dict": averaged},
+                          "ema_state_dict": {"ema_state_dict": averaged}, "model": {"model": trained}, "plain": trained}.items():
+        torch.save(content, GOLDEN / f"weights_{name}.pt")
+
+
 def main():
+    named_weights()
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir(parents=True)
     folder("library", unet(1), diffusers.DDPMScheduler(), every_setting(), 10)

@@ -21,7 +21,7 @@ constexpr const char* kCheckpoint = "ddpm";  // a format of its own: exchange kn
 
 struct ConvertOptions {
   std::string source, destination, format;
-  std::string weights = "ema";
+  std::string weights;  // "": the averaged ones if there are any
   exchange::Hints hints;
 };
 
@@ -62,7 +62,8 @@ int run_convert(const ConvertOptions& o) {
                               ? fs::path(o.source)
                               : train::resolve_checkpoint(o.source);
   const exchange::Model model = exchange::read_model(source, o.weights, o.hints);
-  spdlog::info("{}: {}, {} tensors", source.string(), model.origin, model.weights.size());
+  spdlog::info("{}: {}, {}, {} tensors", source.string(), model.origin,
+               exchange::describe_weights(model.weights_name), model.weights.size());
   if (o.format == kCheckpoint) {
     write_checkpoint(model, o.destination);
   } else {
@@ -122,10 +123,9 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_option("--to", o->format, "the format; ddpm: a checkpoint of this program")
       ->required()
       ->check(CLI::IsMember(formats()));
-  command
-      ->add_option("--weights", o->weights,
-                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->capture_default_str();
+  command->add_option("--weights", o->weights,
+                      "ema: the averaged weights (ema-2: of the second decay, ...); raw: as "
+                      "trained (default: ema if there is one)");
   add_hints(*command, o->hints);
   command->callback([o, &chosen] { chosen = [o] { return run_convert(*o); }; });
 }

@@ -69,7 +69,8 @@ void print_foreign(const fs::path& source) {
   const nn::ImageSpec& image = d.unet.image;
   uint64_t bytes = 0;
   for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
-  print("network of", fmt::format("{} ({})", source.string(), model.origin));
+  print("network of", fmt::format("{} ({}, {})", source.string(), model.origin,
+                                  exchange::describe_weights(model.weights_name)));
   print("images", fmt::format("{}x{}, {} channels, {} classes", image.height, image.width,
                               image.channels, image.classes));
   print("network", describe(d.unet));

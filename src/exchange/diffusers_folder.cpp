@@ -20,7 +20,7 @@ constexpr const char* kWeights = "diffusion_pytorch_model";
 
 std::vector<io::NamedTensor> read_weights(const fs::path& file) {
   if (file.extension() == ".safetensors") return io::read_safetensors(file);
-  return state_dict(file, "raw").tensors;
+  return state_dict(file, "").tensors;
 }
 
 // Files in an index: {"weight_map": {tensor: file}}. Names without a path, or it is refused.

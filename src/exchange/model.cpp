@@ -27,9 +27,7 @@ void check_no_hints(const Hints& hints, const std::string& weights, const fs::pa
                     "and the like",
                     source.string()));
   }
-  if (weights != "ema" && weights != "raw")
-    throw UsageError(
-        fmt::format("--weights {}: {} has one set of weights", weights, source.string()));
+  expect_choice(weights, "", source);
 }
 
 // A checkpoint of ours: raw is model.safetensors, the averages are ema.safetensors, ...
@@ -42,10 +40,12 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights) {
     config::Reader sample = document.section("sample");
     model.sample = sample::read_sample_config(sample);
   }
-  fs::path file = folder / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
-  const bool none = weights == "ema" && !fs::exists(file);
-  if (none) file = folder / "model.safetensors";
-  const bool known = weights == "raw" || weights.starts_with("ema");
+  const bool trained = fs::exists(folder / "ema.safetensors");  // an imported one has one set
+  if (!trained) expect_choice(weights, "", folder);
+  model.weights_name = trained && weights.empty() ? "ema" : weights;
+  const bool raw = !trained || weights == "raw";
+  const fs::path file = folder / ((raw ? "model" : model.weights_name) + ".safetensors");
+  const bool known = raw || model.weights_name.starts_with("ema");
   if (!known || !fs::exists(file))
     throw UsageError(fmt::format("--weights {}: {} has no such weights", weights, folder.string()));
   model.weights = arranged(io::read_safetensors(file), model.description.unet, file);
@@ -75,8 +75,18 @@ void read_beside(const fs::path& file, Model& model) {
   model.sample = settings.sample;
 }
 
-Model read_safetensors_model(const fs::path& file) {
+// A file in a checkpoint of training is named after what it holds; any other does not say it.
+std::string name_of_weights(const fs::path& file) {
+  const fs::path folder = file.parent_path();
+  if (!fs::exists(folder / "model.toml") || !fs::exists(folder / "ema.safetensors")) return "";
+  const std::string stem = file.stem().string();
+  return stem == "model" ? "raw" : stem.starts_with("ema") ? stem : "";
+}
+
+Model read_safetensors_model(const fs::path& file, const std::string& weights) {
   Model model;
+  model.weights_name = name_of_weights(file);
+  expect_choice(weights, model.weights_name, file);
   model.origin = "safetensors";
   const io::SafetensorsFile opened = io::SafetensorsFile::open(file);
   const auto text = opened.metadata().find(kDescriptionKey);
@@ -109,7 +119,7 @@ Model read_torch_model(const fs::path& file, const std::string& weights, const H
   const StateDict dict = state_dict(file, weights);
   Model model;
   if (has_our_names(dict.tensors)) {
-    check_no_hints(hints, weights, file);
+    check_no_hints(hints, "", file);
     model.origin = "torch state dict";
     read_beside(file, model);
     model.weights = renamed_attention(dict.tensors);
@@ -123,6 +133,7 @@ Model read_torch_model(const fs::path& file, const std::string& weights, const H
                                     dict.tensors.front().name));
   }
   if (!dict.origin.empty()) model.origin += ", " + dict.origin;
+  model.weights_name = dict.weights;
   check_description(model, file);
   model.weights = arranged(model.weights, model.description.unet, file);
   return model;
@@ -164,11 +175,14 @@ Model read_model(const fs::path& source, const std::string& weights, const Hints
   if (fs::is_regular_file(source) && source.extension() != ".safetensors")
     return read_torch_model(source, weights, hints);
   if (fs::exists(source / "model.toml")) {
-    if (hints.any()) check_no_hints(hints, "raw", source);
+    if (hints.any()) check_no_hints(hints, "", source);
     return read_checkpoint(source, weights);
   }
+  if (fs::is_regular_file(source)) {
+    check_no_hints(hints, "", source);
+    return read_safetensors_model(source, weights);
+  }
   check_no_hints(hints, weights, source);
-  if (fs::is_regular_file(source)) return read_safetensors_model(source);
   if (!is_diffusers_folder(source)) {
     throw IoError(source,
                   "holds no network: neither model.toml (a checkpoint) nor unet/config.json (a "
@@ -177,6 +191,10 @@ Model read_model(const fs::path& source, const std::string& weights, const Hints
   Model model = read_diffusers_folder(source);
   check_description(model, source);
   return model;
+}
+
+std::string describe_weights(const std::string& weights_name) {
+  return weights_name.empty() ? "its only weights" : weights_name + " weights";
 }
 
 bool is_foreign(const fs::path& source) {

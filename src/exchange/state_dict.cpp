@@ -28,13 +28,42 @@ std::vector<io::NamedTensor> tensors_of(const TorchValue& dict) {
   return tensors;
 }
 
-// ermongroup/ddim: [model, optimizer, epoch, step] and, where it kept one, the average.
+// ermongroup/ddim: [model, optimizer, epoch, step] and, if it kept one, the average.
 StateDict ddim_list(const TorchValue& list, const std::string& weights, const fs::path& file) {
   if (list.items.empty() || !holds_tensors(list.items[0]))
     throw IoError(file, "is a list whose first entry is no state dict");
   const bool averaged = list.items.size() > 4 && holds_tensors(list.items[4]);
-  if (weights == "ema" && averaged) return {tensors_of(list.items[4]), "its averaged weights"};
-  return {tensors_of(list.items[0]), averaged ? "its raw weights" : "it has no average"};
+  if (weights == "ema" && !averaged)
+    throw UsageError(fmt::format("--weights ema: {} has raw weights alone", file.string()));
+  if (weights != "raw" && averaged)
+    return {tensors_of(list.items[4]), "its averaged weights", "ema"};
+  return {tensors_of(list.items[0]), averaged ? "its raw weights" : "it has no average", "raw"};
+}
+
+// The first of `keys` with tensors below it, as a state dict; no tensors if there is none.
+StateDict entry_of(const TorchValue& value, std::initializer_list<const char*> keys,
+                   const std::string& weights) {
+  for (const char* key : keys) {
+    const TorchValue* inner = value.find(key);
+    if (inner && holds_tensors(*inner))
+      return {tensors_of(*inner), fmt::format("its \"{}\"", key), weights};
+  }
+  return {};
+}
+
+// A dict that has the trained weights, the averaged ones or both, each under a name of its own. No
+// tensors: it is not such a dict.
+StateDict dict_entry(const TorchValue& value, const std::string& weights, const fs::path& file) {
+  StateDict ema =
+      entry_of(value, {"ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "ema"}, "ema");
+  StateDict raw = entry_of(value, {"state_dict", "model_state_dict", "model"}, "raw");
+  if (ema.tensors.empty()) {
+    if (!raw.tensors.empty()) expect_choice(weights, "", file);
+    raw.weights.clear();  // one set, which may be either
+    return raw;
+  }
+  if (raw.tensors.empty()) expect_choice(weights, ema.weights, file);
+  return weights == "raw" ? raw : ema;
 }
 
 // lucidrains: the whole GaussianDiffusion, network and tables, under "model".
@@ -47,8 +76,18 @@ bool is_lucidrains(const TorchValue& value) {
 
 }  // namespace
 
+void expect_choice(const std::string& weights, const std::string& has, const fs::path& source) {
+  if (weights.empty() || weights == has) return;
+  throw UsageError(
+      has.empty()
+          ? fmt::format("--weights {}: {} has one set of weights, which it calls "
+                        "neither raw nor ema; leave out --weights",
+                        weights, source.string())
+          : fmt::format("--weights {}: {} has {} weights alone", weights, source.string(), has));
+}
+
 StateDict state_dict(const fs::path& file, const std::string& weights) {
-  if (weights != "ema" && weights != "raw")
+  if (!weights.empty() && weights != "ema" && weights != "raw")
     throw UsageError(fmt::format("--weights {}: {} has ema or raw", weights, file.string()));
   const TorchValue value = io::read_torch_file(file);
   if (value.is_list()) return ddim_list(value, weights, file);
@@ -58,12 +97,11 @@ StateDict state_dict(const fs::path& file, const std::string& weights) {
         "is a network of denoising-diffusion-pytorch (7x7 first convolution, RMS norms, "
         "linear attention), which this one cannot express; train anew, or export from there");
   }
-  for (const char* key : {"ema_state_dict", "state_dict", "model_state_dict", "model"}) {
-    const TorchValue* inner = value.find(key);
-    if (inner && holds_tensors(*inner)) return {tensors_of(*inner), fmt::format("its \"{}\"", key)};
-  }
+  StateDict entry = dict_entry(value, weights, file);
+  if (!entry.tensors.empty()) return entry;
   if (!holds_tensors(value)) throw IoError(file, "holds no state dict: no names with tensors");
-  return {tensors_of(value), ""};
+  expect_choice(weights, "", file);
+  return {tensors_of(value), "", ""};
 }
 
 const torch::Tensor* find_tensor(const std::vector<io::NamedTensor>& tensors,

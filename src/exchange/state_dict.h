@@ -14,13 +14,21 @@ namespace ddpm::exchange {
 
 struct StateDict {
   std::vector<io::NamedTensor> tensors;
-  std::string origin;  ///< for people: which of the file's dicts it is
+  std::string origin;   ///< for people: which of the file's dicts it is
+  std::string weights;  ///< as Model::weights_name
 };
 
-/// The tensors of a file of torch.save: of the dict itself; of ermongroup/ddim's list, of which
-/// `weights` takes the trained (raw) or the averaged (ema) ones; of an entry "state_dict". A
-/// leading "module." is dropped from the names. Throws IoError, UsageError.
+/// The tensors of a file of torch.save: of the dict itself; of ermongroup/ddim's list, or of a dict
+/// with entries such as "model" and "ema". `weights`: raw for the trained ones, ema for the
+/// averaged ones; "" takes the averaged ones if there are any. A leading "module." is dropped from
+/// the names. Throws IoError, and UsageError if the file does not have these weights, or does not
+/// name them.
 StateDict state_dict(const std::filesystem::path& file, const std::string& weights);
+
+/// Throws UsageError if `weights` asks for others than the one set that `source` has, whose name is
+/// `has` ("": it has none). "" asks for nothing.
+void expect_choice(const std::string& weights, const std::string& has,
+                   const std::filesystem::path& source);
 
 /// Does it hold this tensor?
 const torch::Tensor* find_tensor(const std::vector<io::NamedTensor>& tensors,

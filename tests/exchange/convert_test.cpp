@@ -273,10 +273,9 @@ TEST(Import, UnknownNetworksAreRefused) {
             std::string::npos);
   Hints hints;
   hints.image_size = 8;
-  EXPECT_NE(
-      message_of([&] { read_model(kGolden / "openai_conv.pt", "ema", hints); }).find("--heads"),
-      std::string::npos);
-  EXPECT_NE(message_of([&] { read_model(kGolden / "library", "ema", hints); }).find("--image-size"),
+  EXPECT_NE(message_of([&] { read_model(kGolden / "openai_conv.pt", "", hints); }).find("--heads"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { read_model(kGolden / "library", "", hints); }).find("--image-size"),
             std::string::npos)
       << "a folder says it itself";
   TemporaryFolder folder;
@@ -326,7 +325,7 @@ TEST(Import, OpenAisScheduleAndVarianceComeFromFlagsAndShapes) {
   hints.groups = 2;
   hints.timesteps = 4000;
   hints.rescale_timesteps = true;
-  const Model model = read_model(kGolden / "openai_conv.pt", "ema", hints);
+  const Model model = read_model(kGolden / "openai_conv.pt", "", hints);
   const diffusion::Schedule schedule(model.description.diffusion.schedule);
   EXPECT_DOUBLE_EQ(schedule.beta(1), 1e-4 / 4);  // IDDPM's linear schedule scales with 1000 / T
   EXPECT_DOUBLE_EQ(schedule.beta(4000), 0.02 / 4);

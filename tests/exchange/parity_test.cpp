@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, Parity, testing::ValuesIn(kSources), [](const
 });
 
 TEST_P(Parity, TheNetworksOutputIsTheOtherPrograms) {
-  const Model model = read_model(kGolden / GetParam().file, "ema", GetParam().hints);
+  const Model model = read_model(kGolden / GetParam().file, "", GetParam().hints);
   const auto golden = io::SafetensorsFile::open(kGolden / (GetParam().name + ".safetensors"));
   const torch::Tensor x = golden.get("x"), t = golden.get("t");
   const torch::Tensor labels = golden.contains("labels") ? golden.get("labels") : torch::Tensor();

@@ -20,6 +20,8 @@ struct Model {
   std::vector<io::NamedTensor> weights;  ///< under the network's names, in the order of its
                                          ///< parameters, on the CPU, in the type of the source
   std::string origin;                    ///< for people: "diffusers folder", ...
+  std::string weights_name;              ///< "raw", "ema", "ema-2", ...; "" if the source has one
+                                         ///< set and does not say which
 };
 
 /// What a file of bare weights does not say of its network. Where a source says it, a hint is a
@@ -38,16 +40,19 @@ struct Hints {
 };
 
 /// Reads a network from
-///   - a checkpoint of ours (the folder itself; `weights` raw, ema, ema-2, ...; ema means raw where
-///     there is none),
+///   - a checkpoint of ours (the folder itself; `weights` raw, ema, ema-2, ...),
 ///   - a diffusers folder: UNet2DModel with a DDPM or DDIM scheduler,
 ///   - .safetensors with the description in it, or a model.toml or config.json beside it,
 ///   - .pt, .pth, .bin, .ckpt of torch.save: the same, or a network of the Ho ports or of OpenAI's,
 ///     whose architecture is read off the tensors' shapes (`weights`: raw or ema, where it has
 ///     both).
-/// Throws IoError or UsageError, naming what cannot be expressed.
-Model read_model(const std::filesystem::path& source, const std::string& weights = "ema",
+/// `weights` = "" takes the averaged weights if there are any; Model::weights_name says which were
+/// taken. Throws IoError or UsageError, naming what cannot be expressed or is not there.
+Model read_model(const std::filesystem::path& source, const std::string& weights = "",
                  const Hints& hints = {});
+
+/// "raw weights", "ema weights", ...: Model::weights_name for people.
+std::string describe_weights(const std::string& weights_name);
 
 /// Is it something for read_model that is not a checkpoint or run of ours? Looks at names and first
 /// bytes only.
