@@ -107,6 +107,8 @@ Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const P
     return ruler;
   }
   const data::Dataset& images = *ruler.data.images;
+  if (images.size() < 2)
+    throw UsageError("the reference holds one image; a distance needs at least two (--reference)");
   const std::string digest = eval::digest_of_images(images);
   if (train) {
     // Rank 0 trains and leaves it in the cache, where the others find it.
