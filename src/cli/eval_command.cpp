@@ -63,7 +63,7 @@ Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   s.shape = {plan.generate.channels, plan.generate.height, plan.generate.width};
   s.protocol = {{"num", s.indices.size()},
                 {"samples", plan.checkpoint.string()},
-                {"weights", options.weights},
+                {"weights", plan.weights_name},
                 {"sampler", describe_sampler(plan.config)},
                 {"seed", options.seed}};
   s.checkpoint = plan.checkpoint;

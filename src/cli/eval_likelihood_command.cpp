@@ -55,6 +55,14 @@ int run_likelihood(const VlbOptions& o) {
     throw UsageError("the images of --reference have another shape than those of the network");
   if (plan.model.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
+  if (plan.model.unet.class_conditional &&
+      data.images->class_count() > plan.model.unet.image.classes) {
+    throw UsageError(fmt::format("the images of --reference have {} classes, the network knows {}",
+                                 data.images->class_count(), plan.model.unet.image.classes));
+  }
+  if (o.variance == "learned" && !plan.model.unet.learned_variance)
+    throw UsageError(
+        "--variance learned needs a network with model.learned_variance; this one has none");
 
   const nn::UNet unet = load_unet(plan);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
@@ -79,13 +87,13 @@ int run_likelihood(const VlbOptions& o) {
   const fs::path folder =
       o.out.empty() ? plan.folder.parent_path() / "likelihood" : fs::path(o.out);
   write_files(folder, found,
-              fmt::format("{} ({})", plan.checkpoint.filename().string(), options.weights));
+              fmt::format("{} ({})", plan.checkpoint.filename().string(), plan.weights_name));
 
   const std::string protocol = fmt::format(
       "protocol: {} {} images of {}; {} ({} weights); variance {}; clip {}; {} network calls an "
       "image; seed {}",
       images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      options.weights, variance_name(variance), sample::to_string(plan.config.clip),
+      plan.weights_name, variance_name(variance), sample::to_string(plan.config.clip),
       found.terms.size(), options.seed);
   if (o.json) {
     nlohmann::ordered_json json{{"bits_per_dim", found.total.value},

@@ -116,7 +116,7 @@ int run_sweep(SweepOptions o) {
 
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
                                   {"samples", first.checkpoint.string()},
-                                  {"weights", o.sample.weights},
+                                  {"weights", first.weights_name},
                                   {"spacing", sample::to_string(first.config.spacing)},
                                   {"clip", sample::to_string(first.config.clip)},
                                   {"seed", o.sample.seed}};

@@ -5,7 +5,7 @@
 namespace ddpm::cli {
 
 void add_network_flags(CLI::App& command, SampleOptions& options) {
-  command.add_option("--ckpt", options.checkpoint,
+  command.add_option("ckpt,--ckpt", options.checkpoint,
                      "a checkpoint, a run, a folder of runs (default: newest below runs/), a\n"
                      "diffusers folder, or a file of weights");
   command.add_option("--batch", options.batch, "images drawn at a time; changes no image")
@@ -17,10 +17,9 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       .add_option("--class", options.classes,
                   "classes to draw in turn, by name or number, as in 3 or cat,dog (default: all)")
       ->delimiter(',');
-  command
-      .add_option("--weights", options.weights,
-                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->capture_default_str();
+  command.add_option("--weights", options.weights,
+                     "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "
+                     "(default: ema if there is one)");
   command
       .add_option("--precision", options.precision,
                   "what the network computes in; tf32 is for GPUs, on the CPU it is fp32")
