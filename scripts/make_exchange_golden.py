@@ -332,6 +332,7 @@ def named_weights():
 
 
 def main():
+    named_weights()
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir(parents=True)
     named_weights()

@@ -3,6 +3,7 @@
 #include "command_words.h"
 #include "ddpm/base/console.h"
 #include "ddpm/base/progress.h"
+#include "ddpm/train/micro_batch.h"
 #include "flags.h"
 #include "help.h"
 #include "standard_streams.h"
@@ -34,6 +35,15 @@ int report(const std::string& message, int status) {
       fmt::format("{}ddpm: error: {}\n", stderr_is_terminal() ? "\r\033[K" : "", message));
   spdlog::apply_all([](const auto& logger) { logger->flush(); });
   return status;
+}
+
+// Whatever was too large: a batch, as a rule.
+std::string advice_for_memory(const std::string& command) {
+  if (command == "sample" || command == "eval") return "out of memory; lower --batch (or --num)";
+  if (command == "train" || command == "bench")
+    return "out of memory; lower train.batch_size, or raise train.accumulate or set "
+           "train.micro_batch = \"auto\" (less memory, same result)";
+  return "out of memory";
 }
 
 void add_commands(CLI::App& app, Command& chosen) {
@@ -90,11 +100,10 @@ int run_command(int argc, char** argv) {
     return report(error.what(), kUsage);
   } catch (const Error& error) {
     return report(error.what(), kFailure);
-  } catch (const std::bad_alloc&) {
-    return report("out of memory; lower train.batch_size (or --batch), or raise train.accumulate",
-                  kFailure);
   } catch (const std::exception& error) {
     if (std::ferror(stdout) != 0) return kOk;  // run says so
+    if (train::is_out_of_memory(error))
+      return report(advice_for_memory(argc > 1 ? argv[1] : ""), kFailure);
     // Not a user's mistake as far as we know: the first line says what, the rest helps to mend it.
     return report(fmt::format("internal error: {}", error.what()), kFailure);
   }

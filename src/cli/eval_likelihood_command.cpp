@@ -112,13 +112,13 @@ int run_likelihood(const VlbOptions& o) {
   const fs::path folder =
       o.out.empty() ? plan.folder.parent_path() / "likelihood" : fs::path(o.out);
   write_files(folder, found,
-              fmt::format("{} ({})", plan.checkpoint.filename().string(), options.weights));
+              fmt::format("{} ({})", plan.checkpoint.filename().string(), plan.weights_name));
 
   const std::string protocol = fmt::format(
       "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
       "calls per image; seed {}",
       images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      options.weights, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
+      plan.weights_name, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
       variance_name(variance),
       plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
       found.terms.size(), timesteps, options.seed);

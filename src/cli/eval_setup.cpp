@@ -123,6 +123,8 @@ Ruler open_ruler(const EvalOptions& options, const fs::path& checkpoint, const P
     return ruler;
   }
   const data::Dataset& images = *ruler.data.images;
+  if (images.size() < 2)
+    throw UsageError("the reference holds one image; a distance needs at least two (--reference)");
   const std::string digest = eval::digest_of_images(images);
   if (train) {
     // Rank 0 trains and leaves it in the cache, where the others find it.
@@ -194,7 +196,7 @@ nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions&
   std::string precision = nn::to_string(plan.precision);
   if (plan.deterministic) precision += ", deterministic";
   return {{"samples", plan.checkpoint.string()},
-          {"weights", options.weights},
+          {"weights", plan.weights_name},
           {"precision", precision},
           {"classes", plan.classes.empty() ? "none"
                       : all                ? fmt::format("all {} in turn", plan.classes.size())

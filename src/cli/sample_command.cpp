@@ -1,24 +1,30 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
+#include "ddpm/train/run_lock.h"
 #include "flags.h"
 #include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
+#include "sample_settings.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <future>
 #include <optional>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 namespace ddpm::cli {
 namespace {
@@ -79,7 +85,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
   }
   const nn::UNet unet = load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.checkpoint.string(),
-               options.weights, generate.images.size(), sample::to_string(plan.config.method),
+               plan.weights_name, generate.images.size(), sample::to_string(plan.config.method),
                plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));
@@ -114,21 +120,48 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
   return drawn;
 }
 
-// The first images in one picture; a column a class, where there are several.
-fs::path write_grid(const SamplePlan& plan, const sample::PictureFolder& folder, int64_t count) {
-  std::vector<torch::Tensor> pictures;
-  for (int64_t i = 0; i < std::min(count, kGridImages); ++i) pictures.push_back(folder.read(i));
-  const auto classes = static_cast<int64_t>(plan.classes.size());
-  const fs::path grid = folder.path() / "grid.png";
-  io::write_png(grid, io::make_grid(torch::stack(pictures),
-                                    classes > 1 && classes <= 32 ? classes : int64_t{0}));
-  return grid;
+// The pictures beside the folder.
+struct Beside {
+  fs::path grid, trajectory;
+};
+
+// Throws IoError if the grid would be read as a sample, or cannot be written.
+Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder) {
+  const fs::path grid = options.grid.empty() ? folder.beside("grid") : fs::path(options.grid);
+  const fs::path parent = fs::absolute(grid).lexically_normal().parent_path();
+  if (!options.grid.empty() && grid.extension() != ".png")
+    throw UsageError(
+        fmt::format("--grid {}: the grid is a PNG; name a file that ends in .png", options.grid));
+  std::error_code ignored;
+  if (fs::equivalent(parent, folder.path(), ignored))
+    throw UsageError(
+        fmt::format("--grid {}: in the folder of the samples other programs would read "
+                    "it as one of them; name a file elsewhere",
+                    options.grid));
+  if (!fs::exists(parent, ignored)) {
+    if (options.grid.empty()) return {grid, folder.beside("trajectory")};  // made with the folder
+    throw IoError(grid, fmt::format("cannot be written: there is no folder {}", parent.string()));
+  }
+  if (::access(parent.c_str(), W_OK) != 0)
+    throw IoError(grid, fmt::format("cannot be written: {}; name another file with --grid",
+                                    std::generic_category().message(errno)));
+  return {grid, folder.beside("trajectory")};
 }
 
-void write_trajectory(const sample::Trajectory& trajectory, const fs::path& folder) {
-  const fs::path picture = folder / "trajectory.png";
-  io::write_png(picture,
-                io::make_grid(trajectory.cells(), static_cast<int64_t>(trajectory.times().size())));
+// The first images in one picture; one column per class, if there are several.
+void write_grid(const SamplePlan& plan, const sample::PictureFolder& folder, const fs::path& grid) {
+  std::vector<torch::Tensor> pictures;
+  for (int64_t i = 0; i < std::min(plan.config.num, kGridImages); ++i)
+    pictures.push_back(folder.read(i));
+  const auto classes = static_cast<int64_t>(plan.classes.size());
+  sample::PictureFolder::write_beside(
+      grid,
+      io::make_grid(torch::stack(pictures), classes > 1 && classes <= 32 ? classes : int64_t{0}));
+}
+
+void write_trajectory(const sample::Trajectory& trajectory, const fs::path& picture) {
+  sample::PictureFolder::write_beside(
+      picture, io::make_grid(trajectory.cells(), static_cast<int64_t>(trajectory.times().size())));
   spdlog::info("{}: x0 estimates, from left to right at t = {}", picture.string(),
                fmt::join(trajectory.times(), ", "));
 }
@@ -146,7 +179,8 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   }
   std::vector<std::string> files;
   for (int64_t i = 0; i < finished; ++i) files.push_back(folder.file_of(i).string());
-  auto json = nlohmann::ordered_json::parse(plan.settings);
+  auto json = nlohmann::ordered_json::parse(plan.source);
+  json.update(nlohmann::ordered_json::parse(plan.settings));
   json["images"] = result.images;
   json["kept"] = drawn.kept;
   json["network_calls"] = plan.config.steps;
@@ -194,6 +228,10 @@ int run_sample(const SampleOptions& options) {
   signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
   const dist::Launch launch = detected_launch();
   expect_single(options, launch);
+  if (options.keep && options.overwrite)
+    throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
+  if (options.keep && options.trajectory)
+    throw UsageError("--trajectory needs every image sampled anew; leave out --continue");
   SamplePlan plan = plan_sampling(options);
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.checkpoint);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
@@ -204,13 +242,18 @@ int run_sample(const SampleOptions& options) {
   const auto steps = sample::timestep_plan(timesteps, plan.config);
   warn_of_small_times(steps, timesteps);
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
-  const auto open_folder = [&] {
-    return sample::PictureFolder(plan.folder, plan.settings,
-                                 options.keep ? sample::PictureFolder::Before::kKeep
-                                              : sample::PictureFolder::Before::kReplace);
-  };
-  world.on_main("make the folder", [&] { open_folder(); });
-  const sample::PictureFolder folder = open_folder();
+  const sample::PictureFolder folder(plan.folder);
+  const Beside beside = beside_of(options, folder);
+  std::optional<train::RunLock> lock;  // two at once would mix their images
+  world.on_main("make the folder", [&] {
+    sample::PictureSet set = picture_set(plan);
+    set.beside = {beside.grid};
+    if (options.trajectory) set.beside.push_back(beside.trajectory);
+    folder.check(set, options.overwrite);
+    io::make_folder(plan.folder, "choose another with --out");
+    lock.emplace(plan.folder, "sampling.lock");
+    folder.prepare(set, options.overwrite);
+  });
   plan.generate.images =
       sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
@@ -223,11 +266,12 @@ int run_sample(const SampleOptions& options) {
     return kStopped;
   }
   if (!world.is_main()) return kOk;
-  const fs::path grid = write_grid(plan, folder, plan.config.num);
-  if (options.trajectory && drawn.result.images > 0) write_trajectory(trajectory, folder.path());
+  write_grid(plan, folder, beside.grid);
+  if (options.trajectory && drawn.result.images > 0)
+    write_trajectory(trajectory, beside.trajectory);
   if (!options.save_tensors.empty())
     io::write_safetensors(options.save_tensors, {{"samples", torch::cat(drawn.floats)}});
-  print_summary(options, plan, folder, grid, plan.config.num, drawn);
+  print_summary(options, plan, folder, beside.grid, plan.config.num, drawn);
   return kOk;
 }
 
@@ -246,8 +290,15 @@ void add_sample(CLI::App& app, Command& chosen) {
   command->add_option("--out", o->out, "folder for the pictures (default: RUN/generated/...)")
       ->type_name("FOLDER");
   command->add_flag("--continue", o->keep, "sample only the images missing from the folder");
+  command->add_flag("--overwrite", o->overwrite,
+                    "delete the images of other settings that the folder's sampling.json lists");
+  command
+      ->add_option("--grid", o->grid,
+                   "the first images in one .png (default: beside the folder, FOLDER-grid.png)")
+      ->type_name("FILE");
   command->add_flag("--trajectory", o->trajectory,
-                    "also write trajectory.png: the predicted images along the way");
+                    "also write the predicted images along the way, beside the folder: "
+                    "FOLDER-trajectory.png");
   command
       ->add_option("--save-tensors", o->save_tensors,
                    "also write the samples to this .safetensors: [N,C,H,W] float32, unclamped")

@@ -17,7 +17,7 @@ constexpr const char* kDevice = "Device";
 void add_network_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option(
-          "--ckpt", options.checkpoint,
+          "ckpt,--ckpt", options.checkpoint,
           "the network: a run, a checkpoint, a folder of runs, a diffusers folder, or a file "
           "of weights (default: the newest checkpoint below runs/)")
       ->type_name("PATH");
@@ -37,9 +37,9 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       ->type_name("CLASS");
   command
       .add_option("--weights", options.weights,
-                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained")
-      ->type_name("ema|raw|ema-2")
-      ->capture_default_str();
+                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "
+                  "(default: ema if there is one)")
+      ->type_name("ema|raw|ema-2");
   command
       .add_option("--precision", options.precision,
                   "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")

@@ -5,14 +5,13 @@
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/train/checkpoint.h"
-#include "ddpm/train/checkpoint_manifest.h"
 #include "ddpm/train/experiment.h"
+#include "sample_settings.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::cli {
@@ -37,6 +36,12 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
                                    const nn::ModelDescription& model) {
   const int64_t timesteps = model.diffusion.schedule.timesteps;
   const bool hat = options.sigma == "hat";
+  if (options.ddpm && options.eta)
+    throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
+  if (options.ddpm && hat)
+    throw UsageError(
+        "--sigma hat is a noise of DDIM: leave out --ddpm, or say --sigma large, which is the same "
+        "noise with Algorithm 2");
   if (options.ddim || options.eta || hat) {
     c.method = sample::Method::kDdim;
     c.eta = options.eta.value_or(0.0);
@@ -67,22 +72,14 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   return c;
 }
 
-// "ddpm-1000", "ddim-50", "ddim-50-eta-0.5", "ddpm-50-large": names the default output folder.
-std::string method_name(const sample::SampleConfig& c) {
-  std::string name = fmt::format("{}-{}", sample::to_string(c.method), c.steps);
-  if (c.eta > 0.0) name += fmt::format("-eta-{}", c.eta);
-  if (c.sigma != sample::Sigma::kSmall) name += "-" + sample::to_string(c.sigma);
-  return name;
-}
-
-// RUN/generated/..., where the checkpoint is RUN/checkpoints/step-N; else generated/... here.
-fs::path default_folder(const fs::path& checkpoint, const sample::SampleConfig& c,
-                        const SampleOptions& options) {
-  const fs::path parent = checkpoint.parent_path();
-  const fs::path base = parent.filename() == "checkpoints" ? parent.parent_path() / "generated"
-                                                           : fs::path("generated");
-  return base /
-         fmt::format("{}-{}-seed-{}", checkpoint.filename().string(), method_name(c), options.seed);
+// images: the axis of the images.
+void expect_finite(const std::string& path, const std::string& name, const torch::Tensor& noise,
+                   int64_t images) {
+  const torch::Tensor bad = noise.to(torch::kDouble).isfinite().logical_not();
+  if (!bad.any().item<bool>()) return;
+  const torch::Tensor of_image = bad.movedim(images, 0).flatten(1).any(1);
+  const int64_t first = of_image.to(torch::kLong).argmax().item<int64_t>();
+  throw IoError(path, fmt::format("holds NaN or infinity in {} of image {}", name, first));
 }
 
 void read_noise(const std::string& path, sample::GenerateOptions& generate) {
@@ -90,7 +87,12 @@ void read_noise(const std::string& path, sample::GenerateOptions& generate) {
   if (!file.contains("x_T"))
     throw IoError(path, "holds no tensor x_T [N,C,H,W] (and, if wanted, z [S,N,C,H,W])");
   generate.initial_noise = file.get("x_T");
-  if (file.contains("z")) generate.step_noise = file.get("z");
+  if (generate.initial_noise.dim() != 4 || generate.initial_noise.size(0) == 0)
+    throw IoError(path, "has an x_T that is not [N,C,H,W] with N of at least 1");
+  expect_finite(path, "x_T", generate.initial_noise, 0);
+  if (!file.contains("z")) return;
+  generate.step_noise = file.get("z");
+  if (generate.step_noise.dim() == 5) expect_finite(path, "z", generate.step_noise, 1);
 }
 
 std::vector<int64_t> classes_in_turn(const SampleOptions& options,
@@ -99,8 +101,8 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   if (!model.unet.class_conditional) {
     if (!options.classes.empty())
       throw UsageError(
-          "--class needs a class-conditional network, which this one is not; train with "
-          "model.class_conditional = true to choose classes");
+          "--class needs a class-conditional network; this one is not: leave out --class, or train "
+          "with model.class_conditional = true to choose classes");
     return classes;
   }
   classes = chosen_classes(options.classes, model.class_names, model.unet.image.classes);
@@ -108,26 +110,26 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   return classes;
 }
 
-// "raw", "ema", "ema-2", ... to the checkpoint's file.
-fs::path weights_file(const fs::path& checkpoint, std::string weights) {
-  const size_t averages = train::read_training_state(checkpoint).ema_decays.size();
-  if (averages == 0 && weights == "ema") weights = "raw";  // imported: it has one set of weights
+// Which of the checkpoint's weights: sets weights and weights_name. "" asks for the averaged ones.
+void choose_weights(const std::string& wanted, SamplePlan& plan) {
+  const size_t averages = train::read_training_state(plan.checkpoint).ema_decays.size();
+  plan.weights = plan.checkpoint / "model.safetensors";
+  if (averages == 0) {  // imported: one set, which may be either
+    if (wanted.empty()) return;
+    throw UsageError(
+        fmt::format("--weights {}: {} has one set of weights, which it calls neither raw nor ema; "
+                    "leave out --weights",
+                    wanted, plan.checkpoint.string()));
+  }
   std::vector<std::string> known{"raw"};
   for (size_t i = 0; i < averages; ++i) known.push_back(train::ema_name(i));
-  if (std::find(known.begin(), known.end(), weights) == known.end()) {
+  plan.weights_name = wanted.empty() ? known[1] : wanted;
+  if (std::find(known.begin(), known.end(), plan.weights_name) == known.end()) {
     throw UsageError(
-        fmt::format("--weights {}: this checkpoint has {}", weights, fmt::join(known, ", ")));
+        fmt::format("--weights {}: this checkpoint has {}", wanted, fmt::join(known, ", ")));
   }
-  return checkpoint / (weights == "raw" ? "model.safetensors" : weights + ".safetensors");
-}
-
-uint32_t weights_checksum(const exchange::Model& model) {
-  uint32_t sum = 0;
-  for (const io::NamedTensor& weight : model.weights) {
-    const torch::Tensor tensor = weight.tensor.contiguous();
-    sum = io::crc32c({static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()}, sum);
-  }
-  return sum;
+  if (plan.weights_name != "raw")
+    plan.weights = plan.checkpoint / (plan.weights_name + ".safetensors");
 }
 
 fs::path find_checkpoint(const std::string& given) {
@@ -153,54 +155,37 @@ void check_tensor_file(const SampleOptions& options) {
   }
 }
 
-// As the checkpoint's manifest has it: the file was compared with it when the checkpoint was found.
-uint32_t manifest_checksum(const fs::path& file) {
-  const fs::path path = file.parent_path() / train::kManifestName;
-  for (const train::CheckpointFile& f : train::parse_manifest(path, io::read_text(path)).files) {
-    if (f.name == file.filename()) return f.sum.crc32c;
-  }
-  throw IoError(path, fmt::format("does not list {}", file.filename().string()));
-}
-
-std::string settings_text(const SamplePlan& plan, const SampleOptions& options) {
-  const sample::SampleConfig& c = plan.config;
-  nlohmann::ordered_json json{{"checkpoint", plan.checkpoint.string()},
-                              {"weights", plan.weights.filename().string()},
-                              {"weights_crc32c", plan.foreign ? weights_checksum(*plan.foreign)
-                                                              : manifest_checksum(plan.weights)},
-                              {"method", sample::to_string(c.method)},
-                              {"steps", c.steps},
-                              {"eta", c.eta},
-                              {"sigma", sample::to_string(c.sigma)},
-                              {"spacing", sample::to_string(c.spacing)},
-                              {"stepping", sample::to_string(c.stepping)},
-                              {"clip", sample::to_string(c.clip)},
-                              {"clip_range", c.clip_range},
-                              {"steps_offset", c.steps_offset},
-                              {"last_alpha", sample::to_string(c.last_alpha)},
-                              {"seed", options.seed},
-                              {"classes", plan.classes},
-                              {"precision", options.precision}};
-  if (!options.init_noise.empty()) {
-    json["init_noise"] = options.init_noise;
-    json["init_noise_crc32c"] = io::crc32c(io::read_file(options.init_noise));
-  }
-  return json.dump();
-}
-
-// Sets checkpoint, model, weights and foreign; returns how to draw where the flags say nothing.
+// Sets checkpoint, model, weights, weights_name and foreign; returns how to draw where the flags
+// say nothing.
 sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan) {
   if (!options.checkpoint.empty() && exchange::is_foreign(options.checkpoint)) {
     plan.checkpoint = plan.weights = options.checkpoint;
     plan.foreign = std::make_shared<const exchange::Model>(
         exchange::read_model(plan.checkpoint, options.weights == "ema" ? "" : options.weights));
     plan.model = plan.foreign->description;
+    if (!plan.foreign->weights_name.empty()) plan.weights_name = plan.foreign->weights_name;
     return plan.foreign->sample;
   }
   plan.checkpoint = find_checkpoint(options.checkpoint);
   plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
-  plan.weights = weights_file(plan.checkpoint, options.weights);
+  choose_weights(options.weights, plan);
   return saved_config(plan.checkpoint);
+}
+
+// Why an image is not finite, as far as can be found out, and the way out.
+std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
+  for (const auto& item : unet->named_parameters()) {
+    if (item.value().isfinite().all().item<bool>()) continue;
+    return fmt::format(
+        "tensor {} of {} holds NaN or infinity; use an earlier checkpoint (--ckpt), or other "
+        "weights of it (--weights)",
+        item.key(), plan.weights.string());
+  }
+  return fmt::format("the network's numbers overflowed; {}",
+                     plan.config.clip == sample::Clip::kNone ? "use --clip rederive"
+                     : plan.precision == nn::Precision::kBf16
+                         ? "use --precision fp32"
+                         : "use an earlier checkpoint (--ckpt)");
 }
 
 }  // namespace
@@ -222,18 +207,19 @@ SamplePlan plan_sampling(const SampleOptions& options) {
     read_noise(options.init_noise, generate);
     if (!options.num) plan.config.num = generate.initial_noise.size(0);
   }
+  constexpr int64_t kMost = 100'000'000;
+  if (plan.config.num > kMost)
+    throw UsageError(fmt::format("--num {}: at most {} images at a time", plan.config.num, kMost));
   generate.images = sample::image_range(0, plan.config.num);
   generate.channels = plan.model.unet.image.channels;
   generate.height = plan.model.unet.image.height;
   generate.width = plan.model.unet.image.width;
-  generate.batch = plan.config.batch;
+  generate.batch = std::min(plan.config.batch, plan.config.num);
   generate.seed = static_cast<uint64_t>(options.seed);
   generate.device = train::parse_device(options.device);
   generate.dtype = nn::storage_type(plan.precision);
   generate.cuda_graph = options.cuda_graph == "auto";
-  plan.folder = options.out.empty() ? default_folder(plan.checkpoint, plan.config, options)
-                                    : fs::path(options.out);
-  plan.settings = settings_text(plan, options);
+  describe_settings(options, plan);
   return plan;
 }
 
@@ -254,8 +240,12 @@ sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
   nn::DrawingNetwork network(unet, plan.precision, plan.classes, options.batch, options.device);
   sample::GenerateOptions generate = options;
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
-  return sample::generate(network.denoiser(), diffusion::Schedule(plan.model.diffusion.schedule),
-                          plan.model.diffusion.prediction, plan.config, generate, sink);
+  try {
+    return sample::generate(network.denoiser(), diffusion::Schedule(plan.model.diffusion.schedule),
+                            plan.model.diffusion.prediction, plan.config, generate, sink);
+  } catch (const sample::NotFinite& error) {
+    throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
+  }
 }
 
 }  // namespace ddpm::cli

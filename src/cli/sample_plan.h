@@ -2,6 +2,7 @@
 
 #include "ddpm/exchange/model.h"
 #include "ddpm/sample/generate.h"
+#include "ddpm/sample/picture_folder.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -22,13 +23,14 @@ struct SampleOptions {
   std::optional<int64_t> steps, num, batch;
   int64_t seed = 0;
   std::vector<std::string> classes;
-  std::string weights = "ema";
+  std::string weights;  // "": ema if the network has it
   std::string precision = "fp32";
   std::string device = "auto";
   std::string cuda_graph = "auto";
-  std::string out, save_tensors, init_noise;
+  std::string out, grid, save_tensors, init_noise;
   bool deterministic = false;
   bool keep = false;  // --continue
+  bool overwrite = false;
   bool trajectory = false;
   bool json = false;
 };
@@ -37,7 +39,9 @@ struct SampleOptions {
 struct SamplePlan {
   std::filesystem::path checkpoint;
   nn::ModelDescription model;
-  std::filesystem::path weights;  ///< the file; `checkpoint` itself where it is not one of ours
+  std::filesystem::path weights;      ///< the file; `checkpoint` itself where it is not one of ours
+  std::string weights_name = "only";  ///< those taken: "ema", "raw", "ema-2", ..., or "only" if the
+                                      ///< source has one set and does not say which
   std::shared_ptr<const exchange::Model> foreign;  ///< then: the network with its weights
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
@@ -46,6 +50,7 @@ struct SamplePlan {
   bool deterministic = false;
   std::filesystem::path folder;
   std::string settings;  ///< JSON: what decides how image i looks
+  std::string source;    ///< JSON: the files that it comes from, for people
 };
 
 /// Opens the checkpoint, or whatever else exchange::read_model reads, and checks every flag against

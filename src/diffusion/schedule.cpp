@@ -116,11 +116,11 @@ double Schedule::one_minus_alpha_bar(int64_t t) const {
 
 double Schedule::jump_beta(int64_t t, int64_t s) const {
   TORCH_CHECK(0 <= s && s < t, "a jump needs 0 <= s < t, not s = ", s, ", t = ", t);
-  if (s == t - 1) {
-    return beta(t);
-  }
-  // 1 - abar_t / abar_s = (noise_t - noise_s) / abar_s: accurate where both alpha_bar are near 1.
-  return (one_minus_alpha_bar(t) - one_minus_alpha_bar(s)) / alpha_bar(s);
+  // beta_{t|s} = beta_{t-1|s} + (1 - beta_{t-1|s}) beta_t: a sum of positive terms, which neither
+  // loses digits (if alpha_bar is near 1 or near 0) nor passes 1.
+  double jump = 0;
+  for (int64_t i = s + 1; i <= t; ++i) jump += (1 - jump) * beta(i);
+  return jump;
 }
 
 double Schedule::at(Table table, int64_t t) const {

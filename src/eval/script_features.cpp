@@ -4,8 +4,10 @@
 #include "ddpm/eval/digest.h"
 
 #include <optional>
+#include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/utils.h>
@@ -52,7 +54,9 @@ class ScriptFeatures final : public FeatureExtractor {
     torch::jit::Kwargs named;
     if (detector_) named["return_features"] = true;
     try {
-      return features_of(module_.forward({rgb}, named));
+      Features features = features_of(module_.forward({rgb}, named));
+      expect_usable(features.pooled, rgb.size(0));
+      return features;
     } catch (const c10::Error& error) {
       throw IoError(path_,
                     fmt::format("cannot be run on uint8 images [B,3,H,W]: {}", first_line(error)));
@@ -62,6 +66,13 @@ class ScriptFeatures final : public FeatureExtractor {
     }
   }
 
+  static void expect_usable(const torch::Tensor& pooled, int64_t images) {
+    if (pooled.dim() != 2 || pooled.size(0) != images || pooled.size(1) == 0)
+      throw std::runtime_error(fmt::format("of {} images it makes features [{}]", images,
+                                           fmt::join(pooled.sizes(), ", ")));
+    if (!pooled.isfinite().all().item<bool>())
+      throw std::runtime_error("it makes features that are NaN or infinite");
+  }
   static std::string first_line(const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     return text.substr(0, text.find('\n'));

@@ -218,7 +218,7 @@ Model read_model(const fs::path& source, const std::string& weights, const Hints
 }
 
 std::string describe_weights(const std::string& weights_name) {
-  return weights_name.empty() ? "its one set of weights" : weights_name + " weights";
+  return weights_name.empty() ? "its only weights" : weights_name + " weights";
 }
 
 bool is_foreign(const fs::path& source) {

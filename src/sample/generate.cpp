@@ -124,8 +124,16 @@ GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Sc
     ++result.batches;
     const auto row = options.images.begin() + first;
     if (options.before_batch) options.before_batch({row, row + count});
-    const auto batch = process.run(
-        std::ref(network), noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
+    const auto batch = [&] {
+      try {
+        return process.run(
+            std::ref(network), noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
+      } catch (const NotFinite& error) {  // a row of the batch
+        NotFinite::Place place = error.place();
+        place.image = options.images[static_cast<size_t>(first + place.image)];
+        throw NotFinite(place);
+      }
+    }();
     if (batch) {
       sink(first, *batch);
       result.images += count;

@@ -3,11 +3,15 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "picture_record.h"
+#include "png_mark.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
+#include <string_view>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <torch/types.h>
 
 namespace ddpm::sample {
@@ -15,60 +19,159 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSettingsName = "sampling.json";
+std::string name_of(int64_t image) { return fmt::format("{:06}.png", image); }
 
-using Json = nlohmann::ordered_json;
+// What other programs would read as one of the samples.
+bool is_image(const fs::path& path) {
+  constexpr std::array<std::string_view, 12> kEndings{".png", ".jpg",  ".jpeg", ".jfif",
+                                                      ".bmp", ".tga",  ".pgm",  ".ppm",
+                                                      ".gif", ".webp", ".tif",  ".tiff"};
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+}
 
-bool is_picture_name(const fs::path& path) {
+// The index of an image of ours by its name; -1 if it is no such name.
+int64_t index_of(const fs::path& path) {
   const std::string stem = path.stem().string();
-  return path.extension() == ".png" && stem.size() >= 6 &&
-         stem.find_first_not_of("0123456789") == std::string::npos;
+  const bool digits = stem.size() >= 6 && stem.size() < 18 &&
+                      stem.find_first_not_of("0123456789") == std::string::npos;
+  if (!digits) return -1;
+  const int64_t index = std::stoll(stem);
+  return path.filename() == name_of(index) ? index : -1;
 }
 
-// The first key on which two sets of settings disagree, as "steps 50, now 20".
-std::string first_difference(const Json& before, const Json& now) {
-  for (const auto& [key, value] : now.items()) {
-    const Json was = before.is_object() ? before.value(key, Json()) : Json();
-    if (was != value) return fmt::format("{} {}, now {}", key, was.dump(), value.dump());
-  }
-  return "other settings";
-}
+// The images in a folder: those that its record lists, and the others.
+struct Contents {
+  std::vector<int64_t> listed;
+  std::vector<std::string> others;
+};
 
-void remove_pictures(const fs::path& folder) {
-  std::vector<fs::path> pictures;
+Contents contents_of(const fs::path& folder, const PictureRecord& record) {
+  Contents contents;
+  if (!fs::exists(folder)) return contents;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (is_picture_name(entry.path())) pictures.push_back(entry.path());
+    if (!is_image(entry.path())) continue;
+    const int64_t index = index_of(entry.path());
+    if (index >= 0 && index < record.images) {
+      contents.listed.push_back(index);
+    } else {
+      contents.others.push_back(entry.path().filename().string());
+    }
   }
-  for (const fs::path& picture : pictures) fs::remove(picture);
+  std::sort(contents.others.begin(), contents.others.end());
+  return contents;
+}
+
+void expect_no_others(const fs::path& folder, const Contents& contents) {
+  if (contents.others.empty()) return;
+  const size_t more = contents.others.size() - 1;
+  throw IoError(
+      folder, fmt::format("holds images that its sampling.json does not list ({}{}): they are not "
+                          "this program's to replace, and would be counted as samples; choose "
+                          "another folder with --out",
+                          contents.others[0], more > 0 ? fmt::format(" and {} more", more) : ""));
+}
+
+void expect_same_set(const fs::path& folder, const PictureRecord& record, const PictureSet& set,
+                     const Contents& contents) {
+  const auto have = static_cast<int64_t>(contents.listed.size());
+  if (have == 0) return;
+  const std::string images = fmt::format("{} image{}", have, have == 1 ? "" : "s");
+  if (const std::string difference = first_difference(record, set); !difference.empty()) {
+    throw IoError(folder, fmt::format("holds {} of other settings ({}); choose another folder with "
+                                      "--out, delete them with --overwrite, or repeat those "
+                                      "settings with --continue",
+                                      images, difference));
+  }
+  const int64_t last = *std::max_element(contents.listed.begin(), contents.listed.end());
+  if (last < set.count) return;
+  throw IoError(
+      folder, fmt::format("holds {} of these settings, more than the {} asked for; use --num {} or "
+                          "more, choose another folder with --out, or delete the rest with "
+                          "--overwrite",
+                          images, set.count, last + 1));
+}
+
+void expect_beside(const fs::path& folder, const PictureRecord& record, const PictureSet& set) {
+  for (const fs::path& file : set.beside) {
+    if (!fs::exists(file) || record.lists_beside(folder, file) || is_marked(file)) continue;
+    throw IoError(file,
+                  "already exists and was not written by ddpm sample; move it, or choose another "
+                  "folder with --out or another file with --grid");
+  }
+}
+
+PictureRecord checked(const PictureFolder& folder, const PictureSet& set, bool overwrite,
+                      Contents& contents) {
+  const PictureRecord record = PictureRecord::read(folder.path());
+  contents = contents_of(folder.path(), record);
+  expect_no_others(folder.path(), contents);
+  expect_beside(folder.path(), record, set);
+  if (!overwrite) expect_same_set(folder.path(), record, set, contents);
+  return record;
+}
+
+template <class Work>
+void with_folder_errors(const fs::path& folder, const Work& work) {
+  try {
+    work();
+  } catch (const fs::filesystem_error& error) {
+    throw IoError(folder,
+                  fmt::format("cannot be used as a folder for images: {}", error.code().message()));
+  }
 }
 
 }  // namespace
 
-PictureFolder::PictureFolder(fs::path folder, const std::string& settings, Before before)
-    : folder_(std::move(folder)) {
-  try {
-    fs::create_directories(folder_);
-    const fs::path file = folder_ / kSettingsName;
-    const Json now = Json::parse(settings);
-    if (fs::exists(file)) {
-      const Json was = Json::parse(io::read_text(file), nullptr, /*allow_exceptions=*/false);
-      if (was == now) return;
-      if (before == Before::kKeep) {
-        throw IoError(folder_, fmt::format("holds pictures drawn in another way ({}); use the same "
-                                           "flags, or another folder with --out",
-                                           first_difference(was, now)));
-      }
-      remove_pictures(folder_);
-    }
-    io::write_file_atomic(file, now.dump(2) + "\n");
-  } catch (const fs::filesystem_error& error) {
-    throw IoError(folder_, fmt::format("cannot be used as a folder for pictures: {}",
-                                       error.code().message()));
-  }
+fs::path PictureFolder::file_of(int64_t image) const { return folder_ / name_of(image); }
+
+fs::path PictureFolder::beside(const std::string& what) const {
+  fs::path folder = folder_.lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // "pictures/"
+  if (folder.filename() == "." || folder.filename() == ".." || folder.empty())
+    folder = fs::absolute(folder).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.parent_path() / fmt::format("{}-{}.png", folder.filename().string(), what);
 }
 
-fs::path PictureFolder::file_of(int64_t image) const {
-  return folder_ / fmt::format("{:06}.png", image);
+void PictureFolder::check(const PictureSet& set, bool overwrite) const {
+  Contents contents;
+  with_folder_errors(folder_, [&] { checked(*this, set, overwrite, contents); });
+}
+
+void PictureFolder::prepare(const PictureSet& set, bool overwrite) const {
+  with_folder_errors(folder_, [&] {
+    fs::create_directories(folder_);
+    Contents contents;
+    PictureRecord record = checked(*this, set, overwrite, contents);
+    const bool same = first_difference(record, set).empty();
+
+    // 1. What --overwrite gives up: listed files alone.
+    for (const int64_t image : contents.listed) {
+      if (!same || image >= set.count) fs::remove(file_of(image));
+    }
+    std::vector<std::string> kept;
+    for (const std::string& listed : record.beside) {
+      const fs::path file = folder_ / listed;
+      const bool grid = listed == relative_to(folder_, beside("grid")) ||
+                        listed == relative_to(folder_, beside("trajectory"));
+      if (!same && grid) fs::remove(file);
+      if (same && fs::exists(file)) kept.push_back(listed);
+    }
+
+    // 2. What is listed from now on.
+    for (const fs::path& file : set.beside) {
+      const std::string name = relative_to(folder_, file);
+      if (std::find(kept.begin(), kept.end(), name) == kept.end()) kept.push_back(name);
+    }
+    record.settings = PictureRecord::Json::parse(set.settings);
+    record.source = PictureRecord::Json::parse(set.source);
+    record.images = set.count;
+    record.beside = kept;
+    record.write(folder_);
+  });
 }
 
 std::vector<int64_t> PictureFolder::missing(const std::vector<int64_t>& images,
@@ -88,10 +191,20 @@ std::vector<int64_t> PictureFolder::missing(const std::vector<int64_t>& images,
 void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8) const {
   const fs::path file = file_of(image);
   const fs::path partial = fs::path(file).concat(".part");
-  io::write_png(partial, chw_u8);
   std::error_code error;
+  try {
+    io::write_png(partial, chw_u8);
+  } catch (...) {
+    fs::remove(partial, error);
+    throw;
+  }
   fs::rename(partial, file, error);
   if (error) throw IoError(file, "cannot be written: " + error.message());
+}
+
+void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8) {
+  const std::vector<uint8_t> png = marked(io::encode_png(chw_u8));
+  io::write_file_atomic(file, [&](io::OutputFile& out) { out.write(png); });
 }
 
 torch::Tensor PictureFolder::read(int64_t image) const {

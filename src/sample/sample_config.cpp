@@ -78,6 +78,7 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& confi
 
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps) {
+  if (!(config.eta >= 0 && config.eta <= 1)) return Conflict{"eta", "must be a number of 0 to 1"};
   if (timesteps && config.steps > *timesteps) {
     return Conflict{"steps", fmt::format("is {0}, but the schedule has {1} timesteps; use 1 to {1}",
                                          config.steps, *timesteps)};

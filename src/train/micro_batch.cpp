@@ -2,7 +2,11 @@
 
 #include "ddpm/base/error.h"
 
+#include <algorithm>
+#include <array>
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -32,12 +36,20 @@ int64_t divisor_at_most(int64_t number, int64_t limit) {
 
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  if (dynamic_cast<const std::length_error*>(&error) != nullptr) return true;  // of a vector
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   if (torch_error == nullptr) return false;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
-  // The CPU's allocator has no exception of its own.
-  return std::string_view(torch_error->msg()).find("DefaultCPUAllocator: ") !=
-         std::string_view::npos;
+  // The CPU's allocator has no exception of its own, nor have sizes beyond 64 bits and the
+  // libraries of a GPU.
+  constexpr std::array<std::string_view, 6> kSigns{
+      "DefaultCPUAllocator: ",      "Storage size calculation overflowed",
+      "multiplication overflow",    "CUDA error: out of memory",
+      "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"};
+  const std::string message = torch_error->msg();
+  return std::any_of(kSigns.begin(), kSigns.end(), [&](std::string_view sign) {
+    return message.find(sign) != std::string::npos;
+  });
 }
 
 int64_t largest_that_fits(int64_t share, int64_t first, const torch::Device& device,

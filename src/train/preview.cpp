@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include <spdlog/spdlog.h>
 #include <torch/types.h>
 
 namespace ddpm::train {
@@ -36,8 +37,13 @@ Preview::Preview(const Experiment& experiment, const torch::Device& device)
 void Preview::draw(Learner& learner, const dist::World& world, const Watch& watch,
                    const Sink& sink) const {
   const auto deliver = [&](const std::string& name) {
-    const torch::Tensor picture = grid(learner, name, watch);
-    if (picture.defined()) sink(name, picture);
+    try {
+      const torch::Tensor picture = grid(learner, name, watch);
+      if (picture.defined()) sink(name, picture);
+    } catch (const sample::NotFinite& error) {
+      spdlog::warn("no samples of the {} weights: {}; lower optimizer.lr if this goes on", name,
+                   error.what());
+    }
   };
   learner.unet()->eval();
   if (world.is_main()) deliver("raw");

@@ -35,8 +35,8 @@ std::string holder(int fd) {
 
 }  // namespace
 
-RunLock::RunLock(const std::filesystem::path& run) {
-  const std::filesystem::path path = run / "run.lock";
+RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
+  const std::filesystem::path path = run / name;
   fd_ = static_cast<int>(io::checked_syscall(
       "open", path, {}, [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); }));
   int result = 0;

@@ -17,8 +17,9 @@ class Convert : public CliTest {
     ASSERT_EQ(result.status, 0) << result.err;
   }
   torch::Tensor draw(const std::string& source, std::vector<std::string> flags = {}) {
-    flags.insert(flags.begin(), {"sample", "--ckpt", source, "--steps", "5", "--num", "3", "--out",
-                                 "pictures", "--save-tensors", "samples.safetensors"});
+    flags.insert(flags.begin(),
+                 {"sample", "--ckpt", source, "--steps", "5", "--num", "3", "--out", "pictures",
+                  "--overwrite", "--save-tensors", "samples.safetensors"});
     const ProgramResult result = run(flags);
     EXPECT_EQ(result.status, 0) << result.err;
     return io::SafetensorsFile::open(folder_ / "samples.safetensors").get("samples");
@@ -73,7 +74,7 @@ TEST_F(Convert, AFoldersSchedulerIsTheDefaultOfDrawingFromIt) {
   EXPECT_EQ(said.at("stepping"), "diffusers");
   EXPECT_EQ(said.at("steps_offset"), 1);
   EXPECT_EQ(said.at("last_alpha"), "first");
-  EXPECT_EQ(run({"sample", "--ckpt", "folder", "--num", "1", "--out", "p", "--ddpm"}).status, 0)
+  EXPECT_EQ(run({"sample", "--ckpt", "folder", "--num", "1", "--out", "q", "--ddpm"}).status, 0)
       << "flags go over it";
 }
 

@@ -125,11 +125,15 @@ TEST_F(Errors, SamplingMistakesNameTheFlag) {
   expect({"--steps", "21"}, 2, "--steps");
   expect({"--steps", "many"}, 2, "--steps");
   expect({"--eta", "2"}, 2, "--eta");
+  expect({"--eta", "nan"}, 2, "--eta");
+  expect({"--ddpm", "--eta", "0.5"}, 2, "leave out --ddpm or --eta");
+  expect({"--ddpm", "--eta", "0"}, 2, "leave out --ddpm or --eta");
+  expect({"--ddpm", "--sigma", "hat"}, 2, "leave out --ddpm");
   expect({"--ddim", "--ddpm"}, 2, "--ddpm");
   expect({"--ddpm", "--sigma", "tiny"}, 2, "--sigma");
   expect({"--ddim", "--sigma", "large"}, 2, "--sigma");
   expect({"--spacing", "even"}, 2, "--spacing");
-  expect({"--class", "3"}, 2, "--class");
+  expect({"--class", "3"}, 2, "train with model.class_conditional = true");
   expect({"--weights", "best"}, 2, "--weights best");
   expect({"--seed", "-1"}, 2, "--seed");
   expect({"--batch", "0"}, 2, "--batch");
@@ -139,6 +143,10 @@ TEST_F(Errors, SamplingMistakesNameTheFlag) {
   expect({"--init-noise", "file"}, 1, "file");
   expect({"--init-noise", "other.safetensors"}, 1, "other.safetensors: holds no tensor x_T");
   expect({"--init-noise", "shape.safetensors"}, 2, "x_T has shape [1, 3, 8, 8]");
+  io::write_safetensors(folder_ / "scalar.safetensors", {{"x_T", torch::zeros({})}});
+  io::write_safetensors(folder_ / "none.safetensors", {{"x_T", torch::zeros({0, 1, 8, 8})}});
+  expect({"--init-noise", "scalar.safetensors"}, 1, "scalar.safetensors: has an x_T that is not");
+  expect({"--init-noise", "none.safetensors"}, 1, "none.safetensors: has an x_T that is not");
   expect({"--save-tensors", "nowhere/s.safetensors"}, 1, "nowhere/s.safetensors");
   expect({"--continue", "--save-tensors", "s.safetensors"}, 2, "--save-tensors");
 }

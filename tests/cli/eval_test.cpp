@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 #include <signal.h>
+#include <torch/csrc/jit/api/module.h>
 
 namespace ddpm {
 namespace {
@@ -79,7 +80,6 @@ TEST_F(Eval, ACheckpointIsMeasuredAgainstItsOwnTrainingImages) {
 
 TEST_F(Eval, PicturesOfAFolderAreMeasuredAlsoWithTheFrechetDistanceAlone) {
   ASSERT_EQ(run({"sample", "--steps", "3", "--ddim", "--num", "9", "--out", "p"}).status, 0);
-  std::filesystem::remove(folder_ / "p/grid.png");
   const auto all = eval({"--samples", "p", "--reference", "tiny.toml", "--num", "9"});
   EXPECT_GT(all.at("frechet"), 0.0);
   EXPECT_TRUE(all.at("precision").is_number());
@@ -155,6 +155,9 @@ TEST_F(Eval, WrongFlagsAreUsageErrors) {
   const ProgramResult eta = run({"eval", "sweep", "--steps", "2", "--eta", "much"});
   EXPECT_EQ(eta.status, 2);
   EXPECT_NE(eta.err.find("0 to 1, or hat"), std::string::npos) << eta.err;
+  const ProgramResult variance = run({"eval", "likelihood", "--variance", "learned"});
+  EXPECT_EQ(variance.status, 2);
+  EXPECT_NE(variance.err.find("model.learned_variance"), std::string::npos) << variance.err;
 }
 
 TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
@@ -261,6 +264,32 @@ TEST_F(Eval, ASweepGoesOnWithItsMissingCells) {
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(cells[i].at("frechet"), again[i].at("frechet")) << i;
   for (const char* name : {"sweep.txt", "sweep.csv", "sweep.png", "curves.png", "protocol.json"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep" / name)) << name;
+}
+
+// A reference of one image, and one with more classes than the network knows.
+TEST_F(Eval, AReferenceThatCannotServeIsAUsageError) {
+  const torch::Tensor image = torch::arange(64).view({1, 8, 8}).to(torch::kByte);
+  std::filesystem::create_directories(folder_ / "one");
+  io::write_png(folder_ / "one/a.png", image);
+  for (int i = 0; i < 9; ++i) {
+    const std::string name = "many/" + std::to_string(i);
+    std::filesystem::create_directories(folder_ / name);
+    io::write_png(folder_ / name / "a.png", image + i);
+  }
+  torch::jit::Module features("Features");
+  features.define("def forward(self, x):\n  return x.float().flatten(1)[:, :4]\n");
+  features.save(folder_ / "features.pt");
+  const auto expect = [&](const std::vector<std::string>& arguments, const std::string& text) {
+    const ProgramResult result = run(arguments);
+    EXPECT_EQ(result.status, 2);
+    EXPECT_NE(result.err.find(text), std::string::npos) << result.err;
+  };
+  expect({"eval", "--num", "4", "--steps", "2", "--reference", "one", "--features", "features.pt",
+          "--cache", "cache"},
+         "the reference holds one image");
+  train("runs/classes", {"--set", "model.class_conditional=true"});
+  expect({"eval", "likelihood", "--ckpt", "runs/classes", "--reference", "many", "--num", "9"},
+         "have 9 classes, the network knows 8");
 }
 
 }  // namespace

@@ -2,7 +2,12 @@
 #include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"
 
+#include <algorithm>
+#include <cmath>
+#include <set>
+
 #include <nlohmann/json.hpp>
+#include <signal.h>
 
 namespace ddpm {
 namespace {
@@ -16,8 +21,8 @@ class Sample : public CliTest {
 
   /// Draws with extra flags; returns `samples` [N,C,H,W].
   torch::Tensor draw(std::vector<std::string> flags) {
-    flags.insert(flags.begin(),
-                 {"sample", "--out", "pictures", "--save-tensors", "samples.safetensors"});
+    flags.insert(flags.begin(), {"sample", "--out", "pictures", "--overwrite", "--save-tensors",
+                                 "samples.safetensors"});
     const ProgramResult result = run(flags);
     EXPECT_EQ(result.status, 0) << result.err;
     return io::SafetensorsFile::open(folder_ / "samples.safetensors").get("samples");
@@ -81,8 +86,9 @@ TEST_F(Sample, EtaOneOverAllStepsIsAlgorithm2) {
 TEST_F(Sample, EveryNumberOfStepsIsThatManyCalls) {
   for (const int steps : {1, 3, 19, 20}) {
     for (const char* spacing : {"leading", "trailing", "linspace", "quadratic"}) {
-      const ProgramResult result = run({"sample", "--steps", std::to_string(steps), "--spacing",
-                                        spacing, "--ddim", "--num", "1", "--json", "--out", "p"});
+      const ProgramResult result =
+          run({"sample", "--steps", std::to_string(steps), "--spacing", spacing, "--ddim", "--num",
+               "1", "--json", "--out", "p", "--overwrite"});
       ASSERT_EQ(result.status, 0) << result.err;
       EXPECT_EQ(nlohmann::json::parse(result.out).at("network_calls"), steps) << spacing;
     }
@@ -127,11 +133,201 @@ TEST_F(Sample, TrajectoryIsARowAnImageAndAColumnAStep) {
   const ProgramResult result =
       run({"sample", "--steps", "4", "--num", "5", "--out", "p", "--trajectory"});
   ASSERT_EQ(result.status, 0) << result.err;
-  const auto picture = folder_ / "p/trajectory.png";
+  const auto picture = folder_ / "p-trajectory.png";
   const io::Image image = io::decode_image(io::read_file(picture), picture.string());
   EXPECT_EQ(image.width, 4 * 10 + 2);
   EXPECT_EQ(image.height, 5 * 10 + 2);
   EXPECT_NE(result.err.find("at t = 16, 11, 6, 1"), std::string::npos) << result.err;
+}
+
+TEST_F(Sample, FoldersByDefaultDifferWithEverySetting) {
+  train("runs/classes", {"--set", "model.class_conditional=true"});
+  io::write_safetensors(folder_ / "noise.safetensors", {{"x_T", torch::zeros({1, 1, 8, 8})}});
+  const std::vector<std::vector<std::string>> settings{
+      {},
+      {"--ddim"},
+      {"--eta", "0.5"},
+      {"--eta", "0.25"},
+      {"--sigma", "large"},
+      {"--sigma", "hat"},
+      {"--steps", "4"},
+      {"--spacing", "trailing"},
+      {"--spacing", "linspace"},
+      {"--clip", "none"},
+      {"--class", "ring"},
+      {"--class", "ring,disc"},
+      {"--class", "disc,ring"},
+      {"--class", "1"},
+      {"--class", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"},
+      {"--weights", "raw"},
+      {"--weights", "ema-2"},
+      {"--precision", "bf16"},
+      {"--seed", "1"},
+      {"--init-noise", "noise.safetensors"}};
+  std::set<std::string> folders;
+  for (std::vector<std::string> flags : settings) {
+    flags.insert(flags.begin(),
+                 {"sample", "--steps", "3", "--num", "1", "--ckpt", "runs/classes", "--json"});
+    if (std::find(flags.begin() + 3, flags.end(), "--steps") != flags.end())
+      flags.erase(flags.begin() + 1, flags.begin() + 3);
+    const ProgramResult result = run(flags);
+    ASSERT_EQ(result.status, 0) << result.err;
+    const std::filesystem::path file =
+        nlohmann::json::parse(result.out).at("files").at(0).get<std::string>();
+    EXPECT_TRUE(folders.insert(file.parent_path()).second)
+        << flags.back() << " has its images in " << file.parent_path();
+  }
+}
+
+TEST_F(Sample, ImagesOfOtherSettingsStayUnlessOverwritingIsAskedFor) {
+  const std::vector<std::string> first{"sample", "--ddim", "--steps", "5",
+                                       "--num",  "4",      "--out",   "p"};
+  ASSERT_EQ(run(first).status, 0);
+  const auto image = io::read_file(folder_ / "p/000003.png");
+  for (const std::vector<std::string>& change : {std::vector<std::string>{"--spacing", "trailing"},
+                                                 {"--clip", "none"},
+                                                 {"--weights", "raw"},
+                                                 {"--precision", "bf16"},
+                                                 {"--seed", "3"}}) {
+    std::vector<std::string> flags = first;
+    flags.insert(flags.end(), change.begin(), change.end());
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 1) << change[0];
+    EXPECT_NE(result.err.find("p: holds 4 images of other settings"), std::string::npos)
+        << result.err;
+    EXPECT_EQ(io::read_file(folder_ / "p/000003.png"), image) << change[0];
+  }
+  const ProgramResult fewer = run({"sample", "--ddim", "--steps", "5", "--num", "2", "--out", "p"});
+  EXPECT_EQ(fewer.status, 1);
+  EXPECT_NE(fewer.err.find("more than the 2 asked for; use --num 4"), std::string::npos)
+      << fewer.err;
+  ASSERT_EQ(run({"sample", "--steps", "5", "--num", "2", "--out", "p", "--overwrite"}).status, 0);
+  EXPECT_NE(io::read_file(folder_ / "p/000000.png"), image);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "p/000003.png"));
+  EXPECT_EQ(run({"sample", "--out", "p", "--continue", "--overwrite"}).status, 2);
+}
+
+TEST_F(Sample, AUsersOwnImagesAreNotTouched) {
+  std::filesystem::create_directories(folder_ / "mine");
+  for (const char* name : {"mine/000000.png", "mine/000001.png", "mine/123456.png"})
+    io::write_file_synced(folder_ / name, std::string_view("a photograph"));
+  io::write_file_synced(folder_ / "p-grid.png", std::string_view("a photograph"));
+  for (const std::vector<std::string>& flags : {std::vector<std::string>{"--out", "mine"},
+                                                {"--out", "mine", "--overwrite"},
+                                                {"--out", "mine", "--continue"},
+                                                {"--out", "p"},
+                                                {"--out", "p", "--overwrite"}}) {
+    std::vector<std::string> command{"sample", "--num", "2", "--steps", "2"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    const ProgramResult result = run(command);
+    EXPECT_EQ(result.status, 1) << result.err;
+  }
+  for (const char* name : {"mine/000000.png", "mine/000001.png", "mine/123456.png", "p-grid.png"})
+    EXPECT_EQ(io::read_text(folder_ / name), "a photograph") << name;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "p")) << "refused before anything is made";
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "mine/sampling.lock"));
+}
+
+TEST_F(Sample, OfTwoAtOnceInOneFolderTheSecondIsRefused) {
+  const std::vector<std::string> flags{"sample", "--num", "20000", "--batch", "1", "--out", "p"};
+  Program first(folder_.path(), flags);
+  ASSERT_TRUE(first.wait_for_message("images by ddpm"));
+  for (const char* way : {"--continue", "--overwrite"}) {
+    std::vector<std::string> again = flags;
+    again.push_back(way);
+    const ProgramResult second = run(again);
+    EXPECT_EQ(second.status, 1);
+    EXPECT_NE(second.err.find("p: is in use by process"), std::string::npos) << second.err;
+  }
+  first.send(SIGINT);
+  EXPECT_EQ(first.wait().status, 75);
+}
+
+TEST_F(Sample, AFolderHoldsNothingThatIsNoSample) {
+  const ProgramResult result =
+      run({"sample", "--steps", "3", "--num", "5", "--out", "p", "--trajectory"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, "p-grid.png\n");
+  std::set<std::string> images;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / "p")) {
+    if (entry.path().extension() == ".png") images.insert(entry.path().filename());
+  }
+  EXPECT_EQ(images, (std::set<std::string>{"000000.png", "000001.png", "000002.png", "000003.png",
+                                           "000004.png"}));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "p-trajectory.png"));
+  ASSERT_EQ(run({"sample", "--steps", "3", "--num", "5", "--out", "p", "--grid", "g.png"}).status,
+            0);
+  EXPECT_EQ(io::read_file(folder_ / "g.png"), io::read_file(folder_ / "p-grid.png"));
+  EXPECT_EQ(run({"sample", "--steps", "3", "--num", "5", "--out", "p", "--grid", "p/g.png"}).status,
+            2);
+}
+
+TEST_F(Sample, WeightsThatAreNotFiniteMakeNoImages) {
+  std::vector<io::NamedTensor> weights =
+      io::read_safetensors(checkpoint("runs/tiny", 12) / "ema.safetensors");
+  weights[3].tensor = weights[3].tensor.clone();
+  weights[3].tensor.view(-1)[0] = std::nan("");
+  io::write_safetensors(folder_ / "bad.safetensors", weights);
+  std::filesystem::copy_file(checkpoint("runs/tiny", 12) / "model.toml", folder_ / "bad.toml");
+  const ProgramResult result = run({"sample", "--ckpt", "bad.safetensors", "--steps", "4", "--num",
+                                    "2", "--out", "p", "--ddim"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("image 0 is not finite after step 1 of 4 (t = 16): tensor " +
+                            weights[3].name + " of bad.safetensors holds NaN"),
+            std::string::npos)
+      << result.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "p/000000.png"));
+  const ProgramResult eval = run({"eval", "--ckpt", "bad.safetensors", "--steps", "4", "--num", "4",
+                                  "--ddim", "--reference", "tiny.toml", "--cache", "cache"});
+  EXPECT_EQ(eval.status, 1);
+  EXPECT_NE(eval.err.find("is not finite after step 1 of 4"), std::string::npos) << eval.err;
+
+  io::write_safetensors(folder_ / "noise.safetensors",
+                        {{"x_T", torch::full({2, 1, 8, 8}, std::nan(""))}});
+  const ProgramResult noise = run({"sample", "--init-noise", "noise.safetensors", "--out", "q"});
+  EXPECT_EQ(noise.status, 1);
+  EXPECT_NE(noise.err.find("noise.safetensors: holds NaN or infinity in x_T of image 0"),
+            std::string::npos)
+      << noise.err;
+}
+
+TEST_F(Sample, TheLogNamesTheWeightsThatWereTaken) {
+  const auto used = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(),
+                 {"sample", "--steps", "2", "--num", "1", "--out", "p", "--overwrite", "--json"});
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    const std::string name = nlohmann::json::parse(result.out).at("weights");
+    EXPECT_NE(result.err.find("(" + name + " weights)"), std::string::npos) << result.err;
+    return name;
+  };
+  const std::string step = checkpoint("runs/tiny", 12);
+  EXPECT_EQ(used({}), "ema");
+  EXPECT_EQ(used({"--weights", "raw"}), "raw");
+  EXPECT_EQ(used({"--ckpt", step + "/model.safetensors"}), "raw");
+  EXPECT_EQ(used({"--ckpt", step + "/ema.safetensors"}), "ema");
+  EXPECT_EQ(used({"--ckpt", step + "/ema-2.safetensors", "--weights", "ema-2"}), "ema-2");
+  ASSERT_EQ(run({"convert", "runs/tiny", "copy", "--to", "diffusers"}).status, 0);
+  EXPECT_EQ(used({"--ckpt", "copy"}), "only");
+  ASSERT_EQ(run({"convert", "runs/tiny", "imported", "--to", "ddpm", "--weights", "raw"}).status,
+            0);
+  EXPECT_EQ(used({"--ckpt", "imported"}), "only");
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"--ckpt", step + "/model.safetensors", "--weights", "ema"},
+        {"--ckpt", step + "/ema.safetensors", "--weights", "raw"},
+        {"--ckpt", "copy", "--weights", "ema"},
+        {"--ckpt", "copy", "--weights", "raw"},
+        {"--ckpt", "imported", "--weights", "ema"}}) {
+    std::vector<std::string> flags{"sample", "--steps", "2", "--num", "1", "--out", "q"};
+    flags.insert(flags.end(), wrong.begin(), wrong.end());
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find("--weights " + wrong.back()), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(Sample, APathAloneIsTheCheckpoint) {
+  EXPECT_EQ(run({"sample", "runs/tiny", "--steps", "2", "--num", "1"}).status, 0);
 }
 
 TEST_F(Sample, OneStepAtTheSmallEndIsWarnedOf) {

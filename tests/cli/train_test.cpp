@@ -140,6 +140,20 @@ TEST_F(Train, NonFiniteGradientsAreSkippedAndStopTrainingWithTheCheckpointIntact
   EXPECT_EQ(run({"info", "run"}).status, 0);
 }
 
+TEST_F(Train, SamplesThatAreNotFiniteAreWarnedOfWhileTrainingGoesOn) {
+  std::vector<std::string> more = kExploding;
+  more.insert(more.end(), {"--set", "train.steps=4", "--set", "train.sample_every=2", "--set",
+                           "train.sample_count=4", "--set", "train.sample_steps=3"});
+  std::vector<std::string> command{"train", "--config", "tiny.toml", "--out", "run"};
+  command.insert(command.end(), more.begin(), more.end());
+  const ProgramResult result = run(command);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("no samples of the raw weights: image 0 is not finite after step 1"),
+            std::string::npos)
+      << result.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/samples/step-000000004-raw.png"));
+}
+
 TEST_F(Train, TheWatchdogsCountSurvivesAResume) {
   std::vector<std::string> more = kExploding;
   more.insert(more.end(), {"--set", "train.log_every=1", "--set", "train.steps=7"});

@@ -97,6 +97,20 @@ TEST(Schedule, JumpsCompose) {
   EXPECT_NEAR(1 - schedule.jump_beta(900, 20), composed, 1e-15);
 }
 
+// alpha_bar of 5000 linear steps ends at 2e-22, where 1 - alpha_bar has no digits left of it.
+TEST(Schedule, JumpsKeepTheirDigitsWhereAlphaBarIsTiny) {
+  const Schedule schedule({.timesteps = 5000});
+  for (const int64_t length : {2, 20, 100, 250}) {
+    for (int64_t s = 0; s + length <= 5000; s += length) {
+      long double ratio = 1;  // 64 bits of mantissa: 11 more than double
+      for (int64_t i = s + 1; i <= s + length; ++i) ratio *= 1 - (long double)schedule.beta(i);
+      const auto beta = static_cast<double>(1 - ratio);
+      // A product and a sum of up to 250 rounded numbers; 1 - ratio itself is good to 1e-15.
+      ASSERT_NEAR(schedule.jump_beta(s + length, s), beta, 1e-12 * beta) << s << " + " << length;
+    }
+  }
+}
+
 TEST(Schedule, GathersInTheDtypeAndRankOfTheImages) {
   const Schedule schedule({});
   const torch::Tensor t = torch::tensor({1, 1000, 17}, torch::kInt64);

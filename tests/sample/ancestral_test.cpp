@@ -1,5 +1,9 @@
 #include "ddpm/sample/ancestral.h"
 
+#include "ddpm/sample/reverse_process.h"
+#include "tests/sample/exact_denoiser.h"
+
+#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -47,6 +51,115 @@ TEST(Ancestral, SingleStepsAreHosAlgorithm2) {
     const PlanStep step{t, t - 1};
     EXPECT_NEAR(stepped(small, step, x_t, x0, z), mean + std::sqrt(beta_tilde) * z, 1e-11);
     EXPECT_NEAR(stepped(large, step, x_t, x0, z), mean + std::sqrt(schedule.beta(t)) * z, 1e-11);
+  }
+}
+
+diffusion::ScheduleConfig named(diffusion::ScheduleKind kind, int64_t timesteps) {
+  diffusion::ScheduleConfig config;
+  config.kind = kind;
+  config.timesteps = timesteps;
+  return config;
+}
+
+/// A schedule with nothing of the image left at T: sqrt(alpha_bar) shifted and scaled so that it
+/// ends at 0 and begins where it did (Lin et al. 2024, Algorithm 1).
+diffusion::ScheduleConfig zero_terminal(const diffusion::ScheduleConfig& from) {
+  const diffusion::Schedule schedule(from);
+  const int64_t T = schedule.timesteps();
+  const double first = std::sqrt(schedule.alpha_bar(1)), last = std::sqrt(schedule.alpha_bar(T));
+  diffusion::ScheduleConfig config = named(diffusion::ScheduleKind::kTable, T);
+  double before = 1;
+  for (int64_t t = 1; t <= T; ++t) {
+    const double shifted = std::sqrt(schedule.alpha_bar(t)) - last;
+    const double alpha_bar = std::pow(shifted * first / (first - last), 2);
+    config.betas.push_back(1 - alpha_bar / before);
+    before = alpha_bar;
+  }
+  return config;
+}
+
+std::vector<std::pair<std::string, diffusion::ScheduleConfig>> schedules() {
+  using Kind = diffusion::ScheduleKind;
+  return {{"linear", named(Kind::kLinear, 1000)},
+          {"linear, T = 5000", named(Kind::kLinear, 5000)},
+          {"cosine", named(Kind::kCosine, 1000)},
+          {"quadratic", named(Kind::kQuadratic, 1000)},
+          {"sigmoid", named(Kind::kSigmoid, 1000)},
+          {"linear, zero terminal", zero_terminal(named(Kind::kLinear, 1000))},
+          {"cosine, zero terminal", zero_terminal(named(Kind::kCosine, 1000))}};
+}
+
+/// The posterior of a jump in long double, from products alone.
+class LongPosterior {
+ public:
+  explicit LongPosterior(const diffusion::Schedule& schedule) : alpha_bar_{1} {
+    for (int64_t t = 1; t <= schedule.timesteps(); ++t)
+      alpha_bar_.push_back(alpha_bar_.back() * (1 - (long double)schedule.beta(t)));
+  }
+  /// The largest relative error of the four weights.
+  long double error(const AncestralWeights& got, PlanStep step) const {
+    const long double a_t = alpha_bar_[step.t], a_s = alpha_bar_[step.s];
+    const long double beta = 1 - a_t / a_s, small = (1 - a_s) / (1 - a_t) * beta;
+    const auto off = [](double value, long double want) -> long double {
+      if (!std::isfinite(value)) return 1e9L;
+      return value == want ? 0.0L : std::abs(value - want) / std::abs(want);
+    };
+    return std::max({off(got.x0, std::sqrt(a_s) * beta / (1 - a_t)),
+                     off(got.x_t, std::sqrt(a_t / a_s) * (1 - a_s) / (1 - a_t)),
+                     off(got.small, small), off(got.large, beta)});
+  }
+
+ private:
+  std::vector<long double> alpha_bar_;
+};
+
+TEST(Ancestral, WeightsArePreciseForEveryNumberOfStepsOfEverySchedule) {
+  for (const auto& [name, config] : schedules()) {
+    const diffusion::Schedule schedule(config);
+    const int64_t T = schedule.timesteps();
+    const AncestralSampler sampler(schedule, AncestralVariance::kSmall);
+    const LongPosterior exact(schedule);
+    for (const Spacing spacing :
+         {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace, Spacing::kQuadratic}) {
+      long double worst = 0;
+      int64_t worst_steps = 0;
+      // The many plans of T = 5000 differ little: every 7th.
+      for (int64_t steps = 1; steps <= T; steps += T > 1000 ? 7 : 1) {
+        for (const PlanStep& step : timestep_plan(T, steps, spacing)) {
+          const long double error = exact.error(sampler.weights(step), step);
+          if (error > worst) worst = error, worst_steps = steps;
+        }
+      }
+      // 1 - alpha_bar_t of the reference keeps 19 digits less those of 1 / beta_1 = 1e5; sums and
+      // products of T rounded numbers in double cost T * 1e-16.
+      EXPECT_LT(worst, 5e-12L) << name << ", " << to_string(spacing) << ", S = " << worst_steps;
+    }
+  }
+}
+
+TEST(Ancestral, ChainsOfFewStepsEndInAnImageOnEverySchedule) {
+  for (const auto& [name, config] : schedules()) {
+    const diffusion::Schedule schedule(config);
+    const auto network = [&](const torch::Tensor& x, const torch::Tensor& t) {
+      const torch::Tensor v =
+          gaussian_denoiser(schedule, 0.3, 0.04, diffusion::Prediction::kV)(x, t);
+      return torch::cat({v, torch::zeros_like(v)}, 1);  // with a learned variance
+    };
+    for (const Sigma sigma : {Sigma::kSmall, Sigma::kLarge, Sigma::kLearned}) {
+      for (const int64_t steps : {1, 2, 3, 4, 20, 29, 30, 31, 32, 33, 34, 35, 50}) {
+        SampleConfig sampling;
+        sampling.sigma = sigma;
+        sampling.steps = steps;
+        sampling.spacing = Spacing::kTrailing;
+        const ReverseProcess process(schedule, diffusion::Prediction::kV, sampling);
+        const torch::Tensor x_T = torch::linspace(-2, 2, 64).view({1, 1, 8, 8});
+        const auto image = process.run(network, x_T, [&](int64_t k) { return x_T.roll(k + 1, 3); });
+        // The data's mean is 0.3, its deviation 0.2: what is far from it is no image. 20 values of
+        // x_0 and a chain of few steps with beta for its variance stray by a few deviations.
+        EXPECT_LT((*image - 0.3).abs().max().item<double>(), 2.0)
+            << name << ", " << to_string(sigma) << ", S = " << steps;
+      }
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include "tests/sample/exact_denoiser.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -251,6 +252,62 @@ TEST(Generate, ClippedChainsEndInTheImageRange) {
              [&](int64_t, const torch::Tensor& x) { largest = x.abs().max().item<double>(); });
     EXPECT_EQ(largest <= 1.0, clip != Clip::kNone) << to_string(clip);
   }
+}
+
+/// Where generate() says that an image stopped being finite, -1 if nowhere.
+NotFinite::Place place_of_failure(const diffusion::Denoiser& network,
+                                  const GenerateOptions& options) {
+  int64_t delivered = 0;
+  try {
+    generate(network, kSchedule, Prediction::kEpsilon, noisy(8), options,
+             [&](int64_t, const torch::Tensor& x) { delivered += x.size(0); });
+  } catch (const NotFinite& error) {
+    EXPECT_EQ(delivered % options.batch, 0) << "whole batches before it";
+    return error.place();
+  }
+  return {-1, -1, -1, -1};
+}
+
+// Row 1 of the second batch, image 17, from the fifth of eight steps on.
+TEST(Generate, NamesTheImageAndTheStepThatAreNotFinite) {
+  GenerateOptions options = options_of({11, 12, 13, 17, 19}, 2);
+  for (const double poison : {std::nan(""), double(INFINITY), -double(INFINITY)}) {
+    int64_t calls = 0;
+    const auto network = [&](const torch::Tensor& x, const torch::Tensor&) {
+      torch::Tensor eps = 0.5 * x;
+      if (calls++ == 8 + 4) eps[1][0][2][3] = poison;
+      return eps;
+    };
+    const NotFinite::Place place = place_of_failure(network, options);
+    EXPECT_EQ(place.image, 17) << poison;
+    EXPECT_EQ(place.position, 4);
+    EXPECT_EQ(place.steps, 8);
+    EXPECT_EQ(place.t, 16);  // 1 + floor(i 40 / 8), i = 3
+    EXPECT_EQ(std::string(NotFinite(place).what()),
+              "image 17 is not finite after step 5 of 8 (t = 16)");
+  }
+}
+
+TEST(Generate, NoiseThatIsNotFiniteIsFound) {
+  const auto network = [](const torch::Tensor& x, const torch::Tensor&) { return 0.5 * x; };
+  GenerateOptions options = options_of({0, 1, 2}, 2);
+  EXPECT_EQ(place_of_failure(network, options).image, -1);
+  options.step_noise = torch::zeros({8, 3, 2, 3, 5});
+  options.step_noise[3][2] = std::nan("");
+  EXPECT_EQ(place_of_failure(network, options).image, 2);
+  EXPECT_EQ(place_of_failure(network, options).position, 3);
+  options.step_noise = torch::Tensor();
+  options.initial_noise = torch::zeros({3, 2, 3, 5});
+  options.initial_noise[1][0][0][0] = INFINITY;
+  EXPECT_EQ(place_of_failure(network, options).image, 1);
+  EXPECT_EQ(place_of_failure(network, options).position, 0);
+}
+
+TEST(Generate, ALearnedVarianceThatIsNotFiniteIsFound) {
+  const auto network = [](const torch::Tensor& x, const torch::Tensor&) {
+    return torch::cat({0.5 * x, torch::full_like(x, std::nan(""))}, 1);
+  };
+  EXPECT_EQ(place_of_failure(network, options_of({4, 5}, 2)).image, 4);
 }
 
 TEST(Generate, BuildsNoAutogradGraph) {

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 
+#include <functional>
 #include <new>
 #include <vector>
 
@@ -59,6 +60,21 @@ TEST(MicroBatch, OtherErrorsAreNotTakenForMemory) {
   EXPECT_THROW(largest_that_fits(4, 4, torch::kCPU, [](int64_t) { throw Error("other"); }), Error);
   EXPECT_FALSE(is_out_of_memory(Error("other")));
   EXPECT_TRUE(is_out_of_memory(std::bad_alloc()));
+}
+
+TEST(MicroBatch, SizesBeyondAllMemoryAreRecognised) {
+  const auto recognised = [](const std::function<void()>& attempt) {
+    try {
+      attempt();
+    } catch (const std::exception& error) {
+      EXPECT_TRUE(is_out_of_memory(error)) << error.what();
+      return;
+    }
+    FAIL() << "that fits";
+  };
+  recognised([] { torch::empty({int64_t{1} << 62, 8, 8}); });
+  recognised([] { torch::empty({int64_t{1} << 61, 1}, torch::kLong); });
+  recognised([] { std::vector<int64_t>(static_cast<size_t>(1) << 62); });
 }
 
 TEST(MicroBatch, TheCpuAllocatorsRefusalIsRecognised) {

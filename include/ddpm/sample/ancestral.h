@@ -11,6 +11,12 @@ enum class AncestralVariance {
   kLearned,  ///< between them as the network says: beta^v beta_tilde^(1-v) (Nichol 2021, Eq. 15)
 };
 
+/// What one step from t to s multiplies, float64: x_s = x0 x0_hat + x_t x_t + sqrt(variance) z.
+struct AncestralWeights {
+  double x0, x_t;       ///< of the posterior mean
+  double small, large;  ///< the two variances, beta_tilde and beta; small is 0 at s = 0
+};
+
 /// Algorithm 2 (Ho 2020) on any subset of the steps: x_s ~ N(posterior mean, variance), with the
 /// posterior of the schedule that has only the visited steps. No noise at the last step (s = 0).
 class AncestralSampler : public Sampler {
@@ -19,6 +25,7 @@ class AncestralSampler : public Sampler {
       : schedule_(schedule), variance_(variance) {}
 
   bool uses_noise(const PlanStep& step) const override { return step.s > 0; }
+  AncestralWeights weights(const PlanStep& step) const;
   torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
                      const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
 

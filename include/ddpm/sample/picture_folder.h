@@ -9,30 +9,46 @@
 
 namespace ddpm::sample {
 
-/// Drawn images on disk: FOLDER/000000.png, 000001.png, ... by image index, and sampling.json,
-/// which says how they were drawn, so that pictures drawn in different ways never stand side by
-/// side.
+/// The images that one call is about to put into a folder. Texts are JSON objects.
+struct PictureSet {
+  int64_t count = 0;            ///< images 0..count-1
+  std::string settings = "{}";  ///< all that decides what image i looks like
+  std::string defaults = "{}";  ///< settings of a sampling.json that was written before their keys
+                                ///< were known
+  std::string source = "{}";    ///< files that were read, for people: compared by the checksums in
+                                ///< settings (the file of "weights" by "weights_crc32c")
+  std::vector<std::filesystem::path> beside;  ///< pictures that will be written outside the folder
+};
+
+/// Sampled images on disk: FOLDER/000000.png, 000001.png, ... by image index, and sampling.json,
+/// which says how they were sampled and which files are this program's. So images of different
+/// settings never stand side by side, and no file of anybody else's is overwritten or deleted. A
+/// grid stands beside the folder: in it, other programs would read it as a sample.
 class PictureFolder {
  public:
-  /// What becomes of pictures that were drawn into the folder before.
-  enum class Before {
-    kReplace,  ///< removed where sampling.json has other settings
-    kKeep,     ///< kept; other settings are an error
-  };
-
-  /// Makes the folder. `settings`: a JSON object of all that decides what image i looks like.
-  /// Throws IoError where the folder cannot be made or written, or where kKeep finds pictures that
-  /// were drawn with other settings (the message names one of them).
-  PictureFolder(std::filesystem::path folder, const std::string& settings, Before before);
+  explicit PictureFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   const std::filesystem::path& path() const { return folder_; }
   std::filesystem::path file_of(int64_t image) const;
-  /// Those of `images` whose file is not there, damaged or of another size than [channels, height,
-  /// width].
+  /// FOLDER-WHAT.png, in the folder that this folder is in.
+  std::filesystem::path beside(const std::string& what) const;
+
+  /// Throws IoError, with the way out, if `set` cannot be put here: if the folder holds images of
+  /// other settings or more images than these (unless `overwrite`), or any image that its
+  /// sampling.json does not list. Changes nothing.
+  void check(const PictureSet& set, bool overwrite) const;
+  /// The same; then makes the folder, deletes the listed images that `overwrite` gives up, and
+  /// writes sampling.json. Throws IoError.
+  void prepare(const PictureSet& set, bool overwrite) const;
+
+  /// Those of `images` whose file does not exist, is damaged or of another size than [channels,
+  /// height, width].
   std::vector<int64_t> missing(const std::vector<int64_t>& images,
                                const std::vector<int64_t>& shape) const;
   /// chw_u8: uint8 [C,H,W]. The file appears whole or not at all.
   void write(int64_t image, const torch::Tensor& chw_u8) const;
+  /// A grid or the like, outside the folder: marked as ours, so that a later call may replace it.
+  static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8);
   /// uint8 [C,H,W]. Throws IoError.
   torch::Tensor read(int64_t image) const;
 

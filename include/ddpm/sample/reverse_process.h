@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/error.h"
 #include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/parameterization.h"
 #include "ddpm/diffusion/schedule.h"
@@ -29,6 +30,20 @@ using StepHook = std::function<bool(const TrajectoryPoint&)>;
 /// z ~ N(0,I) [B,C,H,W] for plan position k. The tensor is read before the next call.
 using NoiseSource = std::function<torch::Tensor(int64_t k)>;
 
+/// NaN or infinity in an image, or in what the network made of it.
+class NotFinite : public Error {
+ public:
+  /// Which image, in which of the chain's steps (from 0) it was first so, and that step's t.
+  struct Place {
+    int64_t image, position, steps, t;
+  };
+  explicit NotFinite(const Place& place);
+  const Place& place() const { return place_; }
+
+ private:
+  Place place_;
+};
+
 /// The chain x_T -> x_0 of one batch: plan, network, clipping and update rule together. Reusable
 /// for any number of batches.
 class ReverseProcess {
@@ -42,7 +57,8 @@ class ReverseProcess {
 
   /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is asked for
   /// only at the steps that use it. A denoiser of [B,2C,H,W] has a learned variance in its second
-  /// half. nullopt where the hook stopped it. Builds no autograd graph.
+  /// half. nullopt where the hook stopped it. Builds no autograd graph. Throws NotFinite (the image
+  /// is the row of the batch); on a GPU up to 16 steps late, since asking waits for the device.
   std::optional<torch::Tensor> run(const diffusion::Denoiser& denoiser, const torch::Tensor& x_T,
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
 

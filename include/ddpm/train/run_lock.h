@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 namespace ddpm::train {
 
@@ -8,9 +9,10 @@ namespace ddpm::train {
 /// kernel releases the lock when the process ends, however it ends, so none is ever stale.
 class RunLock {
  public:
-  /// Locks RUN/run.lock, making the file where it is missing. Throws IoError "is in use by process
-  /// PID on HOST" where another process (or another RunLock) holds it.
-  explicit RunLock(const std::filesystem::path& run);
+  /// Locks RUN/run.lock (or the file of another name), making the file where it is missing. Throws
+  /// IoError "is in use by process PID on HOST" where another process (or another RunLock) holds
+  /// it.
+  explicit RunLock(const std::filesystem::path& run, const std::string& name = "run.lock");
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

@@ -1,0 +1,163 @@
+#include "sample_settings.h"
+
+#include "ddpm/exchange/model_text.h"
+#include "ddpm/io/checksum.h"
+#include "ddpm/io/file.h"
+#include "ddpm/train/checkpoint_manifest.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// Every key of [sample] but num and batch, which change no image. Read off the text, so that a key
+// that is new cannot be forgotten here.
+Json sampler_settings(const sample::SampleConfig& config) {
+  Json json = Json::object();
+  std::istringstream lines(exchange::sample_text(config));
+  for (std::string line; std::getline(lines, line);) {
+    const size_t equals = line.find(" = ");
+    if (equals == std::string::npos) continue;
+    const std::string key = line.substr(0, equals), value = line.substr(equals + 3);
+    if (key == "num" || key == "batch") continue;
+    const Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+    json[key] = parsed.is_discarded() ? Json(value) : parsed;
+  }
+  return json;
+}
+
+// The same weights and settings make other images with another schedule or prediction.
+Json diffusion_settings(const diffusion::DiffusionConfig& config) {
+  const diffusion::ScheduleConfig& s = config.schedule;
+  Json json{{"prediction", diffusion::to_string(config.prediction)},
+            {"schedule", diffusion::to_string(s.kind)},
+            {"timesteps", s.timesteps},
+            {"beta_start", s.beta_start},
+            {"beta_end", s.beta_end},
+            {"cosine_s", s.cosine_s}};
+  if (s.betas.empty()) return json;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(s.betas.data());
+  json["betas_crc32c"] = io::crc32c({bytes, s.betas.size() * sizeof(double)});
+  return json;
+}
+
+uint32_t checksum_of_weights(const exchange::Model& model) {
+  uint32_t sum = 0;
+  for (const io::NamedTensor& weight : model.weights) {
+    const torch::Tensor tensor = weight.tensor.contiguous();
+    sum = io::crc32c({static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()}, sum);
+  }
+  return sum;
+}
+
+// As the checkpoint's manifest has it: the file was compared with it when the checkpoint was found.
+uint32_t checksum_in_manifest(const fs::path& file) {
+  const fs::path path = file.parent_path() / train::kManifestName;
+  for (const train::CheckpointFile& f : train::parse_manifest(path, io::read_text(path)).files) {
+    if (f.name == file.filename()) return f.sum.crc32c;
+  }
+  throw IoError(path, fmt::format("does not list {}", file.filename().string()));
+}
+
+// What a folder's name can hold without surprises, and without the '-' between its parts.
+bool is_plain(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) || c == '_' || c == '.');
+  });
+}
+
+// Classes by name if all of them are plain, else by number; a long list by its checksum. "" if each
+// class is sampled in turn.
+std::string name_of_classes(const SamplePlan& plan) {
+  const auto& names = plan.model.class_names;
+  if (plan.classes == sample::image_range(0, plan.model.unet.image.classes)) return "";
+  std::vector<std::string> named;
+  for (const int64_t c : plan.classes) {
+    const bool has = c < std::ssize(names) && is_plain(names[c]) &&
+                     std::count(names.begin(), names.end(), names[c]) == 1;
+    named.push_back(has ? names[c] : fmt::format("{}", c));
+  }
+  const std::string text = fmt::format("{}", fmt::join(named, "-"));
+  if (text.size() <= 60) return "-class-" + text;
+  const std::string numbers = fmt::format("{}", fmt::join(plan.classes, "-"));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
+  return fmt::format("-classes-{:08x}", io::crc32c({bytes, numbers.size()}));
+}
+
+// "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: what differs from the defaults.
+std::string name_of_sampler(const sample::SampleConfig& config) {
+  const Json mine = sampler_settings(config), defaults = sampler_settings({});
+  std::string name = fmt::format("{}-{}", sample::to_string(config.method), config.steps);
+  for (const auto& [key, value] : mine.items()) {
+    if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
+    const bool bare = key == "sigma" || key == "spacing" || key == "clip";
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);
+  }
+  return name;
+}
+
+// The checkpoint's step, or the name of whatever else the network came from, with a checksum: two
+// files of one name may lie in different folders.
+std::string name_of_source(const SamplePlan& plan, const Json& settings) {
+  const fs::path path = fs::absolute(plan.checkpoint).lexically_normal();
+  const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  if (!plan.foreign) return name;
+  return fmt::format("{}-{:08x}", name, settings.at("weights_crc32c").get<uint32_t>());
+}
+
+// RUN/generated/..., if the checkpoint is RUN/checkpoints/step-N; else generated/... here.
+fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
+                        const Json& settings) {
+  const fs::path parent = plan.checkpoint.parent_path();
+  const bool in_run = !plan.foreign && parent.filename() == "checkpoints";
+  std::string name = name_of_source(plan, settings) + "-" + name_of_sampler(plan.config);
+  name += name_of_classes(plan);
+  if (plan.weights_name != "only" && plan.weights_name != "ema") name += "-" + plan.weights_name;
+  if (plan.precision != nn::Precision::kFp32) name += "-" + options.precision;
+  if (settings.contains("init_noise_crc32c"))
+    name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
+  name += fmt::format("-seed-{}", options.seed);
+  return (in_run ? parent.parent_path() / "generated" : fs::path("generated")) / name;
+}
+
+}  // namespace
+
+void describe_settings(const SampleOptions& options, SamplePlan& plan) {
+  Json source{{"checkpoint", plan.checkpoint.string()}, {"weights", plan.weights.string()}};
+  Json settings = sampler_settings(plan.config);
+  settings["seed"] = options.seed;
+  settings["classes"] = plan.classes;
+  settings["precision"] = options.precision;
+  settings["weights"] = plan.weights_name;
+  settings["weights_crc32c"] =
+      plan.foreign ? checksum_of_weights(*plan.foreign) : checksum_in_manifest(plan.weights);
+  settings.update(diffusion_settings(plan.model.diffusion));
+  if (!options.init_noise.empty()) {
+    source["init_noise"] = options.init_noise;
+    settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;
+  }
+  // A path may hold bytes that are not UTF-8.
+  plan.source = source.dump(-1, ' ', false, Json::error_handler_t::replace);
+  plan.settings = settings.dump();
+  plan.folder =
+      options.out.empty() ? default_folder(options, plan, settings) : fs::path(options.out);
+}
+
+sample::PictureSet picture_set(const SamplePlan& plan) {
+  return {.count = plan.config.num,
+          .settings = plan.settings,
+          .defaults = sampler_settings({}).dump(),
+          .source = plan.source,
+          .beside = {}};
+}
+
+}  // namespace ddpm::cli
