@@ -1,5 +1,7 @@
 #include "ddpm/data/dataset.h"
 
+#include "fingerprint.h"
+
 #include <fmt/format.h>
 
 namespace ddpm::data {
@@ -13,6 +15,10 @@ std::string counted(int64_t count, const std::string& one, const std::string& ma
 
 SizeRange Dataset::source_sizes() const {
   return {shape().height, shape().height, shape().width, shape().width};
+}
+
+std::string Dataset::fingerprint() const {
+  return Fingerprint().add(describe_contents()).add(class_names()).hex();
 }
 
 std::string Dataset::describe_contents() const {

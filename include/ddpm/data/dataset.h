@@ -48,6 +48,9 @@ class Dataset {
   virtual SizeRange source_sizes() const;
   /// What was left out as damaged: "file: reason", in the files' order.
   virtual std::vector<std::string> skipped() const { return {}; }
+  /// A checksum of what the images are, without reading them: names and sizes of their files,
+  /// labels, classes, number and shape. It does not depend on where they lie. Eight hex digits.
+  virtual std::string fingerprint() const;
   /// One line for people: kind, count, shape, classes.
   virtual std::string description() const = 0;
 

@@ -25,6 +25,7 @@ class Subset final : public Dataset {
   std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
   SizeRange source_sizes() const override { return whole_->source_sizes(); }
   std::vector<std::string> skipped() const override { return whole_->skipped(); }
+  std::string fingerprint() const override { return whole_->fingerprint(); }
   std::string description() const override;
 
   const std::vector<int64_t>& indices() const { return indices_; }

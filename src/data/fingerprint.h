@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ddpm::data {
+
+/// Dataset::fingerprint in the making: a CRC32C of all that is added, in order. Each text is
+/// preceded by its length, so that "ab", "c" and "a", "bc" differ.
+class Fingerprint {
+ public:
+  Fingerprint& add(std::string_view text);
+  Fingerprint& add(const std::vector<std::string>& texts);
+  Fingerprint& add(int64_t number);
+  Fingerprint& add(std::span<const int64_t> numbers);
+  std::string hex() const;
+
+ private:
+  void add_bytes(const void* bytes, size_t count);
+  uint32_t sum_ = 0;
+};
+
+}  // namespace ddpm::data
