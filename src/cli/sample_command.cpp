@@ -1,6 +1,7 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
@@ -151,7 +152,7 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   json["images_per_s"] = rate;
   json["grid"] = grid.string();
   json["files"] = files;
-  fmt::print("{}\n", json.dump());
+  fmt::print("{}\n", io::json_text(json));
 }
 
 // What works on all images at once.

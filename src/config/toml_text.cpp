@@ -1,5 +1,7 @@
 #include "toml_text.h"
 
+#include "ddpm/base/utf8.h"
+
 #include <algorithm>
 #include <numeric>
 #include <sstream>
@@ -31,7 +33,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string render(std::string_view text) {
   std::string quoted = "\"";
-  for (const char c : text) {
+  for (const char c : as_utf8(text)) {
     if (c == '"' || c == '\\') {
       quoted += {'\\', c};
     } else if (is_control(c)) {

@@ -6,6 +6,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 #include <limits>
@@ -73,7 +74,7 @@ void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
                           {"kernel", number(r.kernel)},  {"precision", number(r.precision)},
                           {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
                           {"protocol", protocol_digest_}};
-  io::write_file_atomic(folder_ / (cell.name() + ".json"), json.dump(1) + "\n");
+  io::write_file_atomic(folder_ / (cell.name() + ".json"), io::json_text(json, 1) + "\n");
 }
 
 torch::Tensor SweepFolder::strip(const SweepCell& cell) const {

@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 
@@ -29,7 +30,8 @@ bool is_picture_name(const fs::path& path) {
 std::string first_difference(const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
     const Json was = before.is_object() ? before.value(key, Json()) : Json();
-    if (was != value) return fmt::format("{} {}, now {}", key, was.dump(), value.dump());
+    if (was != value)
+      return fmt::format("{} {}, now {}", key, io::json_text(was), io::json_text(value));
   }
   return "other settings";
 }
@@ -60,7 +62,7 @@ PictureFolder::PictureFolder(fs::path folder, const std::string& settings, Befor
       }
       remove_pictures(folder_);
     }
-    io::write_file_atomic(file, now.dump(2) + "\n");
+    io::write_file_atomic(file, io::json_text(now, 2) + "\n");
   } catch (const fs::filesystem_error& error) {
     throw IoError(folder_, fmt::format("cannot be used as a folder for pictures: {}",
                                        error.code().message()));
