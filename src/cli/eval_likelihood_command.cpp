@@ -1,8 +1,10 @@
+#include "ddpm/data/relabelled.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/likelihood.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "end_on_signal.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
@@ -40,6 +42,13 @@ void write_files(const fs::path& folder, const eval::Likelihood& found, const st
   io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
 }
 
+// The images with their classes numbered as the network knows them.
+std::shared_ptr<const data::Dataset> in_classes_of(const nn::ModelDescription& model,
+                                                   std::shared_ptr<const data::Dataset> images) {
+  const data::KnownClasses known{model.unet.image.classes, model.class_names};
+  return data::relabelled(images, data::class_numbers(images->class_names(), known), known);
+}
+
 int run_likelihood(const VlbOptions& o) {
   const EndOnSignal ending("what was measured is lost");
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
@@ -48,13 +57,14 @@ int run_likelihood(const VlbOptions& o) {
   options.num.reset();
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;
-  const ReferenceData data = open_reference(o, plan.checkpoint);
+  ReferenceData data = open_reference(o, plan.checkpoint);
   if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
   const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
   if (data.images->shape() != shape)
     throw UsageError("the images of --reference have another shape than those of the network");
   if (plan.model.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
+  if (plan.model.unet.class_conditional) data.images = in_classes_of(plan.model, data.images);
 
   const nn::UNet unet = load_unet(plan);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
@@ -97,7 +107,7 @@ int run_likelihood(const VlbOptions& o) {
                                 {"csv", (folder / "likelihood.csv").string()},
                                 {"picture", (folder / "likelihood.png").string()},
                                 {"protocol_line", protocol}};
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", io::json_text(json));
     return kOk;
   }
   const double rest = found.total.value - found.prior.value - found.decoder.value;

@@ -1,11 +1,14 @@
 #include "sample_plan.h"
 
+#include "ddpm/base/utf8.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/checkpoint_manifest.h"
 #include "ddpm/train/experiment.h"
+#include "ddpm/train/young_average.h"
 
 #include <algorithm>
 
@@ -93,7 +96,7 @@ void read_noise(const std::string& path, sample::GenerateOptions& generate) {
 // A class by its name or its number.
 int64_t class_of(const std::string& text, const nn::ModelDescription& model) {
   const auto& names = model.class_names;
-  if (const auto found = std::find(names.begin(), names.end(), text); found != names.end())
+  if (const auto found = std::find(names.begin(), names.end(), as_utf8(text)); found != names.end())
     return found - names.begin();
   const bool number = !text.empty() && text.size() < 10 &&
                       text.find_first_not_of("0123456789") == std::string::npos;
@@ -192,7 +195,7 @@ std::string settings_text(const SamplePlan& plan, const SampleOptions& options) 
     json["init_noise"] = options.init_noise;
     json["init_noise_crc32c"] = io::crc32c(io::read_file(options.init_noise));
   }
-  return json.dump();
+  return io::json_text(json);
 }
 
 // Sets checkpoint, model, weights and foreign; returns how to draw where the flags say nothing.
@@ -207,6 +210,8 @@ sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan)
   plan.checkpoint = find_checkpoint(options.checkpoint);
   plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
   plan.weights = weights_file(plan.checkpoint, options.weights);
+  if (const auto young = train::young_average(plan.checkpoint, options.weights); !young.empty())
+    spdlog::warn("{}: draw with --weights raw, or train on", young);
   return saved_config(plan.checkpoint);
 }
 

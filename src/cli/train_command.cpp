@@ -3,7 +3,9 @@
 #include "ddpm/cli/common.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/train/run_folder.h"
 #include "ddpm/train/trainer.h"
+#include "ddpm/train/young_average.h"
 #include "dry_run_report.h"
 #include "init_from.h"
 #include "processes.h"
@@ -74,7 +76,7 @@ int run_train(const TrainOptions& options) {
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
     initial = read_initial_network(options.init_from);
-    describe_in_(document, *initial);
+    describe_in_(document, *initial, options.init_from);
   }
   for (const std::string& assignment : options.overrides) document.set(assignment);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
@@ -89,21 +91,28 @@ int run_train(const TrainOptions& options) {
   const dist::World world = join(launch, device, std::chrono::seconds(experiment.run.peer_timeout));
 
   data::Split data = train::open_data(experiment, document);
+  if (initial) data = with_classes_of(*initial, options.init_from, experiment, std::move(data));
   train::resolve_unet(experiment, document, *data.training);
+  if (initial) check_same_shape(*initial, options.init_from, experiment.unet);
   if (world.any(signal.stop_requested())) {
     spdlog::info("stopped by a signal before a step was taken; the same command begins again");
     return kStopped;
   }
 
   const fs::path run = run_folder(options);
-  if (options.dry_run) return print_dry_run(experiment, data, device, run);
+  train::ResumePolicy resume = resume_policy(options.resume);
+  if (initial)
+    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
+  world.on_main("check the run's folder", [&] {
+    train::check_run_folder(run, experiment.data);
+    train::check_trainable(experiment, document, train::begins_anew(run, resume),
+                           initial.has_value());
+  });
+  if (options.dry_run) return print_dry_run(experiment, document, data, device, run, resume);
   if (world.is_main()) log_to_file(run);
   spdlog::info("run {}: {}", run.string(), data.training->description());
-  train::ResumePolicy resume = resume_policy(options.resume);
-  if (initial) {
+  if (initial)
     spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
-    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
-  }
   train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
   spdlog::info(
@@ -112,7 +121,11 @@ int run_train(const TrainOptions& options) {
       nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
       device.str(), at::get_num_threads(), trainer.batch_description(), experiment.train.steps);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
-  spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
+  const bool young =
+      !train::young_average(experiment.ema.decays.front(), experiment.ema.warmup, trainer.step())
+           .empty();
+  spdlog::info("to draw from it: ddpm sample --ckpt {} --steps 50 --ddim{}", run.string(),
+               young ? " --weights raw" : "");
   return kOk;
 }
 

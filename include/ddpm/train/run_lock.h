@@ -12,6 +12,8 @@ class RunLock {
   /// PID on HOST" where another process (or another RunLock) holds it.
   explicit RunLock(const std::filesystem::path& run);
   ~RunLock();
+  /// Throws the same error where another process holds it now. Makes nothing.
+  static void expect_free(const std::filesystem::path& run);
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
