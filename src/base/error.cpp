@@ -1,5 +1,7 @@
 #include "ddpm/base/error.h"
 
+#include "ddpm/base/utf8.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -12,7 +14,7 @@ namespace {
 std::string one_line(std::string text) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   std::replace_if(text.begin(), text.end(), is_control, ' ');
-  return text;
+  return as_utf8(text);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "ddpm/bench/benchmark.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 
@@ -106,7 +107,7 @@ std::string to_json(const Report& report) {
   for (const auto& [name, total] : report.profile) {
     json["profile"][name] = {{"calls", total.calls}, {"self_s", total.self_s}};
   }
-  return json.dump();
+  return io::json_text(json);
 }
 
 }  // namespace ddpm::bench

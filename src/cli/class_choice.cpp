@@ -1,6 +1,7 @@
 #include "class_choice.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/utf8.h"
 
 #include <algorithm>
 #include <optional>
@@ -74,7 +75,8 @@ int64_t class_of(const std::string& text, const std::vector<std::string>& names,
 std::vector<int64_t> chosen_classes(const std::vector<std::string>& texts,
                                     const std::vector<std::string>& names, int64_t count) {
   std::vector<int64_t> classes;
-  for (const std::string& text : texts) {
+  for (const std::string& given : texts) {
+    const std::string text = as_utf8(given);  // as the names are
     const auto parts = place_of(text, names) ? std::vector{text} : split_at_commas(text);
     for (const std::string& part : parts) classes.push_back(class_of(part, names, count));
   }

@@ -2,6 +2,7 @@
 
 #include "ddpm/cli/common.h"
 #include "ddpm/data/losses.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 #include <array>
@@ -145,7 +146,7 @@ void print_json(const DataFindings& f) {
   json["images_per_second"] = images_per_second(f.statistics);
   json["picture"] = f.picture;
   // A file's name need not be UTF-8.
-  fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  fmt::print("{}\n", io::json_text(json));
 }
 
 }  // namespace ddpm::cli

@@ -7,15 +7,19 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/checkpoint_store.h"
 #include "ddpm/train/dry_run.h"
+#include "ddpm/train/holdout.h"
+#include "ddpm/train/run_lock.h"
 #include "processes.h"
 
 #include <ctime>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 namespace ddpm::cli {
@@ -34,10 +38,45 @@ fs::path existing_folder(fs::path path) {
   return path;
 }
 
+// From where, and with what weights, training would begin; throws what it would throw.
+struct Beginning {
+  fs::path checkpoint;  // empty: step 0
+  train::Resumption resumption;
+  train::Preparation prepare;
+};
+
+Beginning beginning_of(const train::Experiment& experiment, const config::Document& document,
+                       data::Split& data, const fs::path& run, const train::ResumePolicy& policy) {
+  train::RunLock::expect_free(run);
+  train::CheckpointStore store(run / "checkpoints");
+  Beginning b{train::choose_checkpoint(store, policy, run), {}, {}};
+  if (b.checkpoint.empty()) {
+    b.prepare = [&policy](train::Learner& learner) {
+      if (policy.initialize) policy.initialize(*learner.unet());
+      learner.begin_();
+    };
+    return b;
+  }
+  const auto numbers = train::classes_of_run(b.checkpoint, experiment, *data.training);
+  if (!numbers.empty()) data = train::in_class_order(data, numbers);
+  b.resumption = train::compare_with(
+      b.checkpoint,
+      {run, experiment, document, *data.training,
+       nn::model_description_text(document, experiment.unet.image, data.training->class_names()),
+       data.training->fingerprint()});
+  b.prepare = [&experiment, checkpoint = b.checkpoint](train::Learner& learner) {
+    const train::TrainingTensors tensors = learner.empty_tensors();
+    train::read_checkpoint(checkpoint, *learner.unet(), experiment.ema.decays, tensors);
+    learner.restore_(tensors);
+  };
+  return b;
+}
+
 }  // namespace
 
-int print_dry_run(const train::Experiment& experiment, const data::Split& data,
-                  const torch::Device& device, const fs::path& run) {
+int print_dry_run(const train::Experiment& experiment, const config::Document& document,
+                  data::Split data, const torch::Device& device, const fs::path& run,
+                  const train::ResumePolicy& policy) {
   const auto print = [](const std::string& key, const std::string& value) {
     fmt::print("{:<12} {}\n", key, value);
   };
@@ -50,13 +89,24 @@ int print_dry_run(const train::Experiment& experiment, const data::Split& data,
   if (data.held_out) print("held out", with_commas(data.held_out->size()) + " images");
   if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
     print("classes", hint);
-  train::CheckpointStore store(run / "checkpoints");
-  const auto newest = store.newest_valid();
-  const int64_t step = newest ? train::read_training_state(*newest).step : 0;
-  print("run", newest ? fmt::format("{}, would go on from step {}", run.string(), step)
-                      : fmt::format("{}, would start at step 0", run.string()));
+  const Beginning b = beginning_of(experiment, document, data, run, policy);
+  const int64_t step = b.resumption.state.step;
+  print("run", !b.checkpoint.empty()
+                   ? fmt::format("{}, would go on from step {}", run.string(), step)
+                   : fmt::format("{}, would start at step 0{}", run.string(),
+                                 policy.initialize ? " from given weights" : ""));
+  if (!b.resumption.changes.empty())
+    print("changed", fmt::format("since step {}: {}", step, fmt::join(b.resumption.changes, ", ")));
+  if (!b.resumption.rate.empty()) print("", b.resumption.rate);
+  if (!b.checkpoint.empty() && policy.initialize)
+    print("", "the weights of --init-from would not be taken: the run goes on with its own");
 
-  const train::DryRunReport r = train::dry_run(experiment, *data.training, device);
+  const auto prepare = [&](train::Learner& learner) {
+    b.prepare(learner);
+    if (data.held_out)  // reads its images
+      train::Holdout(*data.held_out, learner.settings(), experiment.train.batch_size);
+  };
+  const train::DryRunReport r = train::dry_run(experiment, *data.training, device, prepare);
   const train::TrainConfig& train = experiment.train;
   const nn::ImageSpec& image = experiment.unet.image;
   print("network", fmt::format("{} parameters, for {}x{} images of {}", with_commas(r.parameters),

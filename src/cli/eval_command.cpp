@@ -4,6 +4,7 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -186,7 +187,7 @@ int run_eval(const ScoreOptions& o) {
   json["seconds"] = seconds;
   json["protocol"] = protocol;
   json["protocol_line"] = protocol_line(protocol);
-  fmt::print("{}\n", json.dump());
+  fmt::print("{}\n", io::json_text(json));
   return kOk;
 }
 

@@ -1,9 +1,11 @@
 #include "ddpm/base/signals.h"
+#include "ddpm/data/relabelled.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/likelihood.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -43,6 +45,13 @@ void write_files(const fs::path& folder, const eval::Likelihood& found, const st
   io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
 }
 
+// The images with their classes numbered as the network knows them.
+std::shared_ptr<const data::Dataset> in_classes_of(const nn::ModelDescription& model,
+                                                   std::shared_ptr<const data::Dataset> images) {
+  const data::KnownClasses known{model.unet.image.classes, model.class_names};
+  return data::relabelled(images, data::class_numbers(images->class_names(), known), known);
+}
+
 // Throws UsageError if the bound cannot be measured as asked for.
 void check(const VlbOptions& o, const SamplePlan& plan, const ReferenceData& data) {
   const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
@@ -80,8 +89,9 @@ int run_likelihood(const VlbOptions& o) {
   options.num.reset();
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;
-  const ReferenceData data = open_reference(o, plan.checkpoint, DefaultSplit::kHeldOut);
+  ReferenceData data = open_reference(o, plan.checkpoint, DefaultSplit::kHeldOut);
   check(o, plan, data);
+  if (plan.model.unet.class_conditional) data.images = in_classes_of(plan.model, data.images);
   if (data.split == "train") {
     spdlog::warn(
         "these images were trained on, and others may be less likely; hold some out with "
@@ -134,7 +144,7 @@ int run_likelihood(const VlbOptions& o) {
                                 {"csv", (folder / "likelihood.csv").string()},
                                 {"picture", (folder / "likelihood.png").string()},
                                 {"protocol_line", protocol}};
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", io::json_text(json));
     return kOk;
   }
   const double rest = found.total.value - found.prior.value - found.decoder.value;

@@ -6,6 +6,7 @@
 #include "ddpm/eval/digest.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/train/experiment.h"
 
 #include <cmath>
@@ -225,7 +226,7 @@ std::string protocol_line(const nlohmann::ordered_json& protocol) {
   std::string line = "protocol:";
   for (const auto& [key, value] : protocol.items()) {
     if (key == "distance") continue;  // stands before the number itself
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::string text = value.is_string() ? value.get<std::string>() : io::json_text(value);
     if (key.ends_with("sha256")) text = text.substr(0, 12);
     line += fmt::format("{} {} {}", line.ends_with(':') ? "" : ";", key, text);
   }

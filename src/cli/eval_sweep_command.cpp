@@ -4,6 +4,7 @@
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -138,7 +139,7 @@ int run_sweep(SweepOptions o) {
   exact["settings"] =
       nlohmann::json::parse(first.settings, nullptr, false).value("weights_crc32c", 0);
   const fs::path path = o.out.empty() ? first.folder.parent_path() / "sweep" : fs::path(o.out);
-  const eval::SweepFolder folder(path, exact.dump(1));
+  const eval::SweepFolder folder(path, io::json_text(exact, 1));
 
   for (size_t i = 0; i < cells.size(); ++i) {
     const auto known = folder.find(cells[i]);
@@ -169,7 +170,7 @@ int run_sweep(SweepOptions o) {
                                {"seconds_per_image", table.results[i].seconds_per_image}});
     }
     json["picture"] = (path / "sweep.png").string();
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", io::json_text(json));
     return kOk;
   }
   fmt::print("{}{}\n{}\n", eval::to_text(table, ruler.features->description().distance_name),

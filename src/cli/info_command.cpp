@@ -5,6 +5,7 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"
+#include "ddpm/train/young_average.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -53,6 +54,10 @@ bool print_checkpoint(const fs::path& checkpoint) {
   print("schedule", describe(model.diffusion));
   print("predicts", diffusion::to_string(model.diffusion.prediction));
   print("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
+  for (size_t i = 0; i < state.ema_decays.size(); ++i) {
+    const std::string young = train::young_average(checkpoint, train::ema_name(i));
+    if (!young.empty()) print("", young + ": draw with --weights raw");
+  }
   print("data", state.dataset);
   print("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,
                                 counted(state.threads, "CPU thread"),

@@ -3,6 +3,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
@@ -188,7 +189,7 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   json["images_per_s"] = rate;
   json["grid"] = grid.string();
   json["files"] = files;
-  fmt::print("{}\n", json.dump());
+  fmt::print("{}\n", io::json_text(json));
 }
 
 // One for each of the settings, a JSON object.

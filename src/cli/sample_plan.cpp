@@ -1,11 +1,14 @@
 #include "sample_plan.h"
 
 #include "class_choice.h"
+#include "ddpm/base/utf8.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/experiment.h"
+#include "ddpm/train/young_average.h"
 #include "sample_settings.h"
 
 #include <algorithm>
@@ -169,6 +172,8 @@ sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan)
   plan.checkpoint = find_checkpoint(options.checkpoint);
   plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
   choose_weights(options.weights, plan);
+  if (const auto young = train::young_average(plan.checkpoint, plan.weights_name); !young.empty())
+    spdlog::warn("{}: sample with --weights raw, or train on", young);
   return saved_config(plan.checkpoint);
 }
 

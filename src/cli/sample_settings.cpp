@@ -3,6 +3,7 @@
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/train/checkpoint_manifest.h"
 
 #include <algorithm>
@@ -145,8 +146,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
     source["init_noise"] = options.init_noise;
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;
   }
-  // A path may hold bytes that are not UTF-8.
-  plan.source = source.dump(-1, ' ', false, Json::error_handler_t::replace);
+  plan.source = io::json_text(source);
   plan.settings = settings.dump();
   plan.folder =
       options.out.empty() ? default_folder(options, plan, settings) : fs::path(options.out);

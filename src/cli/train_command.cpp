@@ -5,7 +5,9 @@
 #include "ddpm/cli/common.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/train/run_folder.h"
 #include "ddpm/train/trainer.h"
+#include "ddpm/train/young_average.h"
 #include "dry_run_report.h"
 #include "init_from.h"
 #include "processes.h"
@@ -89,7 +91,7 @@ int run_train(const TrainOptions& options) {
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
     initial = read_initial_network(options.init_from);
-    describe_in_(document, *initial);
+    describe_in_(document, *initial, options.init_from);
   }
   for (const std::string& assignment : options.overrides) document.set(assignment);
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
@@ -110,14 +112,24 @@ int run_train(const TrainOptions& options) {
   if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
 
   data::Split data = train::open_data(experiment, document, world, run / data::kIndexName);
+  if (initial) data = with_classes_of(*initial, options.init_from, experiment, std::move(data));
   train::resolve_unet(experiment, document, *data.training);
+  if (initial) check_same_shape(*initial, options.init_from, experiment.unet);
   if (!launch.single()) world.expect_same("data", data_identity(*data.training));
   if (world.any(signal.stop_requested())) {
     spdlog::info("stopped before a step was taken; run the same command again");
     return kStopped;
   }
 
-  if (options.dry_run) return print_dry_run(experiment, data, device, run);
+  train::ResumePolicy resume = resume_policy(options.resume);
+  if (initial)
+    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
+  world.on_main("check the run's folder", [&] {
+    train::check_run_folder(run, experiment.data);
+    train::check_trainable(experiment, document, train::begins_anew(run, resume),
+                           initial.has_value());
+  });
+  if (options.dry_run) return print_dry_run(experiment, document, data, device, run, resume);
   if (world.is_main()) {
     log_to_file(run);
     save_index(*data.training, run);
@@ -128,11 +140,8 @@ int run_train(const TrainOptions& options) {
                    : "");
   if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
     spdlog::info("{}", hint);
-  train::ResumePolicy resume = resume_policy(options.resume);
-  if (initial) {
+  if (initial)
     spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
-    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
-  }
   train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
   spdlog::info(
@@ -141,7 +150,11 @@ int run_train(const TrainOptions& options) {
       nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
       describe_device(device), trainer.batch_description(), with_commas(experiment.train.steps));
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
-  spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim", run.string());
+  const bool young =
+      !train::young_average(experiment.ema.decays.front(), experiment.ema.warmup, trainer.step())
+           .empty();
+  spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim{}", run.string(),
+               young ? " --weights raw" : "");
   return kOk;
 }
 

@@ -1,6 +1,7 @@
 #include "ddpm/config/document.h"
 
 #include "ddpm/base/text.h"
+#include "ddpm/base/utf8.h"
 #include "toml_text.h"
 
 #include <algorithm>
@@ -182,7 +183,11 @@ Document Document::parse(std::string_view text, const std::string& name) {
 }
 
 void Document::set(std::string_view assignment) {
-  const SourceLocation where{fmt::format("--set {}", assignment)};
+  set(assignment, fmt::format("--set {}", assignment));
+}
+
+void Document::set(std::string_view assignment, const std::string& origin) {
+  const SourceLocation where{origin};
   const size_t equals = assignment.find('=');
   const std::string path(trimmed(assignment.substr(0, equals)));
   const size_t dot = path.find('.');
@@ -287,6 +292,42 @@ std::vector<KeyDeclaration> Document::declarations() const {
     for (const State::Entry& entry : section.read) all.push_back(entry.declared);
   }
   return all;
+}
+
+std::vector<Setting> Document::settings() const {
+  std::vector<Setting> settings;
+  for (const State::Section& section : state_->sections) {
+    for (const State::Entry& entry : section.read)
+      settings.push_back({section.name + "." + entry.key, entry.value});
+  }
+  return settings;
+}
+
+std::vector<Change> changes(const Document& was, const Document& is) {
+  const std::vector<Setting> before = was.settings(), now = is.settings();
+  const auto find = [](const std::vector<Setting>& settings, const std::string& key) {
+    const auto found = std::find_if(settings.begin(), settings.end(),
+                                    [&](const Setting& s) { return s.key == key; });
+    return found == settings.end() ? std::string() : found->value;
+  };
+  std::vector<Change> result;
+  for (const Setting& s : now) {
+    std::string former = find(before, s.key);
+    if (former != s.value) result.push_back({s.key, std::move(former), s.value});
+  }
+  for (const Setting& s : before) {
+    if (find(now, s.key).empty()) result.push_back({s.key, s.value, ""});
+  }
+  return result;
+}
+
+std::string to_string(const Change& change) {
+  const auto shown = [](const std::string& value) {
+    constexpr size_t kLongest = 60;
+    if (value.empty()) return std::string("not set");
+    return value.size() <= kLongest ? value : value.substr(0, kLongest) + "...";
+  };
+  return fmt::format("{} {} -> {}", change.key, shown(change.was), shown(change.is));
 }
 
 // --- Reader ---
@@ -423,6 +464,12 @@ std::string Reader::read_text(const std::string& key, const std::string& fallbac
 
 std::string Reader::text(const std::string& key, const std::string& fallback) {
   const std::string value = read_text(key, fallback);
+  if (!is_utf8(value)) {
+    fail(key,
+         fmt::format("is \"{}\", which is not UTF-8 (\\x marks the bytes): no config could hold "
+                     "it; rename it, or make a symbolic link with another name",
+                     as_utf8(value)));
+  }
   remember(key, value, fallback, "text");
   return value;
 }

@@ -1,5 +1,9 @@
 #include "toml_text.h"
 
+#include "ddpm/base/utf8.h"
+
+#include <algorithm>
+#include <numeric>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -13,7 +17,7 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 std::string render(std::string_view text) {
   std::string quoted = "\"";
-  for (const char c : text) {
+  for (const char c : as_utf8(text)) {
     if (c == '"' || c == '\\') {
       quoted += {'\\', c};
     } else if (is_control(c)) {

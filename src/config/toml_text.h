@@ -11,7 +11,7 @@
 
 namespace ddpm::config {
 
-/// A TOML string in double quotes, on one line.
+/// A TOML string in double quotes, on one line; bytes that are not UTF-8 read \xE9: see as_utf8.
 std::string render(std::string_view text);
 /// The shortest text that reads back as the same double, and as a TOML float rather than an
 /// integer.

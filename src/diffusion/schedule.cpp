@@ -1,6 +1,7 @@
 #include "ddpm/diffusion/schedule.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <numbers>
@@ -52,6 +53,18 @@ const std::vector<std::string>& schedule_names() {
   return names;
 }
 
+ScheduleConfig without_unused(ScheduleConfig config) {
+  const ScheduleConfig defaults;
+  const bool cosine = config.kind == ScheduleKind::kCosine;
+  const bool table = config.kind == ScheduleKind::kTable;
+  if (!cosine) config.cosine_s = defaults.cosine_s;
+  if (!table) config.betas = defaults.betas;
+  if (cosine || table) config.beta_end = defaults.beta_end;
+  if (cosine || table || config.kind == ScheduleKind::kConstant)
+    config.beta_start = defaults.beta_start;
+  return config;
+}
+
 std::string to_string(ScheduleKind kind) { return schedule_names().at(static_cast<size_t>(kind)); }
 
 /// The tables on each device that has asked for them. Never emptied, so a tensor handed out stays
@@ -74,14 +87,14 @@ Schedule::Schedule(const ScheduleConfig& config)
     : config_(config), timesteps_(config.timesteps), copies_(std::make_shared<DeviceCopies>()) {
   TORCH_CHECK(timesteps_ >= 1, "a schedule needs at least one timestep, not ", timesteps_);
   one_minus_alpha_bar_.assign(static_cast<size_t>(timesteps_) + 1, 0.0);
-  tables_ = torch::zeros({static_cast<int64_t>(Table::kCount), timesteps_ + 1}, torch::kFloat64);
+  tables_ = torch::full({static_cast<int64_t>(Table::kCount), timesteps_ + 1},
+                        std::numeric_limits<double>::quiet_NaN(), torch::kFloat64);
   auto table = tables_.accessor<double, 2>();
   const auto set = [&](Table row, int64_t t, double value) {
     table[static_cast<int64_t>(row)][t] = value;
   };
 
   double alpha_bar_before = 1;
-  set(Table::kAlphaBar, 0, 1.0);
   for (int64_t t = 1; t <= timesteps_; ++t) {
     const double beta = beta_at(config, t);
     const bool ends = t == timesteps_ && config.kind == ScheduleKind::kTable && beta == 1;
@@ -131,6 +144,11 @@ double Schedule::at(Table table, int64_t t) const {
 torch::Tensor Schedule::gather(Table table, const torch::Tensor& t,
                                const torch::Tensor& like) const {
   TORCH_CHECK(t.dim() == 1 && t.scalar_type() == torch::kInt64, "t must be int64 [B]");
+  if (t.is_cpu() && t.numel() > 0) {
+    const auto [low, high] = at::aminmax(t);
+    TORCH_CHECK(low.item<int64_t>() >= 1 && high.item<int64_t>() <= timesteps_, "t from ",
+                low.item<int64_t>(), " to ", high.item<int64_t>(), " is not in 1..", timesteps_);
+  }
   std::vector<int64_t> shape(static_cast<size_t>(like.dim()), 1);
   shape.at(0) = t.size(0);
   const torch::Tensor row = copies_->on(t.device(), tables_).select(0, static_cast<int64_t>(table));

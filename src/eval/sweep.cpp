@@ -7,6 +7,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 #include <limits>
@@ -89,7 +90,7 @@ void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
                     {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
                     {"protocol", protocol_digest_}};
   json["crc32c"] = checksum_of(json, picture);
-  io::write_file_atomic(folder_ / (cell.name() + ".json"), json.dump(1) + "\n");
+  io::write_file_atomic(folder_ / (cell.name() + ".json"), io::json_text(json, 1) + "\n");
 }
 
 torch::Tensor SweepFolder::strip(const SweepCell& cell) const {

@@ -1,5 +1,6 @@
 // scheduler/scheduler_config.json and model_index.json.
 #include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/io/json_text.h"
 #include "diffusers_version.h"
 #include "json_reader.h"
 
@@ -239,7 +240,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
                             : c.sigma == sample::Sigma::kLearned ? "learned_range"
                                                                  : "fixed_small";
   }
-  return json.dump(2) + "\n";
+  return io::json_text(json, 2) + "\n";
 }
 
 std::string pipeline_text(const sample::SampleConfig& sample) {
@@ -248,7 +249,7 @@ std::string pipeline_text(const sample::SampleConfig& sample) {
                   {"_diffusers_version", kDiffusersVersion},
                   {"scheduler", {"diffusers", ddim ? "DDIMScheduler" : "DDPMScheduler"}},
                   {"unet", {"diffusers", "UNet2DModel"}}};
-  return json.dump(2) + "\n";
+  return io::json_text(json, 2) + "\n";
 }
 
 std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t timesteps) {

@@ -1,5 +1,6 @@
 // unet/config.json.
 #include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/io/json_text.h"
 #include "diffusers_version.h"
 #include "json_reader.h"
 
@@ -249,7 +250,7 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
   if (c.time_scale_shift) json["attn_norm_num_groups"] = c.groups;
   if (c.class_conditional) json["num_class_embeds"] = c.image.classes;
   if (!class_names.empty()) json["_class_names"] = class_names;
-  return json.dump(2) + "\n";
+  return io::json_text(json, 2) + "\n";
 }
 
 }  // namespace ddpm::exchange

@@ -1,5 +1,7 @@
 #include "ddpm/exchange/model_text.h"
 
+#include "ddpm/base/utf8.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -29,7 +31,7 @@ class Section {
  private:
   static std::string quoted(const std::string& value) {
     std::string out = "\"";
-    for (const char c : value) {
+    for (const char c : as_utf8(value)) {
       if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
         out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
         continue;

@@ -1,6 +1,7 @@
 #include "ddpm/io/safetensors.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/utf8.h"
 #include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
@@ -60,10 +61,8 @@ const char* name_of(torch::ScalarType type) {
   return nullptr;
 }
 
-// JSON text of a string; what is not UTF-8 in it is replaced.
-std::string quoted(const std::string& text) {
-  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
-}
+// JSON text of a string; what is not UTF-8 in it is escaped.
+std::string quoted(const std::string& text) { return json(as_utf8(text)).dump(); }
 
 // A name from a file as an error message shows it: on one line and not endless.
 std::string shown(const std::string& name) {

@@ -1,8 +1,24 @@
 #include "ddpm/nn/ema.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <torch/utils.h>
 
 namespace ddpm::nn {
+
+double decay_at(double decay, bool warmup, int64_t n) {
+  if (!warmup) return decay;
+  return std::min(decay, (1.0 + static_cast<double>(n)) / (10.0 + static_cast<double>(n)));
+}
+
+double initial_share(double decay, bool warmup, int64_t updates) {
+  double share = 1.0;
+  int64_t n = 1;
+  for (; warmup && n <= updates && share > 1e-12 && decay_at(decay, true, n) < decay; ++n)
+    share *= decay_at(decay, true, n);
+  return n > updates ? share : share * std::pow(decay, static_cast<double>(updates - n + 1));
+}
 
 EmaConfig read_ema_config(config::Reader& reader) {
   EmaConfig config;
@@ -16,11 +32,6 @@ Ema::Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup
   for (const torch::Tensor& p : parameters) averages_.push_back(p.detach().clone());
   if (averages_.empty()) return;
   weights_.assign(averages_.size(), torch::zeros({}, averages_[0].options()));
-}
-
-double Ema::decay_at(int64_t n) const {
-  if (!warmup_) return decay_;
-  return std::min(decay_, (1.0 + static_cast<double>(n)) / (10.0 + static_cast<double>(n)));
 }
 
 void Ema::set_update_(int64_t n) {

@@ -29,6 +29,15 @@ ModelDescription read_model_description(config::Document& document) {
   return description;
 }
 
+ModelDescription without_unused(ModelDescription description) {
+  if (!description.unet.class_conditional) {
+    description.unet.image.classes = 0;
+    description.class_names.clear();
+  }
+  description.diffusion.schedule = diffusion::without_unused(description.diffusion.schedule);
+  return description;
+}
+
 std::string model_description_text(const config::Document& document, const ImageSpec& image,
                                    const std::vector<std::string>& class_names) {
   config::Document shape = config::Document::parse("", "image");

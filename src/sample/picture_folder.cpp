@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/json_text.h"
 #include "picture_record.h"
 #include "png_mark.h"
 

@@ -1,5 +1,6 @@
 #include "ddpm/train/checkpoint.h"
 
+#include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
 
 #include <fmt/chrono.h>
@@ -33,6 +34,7 @@ std::string to_json_text(const TrainingState& s) {
       {"batch_size", s.batch_size},
       {"dataset_size", s.dataset_size},
       {"dataset", s.dataset},
+      {"dataset_fingerprint", s.fingerprint},
       {"world_size", s.world_size},
       {"threads", s.threads},
       {"precision", s.precision},
@@ -42,7 +44,7 @@ std::string to_json_text(const TrainingState& s) {
       {"ema_decays", s.ema_decays},
       {"torch_version", s.torch_version},
       {"saved_at", s.saved_at}};
-  return json.dump(2) + "\n";
+  return io::json_text(json, 2) + "\n";
 }
 
 TrainingState read_training_state(const std::filesystem::path& checkpoint) {
@@ -61,6 +63,7 @@ TrainingState read_training_state(const std::filesystem::path& checkpoint) {
     json.at("batch_size").get_to(s.batch_size);
     json.at("dataset_size").get_to(s.dataset_size);
     json.at("dataset").get_to(s.dataset);
+    s.fingerprint = json.value("dataset_fingerprint", "");  // not in the first files
     s.world_size = json.value("world_size", int64_t{1});
     json.at("threads").get_to(s.threads);
     json.at("precision").get_to(s.precision);

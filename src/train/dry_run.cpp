@@ -53,10 +53,15 @@ double time_forward(const Experiment& experiment, Learner& learner, const torch:
 }  // namespace
 
 DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
-                     const torch::Device& device, int64_t steps, double budget_s) {
+                     const torch::Device& device, const Preparation& prepare, int64_t steps,
+                     double budget_s) {
   const auto begin = Clock::now();
   DryRunReport report;
   Learner learner(experiment, device);
+  if (prepare) prepare(learner);
+  report.micro_batch = experiment.train.fit_micro_batch
+                           ? learner.fit_micro_batch_()
+                           : experiment.train.batch_size / experiment.train.accumulate;
   report.parameters = nn::parameter_count(*learner.unet());
   report.checkpoint_bytes = checkpoint_bytes(experiment, learner.unet());
   const auto loader = open_batches(experiment, dataset, device);

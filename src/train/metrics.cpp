@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 
 #include <cmath>
 #include <fstream>
@@ -155,7 +156,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
 }
 
 void MetricsLog::write(const MetricsLine& line) {
-  or_warn([&] { append_whole(jsonl_, to_json(line).dump() + "\n"); });
+  or_warn([&] { append_whole(jsonl_, io::json_text(to_json(line)) + "\n"); });
   if (events_ && !or_warn([&] { write_scalars(*events_, line); })) events_.reset();
 }
 

@@ -25,12 +25,13 @@ OptimizerConfig read_optimizer_config(config::Reader& reader) {
 }
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
-  if (step < config.warmup_steps) {
+  if (step <= config.warmup_steps) {
     return config.lr * static_cast<double>(step) / static_cast<double>(config.warmup_steps);
   }
-  const auto after = static_cast<double>(step - config.warmup_steps);
+  // Of the updates after warm-up, the first (k = 0) has the whole rate, and none has 0.
+  const auto k = static_cast<double>(step - config.warmup_steps - 1);
   const double fraction =
-      std::min(1.0, after / std::max<double>(1.0, total_steps - config.warmup_steps));
+      std::min(1.0, k / std::max<double>(1.0, total_steps - config.warmup_steps));
   switch (config.decay) {
     case LrDecay::kConstant:
       return config.lr;

@@ -33,22 +33,36 @@ std::string holder(int fd) {
   return line.empty() ? "another process" : line.substr(0, line.find('\n'));
 }
 
+int try_lock(int fd, int operation) {
+  int result = 0;
+  do {
+    result = ::flock(fd, operation | LOCK_NB);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+[[noreturn]] void fail_in_use(const std::filesystem::path& run, int fd) {
+  const std::string who = holder(fd);
+  ::close(fd);
+  throw IoError(
+      run, fmt::format("is in use by {}; wait for it, stop it, or choose another folder", who));
+}
+
 }  // namespace
+
+void RunLock::expect_free(const std::filesystem::path& run) {
+  const int fd = ::open((run / "run.lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (try_lock(fd, LOCK_SH) < 0 && errno == EWOULDBLOCK) fail_in_use(run, fd);
+  ::close(fd);
+}
 
 RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
   const std::filesystem::path path = run / name;
   fd_ = static_cast<int>(io::checked_syscall(
       "open", path, {}, [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); }));
-  int result = 0;
-  do {
-    result = ::flock(fd_, LOCK_EX | LOCK_NB);
-  } while (result < 0 && errno == EINTR);
-  if (result < 0 && errno == EWOULDBLOCK) {
-    const std::string who = holder(fd_);
-    ::close(std::exchange(fd_, -1));
-    throw IoError(
-        run, fmt::format("is in use by {}; wait for it, stop it, or choose another folder", who));
-  }
+  const int result = try_lock(fd_, LOCK_EX);
+  if (result < 0 && errno == EWOULDBLOCK) fail_in_use(run, std::exchange(fd_, -1));
   if (result < 0) {
     // Some network file systems have no locks; a run there is better than none.
     spdlog::warn("{} cannot be locked ({}); do not start a second run there", path.string(),

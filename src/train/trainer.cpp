@@ -6,6 +6,8 @@
 #include "ddpm/io/image.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
+#include "ddpm/train/run_folder.h"
+#include "ddpm/train/young_average.h"
 
 #include <algorithm>
 
@@ -33,32 +35,39 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
                  const ResumePolicy& resume_policy, const StopConditions& stop,
                  const dist::World& world)
     : experiment_(std::move(experiment)),
-      data_(std::move(data)),
       device_(device),
       run_(world.is_main() ? made_folder(run) : run),
-      model_toml_(nn::model_description_text(document, experiment_.unet.image,
-                                             data_.training->class_names())),
-      config_toml_(document.effective()),
       world_(world),
       signal_(stop.signal),
       deadline_(stop.deadline),
       lock_(world.is_main() ? std::make_unique<RunLock>(run_) : nullptr),
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
+      checkpoint_(starting_point(resume_policy)),
+      data_(in_class_order(std::move(data))),
+      model_toml_(nn::model_description_text(document, experiment_.unet.image,
+                                             data_.training->class_names())),
+      config_toml_(document.effective()),
       learner_(experiment_, device, world),
       loader_(open_batches(experiment_, *data_.training, device, world)),
       preview_(experiment_, device),
       writer_(store_) {
   TrainingTensors tensors;  // of the checkpoint, where there is one
   world_.on_main("open the run's folder", [&] {
-    store_.clean();
-    resume(resume_policy, tensors);
+    const std::string fingerprint = data_.training->fingerprint();
+    if (checkpoint_.empty()) {
+      begin(resume_policy);
+    } else {
+      resume({run_, experiment_, document, *data_.training, model_toml_, fingerprint}, tensors);
+    }
+    state_.fingerprint = fingerprint;
     if (data_.held_out) {
       holdout_ = std::make_unique<Holdout>(*data_.held_out, learner_.settings(),
                                            experiment_.train.batch_size);
     }
-    io::write_file_atomic(run_ / "config.toml", config_toml_);
     log_ = std::make_unique<MetricsLog>(run_, state_.step);
   });
+  if (!checkpoint_.empty() && resume_policy.initialize)
+    spdlog::info("the weights of --init-from are not taken: the run goes on with its own");
   share_state(tensors);
   state_.world_size = world_.size();
   state_.seed = experiment_.run.seed;
@@ -74,52 +83,45 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
   }
 }
 
-void Trainer::resume(const ResumePolicy& policy, TrainingTensors& tensors) {
+fs::path Trainer::starting_point(const ResumePolicy& policy) {
   fs::path checkpoint;
-  switch (policy.kind) {
-    case ResumePolicy::Kind::kNever:
-      if (!store_.steps().empty()) {
-        throw IoError(run_,
-                      "already holds checkpoints, and --resume never would overwrite them; give "
-                      "another folder "
-                      "with --out, or --resume auto to go on");
-      }
-      break;
-    case ResumePolicy::Kind::kAuto: {
-      const auto report = [](const fs::path& damaged, const std::string& problem) {
-        spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
-      };
-      const auto newest = store_.newest_valid(report);
-      if (newest) checkpoint = *newest;
-      if (!newest && !store_.steps().empty()) {
-        throw IoError(store_.directory(),
-                      "holds only damaged checkpoints; move the run's folder aside to begin again");
-      }
-      break;
-    }
-    case ResumePolicy::Kind::kFrom:
-      checkpoint = resolve_checkpoint(policy.path);
-      break;
-  }
-  if (checkpoint.empty()) {
-    if (policy.initialize) policy.initialize(*learner_.unet());
-    spdlog::info("starting at step 0{}", policy.initialize ? " from given weights" : "");
-    return;
-  }
-  check_same_run(checkpoint);
+  world_.on_main("find the checkpoint to go on from", [&] {
+    store_.clean();
+    checkpoint = choose_checkpoint(store_, policy, run_);
+  });
+  return checkpoint;
+}
+
+// The data with its classes numbered as when the run began: rank 0 knows how.
+data::Split Trainer::in_class_order(data::Split data) const {
+  std::vector<int64_t> numbers(static_cast<size_t>(data.training->class_count()), -1);
+  world_.on_main("compare the classes", [&] {
+    const auto found = classes_of_run(checkpoint_, experiment_, *data.training);
+    if (!found.empty()) numbers = found;
+  });
+  if (!numbers.empty()) numbers = world_.from_main(numbers);
+  if (numbers.empty() || numbers.front() < 0) return data;
+  data = train::in_class_order(data, numbers);
+  spdlog::info("classes keep the numbers of the run: {}",
+               fmt::join(data.training->class_names(), ", "));
+  return data;
+}
+
+void Trainer::begin(const ResumePolicy& policy) {
+  if (policy.initialize) policy.initialize(*learner_.unet());
+  spdlog::info("starting at step 0{}", policy.initialize ? " from given weights" : "");
+  write_run_config(run_, 0, "", false, config_toml_);
+}
+
+void Trainer::resume(const RunIdentity& identity, TrainingTensors& tensors) {
+  const Resumption found = compare_with(checkpoint_, identity);
   tensors = learner_.empty_tensors();
-  state_ = read_checkpoint(checkpoint, *learner_.unet(), experiment_.ema.decays, tensors);
-  if (policy.kind == ResumePolicy::Kind::kFrom && !store_.steps().empty() &&
-      store_.steps().front() > state_.step) {
-    throw IoError(
-        run_,
-        fmt::format(
-            "holds newer checkpoints (step {}) than the one asked for (step {}); give another "
-            "folder with --out to branch off",
-            store_.steps().front(), state_.step));
-  }
-  spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint.string(), state_.step,
+  state_ = read_checkpoint(checkpoint_, *learner_.unet(), experiment_.ema.decays, tensors);
+  spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint_.string(), state_.step,
                with_commas(state_.samples_seen));
+  if (!found.changes.empty())
+    spdlog::warn("changed since step {}: {}", state_.step, fmt::join(found.changes, ", "));
+  if (!found.rate.empty()) spdlog::warn("{}", found.rate);
   if (state_.threads != at::get_num_threads()) {
     spdlog::warn("it was trained with {} CPU threads, now {}: results may differ in the last bits",
                  state_.threads, at::get_num_threads());
@@ -130,6 +132,7 @@ void Trainer::resume(const ResumePolicy& policy, TrainingTensors& tensors) {
         "stay; sums may differ in the last bits",
         state_.world_size, world_.size());
   }
+  write_run_config(run_, state_.step, found.config, !found.changes.empty(), config_toml_);
 }
 
 // What rank 0 loaded, to every rank.
@@ -148,34 +151,6 @@ void Trainer::share_state(const TrainingTensors& tensors) {
   }
   learner_.metrics().set_skipped_in_a_row(state_.skipped_in_a_row);
   if (state_.step > 0) loader_->seek(state_.step);
-}
-
-// What may not change within a run: the network and what decides which samples and noise a step
-// sees.
-void Trainer::check_same_run(const fs::path& checkpoint) const {
-  const auto refuse = [&](const std::string& what, const auto& was, const auto& is) {
-    throw IoError(
-        checkpoint,
-        fmt::format("was trained with {} {}, the config says {}; use the same, or start a new run "
-                    "with --out",
-                    what, was, is));
-  };
-  if (io::read_text(checkpoint / "model.toml") != model_toml_) {
-    throw IoError(checkpoint / "model.toml",
-                  "describes another network or schedule than the config; use the same "
-                  "[model] and [diffusion], or start a new run with --out");
-  }
-  const TrainingState saved = read_training_state(checkpoint);
-  if (saved.seed != experiment_.run.seed) refuse("run.seed", saved.seed, experiment_.run.seed);
-  if (saved.batch_size != experiment_.train.batch_size) {
-    refuse("train.batch_size", saved.batch_size, experiment_.train.batch_size);
-  }
-  if (saved.dataset_size != data_.training->size()) {
-    refuse("a data set of this many images:", saved.dataset_size, data_.training->size());
-  }
-  const std::string precision = nn::to_string(experiment_.train.precision);
-  if ((saved.precision == "fp64") != (precision == "fp64"))
-    refuse("train.precision", saved.precision, precision);
 }
 
 std::string Trainer::batch_description() const {
@@ -226,7 +201,8 @@ TrainOutcome Trainer::run() {
   return finish();
 }
 
-// What the loader throws, of whatever kind, for all ranks to hear of: the steps before it are saved.
+// What the loader throws, of whatever kind, for all ranks to hear of: the steps before it are
+// saved.
 std::exception_ptr Trainer::next_batch(data::Batch& batch) {
   const auto waiting = Interval::Clock::now();
   try {
@@ -319,6 +295,8 @@ TrainOutcome Trainer::finish() {
   spdlog::info("finished {} steps ({} images) in {}; loss {:.4f}{}", with_commas(state_.step),
                with_commas(state_.samples_seen), format_duration(state_.seconds), shown_loss_,
                holdout_loss_ ? fmt::format(", held out {:.4f}", *holdout_loss_) : "");
+  if (const std::string young = young_averages(); !young.empty() && world_.is_main())
+    spdlog::warn("{}: sample with --weights raw", young);
   return TrainOutcome::kFinished;
 }
 
@@ -406,7 +384,17 @@ void Trainer::draw_samples() {
                  pictures.empty() ? "" : fmt::format(" (and {})", fmt::join(pictures, ", ")),
                  format_duration(seconds_since(begin)));
   }
+  if (const std::string young = young_averages(); !young.empty() && world_.is_main())
+    spdlog::warn("{}: look at the grid of the raw weights", young);
   interval_.aside_s += seconds_since(begin);
+}
+
+std::string Trainer::young_averages() const {
+  for (const double decay : experiment_.ema.decays) {
+    const std::string young = young_average(decay, experiment_.ema.warmup, state_.step);
+    if (!young.empty()) return young;
+  }
+  return "";
 }
 
 // Hands a copy of everything to the writer, whose outcome all ranks learn before a later step.

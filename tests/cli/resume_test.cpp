@@ -1,4 +1,5 @@
 #include "tests/cli/fixture.h"
+#include "tests/io/fixtures.h"
 
 #include <chrono>
 #include <random>
@@ -176,12 +177,139 @@ TEST_F(Resume, AChangedNetworkOrBatchIsRefused) {
   const ProgramResult network =
       run({"train", "--config", "tiny.toml", "--out", "run", "--set", "model.channels=16"});
   EXPECT_EQ(network.status, 1);
-  EXPECT_NE(network.err.find("describes another network"), std::string::npos) << network.err;
+  EXPECT_NE(network.err.find("run: was trained with model.channels = 8, the config says 16; change "
+                             "it back, or start a new "
+                             "run with --out"),
+            std::string::npos)
+      << network.err;
   const ProgramResult batch =
       run({"train", "--config", "tiny.toml", "--out", "run", "--set", "train.batch_size=4"});
   EXPECT_EQ(batch.status, 1);
-  EXPECT_NE(batch.err.find("train.batch_size 8, the config says 4"), std::string::npos)
+  EXPECT_NE(batch.err.find("train.batch_size = 8, the config says 4"), std::string::npos)
       << batch.err;
+}
+
+TEST_F(Resume, TheSameConfigHasNothingToSay) {
+  train("run");
+  std::filesystem::remove_all(checkpoint("run", 12));
+  const ProgramResult result = run({"train", "--config", "tiny.toml", "--out", "run"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err.find("changed"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("warning"), std::string::npos) << result.err;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "run"))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("config-")) << entry.path();
+}
+
+TEST_F(Resume, OtherSettingsAreNamedAndTheFormerConfigStaysBeside) {
+  train("run");
+  const std::string former = io::read_text(checkpoint("run", 12) / "config.toml");
+  const std::vector<std::string> command{
+      "train", "--config",          "tiny.toml", "--out",          "run", "--set", "train.steps=16",
+      "--set", "optimizer.lr=1e-5", "--set",     "data.flip=false"};
+  const ProgramResult result = run(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("changed since step 12: data.flip true -> false, train.steps 12 -> 16, "
+                            "optimizer.lr 0.001 -> 1e-05"),
+            std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("the learning rate goes from "), std::string::npos) << result.err;
+  EXPECT_EQ(io::read_text(folder_ / "run/config-until-step-000000012.toml"), former);
+  EXPECT_NE(io::read_text(folder_ / "run/config.toml").find("lr = 1e-05"), std::string::npos);
+  const ProgramResult finished = run(command);
+  EXPECT_EQ(finished.err.find("warning"), std::string::npos) << finished.err;
+}
+
+// A run of the version that wrote neither the fingerprint of the data nor the keys that came since.
+TEST_F(Resume, ARunOfAFormerVersionGoesOnWithoutAWord) {
+  const std::filesystem::path golden =
+      std::filesystem::path(DDPM_SOURCE_DIR) / "tests/golden/former_run";
+  std::filesystem::copy(golden, folder_ / "former", std::filesystem::copy_options::recursive);
+  const std::vector<std::string> command{"train",  "--config", "former/run.toml", "--out",
+                                         "former", "--set",    "train.steps=8"};
+  const ProgramResult result = run(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("resumed from former/checkpoints/step-000000004 (step 4, 16 images"),
+            std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("changed since step 4: train.steps 4 -> 8\n"), std::string::npos)
+      << result.err;
+  EXPECT_TRUE(std::filesystem::exists(checkpoint("former", 8) / "MANIFEST"));
+  const ProgramResult dry =
+      run({"train", "--config", "former/run.toml", "--out", "former", "--resume",
+           "former/checkpoints/step-000000008", "--dry-run", "--set", "train.steps=8"});
+  EXPECT_EQ(dry.status, 0) << dry.err;
+}
+
+TEST_F(Resume, TheVeryConfigOfAFormerVersionChangesNothing) {
+  const std::filesystem::path golden =
+      std::filesystem::path(DDPM_SOURCE_DIR) / "tests/golden/former_run";
+  std::filesystem::copy(golden, folder_ / "former", std::filesystem::copy_options::recursive);
+  const ProgramResult result = run({"train", "--config", "former/run.toml", "--out", "former"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("nothing to do"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("warning"), std::string::npos) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "former/config-until-step-000000004.toml"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "former/config-given-step-000000004.toml"));
+}
+
+TEST_F(Resume, OtherImagesOfTheSameNumberAreSaid) {
+  for (int i = 0; i < 20; ++i) {
+    fixtures::write(folder_ / ((i < 10 ? "set/a/" : "set/b/") + std::to_string(i) + ".pgm"),
+                    fixtures::flat_pnm(8, 8, 1, static_cast<uint8_t>(5 * i)));
+  }
+  const std::vector<std::string> data{"--set", "data.kind=folder", "--set", "data.image_size=8",
+                                      "--set"};
+  const auto with = [&](std::vector<std::string> words, const std::string& path) {
+    words.insert(words.end(), data.begin(), data.end());
+    words.push_back("data.path=" + path);
+    return words;
+  };
+  train("run", with({}, "set"));
+  std::filesystem::remove_all(checkpoint("run", 12));
+  const std::vector<std::string> command{"train", "--config", "tiny.toml", "--out", "run"};
+  std::filesystem::rename(folder_ / "set/b", folder_ / "set/c");
+  const ProgramResult other = run(with(command, "set"));
+  EXPECT_EQ(other.status, 0) << other.err;
+  EXPECT_NE(other.err.find("changed since step 8: the images of the data"), std::string::npos)
+      << other.err;
+  std::filesystem::remove_all(checkpoint("run", 12));
+  std::filesystem::rename(folder_ / "set/c", folder_ / "set/b");
+  std::filesystem::rename(folder_ / "set", folder_ / "moved");
+  const ProgramResult moved = run(with(command, "moved"));
+  EXPECT_EQ(moved.status, 0) << moved.err;
+  EXPECT_NE(moved.err.find("changed since step 8: data.path \"set\" -> \"moved\"\n"),
+            std::string::npos)
+      << moved.err;
+}
+
+TEST_F(Resume, AConfigThatAUserWroteIsNotReplaced) {
+  std::filesystem::create_directories(folder_ / "mine");
+  const std::string written = "# mine\n" + io::read_text(folder_ / "tiny.toml");
+  io::write_file_synced(folder_ / "mine/config.toml", written);
+  const ProgramResult refused = run({"train", "--config", "mine/config.toml", "--out", "mine"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("mine/config.toml: already exists and is not that of a run"),
+            std::string::npos)
+      << refused.err;
+  EXPECT_EQ(io::read_text(folder_ / "mine/config.toml"), written);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "mine/log.txt"));
+  // In a run it may be edited; what was written stays beside the effective one.
+  train("run");
+  const std::string edited = "# lower\n" + io::read_text(folder_ / "run/config.toml");
+  io::write_file_synced(folder_ / "run/config.toml", edited);
+  const ProgramResult again = run({"train", "--config", "run/config.toml"});
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(io::read_text(folder_ / "run/config-given-step-000000012.toml"), edited);
+}
+
+TEST_F(Resume, InitFromOnARunThatExistsSaysThatItIsNotTaken) {
+  train("first");
+  train("run", {"--init-from", "first", "--set", "train.steps=4"});
+  const ProgramResult again = run({"train", "--config", "tiny.toml", "--out", "run", "--init-from",
+                                   "first", "--set", "train.steps=8"});
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_NE(again.err.find("the weights of --init-from are not taken"), std::string::npos)
+      << again.err;
 }
 
 TEST_F(Resume, ASecondProcessOnTheSameRunIsRefused) {

@@ -58,6 +58,200 @@ TEST_F(Train, DryRunFindsWhatTrainingWouldFind) {
   EXPECT_NE(result.err.find("nowhere"), std::string::npos) << result.err;
 }
 
+// The line of the error, from "ddpm: error: " on.
+std::string error_line(const ProgramResult& result) {
+  const size_t at = result.err.rfind("ddpm: error: ");
+  return at == std::string::npos ? "" : result.err.substr(at, result.err.find('\n', at) - at);
+}
+
+// Whatever training refuses, a dry run refuses with the same words and status.
+TEST_F(Train, DryRunRefusesWhatTrainingRefuses) {
+  for (const char* label : {"a", "b"}) {
+    for (int i = 0; i < 10; ++i) {
+      fixtures::write(folder_ / (std::string("set/") + label + "/" + std::to_string(i) + ".pgm"),
+                      fixtures::flat_pnm(8, 8, 1, static_cast<uint8_t>(9 * i)));
+    }
+  }
+  std::filesystem::copy(folder_ / "set", folder_ / "three",
+                        std::filesystem::copy_options::recursive);
+  fixtures::write(folder_ / "three/c/1.pgm", fixtures::flat_pnm(8, 8, 1, 1));
+  std::filesystem::create_directories(folder_ / "mine");
+  io::write_file_synced(folder_ / "mine/config.toml", std::string_view("# mine"));
+  const std::vector<std::string> folder{"--set", "data.kind=folder",
+                                        "--set", "data.image_size=8",
+                                        "--set", "model.class_conditional=true"};
+  const auto with = [&](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  train("run");
+  train("classes", with(folder, {"--set", "data.path=set"}));
+  train("damaged", {"--set", "train.steps=4"});
+  std::filesystem::resize_file(checkpoint("damaged", 4) / "model.safetensors", 10);
+  Program holder(folder_.path(), {"train", "--config", "tiny.toml", "--out", "held", "--set",
+                                  "train.steps=100000"});
+  ASSERT_TRUE(holder.wait_for_message("network:"));
+
+  const std::vector<std::vector<std::string>> cases{
+      {"--out", "run", "--set", "model.channels=16"},
+      {"--out", "run", "--set", "diffusion.prediction=v"},
+      {"--out", "run", "--set", "run.seed=1"},
+      {"--out", "run", "--set", "train.batch_size=4"},
+      {"--out", "run", "--set", "data.size=51"},
+      {"--out", "run", "--set", "ema.decay=0.5"},
+      {"--out", "run", "--set", "train.precision=fp64"},
+      {"--out", "run", "--resume", "never"},
+      {"--out", "new", "--resume", "nowhere"},
+      {"--out", "new", "--resume", "damaged"},
+      {"--out", "damaged"},
+      {"--out", "held"},
+      {"--out", "mine"},
+      {"--out", "new", "--set", "model.learned_variance=true"},
+      {"--out", "new", "--set", "diffusion.prediction=mu", "--set", "train.precision=bf16"},
+      with(folder, {"--out", "classes", "--set", "data.path=three"}),
+      with(folder, {"--out", "set/run", "--set", "data.path=set"}),
+      with(folder, {"--out", "new", "--set", "data.path=three", "--init-from", "classes"}),
+      {"--out", "new", "--init-from", "classes", "--set", "data.channels=3"},
+      {"--out", "new", "--init-from", "run", "--set", "data.image_size=16"},
+      {"--out", "new", "--init-from", "run", "--set", "model.channels=16"},
+      {"--out", "new", "--init-from", "nowhere"},
+  };
+  for (const std::vector<std::string>& flags : cases) {
+    const std::vector<std::string> command = with({"train", "--config", "tiny.toml"}, flags);
+    const ProgramResult dry = run(with(command, {"--dry-run"}));
+    const ProgramResult real = run(command);
+    const std::string name = testing::PrintToString(flags);
+    EXPECT_NE(real.status, 0) << name;
+    EXPECT_EQ(dry.status, real.status) << name << dry.err;
+    EXPECT_NE(error_line(real), "") << name << real.err;
+    EXPECT_EQ(error_line(dry), error_line(real)) << name;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "new")) << name;
+  }
+}
+
+TEST_F(Train, DryRunReadsWhatIsHeldOutAsTrainingDoes) {
+  for (int i = 0; i < 20; ++i) {
+    fixtures::Bytes cut = fixtures::flat_pnm(300, 300, 1, 10);
+    cut.resize(70000);  // its header is sound: only decoding finds out
+    fixtures::write(folder_ / ("set/" + std::to_string(10 + i) + ".pgm"), cut);
+  }
+  const std::vector<std::string> command{"train",
+                                         "--config",
+                                         "tiny.toml",
+                                         "--out",
+                                         "new",
+                                         "--set",
+                                         "data.kind=folder",
+                                         "--set",
+                                         "data.path=set",
+                                         "--set",
+                                         "data.image_size=8",
+                                         "--set",
+                                         "data.holdout=12"};
+  const ProgramResult real = run(command);
+  std::vector<std::string> dry_command = command;
+  dry_command.emplace_back("--dry-run");
+  const ProgramResult dry = run(dry_command);
+  EXPECT_EQ(real.status, 1);
+  EXPECT_EQ(dry.status, 1);
+  EXPECT_NE(error_line(real).find("is not a readable image"), std::string::npos) << real.err;
+  EXPECT_EQ(error_line(dry), error_line(real));
+}
+
+TEST_F(Train, DryRunBeginsWithTheWeightsThatTrainingWould) {
+  train("run", {"--set", "train.steps=400", "--set", "train.checkpoint_every=400", "--set",
+                "train.holdout_every=400"});
+  const auto loss = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> command{"train", "--config", "tiny.toml", "--dry-run"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    const ProgramResult result = run(command);
+    EXPECT_EQ(result.status, 0) << result.err;
+    const size_t at = result.out.find("loss ");
+    return at == std::string::npos ? 0.0 : std::stod(result.out.substr(at + 5));
+  };
+  const double random = loss({});
+  EXPECT_LT(loss({"--out", "run", "--set", "train.steps=500"}), random - 0.1);
+  EXPECT_LT(loss({"--init-from", "run"}), random - 0.1);
+}
+
+TEST_F(Train, InitFromNamesWhatToSet) {
+  train("run");
+  const auto error = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> command{"train", "--config",    "tiny.toml", "--out",
+                                     "new",   "--init-from", "run"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    const ProgramResult result = run(command);
+    EXPECT_EQ(result.status, 2) << result.err;
+    return error_line(result);
+  };
+  EXPECT_EQ(error({"--set", "data.image_size=16"}),
+            "ddpm: error: --init-from run: is a network for 8x8 images, the data has 16x16; set "
+            "data.image_size = 8");
+  EXPECT_EQ(error({"--set", "data.channels=3"}),
+            "ddpm: error: --init-from run: is a network for images of 1 channels, the data has 3; "
+            "set data.channels = 1");
+  EXPECT_EQ(error({"--set", "model.channels=16"}),
+            "ddpm: error: --init-from run: has model.channels = 8, --set says 16; leave it out");
+}
+
+TEST_F(Train, AYoungAverageIsSaidWithTheWayOut) {
+  const ProgramResult result =
+      run({"train", "--config", "tiny.toml", "--out", "run", "--set", "ema.decay=0.999", "--set",
+           "ema.warmup=false", "--set", "train.sample_every=12", "--set", "train.sample_count=4",
+           "--set", "train.sample_steps=3"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const std::string young =
+      "after 12 steps the average of decay 0.999 still is 99 % the weights that training began "
+      "with: ";
+  EXPECT_NE(result.err.find(young + "look at the grid of the raw weights"), std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("ddpm sample --ckpt run --steps 50 --ddim --weights raw"),
+            std::string::npos)
+      << result.err;
+  EXPECT_NE(run({"info", "run"}).out.find(young), std::string::npos);
+  const ProgramResult ema = run({"sample", "--ckpt", "run", "--num", "1", "--steps", "2"});
+  EXPECT_EQ(ema.status, 0);
+  EXPECT_NE(ema.err.find(young + "draw with --weights raw"), std::string::npos) << ema.err;
+  const ProgramResult raw =
+      run({"sample", "--ckpt", "run", "--num", "1", "--steps", "2", "--weights", "raw"});
+  EXPECT_EQ(raw.status, 0);
+  EXPECT_EQ(raw.err.find("still is"), std::string::npos) << raw.err;
+}
+
+TEST_F(Train, NamesThatAreNotUtf8AreEscapedInEveryFile) {
+  const std::string latin = "caf\xE9";
+  for (const std::string& label : {latin, std::string("bar")}) {
+    for (int i = 0; i < 10; ++i) {
+      fixtures::write(folder_ / ("set/" + label + "/" + std::to_string(i) + ".pgm"),
+                      fixtures::flat_pnm(8, 8, 1, static_cast<uint8_t>(9 * i)));
+    }
+  }
+  const std::string out = "run-" + latin;
+  train(out, {"--set", "data.kind=folder", "--set", "data.path=set", "--set",
+              "model.class_conditional=true"});
+  train(out, {"--set", "data.kind=folder", "--set", "data.path=set", "--set",
+              "model.class_conditional=true", "--set", "train.steps=13"});
+  EXPECT_EQ(run({"info", out}).status, 0);
+  const ProgramResult sampled = run({"sample", "--ckpt", out, "--num", "2", "--class", latin,
+                                     "--out", "pictures-" + latin, "--steps", "2", "--json"});
+  ASSERT_EQ(sampled.status, 0) << sampled.err;
+  const auto json = nlohmann::json::parse(sampled.out);
+  EXPECT_EQ(json.at("grid").get<std::string>().substr(0, 16), "pictures-caf\\xE9");
+  EXPECT_EQ(json.at("classes"), nlohmann::json::array({1}));
+  const ProgramResult likelihood = run({"eval", "likelihood", "--ckpt", out, "--num", "4", "--json",
+                                        "--out", "likelihood-" + latin});
+  ASSERT_EQ(likelihood.status, 0) << likelihood.err;
+  EXPECT_TRUE(nlohmann::json::accept(likelihood.out)) << likelihood.out;
+  // A config could not hold this path.
+  std::filesystem::rename(folder_ / "set", folder_ / latin);
+  const ProgramResult refused = run({"train", "--config", "tiny.toml", "--out", "new", "--set",
+                                     "data.kind=folder", "--set", "data.path=" + latin});
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.err.find("data.path: is \"caf\\xE9\", which is not UTF-8"), std::string::npos)
+      << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+}
+
 TEST_F(Train, HeldOutLossIsLoggedForRawAndAveragedWeights) {
   train("run");
   const auto line = last_metrics("run");

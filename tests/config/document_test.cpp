@@ -370,6 +370,19 @@ TEST(Set, TakesWhatLooksLikeANumberWhereTextIsAsked) {
             "--set data.path=[1, 2]: data.path: is [ 1, 2 ] (array); must be text in quotes");
 }
 
+TEST(Set, SaysWhereAValueIsFrom) {
+  Document d = Document::parse("", "f");
+  d.set("a.x=2", "--init-from net.pt");
+  try {
+    d.section("a").integer("x", 0, {0, 1});
+    ADD_FAILURE() << "taken";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "--init-from net.pt: a.x: is 2; must be an integer, at least 0 and "
+                 "at most 1");
+  }
+}
+
 TEST(Set, LastOneWins) {
   Document d = Document::parse("[a]\ni = 1\n", "f");
   d.set("a.i=2");
@@ -464,6 +477,48 @@ TEST(Effective, RepeatsEveryValueExactly) {
   EXPECT_TRUE(std::signbit(std::get<0>(repeated)[4]));  // -0.0 keeps its sign
   EXPECT_NO_THROW(second.check_all_read());
   EXPECT_EQ(first.effective(), second.effective());
+}
+
+// What no TOML file can hold must not get into one.
+TEST(Effective, RefusesTextThatIsNotUtf8AndEscapesNames) {
+  EXPECT_EQ(
+      complaint("", {"data.path=caf\xE9"}),
+      "--set data.path=caf\\xE9: data.path: is \"caf\\xE9\", which is not UTF-8 (\\x marks the "
+      "bytes): no config could hold it; rename it, or make a symbolic link with another "
+      "name");
+  EXPECT_EQ(complaint("", {"data.path=caf\xC3\xA9"}), "");
+  Document d = Document::parse("", "f");
+  d.section("a").texts("names", {"caf\xE9", "gr\xC3\xBC\xC3\x9F"});
+  Document again = Document::parse(d.effective(), "effective");
+  EXPECT_EQ(again.section("a").texts("names", {}),
+            (std::vector<std::string>{"caf\\xE9", "gr\xC3\xBC\xC3\x9F"}));
+}
+
+TEST(Changes, AreTheValuesThatDifferHoweverTheyAreWritten) {
+  const auto read = [](const std::string& text) {
+    Document d = Document::parse(text, "f");
+    Reader a = d.section("a");
+    a.real("lr", 1e-3, kAnyReal);
+    a.integers("sides", {8, 8}, kAnyInteger);
+    a.boolean("flip", false);
+    if (a.has("extra")) a.text("extra", "");
+    return d;
+  };
+  const auto shown = [](const Document& was, const Document& is) {
+    std::vector<std::string> lines;
+    for (const Change& change : changes(was, is)) lines.push_back(to_string(change));
+    return lines;
+  };
+  const Document plain = read("");
+  EXPECT_TRUE(changes(plain, read("[a]\nflip = false\nsides = [8,8]\nlr = 0.1e-2")).empty());
+  EXPECT_EQ(shown(plain, read("[a]\nflip = true\nlr = 1e-5")),
+            (std::vector<std::string>{"a.lr 0.001 -> 1e-05", "a.flip false -> true"}));
+  EXPECT_EQ(shown(plain, read("[a]\nextra = 'x'")),
+            (std::vector<std::string>{"a.extra not set -> \"x\""}));
+  EXPECT_EQ(shown(read("[a]\nextra = 'x'"), plain),
+            (std::vector<std::string>{"a.extra \"x\" -> not set"}));
+  const std::string line = to_string({"a.long", std::string(1000, '1'), "2"});
+  EXPECT_LT(line.size(), 100u) << line;
 }
 
 TEST(Effective, HoldsFileValuesOverridesAndDefaults) {

@@ -135,6 +135,38 @@ TEST(Schedule, RefusesTimestepsOutsideItsRange) {
   const torch::Tensor like = torch::zeros({1, 1});
   EXPECT_ANY_THROW(schedule.gather(Table::kBeta, torch::tensor({11}, torch::kInt64), like));
   EXPECT_THROW(schedule.gather(Table::kBeta, torch::tensor({1}, torch::kInt32), like), c10::Error);
+  for (int table = 0; table < static_cast<int>(Table::kCount); ++table) {
+    for (const std::vector<int64_t>& t : {std::vector<int64_t>{5, 0}, {-1, 5}, {5, 11}}) {
+      const torch::Tensor images = torch::zeros({2, 1});
+      EXPECT_ANY_THROW(schedule.gather(static_cast<Table>(table), torch::tensor(t), images))
+          << "table " << table << " at t = " << torch::tensor(t);
+    }
+  }
+}
+
+TEST(Schedule, IsTheSameWhateverItsKindDoesNotRead) {
+  const auto alike = [](ScheduleConfig a, ScheduleConfig b) {
+    return without_unused(std::move(a)) == without_unused(std::move(b));
+  };
+  for (const ScheduleKind kind :
+       {ScheduleKind::kLinear, ScheduleKind::kCosine, ScheduleKind::kQuadratic,
+        ScheduleKind::kSigmoid, ScheduleKind::kConstant}) {
+    const ScheduleConfig config = config_of(kind, 10);
+    for (int key = 0; key < 3; ++key) {
+      ScheduleConfig other = config;
+      (key == 0 ? other.beta_start : key == 1 ? other.beta_end : other.cosine_s) *= 0.5;
+      bool same = true;  // every beta of the two schedules
+      for (int64_t t = 1; t <= 10; ++t)
+        same = same && Schedule(config).beta(t) == Schedule(other).beta(t);
+      EXPECT_EQ(alike(config, other), same) << to_string(kind) << ", key " << key;
+    }
+  }
+  ScheduleConfig table{.kind = ScheduleKind::kTable, .timesteps = 2, .betas = {0.1, 0.2}};
+  ScheduleConfig other = table;
+  other.beta_start = other.beta_end = 0.5;
+  EXPECT_TRUE(alike(table, other));
+  other.betas[1] = 0.3;
+  EXPECT_FALSE(alike(table, other));
 }
 
 TEST(Schedule, RefusesBetasThatAreNoProbability) {
@@ -153,6 +185,9 @@ TEST(ScheduleGpu, GathersOnTheDevice) {
   const torch::Tensor got = schedule.gather(Table::kSqrtAlphaBar, t.cuda(), like.cuda());
   EXPECT_TRUE(got.is_cuda());
   EXPECT_TRUE(torch::equal(got.cpu(), schedule.gather(Table::kSqrtAlphaBar, t, like)));
+  const torch::Tensor zero = torch::tensor({5, 0}, torch::kInt64).cuda();
+  const torch::Tensor at_zero = schedule.gather(Table::kBeta, zero, torch::zeros({2}).cuda());
+  EXPECT_TRUE(torch::equal(torch::isnan(at_zero).cpu(), torch::tensor({false, true})));
 }
 
 }  // namespace

@@ -39,6 +39,24 @@ TEST(Ema, WarmsUpToItsDecay) {
   EXPECT_EQ(Ema(module->parameters(), 0.9999, false).decay_at(1), 0.9999);
 }
 
+// The average of constant parameters 0, begun at 1, is the share of its beginning.
+TEST(Ema, KnowsHowMuchOfItsBeginningIsLeft) {
+  for (const bool warmup : {false, true}) {
+    for (const double decay : {0.0, 0.5, 0.999, 0.9999}) {
+      const std::vector<torch::Tensor> zero{torch::zeros({}, torch::kDouble)};
+      Ema ema({torch::ones({}, torch::kDouble)}, decay, warmup);
+      for (int64_t n = 1; n <= 200; ++n) {
+        EXPECT_NEAR(initial_share(decay, warmup, n - 1), ema.averages()[0].item<double>(), 1e-12)
+            << decay << ", " << n - 1 << " updates";
+        ema.update_(zero, n);
+      }
+    }
+  }
+  EXPECT_NEAR(initial_share(0.9999, false, 10000), std::exp(-1.0), 1e-4);
+  EXPECT_LT(initial_share(0.9999, true, 10000), 1e-12);
+  EXPECT_EQ(initial_share(0.9999, true, int64_t{1} << 60), 0.0);
+}
+
 // A weight in a tensor takes other code than a number does: it must not show in the averages of
 // runs that go on.
 TEST(Ema, HasTheBitsOfAtensKernelThatTakesANumber) {

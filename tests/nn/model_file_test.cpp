@@ -31,6 +31,71 @@ std::string complaint(const std::function<void()>& act) {
   return "";
 }
 
+ModelDescription parsed(const std::string& text) {
+  config::Document document = config::Document::parse(text, "model.toml");
+  ModelDescription description = read_model_description(document);
+  document.check_all_read();
+  return description;
+}
+
+TEST(ModelDescription, IsComparedByWhatItMeans) {
+  const std::string text =
+      "[image]\nchannels = 1\nheight = 8\nwidth = 8\nclasses = 2\nclass_names = ['a', 'b']\n"
+      "[model]\nchannels = 8\nchannel_multipliers = [1, 2]\nblocks = 1\n"
+      "attention_resolutions = [8, 4]\ngroups = 4\ndropout = 0.1\nclass_conditional = true\n"
+      "[diffusion]\nschedule = 'cosine'\ntimesteps = 20\n";
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    const size_t at = changed.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return parsed(changed.replace(at, from.size(), to));
+  };
+  const auto same = [&](const ModelDescription& other) {
+    return without_unused(parsed(text)) == without_unused(other);
+  };
+  // Order, spelling, defaults, and keys that the schedule does not read.
+  EXPECT_TRUE(same(with("channels = 8\nchannel_multipliers = [1, 2]",
+                        "channel_multipliers = [ 1,2 ]\nchannels = 0x8\nheads = 1")));
+  EXPECT_TRUE(same(with("[8, 4]", "[4, 8, 8]")));
+  EXPECT_TRUE(same(with("dropout = 0.1", "dropout = 1e-1\nmid_attention = true")));
+  EXPECT_TRUE(same(with("timesteps = 20", "timesteps = 20\nbeta_end = 0.5\nprediction = 'eps'")));
+  // Everything that the weights or their use depend on.
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"channels = 8", "channels = 16"},
+           {"[8, 4]", "[4]"},
+           {"[8, 4]", "[8, 4]\nmid_attention = false"},
+           {"[8, 4]", "[8, 4]\nheads = 2"},
+           {"[8, 4]", "[8, 4]\ntime_scale = 2"},
+           {"[8, 4]", "[8, 4]\ntime_embedding = 'cos_sin'"},
+           {"groups = 4", "groups = 2"},
+           {"dropout = 0.1", "dropout = 0.2"},
+           {"timesteps = 20", "timesteps = 21"},
+           {"timesteps = 20", "timesteps = 20\ncosine_s = 0.1"},
+           {"timesteps = 20", "timesteps = 20\nprediction = 'v'"},
+           {"'cosine'", "'linear'"},
+           {"'a', 'b'", "'b', 'a'"},
+           {"channels = 1", "channels = 3"},
+           {"height = 8", "height = 16"}}) {
+    EXPECT_FALSE(same(with(from, to))) << from << " -> " << to;
+  }
+  // Classes are nothing to a network that ignores them.
+  const auto plain = [&](const std::string& classes) {
+    return without_unused(
+        parsed("[image]\nclasses = " + classes + "\n[model]\nattention_resolutions = []"));
+  };
+  EXPECT_TRUE(plain("0") == plain("2\nclass_names = ['a', 'b']"));
+}
+
+TEST(ModelDescription, HoldsClassNamesThatAreNotUtf8AsEscapes) {
+  config::Document document = config::Document::parse("[model]\nattention_resolutions = []", "f");
+  config::Reader model = document.section("model"), diffusion = document.section("diffusion");
+  const ImageSpec image{1, 8, 8, 2};
+  read_unet_config(model, image);
+  diffusion::read_diffusion_config(diffusion);
+  EXPECT_EQ(parsed(model_description_text(document, image, {"caf\xE9", "bar"})).class_names,
+            (std::vector<std::string>{"caf\\xE9", "bar"}));
+}
+
 TEST(ModelDescription, ReadsBackWhatWasWritten) {
   config::Document document = config::Document::parse(
       "[model]\nchannels = 64\nchannel_multipliers = [1, 2]\nblocks = 1\nattention_resolutions = "

@@ -92,7 +92,7 @@ TEST(Holdout, OfAnUntrainedNetworkIsTheVarianceOfTheNoise) {
 TEST(DryRun, MeasuresStepsAndCountsBytes) {
   const Experiment experiment = small_experiment();
   const auto dataset = data::open_dataset(experiment.data, 0);
-  const DryRunReport report = dry_run(experiment, *dataset, torch::kCPU, 3);
+  const DryRunReport report = dry_run(experiment, *dataset, torch::kCPU, {}, 3);
   EXPECT_EQ(report.timed_steps, 3);
   EXPECT_GT(report.step_s, 0.0);
   EXPECT_GE(report.slowest_step_s, report.step_s);
@@ -105,7 +105,7 @@ TEST(DryRun, MeasuresStepsAndCountsBytes) {
 TEST(DryRun, StopsAtItsBudget) {
   const Experiment experiment = small_experiment();
   const auto dataset = data::open_dataset(experiment.data, 0);
-  EXPECT_EQ(dry_run(experiment, *dataset, torch::kCPU, 1000, 0.0).timed_steps, 1);
+  EXPECT_EQ(dry_run(experiment, *dataset, torch::kCPU, {}, 1000, 0.0).timed_steps, 1);
 }
 
 TEST(MetricsAccumulator, PeekChangesNothingAndTheRowOfSkippedStepsGoesOn) {

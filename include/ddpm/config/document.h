@@ -37,6 +37,12 @@ struct KeyDeclaration {
 
 class Reader;
 
+/// A value that was read, default or not.
+struct Setting {
+  std::string key;    ///< "section.key"
+  std::string value;  ///< as TOML, in one spelling: equal values are equal texts
+};
+
 /// A TOML file (or text) whose keys are read once each, typed and range-checked, through Reader. It
 /// remembers which keys were asked for: what nobody asked for is a user's mistake, found by
 /// check_all_read.
@@ -53,6 +59,8 @@ class Document {
   /// Applies "section.key=value" from the command line. The value is TOML; a bare word is taken as
   /// a string. Throws ConfigError where the assignment has no such form.
   void set(std::string_view assignment);
+  /// The same where errors say that the value is from `origin` instead of "--set ...".
+  void set(std::string_view assignment, const std::string& origin);
 
   /// The section [name]; a section that is not in the file reads as empty.
   Reader section(const std::string& name);
@@ -65,6 +73,8 @@ class Document {
   std::string effective() const;
   /// The same for the named sections alone.
   std::string effective(const std::vector<std::string>& sections) const;
+  /// The same, one by one.
+  std::vector<Setting> settings() const;
 
   /// Every key read so far, in the order of reading.
   std::vector<KeyDeclaration> declarations() const;
@@ -75,6 +85,16 @@ class Document {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// A key whose values in two documents differ; "" if it was not read in one of them.
+struct Change {
+  std::string key, was, is;
+};
+
+/// What differs between the values read from two documents, in the order of the second.
+std::vector<Change> changes(const Document& was, const Document& is);
+/// "optimizer.lr 0.001 -> 1e-05"; a long value is cut off.
+std::string to_string(const Change& change);
 
 /// Reads the keys of one section. Every read states its default and its range; each throws
 /// ConfigError, located at the value, where the value has another type or lies outside.

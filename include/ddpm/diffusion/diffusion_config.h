@@ -10,6 +10,8 @@ namespace ddpm::diffusion {
 struct DiffusionConfig {
   ScheduleConfig schedule;
   Prediction prediction = Prediction::kEpsilon;  ///< what the network predicts
+
+  bool operator==(const DiffusionConfig&) const = default;
 };
 
 /// Reads the keys schedule, timesteps, beta_start, beta_end, cosine_s, betas (of

@@ -40,7 +40,13 @@ struct ScheduleConfig {
   /// image at t = T (Lin et al. 2024, "zero terminal SNR"): then neither eps nor mu can be
   /// predicted.
   std::vector<double> betas = {};
+
+  bool operator==(const ScheduleConfig&) const = default;
 };
+
+/// The same schedule with the defaults where its kind does not look: equal if and only if the
+/// schedules are.
+ScheduleConfig without_unused(ScheduleConfig config);
 
 /// The tables that gather() reads, by t = 1..T.
 enum class Table {
@@ -83,7 +89,8 @@ class Schedule {
   double at(Table table, int64_t t) const;
   /// The table's values at t (int64 [B] in 1..T, on like's device), in like's dtype, shaped
   /// [B,1,...,1] to multiply `like`. Copies the tables to a device once, on the first call there;
-  /// no host sync after that.
+  /// no host sync after that. A t outside 1..T fails on the CPU; on another device, which cannot be
+  /// asked without a sync, t = 0 gives NaN.
   torch::Tensor gather(Table table, const torch::Tensor& t, const torch::Tensor& like) const;
 
  private:
@@ -91,8 +98,8 @@ class Schedule {
   ScheduleConfig config_;
   int64_t timesteps_;
   std::vector<double> one_minus_alpha_bar_;  // by t = 0..T
-  torch::Tensor tables_;  // float64 [Table::kCount, T + 1]: column t; column 0 is unused
-                          // but for alpha_bar(0) = 1, so no caller ever shifts t
+  torch::Tensor tables_;  // float64 [Table::kCount, T + 1]: column t, so that no caller ever
+                          // shifts t; column 0 is NaN
   std::shared_ptr<DeviceCopies> copies_;
 };
 

@@ -14,6 +14,16 @@ struct EmaConfig {
   bool warmup = true;  ///< decay at update n is min(decay, (1 + n) / (10 + n))
 };
 
+/// The decay of the n-th update, n >= 1.
+double decay_at(double decay, bool warmup, int64_t n);
+
+/// How much of an average are, after `updates`, still the weights that it began with: the product
+/// of the decays, decay^updates without warm-up.
+double initial_share(double decay, bool warmup, int64_t updates);
+
+/// Above this share an average shows its beginning more than the training.
+constexpr double kYoungShare = 0.05;
+
 /// Reads [ema]: decay (a number or several) and warmup.
 EmaConfig read_ema_config(config::Reader& reader);
 
@@ -35,7 +45,7 @@ class Ema {
 
   double decay() const { return decay_; }
   /// The decay of the n-th update.
-  double decay_at(int64_t n) const;
+  double decay_at(int64_t n) const { return nn::decay_at(decay_, warmup_, n); }
   /// In the order of the parameters.
   const std::vector<torch::Tensor>& averages() const { return averages_; }
 

@@ -18,7 +18,14 @@ struct ModelDescription {
   UNetConfig unet;
   diffusion::DiffusionConfig diffusion;
   std::vector<std::string> class_names;
+
+  bool operator==(const ModelDescription&) const = default;
 };
+
+/// The same without what no use of the network depends on: the classes of a network that ignores
+/// them, and the keys that its schedule does not read. Equal if and only if the networks can carry
+/// the same weights and mean the same by them.
+ModelDescription without_unused(ModelDescription description);
 
 /// Reads model.toml. Throws IoError or ConfigError.
 ModelDescription read_model_description(const std::filesystem::path& path);

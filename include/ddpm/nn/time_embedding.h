@@ -10,6 +10,8 @@ struct SinusoidConfig {
   double freq_shift =
       1.0;  ///< frequencies 10000^(-k / (dim/2 - freq_shift)); Ho 1, diffusers' default 0
   double scale = 1.0;  ///< of t: IDDPM feeds t 1000 / T where its timesteps are rescaled
+
+  bool operator==(const SinusoidConfig&) const = default;
 };
 
 /// The sinusoidal embedding of a time index (Vaswani 2017, Sec. 3.5; Ho 2020, App. B), in float32.

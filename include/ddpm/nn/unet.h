@@ -19,6 +19,8 @@ struct ImageSpec {
   int64_t height = 32;
   int64_t width = 32;
   int64_t classes = 0;  ///< 0: the data has no labels
+
+  bool operator==(const ImageSpec&) const = default;
 };
 
 struct UNetConfig {
@@ -40,6 +42,8 @@ struct UNetConfig {
   bool residual_resample = false;  ///< residual blocks that down- and upsample, as ADM's
   bool learned_variance = false;   ///< as many outputs again: v of Nichol 2021, Eq. 15, in [-1,1]
   bool class_conditional = false;  ///< a learned class vector joins the time embedding
+
+  bool operator==(const UNetConfig&) const = default;
 };
 
 /// Reads [model]. Throws ConfigError where groups or heads do not divide the channels and, where

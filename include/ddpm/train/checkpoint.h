@@ -32,6 +32,7 @@ struct TrainingState {
   double seconds = 0.0;          ///< of training, over all of the run's sessions
   std::vector<double> ema_decays;  ///< of ema.safetensors, ema-2.safetensors, ...
   std::string dataset;             ///< for people
+  std::string fingerprint;         ///< of the data set; "" in files of former versions
   std::string precision;
   std::string torch_version;
   std::string saved_at;  ///< ISO 8601, UTC

@@ -2,8 +2,10 @@
 
 #include "ddpm/data/dataset.h"
 #include "ddpm/train/experiment.h"
+#include "ddpm/train/learner.h"
 
 #include <cstdint>
+#include <functional>
 
 namespace ddpm::train {
 
@@ -19,12 +21,17 @@ struct DryRunReport {
   double forward_s = 0.0;   ///< one network call on a batch of sample images
   double memory_mib = 0.0;  ///< peak_memory_mib after the steps
   double loss = 0.0;        ///< of the steps: about 1 for eps before training
+  int64_t micro_batch = 0;  ///< images at a time
 };
+
+/// Sets the weights that training would begin with.
+using Preparation = std::function<void(Learner&)>;
 
 /// Builds the network, reads batches, and takes `steps` training steps after one to warm up (fewer
 /// where they would take longer than `budget_s`). Writes nothing. Throws what training would throw.
 DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
-                     const torch::Device& device, int64_t steps = 10, double budget_s = 20.0);
+                     const torch::Device& device, const Preparation& prepare = {},
+                     int64_t steps = 10, double budget_s = 20.0);
 
 /// Seconds of the training steps from `step` to the end, sample grids included.
 double predicted_seconds(const DryRunReport& report, const Experiment& experiment, int64_t step);

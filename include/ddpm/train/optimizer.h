@@ -20,13 +20,14 @@ struct OptimizerConfig {
   double weight_decay = 0.0;
   double grad_clip = 1.0;              ///< largest global gradient norm; 0: no clipping
   int64_t warmup_steps = 0;            ///< the rate rises linearly from 0 over these steps
-  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up to train.steps, down to 0
+  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up towards 0 after train.steps
 };
 
 OptimizerConfig read_optimizer_config(config::Reader& reader);
 
-/// The learning rate of update `step` (1..total): a function of the step alone, so that no resume
-/// can miss it.
+/// The learning rate of update `step` (1..total), above 0: a function of the step alone, so that no
+/// resume can miss it. After warm-up it is that of PyTorch's CosineAnnealingLR(T_max = n) or
+/// LinearLR(1, 0, n) over the n updates that are left.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
 /// What one update found, as scalars on the device: nothing here waits for it.

@@ -14,6 +14,8 @@ class RunLock {
   /// it.
   explicit RunLock(const std::filesystem::path& run, const std::string& name = "run.lock");
   ~RunLock();
+  /// Throws the same error where another process holds it now. Makes nothing.
+  static void expect_free(const std::filesystem::path& run);
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 

@@ -13,13 +13,13 @@
 #include "ddpm/train/learner.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/preview.h"
+#include "ddpm/train/resume.h"
 #include "ddpm/train/run_lock.h"
 #include "ddpm/train/running_loss.h"
 
 #include <chrono>
 #include <exception>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,19 +29,6 @@ class Progress;
 }
 
 namespace ddpm::train {
-
-/// Which checkpoint a run begins from.
-struct ResumePolicy {
-  enum class Kind {
-    kAuto,   ///< the newest valid one of the run, if any
-    kNever,  ///< none; the run's folder must hold no checkpoint
-    kFrom,   ///< the one at `path`; a damaged one is an error
-  };
-  Kind kind = Kind::kAuto;
-  std::filesystem::path path;
-  /// Sets the weights of a run that begins at step 0; empty: they stay random.
-  std::function<void(nn::UNetImpl&)> initialize;
-};
 
 /// What ends a run before train.steps, besides errors.
 struct StopConditions {
@@ -103,9 +90,11 @@ class Trainer {
     bool out_of_time = false;
   };
 
-  void resume(const ResumePolicy& policy, TrainingTensors& tensors);
+  std::filesystem::path starting_point(const ResumePolicy& policy);
+  data::Split in_class_order(data::Split data) const;
+  void begin(const ResumePolicy& policy);
+  void resume(const RunIdentity& identity, TrainingTensors& tensors);
   void share_state(const TrainingTensors& tensors);
-  void check_same_run(const std::filesystem::path& checkpoint) const;
   std::exception_ptr next_batch(data::Batch& batch);
   Agreement agree(bool data_failed);
   void take_step(const data::Batch& batch);
@@ -115,6 +104,7 @@ class Trainer {
   void log_metrics(bool with_holdout);
   void measure_holdout(MetricsLine& line);
   void draw_samples();
+  std::string young_averages() const;
   void save();
   void finish_save();
   void collect(const std::optional<SaveOutcome>& outcome);
@@ -123,16 +113,16 @@ class Trainer {
   void clear_progress();
 
   Experiment experiment_;
-  data::Split data_;
   torch::Device device_;
   std::filesystem::path run_;
-  std::string model_toml_, config_toml_;
-
   const dist::World& world_;
   StopSignal& signal_;
   Deadline deadline_;
   std::unique_ptr<RunLock> lock_;  // this, holdout_, log_ and progress_ on rank 0 only
   CheckpointStore store_;
+  std::filesystem::path checkpoint_;  // that the run begins from; rank 0; empty: at step 0
+  data::Split data_;
+  std::string model_toml_, config_toml_;
   Learner learner_;
   std::unique_ptr<data::BatchSource> loader_;
   Preview preview_;

@@ -1,0 +1,221 @@
+#include "ddpm/train/resume.h"
+
+#include "ddpm/data/relabelled.h"
+#include "ddpm/io/file.h"
+#include "ddpm/nn/model_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWayOut = "or start a new run with --out";
+
+std::string shape_text(const nn::ImageSpec& image) {
+  return fmt::format("{}x{} with {} channel{}", image.height, image.width, image.channels,
+                     image.channels == 1 ? "" : "s");
+}
+
+std::string classes_text(const nn::ModelDescription& d) {
+  return fmt::format(
+      "{} classes{}", d.unet.image.classes,
+      d.class_names.empty() ? "" : fmt::format(" ({})", fmt::join(d.class_names, ", ")));
+}
+
+nn::ImageSpec without_classes(nn::ImageSpec image) {
+  image.classes = 0;
+  return image;
+}
+
+// "was trained with model.channels = 32, the config says 64; ..."
+std::string changed_keys(const std::vector<config::Change>& changes) {
+  std::vector<std::string> parts;
+  for (const config::Change& c : changes) {
+    if (c.key.starts_with("image.")) continue;
+    parts.push_back(fmt::format("{} = {}, the config says {}", c.key,
+                                c.was.empty() ? "(not set)" : c.was,
+                                c.is.empty() ? "nothing" : c.is));
+  }
+  return fmt::format("was trained with {}; change {} back, {}", fmt::join(parts, "; with "),
+                     parts.size() == 1 ? "it" : "them", kWayOut);
+}
+
+void check_same_network(const fs::path& checkpoint, const RunIdentity& now) {
+  config::Document saved = config::Document::load(checkpoint / "model.toml");
+  const nn::ModelDescription was = nn::without_unused(nn::read_model_description(saved));
+  saved.check_all_read();
+  config::Document current = config::Document::parse(now.model_toml, "model.toml");
+  const nn::ModelDescription is = nn::without_unused(nn::read_model_description(current));
+  if (was == is) return;
+  if (without_classes(was.unet.image) != without_classes(is.unet.image)) {
+    throw IoError(now.run,
+                  fmt::format("was trained on images of {}, the data now has {}; set "
+                              "data.image_size and data.channels as they were, {}",
+                              shape_text(was.unet.image), shape_text(is.unet.image), kWayOut));
+  }
+  const auto changed = config::changes(saved, current);
+  const bool keys = std::any_of(changed.begin(), changed.end(), [](const config::Change& c) {
+    return !c.key.starts_with("image.");
+  });
+  if (keys) throw IoError(now.run, changed_keys(changed));
+  throw IoError(now.run, fmt::format("was trained with {}, the data now has {}; use the same, {}",
+                                     classes_text(was), classes_text(is), kWayOut));
+}
+
+// What decides which samples and noise a step sees.
+void check_same_order(const TrainingState& was, const RunIdentity& now) {
+  const auto refuse = [&](const std::string& key, const auto& before, const auto& value) {
+    throw IoError(now.run,
+                  changed_keys({{key, fmt::format("{}", before), fmt::format("{}", value)}}));
+  };
+  const Experiment& e = now.experiment;
+  if (was.seed != e.run.seed) refuse("run.seed", was.seed, e.run.seed);
+  if (was.batch_size != e.train.batch_size)
+    refuse("train.batch_size", was.batch_size, e.train.batch_size);
+  const std::string precision = nn::to_string(e.train.precision);
+  if ((was.precision == "fp64") != (precision == "fp64"))
+    refuse("train.precision", was.precision, precision);
+  if (was.ema_decays != e.ema.decays) refuse("ema.decay", was.ema_decays, e.ema.decays);
+  if (was.dataset_size == now.data.size()) return;
+  throw IoError(now.run, fmt::format("was trained on {} images, the data now has {}; use the same, "
+                                     "{}",
+                                     was.dataset_size, now.data.size(), kWayOut));
+}
+
+void compare_rates(const Experiment& was, const RunIdentity& now, Resumption& found) {
+  const Experiment& is = now.experiment;
+  const auto constant = [](const Experiment& e, int64_t step) {
+    return e.optimizer.decay == LrDecay::kConstant && step > e.optimizer.warmup_steps;
+  };
+  const int64_t step = found.state.step;
+  if (step >= is.train.steps) return;
+  if (constant(was, step) && constant(is, step)) return;  // the keys say it all
+  const double last = learning_rate(was.optimizer, step, was.train.steps);
+  const double expected =
+      learning_rate(was.optimizer, std::min(step + 1, was.train.steps), was.train.steps);
+  const double next = learning_rate(is.optimizer, step + 1, is.train.steps);
+  if (std::abs(next - expected) <= 0.01 * expected) return;
+  found.rate = fmt::format(
+      "the learning rate goes from {:.3g} at step {} to {:.3g} at step {}: it is set by "
+      "optimizer.lr, warmup_steps and decay, which runs to train.steps = {}",
+      last, step, next, step + 1, is.train.steps);
+}
+
+// Every value of the checkpoint's config that is another one now.
+void compare_configs(const fs::path& checkpoint, const RunIdentity& now, Resumption& found) {
+  const fs::path path = checkpoint / "config.toml";
+  if (!fs::exists(path)) return;  // a network from elsewhere that was written as a checkpoint
+  found.config = io::read_text(path);
+  try {
+    config::Document saved = config::Document::parse(found.config, path.string());
+    const Experiment was = read_experiment(saved);
+    for (const config::Change& change : config::changes(saved, now.config))
+      found.changes.push_back(config::to_string(change));
+    compare_rates(was, now, found);
+  } catch (const Error& error) {
+    spdlog::warn("what changed since step {} is not known: {}", found.state.step, error.what());
+  }
+}
+
+}  // namespace
+
+fs::path choose_checkpoint(CheckpointStore& store, const ResumePolicy& policy,
+                           const fs::path& run) {
+  if (policy.kind == ResumePolicy::Kind::kNever) {
+    if (store.steps().empty()) return {};
+    throw IoError(run,
+                  "already holds checkpoints, and --resume never would overwrite them; give "
+                  "another folder with --out, or --resume auto to go on");
+  }
+  if (policy.kind == ResumePolicy::Kind::kAuto) {
+    const auto newest = store.newest_valid([](const fs::path& damaged, const std::string& problem) {
+      spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
+    });
+    if (newest) return *newest;
+    if (store.steps().empty()) return {};
+    throw IoError(store.directory(),
+                  "holds only damaged checkpoints; move the run's folder aside to begin again");
+  }
+  fs::path checkpoint = resolve_checkpoint(policy.path);
+  const int64_t step = read_training_state(checkpoint).step;
+  if (store.steps().empty() || store.steps().front() <= step) return checkpoint;
+  throw IoError(run, fmt::format("holds newer checkpoints (step {}) than the one asked for (step "
+                                 "{}); give another folder with --out to branch off",
+                                 store.steps().front(), step));
+}
+
+std::vector<int64_t> classes_of_run(const fs::path& checkpoint, const Experiment& experiment,
+                                    const data::Dataset& data) {
+  if (checkpoint.empty() || !experiment.unet.class_conditional) return {};
+  const nn::ModelDescription was = nn::read_model_description(checkpoint / "model.toml");
+  const data::KnownClasses known{was.unet.image.classes, was.class_names};
+  if (known.count != data.class_count()) return {};  // compare_with refuses it
+  std::vector<int64_t> numbers = data::class_numbers(data.class_names(), known);
+  std::vector<int64_t> same(numbers.size());
+  std::iota(same.begin(), same.end(), 0);
+  const bool reordered =
+      numbers != same && std::set(numbers.begin(), numbers.end()).size() == numbers.size();
+  return reordered ? numbers : std::vector<int64_t>();
+}
+
+Resumption compare_with(const fs::path& checkpoint, const RunIdentity& now) {
+  check_same_network(checkpoint, now);
+  Resumption found;
+  found.state = read_training_state(checkpoint);
+  check_same_order(found.state, now);
+  compare_configs(checkpoint, now, found);
+  const std::string& was = found.state.fingerprint;  // none in files of former versions
+  if (const std::string& is = now.fingerprint; !was.empty() && was != is) {
+    found.changes.push_back(fmt::format(
+        "the images of the data (as many, but with other names or sizes: {} -> {})", was, is));
+  }
+  return found;
+}
+
+data::Split in_class_order(const data::Split& data, const std::vector<int64_t>& numbers) {
+  const std::vector<std::string> names = data.training->class_names();
+  data::KnownClasses known{data.training->class_count(), names};
+  for (size_t i = 0; i < names.size(); ++i) known.names[static_cast<size_t>(numbers[i])] = names[i];
+  return data::relabelled(data, numbers, known);
+}
+
+bool begins_anew(const fs::path& run, const ResumePolicy& policy) {
+  return policy.kind != ResumePolicy::Kind::kFrom &&
+         CheckpointStore(run / "checkpoints").steps().empty();
+}
+
+void check_trainable(const Experiment& experiment, config::Document& document, bool begins,
+                     bool given) {
+  if (experiment.unet.learned_variance) {
+    if (begins && !given) {
+      document.section("model").fail(
+          "learned_variance",
+          "is true, but training learns no variance: half of the outputs would stay random; set "
+          "it to false");
+    }
+    spdlog::warn(
+        "training changes the mean alone, not the learned variance of this network: if --sigma "
+        "learned looks worse afterwards, sample with --sigma small or large");
+  }
+  if (experiment.diffusion.prediction != diffusion::Prediction::kMu) return;
+  if (begins && experiment.train.precision == nn::Precision::kBf16) {
+    document.section("diffusion")
+        .fail("prediction",
+              "is \"mu\", which differs from x_t by about what train.precision = \"bf16\" rounds "
+              "off; use \"eps\" or \"v\", or train.precision = \"fp32\"");
+  }
+  spdlog::warn(
+      "diffusion.prediction = \"mu\" hardly learns with this loss (Ho 2020, Table 2): prefer "
+      "\"eps\" or \"v\"");
+}
+
+}  // namespace ddpm::train
