@@ -1,6 +1,7 @@
 #include "ddpm/cli/common.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 namespace ddpm::cli {
 
@@ -9,6 +10,10 @@ config::Document load_config(const std::filesystem::path& path,
   config::Document document = config::Document::load(path);
   for (const std::string& assignment : overrides) document.set(assignment);
   return document;
+}
+
+void print_row(const std::string& key, const std::string& value) {
+  fmt::print("{:<14} {}\n", key, value);
 }
 
 void set_threads(int64_t threads) {

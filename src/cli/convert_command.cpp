@@ -1,6 +1,6 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
-#include "ddpm/exchange/diffusers_folder.h"
+#include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/train/checkpoint.h"

@@ -16,10 +16,6 @@ namespace {
 
 constexpr int64_t kBins = 16;
 
-void print(const std::string& key, const std::string& value) {
-  fmt::print("{:<14} {}\n", key, value);
-}
-
 // Bytes v are 2 v / 255 - 1 in the model's range.
 double to_model_range(double value) { return value / 127.5 - 1; }
 
@@ -30,8 +26,8 @@ double images_per_second(const data::Statistics& s) {
 void print_classes(const DataFindings& f) {
   constexpr size_t kShown = 100;
   const std::vector<std::string> names = f.dataset->class_names();
-  if (names.empty()) return print("classes", "none");
-  print("classes", fmt::format("{}", names.size()));
+  if (names.empty()) return print_row("classes", "none");
+  print_row("classes", fmt::format("{}", names.size()));
   for (size_t k = 0; k < std::min(kShown, names.size()); ++k)
     fmt::print("  {:<20} {:>10}\n", names[k], with_commas(f.statistics.class_counts[k]));
   if (names.size() > kShown)
@@ -86,28 +82,28 @@ void print_histogram(const DataFindings& f) {
 void print_report(const DataFindings& f) {
   const data::ImageShape shape = f.dataset->shape();
   const data::SizeRange sizes = f.dataset->source_sizes();
-  print("data", f.dataset->description());
-  print("kind", f.kind);
-  print("images", with_commas(f.dataset->size()));
-  print("shape", fmt::format("{} x {} x {} (channels x height x width)", shape.channels,
-                             shape.height, shape.width));
+  print_row("data", f.dataset->description());
+  print_row("kind", f.kind);
+  print_row("images", with_commas(f.dataset->size()));
+  print_row("shape", fmt::format("{} x {} x {} (channels x height x width)", shape.channels,
+                                 shape.height, shape.width));
   if (sizes != data::SizeRange{shape.height, shape.height, shape.width, shape.width}) {
-    print("in the files",
-          fmt::format("height {} to {}, width {} to {}: scaled and cropped", sizes.min_height,
-                      sizes.max_height, sizes.min_width, sizes.max_width));
+    print_row("in the files",
+              fmt::format("height {} to {}, width {} to {}: scaled and cropped", sizes.min_height,
+                          sizes.max_height, sizes.min_width, sizes.max_width));
   }
-  print("read", fmt::format("{} images, {:.0f} images/s", with_commas(f.statistics.images),
-                            images_per_second(f.statistics)));
+  print_row("read", fmt::format("{} images, {:.0f} images/s", with_commas(f.statistics.images),
+                                images_per_second(f.statistics)));
   print_classes(f);
   if (f.statistics.images > 0) {
     print_channels(f);
     print_histogram(f);
   }
-  if (!f.picture.empty()) print("picture", f.picture);
+  if (!f.picture.empty()) print_row("picture", f.picture);
   const std::string passed_over = data::counted_endings(f.dataset->passed_over());
-  if (!passed_over.empty()) print("passed over", passed_over);
-  for (const std::string& remark : f.dataset->remarks()) print("note", remark);
-  print("bad files", f.bad.empty() ? "none" : with_commas(static_cast<int64_t>(f.bad.size())));
+  if (!passed_over.empty()) print_row("passed over", passed_over);
+  for (const std::string& remark : f.dataset->remarks()) print_row("note", remark);
+  print_row("bad files", f.bad.empty() ? "none" : with_commas(static_cast<int64_t>(f.bad.size())));
   for (const std::string& message : f.bad) fmt::print("  {}\n", message);
 }
 

@@ -16,10 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void print(const std::string& key, const std::string& value) {
-  fmt::print("{:<12} {}\n", key, value);
-}
-
 std::string describe(const diffusion::DiffusionConfig& c) {
   const diffusion::Schedule schedule(c.schedule);
   return fmt::format("{}, T = {}, beta {:.4g} to {:.4g}, alpha_bar_T {:.4g}",
@@ -38,34 +34,35 @@ std::string describe(const nn::UNetConfig& c) {
 
 bool print_checkpoint(const fs::path& checkpoint) {
   const train::Verification verification = train::CheckpointStore::verify(checkpoint);
-  print("checkpoint", checkpoint.string());
-  print("checksums", verification.ok() ? "all hold" : "DAMAGED: " + verification.problem);
+  print_row("checkpoint", checkpoint.string());
+  print_row("checksums", verification.ok() ? "all hold" : "DAMAGED: " + verification.problem);
   if (!verification.ok()) return false;
   const train::TrainingState state = train::read_training_state(checkpoint);
   const nn::ModelDescription model = nn::read_model_description(checkpoint / "model.toml");
   const nn::ImageSpec& image = model.unet.image;
-  print("step", fmt::format("{} ({} images seen, batch {}, {} of training)", state.step,
-                            with_commas(state.samples_seen), state.batch_size,
-                            format_duration(state.seconds)));
-  print("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
-  print("images", fmt::format("{}x{}, {}, {}", image.height, image.width,
-                              counted(image.channels, "channel"), counted(image.classes, "class")));
-  print("network", describe(model.unet));
-  print("schedule", describe(model.diffusion));
-  print("predicts", diffusion::to_string(model.diffusion.prediction));
-  print("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
+  print_row("step", fmt::format("{} ({} images seen, batch {}, {} of training)", state.step,
+                                with_commas(state.samples_seen), state.batch_size,
+                                format_duration(state.seconds)));
+  print_row("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
+  print_row("images",
+            fmt::format("{}x{}, {}, {}", image.height, image.width,
+                        counted(image.channels, "channel"), counted(image.classes, "class")));
+  print_row("network", describe(model.unet));
+  print_row("schedule", describe(model.diffusion));
+  print_row("predicts", diffusion::to_string(model.diffusion.prediction));
+  print_row("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
     const std::string young = train::young_average(checkpoint, train::ema_name(i));
-    if (!young.empty()) print("", young + ": draw with --weights raw");
+    if (!young.empty()) print_row("", young + ": draw with --weights raw");
   }
-  print("data", state.dataset);
-  print("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,
-                                counted(state.threads, "CPU thread"),
-                                counted(state.skipped_steps, "skipped step")));
+  print_row("data", state.dataset);
+  print_row("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,
+                                    counted(state.threads, "CPU thread"),
+                                    counted(state.skipped_steps, "skipped step")));
   uint64_t bytes = 0;
   for (const train::CheckpointFile& file : verification.files) bytes += file.sum.size;
-  print("size", fmt::format("{} in {}", format_bytes(bytes),
-                            counted(std::ssize(verification.files), "file")));
+  print_row("size", fmt::format("{} in {}", format_bytes(bytes),
+                                counted(std::ssize(verification.files), "file")));
   return true;
 }
 
@@ -76,22 +73,24 @@ void print_foreign(const fs::path& source) {
   const nn::ImageSpec& image = d.unet.image;
   uint64_t bytes = 0;
   for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
-  print("network of", fmt::format("{} ({}, {})", source.string(), model.origin,
-                                  exchange::describe_weights(model.weights_name)));
-  print("images", fmt::format("{}x{}, {}, {}", image.height, image.width,
-                              counted(image.channels, "channel"), counted(image.classes, "class")));
-  print("network", describe(d.unet));
-  print("schedule", describe(d.diffusion));
-  print("predicts", diffusion::to_string(d.diffusion.prediction));
-  print("drawn by",
-        fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
-                    sample::to_string(model.sample.method),
-                    model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
-                    sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
-                    sample::to_string(model.sample.clip)));
-  print("weights",
-        fmt::format("{} of {}", format_bytes(bytes),
-                    c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));
+  print_row("network of", fmt::format("{} ({}, {})", source.string(), model.origin,
+                                      exchange::describe_weights(model.weights_name)));
+  print_row("images",
+            fmt::format("{}x{}, {}, {}", image.height, image.width,
+                        counted(image.channels, "channel"), counted(image.classes, "class")));
+  print_row("network", describe(d.unet));
+  print_row("schedule", describe(d.diffusion));
+  print_row("predicts", diffusion::to_string(d.diffusion.prediction));
+  print_row(
+      "drawn by",
+      fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
+                  sample::to_string(model.sample.method),
+                  model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
+                  sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
+                  sample::to_string(model.sample.clip)));
+  print_row("weights",
+            fmt::format("{} of {}", format_bytes(bytes),
+                        c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));
 }
 
 int run_info(const std::string& path) {
@@ -104,12 +103,12 @@ int run_info(const std::string& path) {
   if (fs::exists(given / "checkpoints")) {  // a run
     const train::CheckpointStore store(given / "checkpoints");
     std::vector<int64_t> steps = store.steps();
-    print("run", given.string());
-    print("saved steps", steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
+    print_row("run", given.string());
+    print_row("saved steps", steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
     bool sound = true;
     for (const int64_t step : steps) {
       if (const auto v = train::CheckpointStore::verify(store.folder_of(step)); !v.ok()) {
-        print("DAMAGED", fmt::format("{}: {}", store.folder_of(step).string(), v.problem));
+        print_row("DAMAGED", fmt::format("{}: {}", store.folder_of(step).string(), v.problem));
         sound = false;
       }
     }

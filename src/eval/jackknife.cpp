@@ -1,6 +1,7 @@
 #include "ddpm/eval/jackknife.h"
 
 #include "ddpm/base/rng.h"
+#include "unknown.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +15,6 @@ namespace ddpm::eval {
 namespace {
 
 constexpr uint64_t kSeed = 0;  // groups and selections are part of the measure, not of the samples
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // One sample of each class in each block; nothing if there are no classes or not equally many.
 std::vector<std::vector<int64_t>> blocks_by_class(const std::vector<int64_t>& classes) {

@@ -1,5 +1,7 @@
 #include "leave_out.h"
 
+#include "unknown.h"
+
 #include <algorithm>
 #include <limits>
 
@@ -7,8 +9,6 @@
 
 namespace ddpm::eval {
 namespace {
-
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // The k-th smallest of the columns that are kept, bool [N]: [b].
 torch::Tensor kth_kept(const torch::Tensor& d, const torch::Tensor& kept, int64_t k) {

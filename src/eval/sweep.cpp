@@ -8,6 +8,7 @@
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
+#include "unknown.h"
 
 #include <algorithm>
 #include <limits>
@@ -21,7 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kLabelRow = 14, kGap = 6;
 
 ordered_json number(const std::optional<double>& value) {

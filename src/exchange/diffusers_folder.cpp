@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_config.h"
+#include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/io/file.h"
 #include "json_text.h"
 #include "networks_in.h"

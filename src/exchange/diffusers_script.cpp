@@ -1,5 +1,5 @@
 // The few lines of Python that sample from a folder which diffusers' pipelines cannot use.
-#include "ddpm/exchange/diffusers_folder.h"
+#include "ddpm/exchange/diffusers_script.h"
 
 #include <fmt/format.h>
 

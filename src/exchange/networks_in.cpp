@@ -18,7 +18,7 @@ using io::TorchValue;
 using Tensors = std::vector<io::NamedTensor>;
 using Names = std::vector<std::string>;
 
-constexpr size_t kMaxDepth = 6;  // dicts within dicts; Lightning's have 2
+constexpr size_t kMaxNesting = 6;  // dicts within dicts; Lightning's have 2
 
 // What wrappers put into names, at any place: torch.compile, FSDP, activation checkpointing.
 constexpr std::array<std::string_view, 3> kWrappers = {"_orig_mod.", "_fsdp_wrapped_module.",
@@ -57,7 +57,7 @@ std::string without_wrappers(std::string name) {
 }
 
 void collect(const TorchValue& value, Names path, std::vector<TensorDict>& dicts) {
-  if (path.size() > kMaxDepth) return;
+  if (path.size() > kMaxNesting) return;
   TensorDict dict{path, {}, {}};
   for (const auto& [name, item] : value.entries) {
     if (item.is_tensor()) dict.tensors.push_back({without_wrappers(name), item.tensor});

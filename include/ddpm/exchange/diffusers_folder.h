@@ -26,12 +26,6 @@ SchedulerSettings find_scheduler(const std::filesystem::path& folder, const Hint
 /// folder, every file synced. Throws UsageError where diffusers has no such network, IoError.
 void write_diffusers_folder(const Model& model, const std::filesystem::path& folder);
 
-/// Why neither of diffusers' pipelines can sample from the folder that write_diffusers_folder makes
-/// of the model, for people; "" if they can. If they cannot, the folder has a sample.py.
-std::string pipeline_obstacle(const Model& model);
-/// That program: it samples the model's images in Python.
-std::string sampling_script(const Model& model);
-
 /// The attention's names of 2022, in today's.
 std::vector<io::NamedTensor> renamed_attention(std::vector<io::NamedTensor> weights);
 

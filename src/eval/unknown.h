@@ -1,0 +1,10 @@
+#pragma once
+
+#include <limits>
+
+namespace ddpm::eval {
+
+/// In the place of a number that cannot be measured.
+inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace ddpm::eval
