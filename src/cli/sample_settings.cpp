@@ -79,7 +79,9 @@ bool is_plain(const std::string& text) {
 // class is sampled in turn.
 std::string name_of_classes(const SamplePlan& plan) {
   const auto& names = plan.model.class_names;
-  if (plan.classes == sample::image_range(0, plan.model.unet.image.classes)) return "";
+  if (plan.classes.empty() ||  // the network knows none, whatever the data had
+      plan.classes == sample::image_range(0, plan.model.unet.image.classes))
+    return "";
   std::vector<std::string> named;
   for (const int64_t c : plan.classes) {
     const bool has = c < std::ssize(names) && is_plain(names[c]) &&
