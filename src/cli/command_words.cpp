@@ -128,6 +128,7 @@ std::string explain_refusal(const CLI::App& app, const std::vector<std::string>&
       if (values > 0 && (i + 1 == arguments.size() || arguments[i + 1].starts_with("--")))
         return fmt::format("{}: {} needs a value", u.words, argument);
       i += values;
+      if (flag->get_positional()) ++u.positionals;  // it has been given its value
     } else if (argument.starts_with('-') && argument.size() > 1) {
       return unknown_flag(u, argument);
     } else if (const CLI::App* next = find_command(*u.command, argument)) {

@@ -187,9 +187,10 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
       "The table of Song 2021: distance by number of steps and eta; resumes if it was stopped");
   add_network_flags(*command, o->sample);
   command
-      ->add_option("--steps", o->steps,
-                   "numbers of network calls per image, one column each (default: 10, 20, 50, 100 "
-                   "and 1000, as far as T goes)")
+      ->add_option(
+          "--steps", o->steps,
+          "numbers of denoising steps per image, one column each (default: 10, 20, 50, 100 "
+          "and 1000, as far as T goes)")
       ->delimiter(',')
       ->check(whole(1, int64_t{1} << 40));
   command

@@ -33,8 +33,9 @@ class HelpFormatter : public CLI::Formatter {
   HelpFormatter() { column_width(kNames); }
 
   std::string make_option_opts(const CLI::Option* option) const override {
-    if (option->get_type_size() == 0) return "";  // no value
-    const std::string type = option->get_positional() ? "" : shown_type(option->get_type_name());
+    if (option->get_type_size() == 0) return "";      // no value
+    const bool flag = !option->get_lnames().empty();  // it may be a positional as well
+    const std::string type = flag ? shown_type(option->get_type_name()) : "";
     const bool list = option->get_delimiter() != '\0';
     return fmt::format("{}{}{}", type.empty() ? "" : " " + type, list ? ",..." : "",
                        option->get_required() ? " (required)" : "");
@@ -44,6 +45,7 @@ class HelpFormatter : public CLI::Formatter {
     std::string text = option->get_description();
     std::string value = option->get_default_str();
     if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
+    if (option->get_delimiter() != '\0') std::replace(value.begin(), value.end(), ' ', ',');
     if (!value.empty() && text.find("default:") == std::string::npos)
       text += fmt::format(" (default: {})", value);
     return lines(text, kWidth - kNames);

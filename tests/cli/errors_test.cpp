@@ -160,7 +160,6 @@ TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
   expect_error({"pictures"}, 2, "did you mean ddpm sample --ckpt pictures, or ddpm info pictures?");
   expect_error({"train", "x.toml"}, 2, "did you mean --config x.toml?");
   expect_error({"train", "pictures"}, 2, "--config configs/folder.toml --set data.path=pictures");
-  expect_error({"sample", "pictures"}, 2, "did you mean --ckpt pictures?");
   expect_error({"sample", "--step", "20"}, 2,
                "ddpm sample: unknown flag --step; did you mean --steps? (ddpm sample --help lists");
   expect_error({"sample", "--ckpt", "x", "50", "--steps", "3"}, 2, "unexpected argument 50 (");
@@ -168,7 +167,6 @@ TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
   expect_error({"sample", "--num=3", "--coat"}, 2, "unknown flag --coat");
   expect_error({"sample", "--steps"}, 2, "ddpm sample: --steps needs a value");
   expect_error({"sample", "--steps", "--ddim"}, 2, "ddpm sample: --steps needs a value");
-  expect_error({"eval", "swep"}, 2, "unknown command \"swep\"; did you mean ddpm eval sweep?");
   expect_error({"eval", "sweep", "--stepz", "1"}, 2, "ddpm eval sweep: unknown flag --stepz");
   expect_error({"info"}, 2, "ddpm info --help lists the flags");
 }
