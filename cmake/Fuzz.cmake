@@ -6,16 +6,18 @@ if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
 endif()
 
 file(GLOB sources CONFIGURE_DEPENDS
-  src/base/bytes.cpp src/base/error.cpp src/base/progress.cpp src/base/rng.cpp src/base/shape.cpp
-  src/config/*.cpp src/io/*.cpp src/data/*.cpp src/diffusion/*.cpp
-  src/sample/sample_config.cpp src/sample/timestep_plan.cpp src/sample/clip.cpp src/sample/sampler.cpp
-  src/sample/ancestral.cpp src/sample/ddim.cpp
-  src/nn/unet_config.cpp src/train/checkpoint_manifest.cpp src/exchange/diffusers_config*.cpp)
+  src/base/*.cpp src/config/*.cpp src/io/*.cpp src/data/*.cpp src/diffusion/*.cpp
+  src/sample/ancestral.cpp src/sample/clip.cpp src/sample/ddim.cpp src/sample/diffusers_plan.cpp
+  src/sample/noisy_end.cpp src/sample/sample_config.cpp src/sample/sampler.cpp src/sample/timestep_plan.cpp
+  src/nn/unet_config.cpp src/train/checkpoint_manifest.cpp
+  src/exchange/diffusers_config*.cpp src/exchange/json_text.cpp)
+list(FILTER sources EXCLUDE REGEX "device_graph")
 add_library(ddpm_readers STATIC ${sources})
 ddpm_common(ddpm_readers)
+target_include_directories(ddpm_readers PUBLIC "${PROJECT_SOURCE_DIR}")
 target_compile_options(ddpm_readers PUBLIC -fsanitize=fuzzer-no-link)
 target_link_libraries(ddpm_readers PUBLIC
-  tomlplusplus::tomlplusplus Stb::Stb LibZip::LibZip ZLIB::ZLIB nlohmann_json::nlohmann_json Threads::Threads)
+  tomlplusplus::tomlplusplus Stb::Stb LibZip::LibZip LibJpeg::LibJpeg LibWebP::LibWebP ZLIB::ZLIB nlohmann_json::nlohmann_json Threads::Threads)
 target_precompile_headers(ddpm_readers PRIVATE <torch/types.h> <torch/utils.h> <fmt/format.h>)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS tests/fuzz/*_fuzz.cpp)

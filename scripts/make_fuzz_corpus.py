@@ -85,6 +85,9 @@ def archives():
 def texts():
     for i, line in enumerate(('data.path=x', 'data.path="a b"', "train.steps=10", "ema.decay=[0.9, 0.99]")):
         write("override", str(i), line.encode())
+    write("labels", "table.csv", b'file_name,label\na.png,cat\n"b, c.png","dog ""x"""\n')
+    write("labels", "metadata.jsonl", b'{"file_name": "a.png", "label": 3}\n{"image": "b.png", "class": "cat"}\n')
+    write("labels", "dataset.json", b'{"labels": [["00000/img00000000.png", 6], ["b.png", 0]]}')
     write("manifest", "head", b"ddpm-checkpoint 1\nstep 12\nfile 10 0000abcd model.safetensors\n")
     write("manifest", "other", b"ddpm-checkpoint 2\nstep 12\n")
 
