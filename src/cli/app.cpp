@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -100,6 +101,9 @@ int run_command(int argc, char** argv) {
     return report(error.what(), kUsage);
   } catch (const Error& error) {
     return report(error.what(), kFailure);
+  } catch (const std::filesystem::filesystem_error& error) {  // a path that nobody else expected
+    return report(fmt::format("\"{}\": {}", error.path1().string(), error.code().message()),
+                  kFailure);
   } catch (const std::exception& error) {
     if (std::ferror(stdout) != 0) return kOk;  // run says so
     if (train::is_out_of_memory(error))

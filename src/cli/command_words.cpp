@@ -89,7 +89,7 @@ std::string unexpected(const Understood& u, const std::string& word) {
 
 // How many arguments after a flag are its values.
 size_t values_after(const CLI::Option& flag, const std::vector<std::string>& arguments, size_t i) {
-  if (flag.get_type_size() == 0 || arguments[i].find('=') != std::string::npos) return 0;
+  if (flag.get_items_expected_max() == 0 || arguments[i].find('=') != std::string::npos) return 0;
   if (!flag.get_allow_extra_args()) return 1;
   size_t count = 1;
   while (i + count + 1 < arguments.size() && !arguments[i + count + 1].starts_with('-')) ++count;

@@ -67,6 +67,9 @@ void check(const VlbOptions& o, const SamplePlan& plan, const ReferenceData& dat
     throw UsageError("the images of --reference have another shape than those of the network");
   if (plan.model.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
+  if (o.variance == "learned" && !plan.model.unet.learned_variance)
+    throw UsageError(
+        "--variance learned needs a network with model.learned_variance; this one has none");
 }
 
 // "an upper bound ...": what the number is.

@@ -75,8 +75,8 @@ bool is_plain(const std::string& text) {
   });
 }
 
-// Classes by name if all of them are plain, else by number; a long list by its checksum. "" if each
-// class is sampled in turn.
+// Classes by name if that is plain, else by number; a long list by its checksum. "" if there are
+// none, or each is sampled in turn.
 std::string name_of_classes(const SamplePlan& plan) {
   const auto& names = plan.model.class_names;
   if (plan.classes.empty() ||  // the network knows none, whatever the data had
