@@ -1,6 +1,7 @@
 #include "ddpm/data/relabelled.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 
 #include <algorithm>
@@ -54,6 +55,9 @@ class Relabelled final : public Dataset {
   std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
   SizeRange source_sizes() const override { return whole_->source_sizes(); }
   std::vector<std::string> skipped() const override { return whole_->skipped(); }
+  std::map<std::string, int64_t> passed_over() const override { return whole_->passed_over(); }
+  std::vector<std::string> remarks() const override { return whole_->remarks(); }
+  void save_index(const std::filesystem::path& file) const override { whole_->save_index(file); }
   std::string fingerprint() const override { return whole_->fingerprint(); }
   std::string description() const override { return whole_->description(); }
 
@@ -86,8 +90,9 @@ std::vector<int64_t> class_numbers(const std::vector<std::string>& classes,
     std::iota(numbers.begin(), numbers.end(), 0);
     return numbers;
   }
-  throw Error(fmt::format("the data has {} classes{}, the network knows {}{}", count, listed(names),
-                          known.count, listed(known_names)));
+  throw Error(fmt::format("the data has {}{}, the network knows {}{}",
+                          ddpm::counted(count, "class"), listed(names), known.count,
+                          listed(known_names)));
 }
 
 std::shared_ptr<const Dataset> relabelled(std::shared_ptr<const Dataset> dataset,

@@ -106,7 +106,7 @@ TEST(Npy, SaysWhatIsWrong) {
   };
   const std::string begin = "{'descr': '<f4', 'fortran_order': False, 'shape': ";
   EXPECT_CONTAINS(error(fixtures::from_text("PK, a zip or so")), "a.npy: is not a .npy file");
-  EXPECT_CONTAINS(error({}), "is not a .npy file");
+  EXPECT_CONTAINS(error({}), "is empty");
   EXPECT_CONTAINS(
       error(with_header(begin + "(2, 3)}", Bytes(20, 0))),
       "is cut short: its header announces 24 bytes of data (2 x 3 of float32), it holds "
