@@ -1,5 +1,6 @@
 #include "init_from.h"
 
+#include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 #include "ddpm/data/array_images.h"
 #include "ddpm/data/relabelled.h"
@@ -29,9 +30,9 @@ void check_images(const nn::UNetConfig& network, const std::string& path,
                   const data::ImageShape& data) {
   const nn::ImageSpec& own = network.image;
   if (own.channels != data.channels) {
-    refuse(path, fmt::format("is a network for images of {0} channels, the data has {1}; set "
-                             "data.channels = {0}",
-                             own.channels, data.channels));
+    refuse(path,
+           fmt::format("is a network for images of {}, the data has {}; set data.channels = {}",
+                       counted(own.channels, "channel"), data.channels, own.channels));
   }
   const bool same_size = own.height == data.height && own.width == data.width;
   if (same_size || network.attention_levels.empty()) return;

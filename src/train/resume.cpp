@@ -1,5 +1,6 @@
 #include "ddpm/train/resume.h"
 
+#include "ddpm/base/text.h"
 #include "ddpm/data/relabelled.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
@@ -21,14 +22,14 @@ namespace fs = std::filesystem;
 constexpr const char* kWayOut = "or start a new run with --out";
 
 std::string shape_text(const nn::ImageSpec& image) {
-  return fmt::format("{}x{} with {} channel{}", image.height, image.width, image.channels,
-                     image.channels == 1 ? "" : "s");
+  return fmt::format("{}x{} with {}", image.height, image.width,
+                     counted(image.channels, "channel"));
 }
 
 std::string classes_text(const nn::ModelDescription& d) {
-  return fmt::format(
-      "{} classes{}", d.unet.image.classes,
-      d.class_names.empty() ? "" : fmt::format(" ({})", fmt::join(d.class_names, ", ")));
+  const std::string names =
+      d.class_names.empty() ? "" : fmt::format(" ({})", fmt::join(d.class_names, ", "));
+  return counted(d.unet.image.classes, "class") + names;
 }
 
 nn::ImageSpec without_classes(nn::ImageSpec image) {
@@ -86,9 +87,9 @@ void check_same_order(const TrainingState& was, const RunIdentity& now) {
     refuse("train.precision", was.precision, precision);
   if (was.ema_decays != e.ema.decays) refuse("ema.decay", was.ema_decays, e.ema.decays);
   if (was.dataset_size == now.data.size()) return;
-  throw IoError(now.run, fmt::format("was trained on {} images, the data now has {}; use the same, "
-                                     "{}",
-                                     was.dataset_size, now.data.size(), kWayOut));
+  throw IoError(now.run, fmt::format("was trained on {}, the data now has {}; use the same, {}",
+                                     counted(was.dataset_size, "image"),
+                                     with_commas(now.data.size()), kWayOut));
 }
 
 void compare_rates(const Experiment& was, const RunIdentity& now, Resumption& found) {

@@ -50,7 +50,7 @@ TEST(ClassNumbers, AreRefusedWithBothSides) {
   EXPECT_EQ(refusal({"a", "b", "c", "d"}, {3, {"a", "b", "c"}}),
             "the data has 4 classes (a, b, c, d), the network knows 3 (a, b, c)");
   EXPECT_EQ(refusal({"horse"}, {2, {"cat", "dog"}}),
-            "the data has 1 classes (horse), the network knows 2 (cat, dog)");
+            "the data has 1 class (horse), the network knows 2 (cat, dog)");
   EXPECT_EQ(refusal({"0", "1", "2"}, {2, {}}),
             "the data has 3 classes (0, 1, 2), the network "
             "knows 2");
