@@ -68,11 +68,11 @@ Contents contents_of(const fs::path& folder, const PictureRecord& record) {
 void expect_no_others(const fs::path& folder, const Contents& contents) {
   if (contents.others.empty()) return;
   const size_t more = contents.others.size() - 1;
-  throw IoError(
-      folder, fmt::format("holds images that its sampling.json does not list ({}{}): they are not "
-                          "this program's to replace, and would be counted as samples; choose "
-                          "another folder with --out",
-                          contents.others[0], more > 0 ? fmt::format(" and {} more", more) : ""));
+  throw IoError(folder,
+                fmt::format("holds images that no sampling.json there lists ({}{}): they are not "
+                            "replaced, and other programs would count them as samples; choose "
+                            "another folder with --out",
+                            contents.others[0], more > 0 ? fmt::format(" and {} more", more) : ""));
 }
 
 void expect_same_set(const fs::path& folder, const PictureRecord& record, const PictureSet& set,
