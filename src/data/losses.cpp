@@ -29,19 +29,23 @@ void Losses::count(const io::ImageInfo& info, int64_t channels) {
 std::vector<std::string> Losses::remarks(int64_t total, const std::string& first, int64_t channels,
                                          bool as_asked, bool has_config) const {
   std::vector<std::string> sentences;
-  const auto remark = [&](int64_t count, const std::string& what, const std::string& way_out) {
+  const auto remark = [&](int64_t count, const std::string& one, const std::string& many,
+                          const std::string& way_out) {
     if (count == 0) return;
-    sentences.push_back(fmt::format("{} of {} images {}{}", count, total, what,
+    sentences.push_back(fmt::format("{} of {} images {}{}", count, total, count == 1 ? one : many,
                                     has_config && !way_out.empty() ? "; " + way_out : ""));
   };
   if (!as_asked) {
-    remark(colour, fmt::format("have colours and become grey, as the first, {}, is grey", first),
+    const std::string grey = fmt::format("grey, as the first, {}, is grey", first);
+    remark(colour, "has colours and becomes " + grey, "have colours and become " + grey,
            "set data.channels = 3 to keep the colours, or 1 to agree");
-    remark(alpha, "have an alpha channel, which is dropped",
+    remark(alpha, "has an alpha channel, which is dropped",
+           "have an alpha channel, which is dropped",
            fmt::format("set data.channels = {} to keep it, or {} to agree", channels < 3 ? 2 : 4,
                        channels < 3 ? 1 : 3));
   }
-  remark(depth, "have 16 bits per channel and are rounded to 8", "");
+  remark(depth, "has 16 bits per channel and is rounded to 8",
+         "have 16 bits per channel and are rounded to 8", "");
   return sentences;
 }
 

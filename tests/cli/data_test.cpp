@@ -116,7 +116,7 @@ TEST_F(DataCommand, NamesWhatIsLostAndPassedOver) {
   ASSERT_EQ(result.status, 0) << result.err;
   for (const char* text :
        {"passed over    1 .gif\n", "note           pets/up is a link back to ",
-        "note           1 of 4 images have colours and become grey, as the first, cat/1.pgm, is "
+        "note           1 of 4 images has colours and becomes grey, as the first, cat/1.pgm, is "
         "grey; set data.channels = 3 to keep the colours, or 1 to agree\n",
         "note           files of formats that are not read are passed over: 1 .gif;"}) {
     EXPECT_CONTAINS(result.out, text);

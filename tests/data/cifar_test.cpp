@@ -77,7 +77,7 @@ TEST(Cifar, SaysWhatIsWrongWithWhichFile) {
                   "data_batch_1.bin: is cut short or no CIFAR file: its 6145 bytes are no whole "
                   "number of records of 3073 (CIFAR-10) or 3074 (CIFAR-100) bytes");
   fixtures::write(folder / "data_batch_1.bin", {});
-  EXPECT_CONTAINS(opening(), "its 0 bytes");
+  EXPECT_CONTAINS(opening(), "is empty (0 bytes)");
   fixtures::write(folder / "data_batch_1.bin", records({1, 10}));
   EXPECT_CONTAINS(opening(), "record 1 has the label 10, beyond 9");
   fixtures::write(folder / "data_batch_1.bin", records({1}));

@@ -309,7 +309,7 @@ TEST(ImageFolder, SaysWhatImagesLose) {
       (std::vector<std::string>{
           "2 of 3 images have colours and become grey, as the first, 0.pgm, is grey; set "
           "data.channels = 3 to keep the colours, or 1 to agree",
-          "1 of 3 images have an alpha channel, which is dropped; set data.channels = 2 to keep "
+          "1 of 3 images has an alpha channel, which is dropped; set data.channels = 2 to keep "
           "it, or 1 to agree"}));
   for (const int64_t channels : {1, 2, 3, 4})
     EXPECT_TRUE(remarks_of(folder.path(), {std::nullopt, channels}).empty()) << channels;
@@ -319,9 +319,8 @@ TEST(ImageFolder, SaysWhatImagesLose) {
       fixtures::from_hex("89504e470d0a1a0a0000000d49484452000000030000000110000000006e1b97"
                          "2b0000000f4944415478"
                          "9c6360606064f8ff1f00030802004170900d0000000049454e44ae426082"));
-  EXPECT_EQ(
-      remarks_of(folder / "deep"),
-      std::vector<std::string>{"1 of 1 images have 16 bits per channel and are rounded to 8"});
+  EXPECT_EQ(remarks_of(folder / "deep"),
+            std::vector<std::string>{"1 of 1 images has 16 bits per channel and is rounded to 8"});
 }
 
 TEST(ImageFolder, RefusesMorePixelsThanAllowed) {
