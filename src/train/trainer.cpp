@@ -292,8 +292,8 @@ TrainOutcome Trainer::finish() {
   finish_save();
   if (saved_step_ != state_.step)
     throw IoError(run_, "finished, but its last checkpoint could not be saved");
-  spdlog::info("finished {} steps ({} images) in {}; loss {:.4f}{}", with_commas(state_.step),
-               with_commas(state_.samples_seen), format_duration(state_.seconds), shown_loss_,
+  spdlog::info("finished {} ({}) in {}; loss {:.4f}{}", counted(state_.step, "step"),
+               counted(state_.samples_seen, "image"), format_duration(state_.seconds), shown_loss_,
                holdout_loss_ ? fmt::format(", held out {:.4f}", *holdout_loss_) : "");
   if (const std::string young = young_averages(); !young.empty() && world_.is_main())
     spdlog::warn("{}: sample with --weights raw", young);
