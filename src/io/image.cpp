@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/foreign_text.h"
 #include "ddpm/io/signature.h"
 #include "exif.h"
 #include "image_format.h"
@@ -34,6 +35,7 @@ ImageFormat format_of_whole(std::span<const uint8_t> bytes, const std::string& n
   }
   const ImageFormat format = image_format(bytes, name);
   if (format == ImageFormat::kUnknown) {
+    refuse_foreign_text(name, bytes);
     if (const auto found = signature_of(bytes))
       throw IoError(name, fmt::format("is {}; {}, or remove it", found->what, found->way_out));
     throw IoError(name, fmt::format("is not a {} image; remove the file or convert it", kFormats));

@@ -1,5 +1,6 @@
 #include "image_format.h"
 
+#include "ddpm/io/foreign_text.h"
 #include "ddpm/io/signature.h"
 
 #include <algorithm>
@@ -125,7 +126,7 @@ ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name
   if (begins(std::array<uint8_t, 2>{'P', '5'}) || begins(std::array<uint8_t, 2>{'P', '6'})) {
     return ImageFormat::kPnm;
   }
-  const bool tga = ends_in_tga(name) && !signature_of(bytes);
+  const bool tga = ends_in_tga(name) && !signature_of(bytes) && foreign_text(bytes).empty();
   return tga ? ImageFormat::kTga : ImageFormat::kUnknown;
 }
 

@@ -20,9 +20,6 @@ constexpr std::string_view kUnpack = "unpack it";
 using namespace std::string_view_literals;
 
 constexpr std::array kKnown = {
-    Known{0,
-          "version https://git-lfs",
-          {"a pointer of Git LFS, not the file itself", "git lfs pull"}},
     Known{0, "GIF8", {"a GIF image", kConvert}},
     Known{0, "II*\0"sv, {"a TIFF image", kConvert}},
     Known{0, "MM\0*"sv, {"a TIFF image", kConvert}},
@@ -66,8 +63,6 @@ std::optional<Signature> signature_of(std::span<const uint8_t> beginning) {
     if (there == known.bytes) return known.signature;
   }
   const std::string text = text_of(beginning);
-  if (text.starts_with("<!doctype html") || text.starts_with("<html") || text.starts_with("<head"))
-    return Signature{"a web page (HTML)", kFetch};
   if (text.starts_with("<svg") ||
       (text.starts_with("<?xml") && text.find("<svg") != std::string::npos))
     return Signature{"an SVG drawing", kConvert};

@@ -284,17 +284,16 @@ TEST(Image, CallsAForeignFileWhatItIs) {
   const auto error = [](const std::string& text, const std::string& name = "a.jpg") {
     return message_of<IoError>([&] { decode_image(fixtures::from_text(text), name); });
   };
-  EXPECT_CONTAINS(error("\n<!DOCTYPE html><html>404"),
-                  "a.jpg: is a web page (HTML); fetch the file");
-  EXPECT_CONTAINS(error("<HTML><body>"), "is a web page (HTML)");
+  EXPECT_CONTAINS(error("\n<!DOCTYPE html><html>404"), "a.jpg: is a web page, not the file itself");
+  EXPECT_CONTAINS(error("<HTML><body>"), "is a web page, not");
   EXPECT_CONTAINS(error("GIF89a, a text"), "is a GIF image; convert it to PNG, JPEG or WebP");
   EXPECT_CONTAINS(error("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"),
-                  "is a pointer of Git LFS, not the file itself; git lfs pull");
+                  "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull");
   EXPECT_CONTAINS(error(std::string("\0\0\0\x18"
                                     "ftypheic",
                                     12)),
                   "is a HEIC image");
-  EXPECT_CONTAINS(error("<!DOCTYPE html>", "a.tga"), "is a web page (HTML)");
+  EXPECT_CONTAINS(error("<!DOCTYPE html>", "a.tga"), "is a web page, not");
   EXPECT_CONTAINS(error("PK\3\4"), "is a zip archive; unpack it");
   EXPECT_CONTAINS(error("some text"), "is not a PNG, JPEG, WebP, BMP");
 }
