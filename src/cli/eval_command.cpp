@@ -52,8 +52,9 @@ int64_t number_of_classes(const fs::path& folder, int64_t pictures) {
   const fs::path last = folder / fmt::format("{:06}.png", pictures - 1);
   if (!fs::is_regular_file(settings) || !fs::exists(last)) return 0;
   const auto json = nlohmann::json::parse(io::read_text(settings), nullptr, false);
-  const auto classes = json.is_object() ? json.find("classes") : json.end();
-  return classes == json.end() || !classes->is_array() ? 0 : std::ssize(*classes);
+  const nlohmann::json::json_pointer classes("/settings/classes");
+  if (!json.is_object() || !json.contains(classes) || !json[classes].is_array()) return 0;
+  return std::ssize(json[classes]);
 }
 
 std::vector<int64_t> classes_of_files(const Samples& s, const fs::path& path) {

@@ -14,7 +14,9 @@
 namespace ddpm::eval {
 namespace {
 
-constexpr uint64_t kSeed = 0;  // groups and selections are part of the measure, not of the samples
+constexpr double kRounding = 1e-12;  // an error below it, as a part of the value, is none
+// Groups and selections are part of the measure, not of the samples.
+constexpr uint64_t kGroupSeed = 0;
 
 // One sample of each class in each block; nothing if there are no classes or not equally many.
 std::vector<std::vector<int64_t>> blocks_by_class(const std::vector<int64_t>& classes) {
@@ -34,7 +36,7 @@ std::vector<std::vector<int64_t>> blocks_by_class(const std::vector<int64_t>& cl
 
 std::vector<std::vector<int64_t>> blocks_of_one(int64_t samples) {
   std::vector<std::vector<int64_t>> blocks;
-  for (const int64_t n : random_permutation(samples, rng_key(kSeed, Purpose::kErrorGroups), 0))
+  for (const int64_t n : random_permutation(samples, rng_key(kGroupSeed, Purpose::kErrorGroups), 0))
     blocks.push_back({n});
   return blocks;
 }
@@ -59,7 +61,7 @@ std::vector<int64_t> SampleGroups::order(uint64_t pass) const {
   std::vector<int64_t> turn(blocks.size()), order;
   std::iota(turn.begin(), turn.end(), int64_t{0});
   if (pass > 0)
-    turn = random_permutation(std::ssize(blocks), rng_key(kSeed, Purpose::kErrorGroups), pass);
+    turn = random_permutation(std::ssize(blocks), rng_key(kGroupSeed, Purpose::kErrorGroups), pass);
   for (const int64_t b : turn) order.insert(order.end(), blocks[b].begin(), blocks[b].end());
   return order;
 }
@@ -91,7 +93,8 @@ double jackknife_error(double value, const std::vector<double>& without,
     const double pseudo = h * value - (h - 1.0) * without[j];
     variance += (pseudo - centre) * (pseudo - centre) / (h - 1.0) / groups;
   }
-  return std::sqrt(variance);
+  const double error = std::sqrt(variance);
+  return error < kRounding * std::abs(value) ? 0.0 : error;
 }
 
 std::vector<int64_t> group_sizes(const torch::Tensor& groups, int64_t count) {
@@ -119,7 +122,7 @@ std::vector<int64_t> representative_indices(int64_t size, int64_t count) {
   std::vector<int64_t> indices(std::min(size, count));
   std::iota(indices.begin(), indices.end(), int64_t{0});
   if (count >= size) return indices;
-  RngStream random(rng_key(kSeed, Purpose::kSelection), 0);
+  RngStream random(rng_key(kGroupSeed, Purpose::kSelection), 0);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t begin = i * size / count, end = (i + 1) * size / count;
     indices[i] = begin + random.below(static_cast<uint32_t>(end - begin));
