@@ -75,7 +75,8 @@ std::shared_ptr<CLI::Formatter> help_formatter() { return std::make_shared<HelpF
 std::vector<std::string> with_help_flag(const CLI::App& app, std::vector<std::string> arguments) {
   if (!arguments.empty() && arguments[0] == "help") {
     arguments.erase(arguments.begin());
-    arguments.emplace_back("--help");
+    // A misspelt command is refused rather than answered with the help of all.
+    if (command_words(app, arguments).size() == arguments.size()) arguments.emplace_back("--help");
     return arguments;
   }
   const size_t words = command_words(app, arguments).size();
