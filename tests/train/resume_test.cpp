@@ -48,8 +48,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 // A config as a program reads it, on its data.
-struct Run {
-  explicit Run(const std::string& text, const std::vector<std::string>& changes = {})
+struct OpenRun {
+  explicit OpenRun(const std::string& text, const std::vector<std::string>& changes = {})
       : document(config::Document::parse(text, "run.toml")) {
     for (const std::string& change : changes) document.set(change);
     experiment = read_experiment(document);
@@ -71,7 +71,7 @@ struct Run {
 class Resuming : public testing::Test {
  protected:
   void SetUp() override {
-    const Run run(kConfig);
+    const OpenRun run(kConfig);
     TrainingState state;
     state.step = 50;
     state.batch_size = run.experiment.train.batch_size;
@@ -88,7 +88,7 @@ class Resuming : public testing::Test {
   }
   std::string text(const std::string& name) { return io::read_text(folder_ / name); }
   Resumption compare(const std::vector<std::string>& changes = {}) {
-    return compare_with(folder_.path(), Run(kConfig, changes).identity());
+    return compare_with(folder_.path(), OpenRun(kConfig, changes).identity());
   }
   std::string refusal(const std::vector<std::string>& changes) {
     try {
@@ -193,7 +193,7 @@ TEST_F(Resuming, AJumpOfTheLearningRateIsSaid) {
 }
 
 TEST_F(Resuming, OtherImagesOfTheSameNumberAreSaid) {
-  const std::string print = Run(kConfig).data->fingerprint();
+  const std::string print = OpenRun(kConfig).data->fingerprint();
   write("state.json", replaced(text("state.json"), print, "0123456789abcdef"));
   EXPECT_EQ(compare().changes,
             std::vector<std::string>{"the images of the data (as many, but with other names or "
@@ -206,7 +206,7 @@ TEST_F(Resuming, OtherImagesOfTheSameNumberAreSaid) {
 }
 
 TEST_F(Resuming, ClassesKeepTheirNumbersHoweverTheyAreSortedNow) {
-  Run run(kConfig, {"model.class_conditional=true"});
+  OpenRun run(kConfig, {"model.class_conditional=true"});
   std::string model = run.model_toml;
   const std::vector<std::string> names = run.data->class_names();
   ASSERT_GE(names.size(), 2u);
@@ -229,7 +229,7 @@ TEST_F(Resuming, ClassesKeepTheirNumbersHoweverTheyAreSortedNow) {
 }
 
 std::string untrainable(const std::vector<std::string>& changes, bool begins, bool given) {
-  Run run(kConfig, changes);
+  OpenRun run(kConfig, changes);
   try {
     check_trainable(run.experiment, run.document, begins, given);
   } catch (const ConfigError& error) {
