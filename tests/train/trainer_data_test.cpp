@@ -1,6 +1,6 @@
 #include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
 #include "ddpm/data/epoch_sampler.h"
-#include "ddpm/train/stop_signal.h"
 #include "ddpm/train/trainer.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/train/small_experiment.h"
