@@ -41,19 +41,21 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t kShown = 20;
-  const std::vector<std::string> shown(names.begin(),
-                                       names.begin() + std::min(kShown, names.size()));
+  std::vector<std::string> shown(names.begin(), names.begin() + std::min(kShown, names.size()));
+  // The list is part of one line.
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  for (std::string& name : shown) std::replace_if(name.begin(), name.end(), is_control, ' ');
   return fmt::format("{}{}", fmt::join(shown, ", "),
                      names.size() > kShown ? fmt::format(", ... ({} in all)", names.size()) : "");
 }
 
 int64_t class_of(const std::string& text, const std::vector<std::string>& names, int64_t count) {
   if (const auto place = place_of(text, names)) {
-    if (is_number(text) && std::stoll(text) != *place)
-      spdlog::info(
-          "--class {} is the class of this name, number {} of {}; #{} is the one of this "
-          "number",
-          text, *place, count, text);
+    const int64_t number = is_number(text) ? std::stoll(text) : *place;
+    if (number != *place && number < count) {
+      spdlog::info("--class {0} is the class named {0}, number {1}; #{0} is class number {0}", text,
+                   *place);
+    }
     return *place;
   }
   const bool marked = text.starts_with('#');

@@ -21,6 +21,7 @@ TEST(ChosenClasses, AreNamesOrNumbers) {
   EXPECT_EQ(chosen_classes({"#2"}, names, 3), (Numbers{2}));
   EXPECT_EQ(chosen_classes({"2", "#1"}, {}, 3), (Numbers{2, 1}));
   EXPECT_EQ(error({"3"}, names, 3), "--class 3: the network knows 0 to 2 (cat, dog, bird)");
+  EXPECT_EQ(error({"3"}, {"a\nb"}, 1), "--class 3: the network knows 0 to 0 (a b)");
   EXPECT_EQ(error({"cats"}, {}, 3), "--class cats: the network knows 0 to 2");
   EXPECT_CONTAINS(error({"cat,"}, names, 3), "--class : the network knows");
   EXPECT_CONTAINS(error({"#"}, names, 3), "--class #: the network knows");
