@@ -39,6 +39,9 @@ bool is_hidden_name(const std::string& name);
 /// (either case), and not hidden?
 bool is_image_name(const std::string& name);
 
+/// Those endings, "png, jpg, ...".
+std::string image_endings();
+
 /// Looks at the header of every file (and at the whole of one of up to kHeaderBytes), with
 /// options.workers threads, unless options.index knows it already. What becomes of damaged files,
 /// options.bad_images says; those that are left out are named in warnings (kSkip) and by skipped().
