@@ -256,7 +256,7 @@ TEST(World, APortThatIsTakenIsOneLine) {
   std::array<char, 256> host{};
   ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
   // Where all are on one machine, and where others must reach it.
-  for (const std::string name : {"127.0.0.1", "localhost", host.data()}) {
+  for (const std::string& name : std::vector<std::string>{"127.0.0.1", "localhost", host.data()}) {
     EXPECT_EQ(run_in_child([&] {
                 Launch launch = launch_of(0, 2, port);
                 launch.master_addr = name;
