@@ -2,6 +2,7 @@
 
 #include "ddpm/data/catalogue.h"
 #include "ddpm/data/dataset.h"
+#include "ddpm/data/image_names.h"
 #include "ddpm/data/transform.h"
 
 #include <cstdint>
@@ -28,19 +29,6 @@ struct ImageSource {
   /// In bytes; none if there is no such file.
   std::function<std::optional<uint64_t>(const std::string& name)> size_of;
 };
-
-/// What stands behind the last dot of a name, in lower case; "" if there is no dot.
-std::string ending_of(const std::string& name);
-
-/// Has the path a part of the kind ".name", as in "._name", or "__MACOSX"?
-bool is_hidden_name(const std::string& name);
-
-/// Is the path that of an image: ending in png, jpg, jpeg, jpe, jfif, webp, bmp, tga, pgm or ppm
-/// (either case), and not hidden?
-bool is_image_name(const std::string& name);
-
-/// Those endings, "png, jpg, ...".
-std::string image_endings();
 
 /// Looks at the header of every file (and at the whole of one of up to kHeaderBytes), with
 /// options.workers threads, unless options.index knows it already. What becomes of damaged files,
