@@ -3,6 +3,7 @@
 #include "ddpm/base/text.h"
 
 #include <filesystem>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -42,6 +43,7 @@ struct Understood {
   const CLI::App* command;
   std::string words;  // "ddpm eval sweep"
   size_t positionals = 0;
+  std::set<const CLI::Option*> given = {};
 };
 
 std::string unknown_flag(const Understood& u, const std::string& argument) {
@@ -129,6 +131,9 @@ std::string explain_refusal(const CLI::App& app, const std::vector<std::string>&
         return fmt::format("{}: {} needs a value", u.words, argument);
       i += values;
       if (flag->get_positional()) ++u.positionals;  // it has been given its value
+      const bool again = !u.given.insert(flag).second;
+      if (again && values > 0 && flag->get_items_expected_max() == 1)
+        return fmt::format("{}: {} is given twice", u.words, argument);
     } else if (argument.starts_with('-') && argument.size() > 1) {
       return unknown_flag(u, argument);
     } else if (const CLI::App* next = find_command(*u.command, argument)) {

@@ -167,6 +167,8 @@ TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
   expect_error({"sample", "--num=3", "--coat"}, 2, "unknown flag --coat");
   expect_error({"sample", "--steps"}, 2, "ddpm sample: --steps needs a value");
   expect_error({"sample", "--steps", "--ddim"}, 2, "ddpm sample: --steps needs a value");
+  expect_error({"sample", "--steps", "3", "--num", "1", "--steps", "5"}, 2,
+               "--steps is given twice");
   expect_error({"eval", "sweep", "--stepz", "1"}, 2, "ddpm eval sweep: unknown flag --stepz");
   expect_error({"info"}, 2, "ddpm info --help lists the flags");
 }
