@@ -41,6 +41,7 @@ struct Candidate {
   std::string prefix;  // with its dot
   Tensors tensors;     // without it
   std::string name;    // as Model::weights_name
+  bool copy = false;   // of raw weights, beside the average that was made of them
 };
 
 std::string without_wrappers(std::string name) {
@@ -116,8 +117,8 @@ std::vector<Candidate> candidates_in(const std::vector<TensorDict>& dicts) {
   return found;
 }
 
-// "ema", "model_ema", "ema_model.", "shadow": averaged; ema-pytorch's "online_model." is not. What
-// lies beside an average is raw.
+// "ema", "model_ema", "ema_model.", "shadow": averaged; ema-pytorch's "online_model." is a copy of
+// the raw weights, and dropped if these are there too. What lies beside an average is raw.
 void name_them_(std::vector<Candidate>& candidates) {
   bool any = false;
   for (Candidate& c : candidates) {
@@ -128,12 +129,16 @@ void name_them_(std::vector<Candidate>& candidates) {
       const std::string word = words.substr(at, end - at);
       if (word.starts_with("ema") || word.starts_with("averag") || word == "shadow") c.name = "ema";
       if (word == "raw" || word == "online") c.name = "raw";
+      c.copy = c.copy || word == "online";
     }
     any = any || c.name == "ema";
   }
   for (Candidate& c : candidates) {
     if (any && c.name.empty()) c.name = "raw";
   }
+  const bool original = std::any_of(candidates.begin(), candidates.end(),
+                                    [](const Candidate& c) { return c.name == "raw" && !c.copy; });
+  if (original) std::erase_if(candidates, [](const Candidate& c) { return c.copy; });
 }
 
 // Those of one name that `weights` asks for: averaged ones if there is a choice.

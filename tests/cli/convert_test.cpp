@@ -35,7 +35,7 @@ TEST_F(Convert, EveryCopyDrawsTheSameImages) {
     EXPECT_TRUE(torch::equal(draw(source, {"--ddim", "--clip", "none"}), original)) << source;
     const ProgramResult info = run({"info", source});
     EXPECT_EQ(info.status, 0) << info.err;
-    EXPECT_NE(info.out.find("8x8, 1 channels"), std::string::npos) << info.out;
+    EXPECT_NE(info.out.find("8x8, 1 channel,"), std::string::npos) << info.out;
   }
   // The averaged weights, bit for bit, at the end of the way.
   const auto ema = io::SafetensorsFile::open(checkpoint("runs/tiny", 12) / "ema.safetensors");

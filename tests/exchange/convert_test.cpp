@@ -322,6 +322,7 @@ TEST(DiffusersConfig, SchedulersComeBack) {
     settings.diffusion.schedule = {.kind = kind, .timesteps = 50, .beta_start = 0.001};
     settings.sample.clip = sample::Clip::kNone;
     settings.sample.sigma = sample::Sigma::kLarge;
+    settings.sample.stepping = sample::Stepping::kDiffusers;
     const SchedulerSettings back =
         parse_scheduler_config(scheduler_config_text(settings), "s.json");
     const diffusion::Schedule ours(settings.diffusion.schedule), theirs(back.diffusion.schedule);
