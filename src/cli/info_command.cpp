@@ -53,7 +53,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
   print_row("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
     const std::string young = train::young_average(checkpoint, train::ema_name(i));
-    if (!young.empty()) print_row("", young + ": draw with --weights raw");
+    if (!young.empty()) print_row("", young + ": sample with --weights raw");
   }
   print_row("data", state.dataset);
   print_row("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,

@@ -22,7 +22,7 @@ TEST_F(Train, DryRunMeasuresAndWritesNothing) {
   const ProgramResult result = run({"train", "--config", "tiny.toml", "--dry-run"});
   ASSERT_EQ(result.status, 0) << result.err;
   for (const char* text : {"would start at step 0", "parameters", "images/s", "memory", "12 steps",
-                           "held out     5 images", "nothing was trained"}) {
+                           "held out       5 images", "nothing was trained"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << " in " << result.out;
   }
   EXPECT_FALSE(std::filesystem::exists(folder_ / "runs"));
@@ -213,7 +213,7 @@ TEST_F(Train, AYoungAverageIsSaidWithTheWayOut) {
   EXPECT_NE(run({"info", "run"}).out.find(young), std::string::npos);
   const ProgramResult ema = run({"sample", "--ckpt", "run", "--num", "1", "--steps", "2"});
   EXPECT_EQ(ema.status, 0);
-  EXPECT_NE(ema.err.find(young + "draw with --weights raw"), std::string::npos) << ema.err;
+  EXPECT_NE(ema.err.find(young + "sample with --weights raw"), std::string::npos) << ema.err;
   const ProgramResult raw =
       run({"sample", "--ckpt", "run", "--num", "1", "--steps", "2", "--weights", "raw"});
   EXPECT_EQ(raw.status, 0);
@@ -312,9 +312,9 @@ TEST_F(Train, AnImageThatCannotBeReadStopsTrainingAfterASave) {
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("set/49.pgm: is not a readable image"), std::string::npos)
       << result.err;
-  const size_t at = result.err.find("goes on from step ");
+  const size_t at = result.err.find("to continue from step ");
   ASSERT_NE(at, std::string::npos) << result.err;
-  const int64_t step = std::stoll(result.err.substr(at + 18));
+  const int64_t step = std::stoll(result.err.substr(at + 22));
   EXPECT_TRUE(std::filesystem::exists(checkpoint("run", step) / "MANIFEST"));
   fixtures::write(folder_ / "set/49.pgm", fixtures::flat_pnm(8, 8, 1, 1));  // mended
   const ProgramResult again = run(command);
