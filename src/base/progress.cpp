@@ -1,5 +1,6 @@
 #include "ddpm/base/progress.h"
 
+#include "ddpm/base/console.h"
 #include "ddpm/base/text.h"
 
 #include <algorithm>
@@ -155,12 +156,11 @@ void Progress::print() {
   shown_ = Clock::now();
   if (terminal_) {
     // A line that fills the last column would wrap on some terminals.
-    fmt::print(stderr, "\r{}\033[K", progress_line(parts(), terminal_width() - 1));
+    write_to_stderr(fmt::format("\r{}\033[K", progress_line(parts(), terminal_width() - 1)));
     drawn_ = true;
   } else {
-    fmt::print(stderr, "{}\n", joined(parts(), 0));
+    write_to_stderr(joined(parts(), 0) + "\n");
   }
-  std::fflush(stderr);
 }
 
 void Progress::show(double gap_s) {
@@ -186,8 +186,7 @@ void Progress::note(const std::string& text) {
 void Progress::clear() {
   const std::lock_guard lock(mutex_);
   if (!drawn_) return;
-  fmt::print(stderr, "\r\033[K");
-  std::fflush(stderr);
+  write_to_stderr("\r\033[K");
   drawn_ = false;
 }
 
