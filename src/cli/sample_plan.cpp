@@ -164,7 +164,7 @@ sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan)
   if (!options.checkpoint.empty() && exchange::is_foreign(options.checkpoint)) {
     plan.checkpoint = plan.weights = options.checkpoint;
     plan.foreign = std::make_shared<const exchange::Model>(
-        exchange::read_model(plan.checkpoint, options.weights == "ema" ? "" : options.weights));
+        exchange::read_model(plan.checkpoint, options.weights));
     plan.model = plan.foreign->description;
     if (!plan.foreign->weights_name.empty()) plan.weights_name = plan.foreign->weights_name;
     return plan.foreign->sample;
