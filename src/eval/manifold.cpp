@@ -109,13 +109,10 @@ Measured coverage_of(const torch::Tensor& real, const torch::Tensor& generated,
     const torch::Tensor inside = d < limit.slice(0, first, first + d.size(0)).unsqueeze(1);
     share.add([&](int64_t) { return inside; });
   });
-  // The jackknife counts what samples do together several times (Efron and Stein 1981): it is too
-  // large if most balls hold few samples. The standard error of a share of balls takes the balls
-  // for independent: too small if they hold the same samples. The truth lies between them.
+  // The jackknife counts the variance of what k samples do together k times (Efron and Stein 1981).
+  // A ball holds a few samples, of which one is enough, so much of it is counted twice or more.
   Measured coverage = share.measured();
-  const double variance = coverage.value * (1.0 - coverage.value);
-  const double of_balls = std::sqrt(variance / static_cast<double>(real.size(0)));
-  coverage.error = std::sqrt(coverage.error * of_balls);
+  coverage.error /= std::sqrt(2.0);
   return coverage;
 }
 

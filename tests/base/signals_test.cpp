@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 #include <torch/types.h>
 
 namespace ddpm {
@@ -224,6 +226,7 @@ TEST(StopSignal, BlockedReadGoesOn) {
 TEST(EndOnSignal, EachSignalEndsTheProcessWithOneLine) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     const Outcome outcome = outcome_of([&] {
+      spdlog::set_default_logger(spdlog::stderr_logger_mt("child"));  // as the program logs
       const EndOnSignal ending("what was measured is lost", 75);
       ::kill(::getpid(), number);
       ::kill(::getpid(), number);

@@ -28,7 +28,7 @@ torch::Tensor neighbour_radii(const torch::Tensor& x, int64_t k);
 /// How two sets of images cover each other; balls reach from each vector to its k-th nearest other
 /// one of the same set. Errors: the jackknife's over groups of generated vectors; where the balls
 /// are those of generated vectors, they change with the vectors that are left out. That of
-/// coverage is the geometric mean of the jackknife's and of the standard error over real balls.
+/// coverage is the jackknife's over sqrt(2).
 struct ManifoldScores {
   Measured precision;  ///< generated in any real ball (Kynkaanniemi 2019), k = 3
   Measured recall;     ///< real in any generated ball (Kynkaanniemi 2019), k = 3
