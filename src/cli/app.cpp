@@ -89,7 +89,10 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& request) {  // --help, --version
-    return app.exit(request);
+    std::ostringstream text;  // std::cout would forget why it could not be written
+    const int status = app.exit(request, text, text);
+    fmt::print("{}", text.str());
+    return status;
   } catch (const CLI::ParseError& error) {
     return report(refusal(app, arguments, error), kUsage);
   }

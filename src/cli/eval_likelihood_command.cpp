@@ -95,7 +95,7 @@ int run_likelihood(const VlbOptions& o) {
   ReferenceData data = open_reference(o, plan.checkpoint, DefaultSplit::kHeldOut);
   check(o, plan, data);
   if (plan.model.unet.class_conditional) data.images = in_classes_of(plan.model, data.images);
-  if (data.split == "train") {
+  if (data.split == "train" && world.world.is_main()) {
     spdlog::warn(
         "these images were trained on, and others may be less likely; hold some out with "
         "data.holdout, or name others with --reference");

@@ -36,8 +36,8 @@ void secure_standard_streams() {
 }
 
 std::string flush_results() {
-  std::cout.flush();
   errno = 0;
+  std::cout.flush();  // flushes stdout as well
   const bool flushed = std::fflush(stdout) == 0;
   const bool whole = flushed && std::ferror(stdout) == 0 && (is_closed(1) || closes(1));
   if (whole) return "";

@@ -37,14 +37,15 @@ class Output : public CliTest {
             {"train", "--config", "tiny.toml", "--out", "dry", "--dry-run"},
             {"bench", "--config", "tiny.toml", "--what", "data", "--repeats", "1"},
             {"bench", "--config", "tiny.toml", "--what", "data", "--repeats", "1", "--json"},
-            with({"eval"}, evaluation),
-            with({"eval", "--json"}, evaluation),
-            {"eval", "likelihood", "--num", "4", "--calls", "2", "--out", "bits"},
-            {"eval", "likelihood", "--num", "4", "--calls", "2", "--out", "bits", "--json"},
-            {"eval", "sweep", "--num", "4", "--steps", "2", "--eta", "0", "--cache", "cache",
-             "--out", "sweep"},
-            {"eval", "sweep", "--num", "4", "--steps", "2", "--eta", "0", "--cache", "cache",
-             "--out", "sweep", "--json"}};
+            with({"eval", "--ckpt", "run"}, evaluation),
+            with({"eval", "--ckpt", "run", "--json"}, evaluation),
+            {"eval", "likelihood", "--ckpt", "run", "--num", "4", "--calls", "2", "--out", "bits"},
+            {"eval", "likelihood", "--ckpt", "run", "--num", "4", "--calls", "2", "--out", "bits",
+             "--json"},
+            {"eval", "sweep", "--ckpt", "run", "--num", "4", "--steps", "2", "--eta", "0",
+             "--cache", "cache", "--out", "sweep"},
+            {"eval", "sweep", "--ckpt", "run", "--num", "4", "--steps", "2", "--eta", "0",
+             "--cache", "cache", "--out", "sweep", "--json"}};
   }
 
   static std::string joined(const Words& words) {
