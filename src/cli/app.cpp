@@ -89,7 +89,7 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& request) {  // --help, --version
-    std::ostringstream text;  // std::cout would forget why it could not be written
+    std::ostringstream text;               // std::cout would forget why it could not be written
     const int status = app.exit(request, text, text);
     fmt::print("{}", text.str());
     return status;
