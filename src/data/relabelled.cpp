@@ -36,30 +36,21 @@ std::string listed(const std::vector<std::string>& names) {
   return fmt::format(" ({}{})", fmt::join(first, ", "), names.size() > kShown ? ", ..." : "");
 }
 
-class Relabelled final : public Dataset {
+class Relabelled final : public View {
  public:
   Relabelled(std::shared_ptr<const Dataset> whole, std::vector<int64_t> numbers, KnownClasses known)
-      : whole_(std::move(whole)), numbers_(std::move(numbers)), known_(std::move(known)) {
-    TORCH_CHECK(static_cast<int64_t>(numbers_.size()) == whole_->class_count(), numbers_.size(),
-                " numbers for ", whole_->class_count(), " classes");
+      : View(std::move(whole)), numbers_(std::move(numbers)), known_(std::move(known)) {
+    const int64_t classes = View::class_count();
+    TORCH_CHECK(static_cast<int64_t>(numbers_.size()) == classes, numbers_.size(), " numbers for ",
+                classes, " classes");
   }
 
-  int64_t size() const override { return whole_->size(); }
-  ImageShape shape() const override { return whole_->shape(); }
   int64_t class_count() const override { return known_.count; }
   std::vector<std::string> class_names() const override { return known_.names; }
-  Example get(int64_t index) const override { return numbered(whole_->get(index)); }
+  Example get(int64_t index) const override { return numbered(whole().get(index)); }
   Example get_uncropped(int64_t index) const override {
-    return numbered(whole_->get_uncropped(index));
+    return numbered(whole().get_uncropped(index));
   }
-  std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
-  SizeRange source_sizes() const override { return whole_->source_sizes(); }
-  std::vector<std::string> skipped() const override { return whole_->skipped(); }
-  std::map<std::string, int64_t> passed_over() const override { return whole_->passed_over(); }
-  std::vector<std::string> remarks() const override { return whole_->remarks(); }
-  void save_index(const std::filesystem::path& file) const override { whole_->save_index(file); }
-  std::string fingerprint() const override { return whole_->fingerprint(); }
-  std::string description() const override { return whole_->description(); }
 
  private:
   Example numbered(Example example) const {
@@ -67,7 +58,6 @@ class Relabelled final : public Dataset {
     return example;
   }
 
-  std::shared_ptr<const Dataset> whole_;
   std::vector<int64_t> numbers_;
   KnownClasses known_;
 };

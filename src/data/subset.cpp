@@ -10,15 +10,15 @@
 namespace ddpm::data {
 
 Subset::Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indices)
-    : whole_(std::move(whole)), indices_(std::move(indices)) {
+    : View(std::move(whole)), indices_(std::move(indices)) {
   TORCH_CHECK(!indices_.empty(), "a subset needs at least one image");
   const auto [low, high] = std::minmax_element(indices_.begin(), indices_.end());
-  TORCH_CHECK(*low >= 0 && *high < whole_->size(), "images ", *low, " to ", *high, " of ",
-              whole_->size());
+  TORCH_CHECK(*low >= 0 && *high < View::size(), "images ", *low, " to ", *high, " of ",
+              View::size());
 }
 
 std::string Subset::description() const {
-  return fmt::format("{}; {} of them", whole_->description(), size());
+  return fmt::format("{}; {} of them", whole().description(), size());
 }
 
 Split hold_out(std::shared_ptr<const Dataset> whole, int64_t count, uint64_t seed) {

@@ -220,6 +220,13 @@ std::span<const uint8_t> bytes_of(const std::string& text) {
 
 }  // namespace
 
+TorchValue::TorchValue() = default;
+TorchValue::TorchValue(const TorchValue&) = default;
+TorchValue::TorchValue(TorchValue&&) noexcept = default;
+TorchValue& TorchValue::operator=(const TorchValue&) = default;
+TorchValue& TorchValue::operator=(TorchValue&&) noexcept = default;
+TorchValue::~TorchValue() = default;
+
 const TorchValue* TorchValue::find(std::string_view key) const {
   for (const auto& [name, value] : entries) {
     if (name == key) return &value;

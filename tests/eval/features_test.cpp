@@ -181,7 +181,7 @@ def forward(self, x):
 class TrainedClassifier : public testing::Test {
  protected:
   std::unique_ptr<Classifier> make(const std::string& cache) {
-    return Classifier::of(data_, digest_of_images(data_), {.epochs = 4, .batch = 16},
+    return Classifier::of(data_, digest_of_images(data_), {.epochs = 6, .batch = 16},
                           folder_ / cache, torch::kCPU);
   }
   TemporaryFolder folder_;
@@ -191,8 +191,7 @@ class TrainedClassifier : public testing::Test {
 TEST_F(TrainedClassifier, TellsClassesApartAndIsTheSameEachTime) {
   const auto one = make("a"), two = make("b");
   EXPECT_EQ(one->description().hash, two->description().hash);
-  EXPECT_GT(one->accuracy(), 0.25)
-      << "one in eight would be chance; a few held-out images tell no more";
+  EXPECT_GT(one->accuracy(), 0.3) << "one in eight would be chance";
   const auto again = make("a");  // read
   EXPECT_EQ(one->description().hash, again->description().hash);
   EXPECT_EQ(one->accuracy(), again->accuracy());
@@ -230,7 +229,7 @@ class Relabelled final : public data::Dataset {
 
 TEST_F(TrainedClassifier, SaysIfItIsHardlyBetterThanChance) {
   const auto of = [&](const data::Dataset& data) {
-    return Classifier::of(data, digest_of_images(data), {.epochs = 4, .batch = 16}, folder_ / "c",
+    return Classifier::of(data, digest_of_images(data), {.epochs = 6, .batch = 16}, folder_ / "c",
                           torch::kCPU);
   };
   const auto labels = random_permutation(600, rng_key(1, Purpose::kTest), 0);  // of no meaning

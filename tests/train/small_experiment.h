@@ -10,7 +10,7 @@ namespace ddpm::train {
 
 /// A network that trains a step in milliseconds, on 40 procedural images; `changes`:
 /// SECTION.KEY=VALUE.
-inline Experiment small_experiment(const std::vector<std::string>& changes = {}) {
+inline config::Document small_document(const std::vector<std::string>& changes = {}) {
   config::Document document = config::Document::parse(R"([data]
 kind = "procedural"
 size = 40
@@ -32,6 +32,11 @@ decay = [0.9, 0.5]
 )",
                                                       "small.toml");
   for (const std::string& change : changes) document.set(change);
+  return document;
+}
+
+inline Experiment small_experiment(const std::vector<std::string>& changes = {}) {
+  config::Document document = small_document(changes);
   Experiment experiment = read_experiment(document);
   const auto dataset = data::open_dataset(experiment.data, 0);
   resolve_unet(experiment, document, *dataset);

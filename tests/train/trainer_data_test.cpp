@@ -33,23 +33,7 @@ class Broken final : public data::Dataset {
 
 TEST(Trainer, SavesItsStepsWhateverTheLoaderThrows) {
   const TemporaryFolder folder;
-  config::Document document = config::Document::parse(R"([data]
-kind = "procedural"
-size = 40
-image_size = 8
-channels = 1
-cache_mb = 0
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-[train]
-steps = 100
-batch_size = 4
-)",
-                                                      "small.toml");
+  config::Document document = small_document({"data.cache_mb=0"});
   Experiment experiment = read_experiment(document);
   const int64_t seen_in_step_3 = data::EpochSampler(40, experiment.run.seed).index_of(8);
   data::Split data{std::make_shared<Broken>(seen_in_step_3), nullptr};

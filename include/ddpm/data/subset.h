@@ -1,40 +1,30 @@
 #pragma once
 
-#include "ddpm/data/dataset.h"
+#include "ddpm/data/view.h"
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace ddpm::data {
 
-/// Some images of another data set, which it keeps alive.
-class Subset final : public Dataset {
+/// Some images of another data set.
+class Subset final : public View {
  public:
   /// At least one index, each of an image of `whole`.
   Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indices);
 
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
-  ImageShape shape() const override { return whole_->shape(); }
-  int64_t class_count() const override { return whole_->class_count(); }
-  std::vector<std::string> class_names() const override { return whole_->class_names(); }
-  Example get(int64_t index) const override { return whole_->get(indices_.at(index)); }
+  Example get(int64_t index) const override { return whole().get(indices_.at(index)); }
   Example get_uncropped(int64_t index) const override {
-    return whole_->get_uncropped(indices_.at(index));
+    return whole().get_uncropped(indices_.at(index));
   }
-  std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
-  SizeRange source_sizes() const override { return whole_->source_sizes(); }
-  std::vector<std::string> skipped() const override { return whole_->skipped(); }
-  std::map<std::string, int64_t> passed_over() const override { return whole_->passed_over(); }
-  std::vector<std::string> remarks() const override { return whole_->remarks(); }
-  void save_index(const std::filesystem::path& file) const override { whole_->save_index(file); }
-  std::string fingerprint() const override { return whole_->fingerprint(); }
   std::string description() const override;
 
   const std::vector<int64_t>& indices() const { return indices_; }
 
  private:
-  std::shared_ptr<const Dataset> whole_;
   std::vector<int64_t> indices_;
 };
 

@@ -23,6 +23,14 @@ namespace ddpm::io {
 
 /// A value in such a file.
 struct TorchValue {
+  // In torch_file.cpp, where the type is complete: `entries` holds pairs of it.
+  TorchValue();
+  TorchValue(const TorchValue&);
+  TorchValue(TorchValue&&) noexcept;
+  TorchValue& operator=(const TorchValue&);
+  TorchValue& operator=(TorchValue&&) noexcept;
+  ~TorchValue();
+
   enum class Kind {
     kNone,
     kBool,  ///< `integer` is 0 or 1
