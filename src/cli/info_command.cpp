@@ -32,6 +32,16 @@ std::string describe(const nn::UNetConfig& c) {
       c.class_conditional ? ", class-conditional" : "");
 }
 
+void print_model(const nn::ModelDescription& model) {
+  const nn::ImageSpec& image = model.unet.image;
+  print_row("images",
+            fmt::format("{}x{}, {}, {}", image.height, image.width,
+                        counted(image.channels, "channel"), counted(image.classes, "class")));
+  print_row("network", describe(model.unet));
+  print_row("schedule", describe(model.diffusion));
+  print_row("predicts", diffusion::to_string(model.diffusion.prediction));
+}
+
 bool print_checkpoint(const fs::path& checkpoint) {
   const train::Verification verification = train::CheckpointStore::verify(checkpoint);
   print_row("checkpoint", checkpoint.string());
@@ -39,17 +49,11 @@ bool print_checkpoint(const fs::path& checkpoint) {
   if (!verification.ok()) return false;
   const train::TrainingState state = train::read_training_state(checkpoint);
   const nn::ModelDescription model = nn::read_model_description(checkpoint / "model.toml");
-  const nn::ImageSpec& image = model.unet.image;
   print_row("step", fmt::format("{} ({} images seen, batch {}, {} of training)", state.step,
                                 with_commas(state.samples_seen), state.batch_size,
                                 format_duration(state.seconds)));
   print_row("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
-  print_row("images",
-            fmt::format("{}x{}, {}, {}", image.height, image.width,
-                        counted(image.channels, "channel"), counted(image.classes, "class")));
-  print_row("network", describe(model.unet));
-  print_row("schedule", describe(model.diffusion));
-  print_row("predicts", diffusion::to_string(model.diffusion.prediction));
+  print_model(model);
   print_row("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
     const std::string young = train::young_average(checkpoint, train::ema_name(i));
@@ -70,17 +74,11 @@ bool print_checkpoint(const fs::path& checkpoint) {
 void print_foreign(const fs::path& source) {
   const exchange::Model model = exchange::read_model(source);
   const nn::ModelDescription& d = model.description;
-  const nn::ImageSpec& image = d.unet.image;
   uint64_t bytes = 0;
   for (const io::NamedTensor& weight : model.weights) bytes += weight.tensor.nbytes();
   print_row("network of", fmt::format("{} ({}, {})", source.string(), model.origin,
                                       exchange::describe_weights(model.weights_name)));
-  print_row("images",
-            fmt::format("{}x{}, {}, {}", image.height, image.width,
-                        counted(image.channels, "channel"), counted(image.classes, "class")));
-  print_row("network", describe(d.unet));
-  print_row("schedule", describe(d.diffusion));
-  print_row("predicts", diffusion::to_string(d.diffusion.prediction));
+  print_model(d);
   print_row(
       "drawn by",
       fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",

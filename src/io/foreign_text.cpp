@@ -24,17 +24,6 @@ constexpr const char* kPage =
 constexpr const char* kMessage =
     "is a server's message, not the file itself; open it in an editor, and download the file again";
 
-// Without a byte order mark and white space, in lower case.
-std::string first_letters(std::span<const uint8_t> bytes) {
-  std::string text(bytes.begin(), bytes.begin() + std::min(bytes.size(), kBegin));
-  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
-  const auto is_space = [](unsigned char c) { return std::isspace(c) != 0; };
-  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
-
 template <size_t N>
 bool begins_with_any(const std::string& text, const std::array<std::string_view, N>& beginnings) {
   return std::any_of(beginnings.begin(), beginnings.end(),
@@ -43,9 +32,19 @@ bool begins_with_any(const std::string& text, const std::array<std::string_view,
 
 }  // namespace
 
+std::string first_letters(std::span<const uint8_t> bytes, size_t most) {
+  std::string text(bytes.begin(), bytes.begin() + std::min(bytes.size(), most));
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  const auto is_space = [](unsigned char c) { return std::isspace(c) != 0; };
+  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
 std::string foreign_text(std::span<const uint8_t> bytes) {
   if (bytes.empty()) return "is empty (0 bytes); download or copy it again";
-  const std::string text = first_letters(bytes);
+  const std::string text = first_letters(bytes, kBegin);
   if (text.starts_with("version https://git-lfs.github.com/spec/")) return kLfs;
   if (text.starts_with("/annex/objects/") || text.find(".git/annex/objects/") < 64) return kAnnex;
   constexpr std::array<std::string_view, 4> kPages = {"<!doctype html", "<html", "<head", "<body"};

@@ -1,8 +1,8 @@
 #include "ddpm/io/signature.h"
 
-#include <algorithm>
+#include "ddpm/io/foreign_text.h"
+
 #include <array>
-#include <cctype>
 #include <string>
 
 namespace ddpm::io {
@@ -43,16 +43,6 @@ constexpr std::array kKnown = {
     Known{257, "ustar", {"a tar archive", kUnpack}},
 };
 
-// Lower case, without the white space and the byte order mark that may come first.
-std::string text_of(std::span<const uint8_t> bytes) {
-  std::string text(bytes.begin(), bytes.begin() + std::min<size_t>(bytes.size(), 256));
-  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
-  text.erase(0, std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 }  // namespace
 
 std::optional<Signature> signature_of(std::span<const uint8_t> beginning) {
@@ -62,7 +52,7 @@ std::optional<Signature> signature_of(std::span<const uint8_t> beginning) {
                                  known.bytes.size());
     if (there == known.bytes) return known.signature;
   }
-  const std::string text = text_of(beginning);
+  const std::string text = first_letters(beginning, 256);
   if (text.starts_with("<svg") ||
       (text.starts_with("<?xml") && text.find("<svg") != std::string::npos))
     return Signature{"an SVG drawing", kConvert};

@@ -9,6 +9,10 @@
 
 namespace ddpm::io {
 
+/// The first `most` bytes in lower case, without the byte order mark and the white space that may
+/// come first.
+std::string first_letters(std::span<const uint8_t> bytes, size_t most);
+
 /// If `bytes` (the file, or at least its first 512 bytes) are a Git LFS or git-annex pointer, a web
 /// page, a server's error message, or nothing: what they are and what to do, to stand behind the
 /// file's name. "" if they are none of these.
