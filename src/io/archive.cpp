@@ -1,6 +1,7 @@
 #include "ddpm/io/archive.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
@@ -36,7 +37,8 @@ zip_t* open_archive(const std::filesystem::path& path) {
 }
 
 // What the archive says of an entry that can be read.
-zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::path& name) {
+zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::path& name,
+                        uint64_t archive_bytes) {
   zip_stat_t stat;
   if (zip_stat_index(archive, entry, 0, &stat) != 0)
     throw IoError(name,
@@ -51,7 +53,7 @@ zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::p
   const uint64_t ratio = stat.comp_method == ZIP_CM_STORE     ? 1
                          : stat.comp_method == ZIP_CM_DEFLATE ? kBestRatio
                                                               : 0;
-  if (ratio > 0 && stat.size / ratio > stat.comp_size) {
+  if (stat.comp_size > archive_bytes || (ratio > 0 && stat.size / ratio > stat.comp_size)) {
     throw IoError(name,
                   fmt::format("is damaged in the zip archive (it says that {} bytes unpack to "
                               "{}); fetch or pack it again",
@@ -65,7 +67,7 @@ zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::p
 void ZipReader::Close::operator()(zip* archive) const { zip_discard(archive); }
 
 ZipReader::ZipReader(const std::filesystem::path& path)
-    : path_(path), archive_(open_archive(path)) {
+    : path_(path), archive_(open_archive(path)), bytes_(InputFile(path).size()) {
   std::vector<std::pair<std::string, uint64_t>> files;
   const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
@@ -112,7 +114,7 @@ std::vector<uint8_t> ZipReader::read_entry(const std::string& name, uint64_t cou
                                            bool whole) const {
   const uint64_t entry = entry_of(name);
   const std::lock_guard lock(mutex_);
-  const zip_stat_t stat = checked_stat(archive_.get(), entry, path_ / name);
+  const zip_stat_t stat = checked_stat(archive_.get(), entry, path_ / name, bytes_);
   const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(
       zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
   if (!file) {

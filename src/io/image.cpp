@@ -67,6 +67,7 @@ std::optional<ImageInfo> stored_info(std::span<const uint8_t> bytes, ImageFormat
   if (format == ImageFormat::kUnknown) return std::nullopt;
   if (format == ImageFormat::kJpeg) return jpeg_header(bytes);
   if (format == ImageFormat::kWebp) return webp_header(bytes);
+  if (!header_is_safe(bytes, format)) return std::nullopt;
   int width = 0, height = 0, channels = 0;
   const int size = static_cast<int>(bytes.size());
   if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels)) return std::nullopt;

@@ -69,27 +69,39 @@ std::string bmp_damage(std::span<const uint8_t> bytes) {
   return bytes.size() < 26 || little_endian_32(&bytes[2]) > bytes.size() ? "is cut short" : "";
 }
 
-// "P5 width height maxval" and one white space, comments allowed, then the samples.
-std::string pnm_damage(std::span<const uint8_t> bytes) {
-  std::array<uint64_t, 3> numbers = {0, 0, 0};
-  size_t at = 2;
-  for (uint64_t& number : numbers) {
+struct PnmHeader {
+  uint64_t width = 0, height = 0, maximum = 0;
+  size_t end = 2;  // behind the last digit
+};
+
+// "P5 width height maxval", comments allowed. Digits are read until a number passes kMaxPnmNumber.
+constexpr uint64_t kMaxPnmNumber = uint64_t{1} << 24;
+
+PnmHeader pnm_header(std::span<const uint8_t> bytes) {
+  PnmHeader header;
+  size_t& at = header.end;
+  for (uint64_t* number : {&header.width, &header.height, &header.maximum}) {
     while (at < bytes.size() && (std::isspace(bytes[at]) || bytes[at] == '#')) {
       if (bytes[at] == '#') {
-        while (at < bytes.size() && bytes[at] != '\n') ++at;
+        while (at < bytes.size() && bytes[at] != '\n' && bytes[at] != '\r') ++at;
       } else {
         ++at;
       }
     }
-    while (at < bytes.size() && std::isdigit(bytes[at]) && number < (1u << 24)) {
-      number = 10 * number + (bytes[at++] - '0');
+    while (at < bytes.size() && std::isdigit(bytes[at]) && *number < kMaxPnmNumber) {
+      *number = 10 * *number + (bytes[at++] - '0');
     }
   }
-  const auto [width, height, maximum] = numbers;
-  if (maximum != 255)
-    return "has a maximum sample value of " + std::to_string(maximum) + ", not 255";
-  const uint64_t samples = width * height * (bytes[1] == '6' ? 3 : 1);
-  return at + 1 + samples > bytes.size() ? "is cut short" : "";
+  return header;
+}
+
+// Behind the header stand one white space and the samples.
+std::string pnm_damage(std::span<const uint8_t> bytes) {
+  const PnmHeader header = pnm_header(bytes);
+  if (header.maximum != 255)
+    return "has a maximum sample value of " + std::to_string(header.maximum) + ", not 255";
+  const uint64_t samples = header.width * header.height * (bytes[1] == '6' ? 3 : 1);
+  return header.end + 1 + samples > bytes.size() ? "is cut short" : "";
 }
 
 // Uncompressed true-colour or grey (types 2, 3): header of 18 bytes, identification, palette,
@@ -128,6 +140,12 @@ ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name
   }
   const bool tga = ends_in_tga(name) && !signature_of(bytes) && foreign_text(bytes).empty();
   return tga ? ImageFormat::kTga : ImageFormat::kUnknown;
+}
+
+bool header_is_safe(std::span<const uint8_t> beginning, ImageFormat format) {
+  if (format != ImageFormat::kPnm) return true;
+  const PnmHeader header = pnm_header(beginning);
+  return std::max({header.width, header.height, header.maximum}) < kMaxPnmNumber;
 }
 
 std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format) {

@@ -15,4 +15,8 @@ ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name
 /// truncated file lacks, and stb_image checks no checksum, so this comes first.
 std::string image_damage(std::span<const uint8_t> bytes, ImageFormat format);
 
+/// May stb_image be asked for the size of an image of which these are the first bytes? The numbers
+/// in the header of a PNM overflow there if they have many digits.
+bool header_is_safe(std::span<const uint8_t> beginning, ImageFormat format);
+
 }  // namespace ddpm::io

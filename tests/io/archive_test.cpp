@@ -109,20 +109,25 @@ TEST(ZipReader, ReadsABeginning) {
   EXPECT_EQ(zip.read_beginning("x", 0), Bytes{});
 }
 
-// The archive's directory says so, and nothing of that size is allocated.
+// The archive's directory says so, and nothing of that size is allocated: neither beyond what the
+// packed bytes can hold, nor because it says that there are more of these than the archive has.
 TEST(ZipReader, RefusesSizesThatDataOfThePackedSizeCannotHave) {
-  const TemporaryFolder folder;
-  fixtures::write_zip(folder / "a.zip", {{"x", Bytes(5000, 3)}});
-  Bytes bytes = fixtures::read(folder / "a.zip");
-  const Bytes sign = {'P', 'K', 1, 2};
-  const auto entry = std::search(bytes.begin(), bytes.end(), sign.begin(), sign.end());
-  ASSERT_NE(entry, bytes.end());
+  constexpr size_t kPacked = 20, kUnpacked = 24;  // in an entry of the directory
   const Bytes two_gigabytes = {0xF0, 0xFF, 0xFF, 0x7F};
-  std::copy(two_gigabytes.begin(), two_gigabytes.end(), entry + 24);  // the unpacked size
-  fixtures::write(folder / "a.zip", bytes);
-  const ZipReader zip(folder / "a.zip");
-  EXPECT_CONTAINS(fixtures::message_of<IoError>([&] { zip.read("x"); }),
-                  "a.zip/x: is damaged in the zip archive (it says that ");
+  for (const auto& fields : {std::vector{kUnpacked}, std::vector{kPacked, kUnpacked}}) {
+    const TemporaryFolder folder;
+    fixtures::write_zip(folder / "a.zip", {{"x", Bytes(5000, 3)}});
+    Bytes bytes = fixtures::read(folder / "a.zip");
+    const Bytes sign = {'P', 'K', 1, 2};
+    const auto entry = std::search(bytes.begin(), bytes.end(), sign.begin(), sign.end());
+    ASSERT_NE(entry, bytes.end());
+    for (const size_t field : fields)
+      std::copy(two_gigabytes.begin(), two_gigabytes.end(), entry + field);
+    fixtures::write(folder / "a.zip", bytes);
+    const ZipReader zip(folder / "a.zip");
+    EXPECT_CONTAINS(fixtures::message_of<IoError>([&] { zip.read("x"); }),
+                    "a.zip/x: is damaged in the zip archive (it says that ");
+  }
 }
 
 }  // namespace

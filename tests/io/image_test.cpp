@@ -541,6 +541,16 @@ TEST(ToUint8, RoundsToNearestAndClamps) {
             (torch::IntArrayRef{2, 3, 4, 5}));
 }
 
+// 2^32 + 1 is 1 in 32 bits; a comment ends at a carriage return too, as stb_image reads it.
+TEST(ImageHeader, NumbersOfAPnmThatOverflowAreNone) {
+  for (const std::string text :
+       {"P5 4294967297 1 255\nx", "P5\n#\r4294967297 1 255\nx", "P6 1 4294967297 255\nx"}) {
+    const Bytes bytes(text.begin(), text.end());
+    EXPECT_FALSE(image_header(bytes, "x")) << text;
+    EXPECT_THROW(image_info(bytes, "x"), IoError) << text;
+  }
+}
+
 // A program that links LibTorch before libstdc++ crashes in std::filesystem.
 TEST(Filesystem, WalksAndRemovesATreeBesideLibTorch) {
   const TemporaryFolder folder;

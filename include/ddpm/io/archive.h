@@ -41,6 +41,7 @@ class ZipReader {
   std::vector<uint8_t> read_entry(const std::string& name, uint64_t count, bool whole) const;
   std::filesystem::path path_;
   std::unique_ptr<zip, Close> archive_;
+  uint64_t bytes_;  ///< of the whole archive
   mutable std::mutex mutex_;  ///< a libzip handle serves one thread at a time
   std::vector<std::string> names_;
   std::vector<uint64_t> entries_;  ///< names_[i] is entry entries_[i] of the archive
