@@ -18,5 +18,4 @@ function(ddpm_cpu_loops)
     set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/${file}.cpp" PROPERTIES
       SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${file}}")
   endforeach()
-  target_link_libraries(ddpm_kernels PUBLIC gomp)
 endfunction()

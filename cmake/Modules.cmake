@@ -11,7 +11,7 @@ function(ddpm_common target)
   target_include_directories(${target} BEFORE PUBLIC "${PROJECT_BINARY_DIR}/fmt_first")
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
   # The same for every target: the precompiled header is only valid under the same definitions.
-  target_link_libraries(${target} PUBLIC LibTorch::LibTorch fmt::fmt spdlog::spdlog)
+  target_link_libraries(${target} PUBLIC LibTorch::LibTorch fmt::fmt spdlog::spdlog gomp)
 endfunction()
 
 function(ddpm_add_pch)

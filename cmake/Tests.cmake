@@ -43,6 +43,8 @@ add_test(NAME link_order COMMAND "${CMAKE_COMMAND}" "-DREADELF=${CMAKE_READELF}"
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/link_order.cmake")
 add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}"
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/install.cmake")
+add_test(NAME cuda_architectures COMMAND "${CMAKE_COMMAND}" "-DMODULE=${PROJECT_SOURCE_DIR}/cmake/CudaArchitectures.cmake"
+  "-DSCRATCH=${PROJECT_BINARY_DIR}/cuda_architectures_test" -P "${PROJECT_SOURCE_DIR}/tests/packaging/cuda_architectures.cmake")
 # What others read of ours, read by them.
 add_test(NAME tensorboard COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_events.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(tensorboard PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# From a fresh machine to generated pictures: sets up, builds, trains a small model on the built-in procedural
-# data set, samples from it with DDIM, and says where the picture is. Safe to run again.
+# From a fresh machine to generated pictures: sets up, builds the program (not its tests), trains a small model on
+# small paintings that the program makes itself, samples from it with DDIM, and says where the picture is. Safe to run
+# again.
 #
 #   scripts/quickstart.sh [--cuda]
 #
-#   --cuda   have nvcc fetched even where there is no GPU (see scripts/setup.sh)
+#   --cuda   compile the CUDA sources, and have nvcc fetched, even if there is no GPU (see scripts/setup.sh)
 #   --help   show this text
 #
 # After the build, training and sampling take at most 10 minutes on two CPU cores.
@@ -29,10 +30,14 @@ show() {
 }
 
 "$root/scripts/setup.sh" "${setup_options[@]}"
-build_preset release
+# The program alone, for the GPU that is here. A folder that is configured already keeps what it was configured for.
+cmake_options=()
+if ((${#setup_options[@]} == 0)) && ! gpu_present && [[ ! -e $root/build/release/CMakeCache.txt ]]; then
+  cmake_options+=(-DDDPM_CUDA=OFF)
+fi
+build_preset release ddpm "${cmake_options[@]}"
 
 cd "$root"
-out="samples/quickstart"
 show build/release/ddpm train --config configs/quickstart.toml
 show build/release/ddpm sample --ckpt runs/quickstart --steps 50 --ddim --num 64 --out "$out" --overwrite
 

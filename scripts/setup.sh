@@ -167,8 +167,6 @@ set_up_torch() {
 
 # --- 3. nvcc -------------------------------------------------------------------------------------------------
 
-gpu_present() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
-
 # Is there an nvcc of the wheel's CUDA major version, where cmake/Cuda.cmake looks?
 nvcc_present() {
   local nvcc

@@ -62,11 +62,14 @@ build_jobs() {
   echo $((cores < memory ? cores : memory))
 }
 
-# build_preset release|debug|asan: configures and builds build/<preset>.
+gpu_present() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# build_preset release|debug|asan [TARGET [CMAKE_OPTIONS...]]: configures and builds build/<preset>, all of it or the
+# target alone.
 build_preset() {
   cd "$root" || exit
-  logged "configure-$1" "configuring build/$1" cmake --preset "$1"
+  logged "configure-$1" "configuring build/$1" cmake --preset "$1" "${@:3}"
   # CMake's own lines that a reader should not miss, above all what was left out and why.
   grep -h -E '^-- (CUDA sources|LibTorch)' "$log_dir/configure-$1.log" | sed 's/^-- /[ddpm]   /' || true
-  logged "build-$1" "building build/$1 with $(build_jobs) jobs" cmake --build --preset "$1" -j "$(build_jobs)"
+  logged "build-$1" "building build/$1 with $(build_jobs) jobs" cmake --build --preset "$1" --target "${2:-all}" -j "$(build_jobs)"
 }
