@@ -38,9 +38,10 @@ fi
 build_preset release ddpm "${cmake_options[@]}"
 
 cd "$root"
+out="samples/quickstart"
 show build/release/ddpm train --config configs/quickstart.toml
 show build/release/ddpm sample --ckpt runs/quickstart --steps 50 --ddim --num 64 --out "$out" --overwrite
 
 printf '\n'
-say "64 pictures, drawn by DDIM in 50 steps: $root/$out-grid.png"
+say "64 pictures, sampled by DDIM in 50 steps: $root/$out-grid.png"
 say "next: README.md, \"Train on your own images\""

@@ -30,7 +30,7 @@ void draw(DataFindings& f, const DataOptions& options) {
     }
   }
   if (images.empty()) return;
-  io::write_png(options.out, io::make_grid(torch::stack(images)));
+  io::write_png(options.out, io::enlarged(io::make_grid(torch::stack(images))));
   f.picture = options.out;
 }
 

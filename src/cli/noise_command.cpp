@@ -66,8 +66,8 @@ int run_noise(NoiseOptions options) {
           io::to_uint8(t == 0 ? x0 : forward.sample(x0, torch::full({1}, t, torch::kLong), eps)));
     }
   }
-  io::write_png(options.out,
-                io::make_grid(torch::cat(cells), static_cast<int64_t>(options.times.size())));
+  io::write_png(options.out, io::enlarged(io::make_grid(
+                                 torch::cat(cells), static_cast<int64_t>(options.times.size()))));
 
   fmt::print("columns, from left to right ({} schedule, T = {}):\n",
              diffusion::to_string(experiment.diffusion.schedule.kind), timesteps);

@@ -156,13 +156,14 @@ void write_grid(const SamplePlan& plan, const sample::PictureFolder& folder, con
     pictures.push_back(folder.read(i));
   const auto classes = static_cast<int64_t>(plan.classes.size());
   sample::PictureFolder::write_beside(
-      grid,
-      io::make_grid(torch::stack(pictures), classes > 1 && classes <= 32 ? classes : int64_t{0}));
+      grid, io::enlarged(io::make_grid(torch::stack(pictures),
+                                       classes > 1 && classes <= 32 ? classes : int64_t{0})));
 }
 
 void write_trajectory(const sample::Trajectory& trajectory, const fs::path& picture) {
   sample::PictureFolder::write_beside(
-      picture, io::make_grid(trajectory.cells(), static_cast<int64_t>(trajectory.times().size())));
+      picture, io::enlarged(io::make_grid(trajectory.cells(),
+                                          static_cast<int64_t>(trajectory.times().size()))));
   spdlog::info("{}: x0 estimates, from left to right at t = {}", picture.string(),
                fmt::join(trajectory.times(), ", "));
 }

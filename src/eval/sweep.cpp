@@ -83,7 +83,7 @@ std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {
 void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
                         const torch::Tensor& strip) const {
   const fs::path picture = folder_ / (cell.name() + ".png");
-  io::write_png(picture, io::make_grid(strip, strip.size(0), 1));
+  io::write_png(picture, io::enlarged(io::make_grid(strip, strip.size(0), 1)));
   ordered_json json{{"steps", cell.steps},         {"eta", cell.eta},
                     {"frechet", r.frechet},        {"frechet_error", r.frechet_error},
                     {"kernel", number(r.kernel)},  {"precision", number(r.precision)},

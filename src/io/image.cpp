@@ -249,6 +249,12 @@ torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns, int64_t p
   return grid;
 }
 
+torch::Tensor enlarged(const torch::Tensor& chw, int64_t side) {
+  const int64_t longer = std::max(chw.size(1), chw.size(2));
+  const int64_t n = std::clamp((side + longer - 1) / longer, int64_t{1}, int64_t{8});
+  return chw.repeat_interleave(n, 1).repeat_interleave(n, 2);
+}
+
 torch::Tensor to_uint8(const torch::Tensor& x) {
   const auto type = x.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
   const torch::Tensor pixels = (x.detach().to(type) + 1) * 127.5;

@@ -369,7 +369,7 @@ void Trainer::draw_samples() {
         try {
           std::error_code ignored;  // write_png says where it cannot write
           fs::create_directories(folder, ignored);
-          io::write_png(picture, grid);
+          io::write_png(picture, io::enlarged(grid));
           pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
         } catch (const IoError& error) {  // a full disk costs a picture, not the run
           spdlog::warn("{} (training goes on without it)", error.what());

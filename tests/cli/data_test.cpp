@@ -50,8 +50,8 @@ TEST_F(DataCommand, ReportsAFolder) {
     EXPECT_CONTAINS(result.out, text);
   }
   const io::Image picture = io::decode_image(io::read_file(folder_ / "data.png"), "data.png");
-  EXPECT_EQ(picture.height, 2 * 8 + 2);
-  EXPECT_EQ(picture.width, 2 * 10 + 2);
+  EXPECT_EQ(picture.height, 8 * (2 * 8 + 2));  // enlarged by the most that there is
+  EXPECT_EQ(picture.width, 8 * (2 * 10 + 2));
 }
 
 TEST_F(DataCommand, JsonIsOneLineOfTheSame) {

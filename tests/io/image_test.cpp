@@ -513,6 +513,18 @@ TEST(MakeGrid, BackgroundIsOpaque) {
   }
 }
 
+TEST(Enlarged, RepeatsPixelsUntilTheLongerSideIsLongEnough) {
+  const torch::Tensor image = torch::arange(6).to(torch::kUInt8).view({1, 2, 3});
+  const torch::Tensor large = enlarged(image, /*side=*/7);
+  ASSERT_EQ(large.sizes(), (torch::IntArrayRef{1, 6, 9}));
+  for (int y = 0; y < 6; ++y) {
+    for (int x = 0; x < 9; ++x)
+      EXPECT_EQ(large[0][y][x].item<int>(), image[0][y / 3][x / 3].item<int>());
+  }
+  EXPECT_TRUE(torch::equal(enlarged(image, 3), image));
+  EXPECT_EQ(enlarged(image, 500).size(2), 24);  // not beyond 8 times
+}
+
 TEST(MakeGrid, IsNearlySquareByDefault) {
   const auto columns_of = [](int64_t count) {
     return make_grid(torch::zeros({count, 3, 4, 4}, torch::kUInt8), 0, 0).size(2) / 4;
