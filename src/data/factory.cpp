@@ -52,6 +52,8 @@ constexpr std::array<Kind, 7> kKinds = {{
      [](const DataConfig& config, uint64_t seed, const DataIndex&) -> std::unique_ptr<Dataset> {
        const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
        const ImageShape shape{config.channels == 0 ? 3 : config.channels, size.height, size.width};
+       if (config.theme == "scenes")
+         return std::make_unique<ProceduralScenes>(config.size, shape, seed);
        return std::make_unique<ProceduralShapes>(config.size, shape, seed);
      }},
     {"idx", [](const DataConfig& config, uint64_t,
@@ -186,6 +188,7 @@ DataConfig read_data_config(config::Reader& reader) {
   config.image_size = read_image_size(reader);
   config.channels = reader.integer("channels", config.channels, {0, 4});
   config.size = reader.integer("size", config.size, {1, std::numeric_limits<uint32_t>::max()});
+  config.theme = reader.choice("theme", config.theme, {"shapes", "scenes"});
   config.flip = reader.boolean("flip", config.flip);
   const bool random = reader.choice("crop", "centre", {"centre", "random"}) == "random";
   config.crop = random ? Crop::kRandom : Crop::kCentre;

@@ -1,6 +1,8 @@
 #include "ddpm/data/procedural.h"
 
 #include "ddpm/base/rng.h"
+#include "drawing.h"
+#include "scenes.h"
 
 #include <algorithm>
 #include <array>
@@ -12,46 +14,10 @@
 namespace ddpm::data {
 namespace {
 
-struct Point {
-  float x;
-  float y;
-};
+using drawing::blend, drawing::box_distance, drawing::Colour, drawing::from_hsl, drawing::Point;
+using drawing::polygon_distance;
 
-struct Colour {
-  float r;
-  float g;
-  float b;
-};
-
-Point operator-(Point a, Point b) { return {a.x - b.x, a.y - b.y}; }
-Colour blend(Colour a, Colour b, float t) {
-  return {a.r + t * (b.r - a.r), a.g + t * (b.g - a.g), a.b + t * (b.b - a.b)};
-}
-float length(Point p) { return std::hypot(p.x, p.y); }
-
-// Signed distances to shapes that fill about the unit disc, negative inside; y points up.
-
-float box_distance(Point p, float half_width, float half_height) {
-  const Point q = {std::fabs(p.x) - half_width, std::fabs(p.y) - half_height};
-  return length({std::max(q.x, 0.0f), std::max(q.y, 0.0f)}) + std::min(std::max(q.x, q.y), 0.0f);
-}
-
-// Distance to a closed polygon; the sign from the number of edges a ray to the right crosses.
-template <size_t N>
-float polygon_distance(Point p, const std::array<Point, N>& corners) {
-  float nearest = 1e9f;
-  bool inside = false;
-  for (size_t i = 0; i < N; ++i) {
-    const Point a = corners[i], b = corners[(i + 1) % N];
-    const Point edge = b - a, to_p = p - a;
-    const float along = (edge.x * to_p.x + edge.y * to_p.y) / (edge.x * edge.x + edge.y * edge.y);
-    const float t = std::clamp(along, 0.0f, 1.0f);
-    nearest = std::min(nearest, length({to_p.x - t * edge.x, to_p.y - t * edge.y}));
-    if ((a.y > p.y) != (b.y > p.y) && p.x < a.x + (p.y - a.y) / (b.y - a.y) * edge.x)
-      inside = !inside;
-  }
-  return inside ? -nearest : nearest;
-}
+// Shapes that fill about the unit disc.
 
 float disc(Point p) { return length(p) - 0.9f; }
 float square(Point p) { return box_distance(p, 0.78f, 0.78f); }
@@ -103,16 +69,6 @@ constexpr std::array<Shape, 8> kShapes = {{
     {"heart", heart, 0.3f},
     {"stripes", stripes, 0.35f},
 }};
-
-// hue in turns, saturation and lightness in 0..1.
-Colour from_hsl(float hue, float saturation, float lightness) {
-  const float chroma = saturation * std::min(lightness, 1.0f - lightness);
-  const auto channel = [&](float n) {
-    const float k = std::fmod(n + 12.0f * hue, 12.0f);
-    return lightness - chroma * std::max(-1.0f, std::min({k - 3.0f, 9.0f - k, 1.0f}));
-  };
-  return {channel(0), channel(8), channel(4)};
-}
 
 enum class Pattern { kFlat, kGradient, kTwoTone };
 
@@ -189,15 +145,47 @@ uint8_t quantize(float value) {
   return static_cast<uint8_t>(std::lround(std::clamp(value, 0.0f, 1.0f) * 255.0f));
 }
 
-}  // namespace
+// Pixels of the colours that `shade` gives to points p, which are in units of the shorter side,
+// from the image's middle, y up; pixel is a pixel's width in them. Of a grey image shade's red
+// counts.
+template <class Shade>
+torch::Tensor rendered(ImageShape shape, const Shade& shade) {
+  const auto [channels, height, width] = shape;
+  torch::Tensor image = torch::empty({channels, height, width}, torch::kUInt8);
+  uint8_t* out = image.data_ptr<uint8_t>();
+  const float pixel = 1.0f / static_cast<float>(std::min(height, width));
+  const int64_t plane = height * width;
+  for (int64_t i = 0; i < plane; ++i) {
+    const float x = static_cast<float>(i % width) + 0.5f - 0.5f * static_cast<float>(width);
+    const float y = 0.5f * static_cast<float>(height) - static_cast<float>(i / width) - 0.5f;
+    const Colour colour = shade(Point{x * pixel, y * pixel}, pixel);
+    out[i] = quantize(colour.r);
+    if (channels == 1) continue;
+    out[plane + i] = quantize(colour.g);
+    out[2 * plane + i] = quantize(colour.b);
+  }
+  return image;
+}
 
-ProceduralShapes::ProceduralShapes(int64_t size, ImageShape shape, uint64_t seed)
-    : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
+void check_procedural(int64_t size, ImageShape shape) {
   TORCH_CHECK(size > 0, "a procedural data set needs at least one image, not ", size);
   TORCH_CHECK(shape.channels == 1 || shape.channels == 3,
               "procedural images have 1 or 3 channels, not ", shape.channels);
   TORCH_CHECK(shape.height >= 8 && shape.width >= 8, "procedural images are at least 8x8, not ",
               shape.height, "x", shape.width);
+}
+
+// Rec. 601.
+Colour grey(Colour c) {
+  const float light = 0.299f * c.r + 0.587f * c.g + 0.114f * c.b;
+  return {light, light, light};
+}
+
+}  // namespace
+
+ProceduralShapes::ProceduralShapes(int64_t size, ImageShape shape, uint64_t seed)
+    : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
+  check_procedural(size, shape);
 }
 
 int64_t ProceduralShapes::class_count() const { return kShapes.size(); }
@@ -211,28 +199,40 @@ std::vector<std::string> ProceduralShapes::class_names() const {
 Example ProceduralShapes::get(int64_t index) const {
   TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
   const Scene scene = draw_scene(index, shape_, key_);
-  const auto [channels, height, width] = shape_;
-  torch::Tensor image = torch::empty({channels, height, width}, torch::kUInt8);
-  uint8_t* out = image.data_ptr<uint8_t>();
-  const float pixel = 1.0f / static_cast<float>(std::min(height, width));
-  const int64_t plane = height * width;
-  for (int64_t i = 0; i < plane; ++i) {
-    const float x = static_cast<float>(i % width) + 0.5f - 0.5f * static_cast<float>(width);
-    const float y = 0.5f * static_cast<float>(height) - static_cast<float>(i / width) - 0.5f;
-    const Colour colour = shade(scene, {x * pixel, y * pixel}, pixel);
-    if (channels == 1) {
-      out[i] = quantize(colour.r);
-    } else {
-      out[i] = quantize(colour.r);
-      out[plane + i] = quantize(colour.g);
-      out[2 * plane + i] = quantize(colour.b);
-    }
-  }
-  return {image, index % class_count()};
+  const auto colour_at = [&](Point p, float pixel) { return shade(scene, p, pixel); };
+  return {rendered(shape_, colour_at), index % class_count()};
 }
 
 std::string ProceduralShapes::description() const {
   return "procedural shapes: " + describe_contents();
+}
+
+ProceduralScenes::ProceduralScenes(int64_t size, ImageShape shape, uint64_t seed)
+    : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
+  check_procedural(size, shape);
+}
+
+int64_t ProceduralScenes::class_count() const { return scene_kinds().size(); }
+
+std::vector<std::string> ProceduralScenes::class_names() const {
+  std::vector<std::string> names;
+  for (const SceneKind& kind : scene_kinds()) names.emplace_back(kind.name);
+  return names;
+}
+
+Example ProceduralScenes::get(int64_t index) const {
+  TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
+  RngStream random(key_, static_cast<uint64_t>(index));
+  const Picture picture = scene_kinds()[index % class_count()].compose(random);
+  const auto colour_at = [&](Point p, float pixel) {
+    const Colour colour = picture({2.0f * p.x, 2.0f * p.y}, 2.0f * pixel);
+    return shape_.channels == 1 ? grey(colour) : colour;
+  };
+  return {rendered(shape_, colour_at), index % class_count()};
+}
+
+std::string ProceduralScenes::description() const {
+  return "procedural scenes: " + describe_contents();
 }
 
 }  // namespace ddpm::data

@@ -103,6 +103,14 @@ TEST(OpenDataset, ProceduralHasTheAskedShapeAndSeed) {
 }
 
 // Reading leaves a missing path alone, so that a misspelt key is reported as unknown.
+TEST(OpenDataset, ProceduralHasTheAskedTheme) {
+  DataConfig config;
+  config.kind = "procedural";
+  EXPECT_EQ(open_dataset(config, 0)->class_names().front(), "disc");
+  config.theme = "scenes";
+  EXPECT_EQ(open_dataset(config, 0)->class_names().front(), "planet");
+}
+
 TEST(OpenDataset, WithoutAPathSaysWhatToSet) {
   const DataConfig config = read("[data]\nflip = true");
   const std::string message = message_of<UsageError>([&] { open_dataset(config, 0); });

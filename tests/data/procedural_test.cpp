@@ -94,5 +94,52 @@ TEST(ProceduralShapes, ManyThreadsDrawTheSame) {
   for (int t = 1; t < 4; ++t) EXPECT_TRUE(torch::equal(drawn[t], drawn[0]));
 }
 
+TEST(ProceduralScenes, ImageIsAFunctionOfSeedAndIndex) {
+  const ProceduralScenes first(1000, {3, 32, 32}, 7), second(5000, {3, 32, 32}, 7),
+      other(1000, {3, 32, 32}, 8);
+  for (int64_t index = 0; index < first.class_count(); ++index) {
+    EXPECT_TRUE(torch::equal(first.get(index).image, second.get(index).image));
+    EXPECT_FALSE(torch::equal(first.get(index).image, other.get(index).image));
+    EXPECT_EQ(first.get(index).label, index);
+  }
+}
+
+TEST(ProceduralScenes, DrawsAnySizeAndChannels) {
+  for (const ImageShape shape : {ImageShape{1, 8, 8}, {3, 16, 48}, {1, 40, 9}, {3, 64, 64}}) {
+    const ProceduralScenes scenes(8, shape, 0);
+    EXPECT_EQ(scenes.get(7).image.sizes(),
+              (torch::IntArrayRef{shape.channels, shape.height, shape.width}));
+  }
+  EXPECT_THROW(ProceduralScenes(4, {2, 16, 16}, 0), c10::Error);
+}
+
+// The nearest of the classes' means names 0.9 of the images of another seed; chance is 1 of 8.
+TEST(ProceduralScenes, ClassesCanBeToldApart) {
+  const ProceduralScenes scenes(800, {3, 32, 32}, 1), others(400, {3, 32, 32}, 2);
+  const int64_t classes = scenes.class_count();
+  torch::Tensor means = torch::zeros({classes, 3, 32, 32});
+  for (int64_t i = 0; i < scenes.size(); ++i)
+    means[i % classes] += scenes.get(i).image.to(torch::kFloat) * classes / scenes.size();
+  int64_t right = 0;
+  for (int64_t i = 0; i < others.size(); ++i) {
+    const Example example = others.get(i);
+    const torch::Tensor distances = (means - example.image).square().sum({1, 2, 3});
+    right += distances.argmin().item<int64_t>() == example.label;
+  }
+  EXPECT_GT(right, 0.8 * others.size());
+}
+
+// As for the shapes.
+TEST(ProceduralScenes, AreAntiAliased) {
+  const ProceduralScenes small(32, {3, 32, 32}, 1), large(32, {3, 128, 128}, 1);
+  double sum = 0;
+  for (int64_t i = 0; i < small.size(); ++i) {
+    const torch::Tensor mean =
+        torch::avg_pool2d(large.get(i).image.to(torch::kFloat).unsqueeze(0), 4)[0];
+    sum += (small.get(i).image.to(torch::kFloat) - mean).abs().mean().item<double>();
+  }
+  EXPECT_LT(sum / static_cast<double>(small.size()), 1.0);
+}
+
 }  // namespace
 }  // namespace ddpm::data

@@ -30,6 +30,7 @@ struct DataConfig {
   int64_t channels =
       0;  ///< 1 to 4; 0: as in the array or, less alpha, the first file (procedural: 3)
   int64_t size = 50000;                        ///< number of procedural images
+  std::string theme = "shapes";                ///< of procedural images: shapes or scenes
   bool flip = false;                           ///< mirror images left to right with probability 1/2
   Crop crop = Crop::kCentre;                   ///< kRandom: at another place for every sample
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
