@@ -63,6 +63,13 @@ AutocastGuard::~AutocastGuard() {
   at::autocast::set_autocast_dtype(device_, old_type_);
 }
 
+NoAutocastGuard::NoAutocastGuard(torch::DeviceType device)
+    : device_(device), was_enabled_(at::autocast::is_autocast_enabled(device)) {
+  at::autocast::set_autocast_enabled(device_, false);
+}
+
+NoAutocastGuard::~NoAutocastGuard() { at::autocast::set_autocast_enabled(device_, was_enabled_); }
+
 ArithmeticGuard::Switches ArithmeticGuard::current() {
   const at::Context& c = at::globalContext();
   return {c.deterministicAlgorithms(),

@@ -1,8 +1,10 @@
 #include "ddpm/nn/unet.h"
 
 #include "ddpm/base/shape.h"
+#include "ddpm/nn/precision.h"
 #include "fused.h"
 
+#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
 #include <torch/types.h>
 
@@ -116,13 +118,31 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
 
-  // With one image channel both orders are one, and the convolution would take the slower.
-  torch::Tensor h = conv_in_(x).contiguous(torch::MemoryFormat::ChannelsLast);
+  torch::Tensor h = of_image(x);
   std::vector<torch::Tensor> skips{h};
   for (DownStage& stage : down_blocks_) h = stage(h, temb, skips);
   h = mid_block_(h, temb);
   for (UpStage& stage : up_blocks_) h = stage(h, temb, skips);
-  return conv_out_(norm_silu(conv_norm_out_, h));
+  return to_image(norm_silu(conv_norm_out_, h));
+}
+
+// Under autocast, the image and what is predicted of it keep float32's digits: the first and the
+// last convolution, a small part of the work, run in it.
+torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
+  const torch::DeviceType device = x.device().type();
+  torch::Tensor h;
+  {
+    const NoAutocastGuard full(device);
+    // With one image channel both orders are one, and the convolution would take the slower.
+    h = conv_in_(x).contiguous(torch::MemoryFormat::ChannelsLast);
+  }
+  if (at::autocast::is_autocast_enabled(device)) h = h.to(at::autocast::get_autocast_dtype(device));
+  return h;
+}
+
+torch::Tensor UNetImpl::to_image(const torch::Tensor& h) {
+  const NoAutocastGuard full(h.device().type());
+  return conv_out_(h.to(conv_out_->weight.scalar_type()));
 }
 
 void UNetImpl::set_recompute_(bool recompute) {

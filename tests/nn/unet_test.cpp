@@ -1,7 +1,9 @@
 #include "ddpm/nn/unet.h"
 
+#include "ddpm/nn/precision.h"
 #include "golden.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -47,6 +49,25 @@ TEST(UNet, AnswersToTimeAndClass) {
   const torch::Tensor output = golden.net(x, t, labels);
   EXPECT_GT(relative_error(golden.net(x, t + 1, labels), output), 1e-4);
   EXPECT_GT(relative_error(golden.net(x, t, (labels + 1) % 5), output), 1e-4);
+}
+
+// An image that differs by less than bfloat16 resolves near 1, 2^-7, is another image; and of 100
+// float32 numbers few are bfloat16's by chance.
+TEST(UNet, FirstAndLastConvolutionAreFloat32UnderAutocast) {
+  torch::manual_seed(0);
+  UNetConfig config = load_golden("ho").config;
+  config.dropout = 0.0;
+  UNet net(config);
+  const torch::NoGradGuard no_grad;
+  for (torch::Tensor& p : net->parameters()) p.uniform_(-0.2, 0.2);  // the last begins with zeros
+  const torch::Tensor t = torch::zeros({1}, torch::kLong), one = torch::ones({1, 3, 8, 12});
+  const AutocastGuard autocast(torch::kCPU, Precision::kBf16);
+  const torch::Tensor output = net(one, t);
+  ASSERT_EQ(output.scalar_type(), torch::kFloat);
+  EXPECT_LT((output.to(torch::kBFloat16).to(torch::kFloat) == output).sum().item<int>(),
+            output.numel() / 4);
+  EXPECT_FALSE(torch::equal(net(one + 0x1p-9, t), output));
+  EXPECT_TRUE(at::autocast::is_autocast_enabled(torch::kCPU));
 }
 
 TEST(UNet, DropsOutOnlyInTraining) {

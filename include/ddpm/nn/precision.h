@@ -13,7 +13,8 @@ enum class Precision {
   kFp32,  ///< "fp32": on a GPU too, where TF32 is forbidden
   kTf32,  ///< "tf32": convolutions and matrix products of a GPU round their factors to TF32's 10
           ///< bits of mantissa; on the CPU it is kFp32
-  kBf16,  ///< "bf16": convolutions and matrix products run in bfloat16 (autocast)
+  kBf16,  ///< "bf16": convolutions and matrix products run in bfloat16 (autocast), but for a
+          ///< network's first and last; parameters, norms' statistics and the loss are float32
   kFp64,  ///< "fp64"
 };
 
@@ -44,6 +45,19 @@ class AutocastGuard {
 /// the search costs as much as about 500 passes (5 s beside 8 ms a pass sampling in bf16, 10 s
 /// beside 25 ms training); a tenth saved by it comes back after ten times as many.
 inline constexpr int64_t kCallsToRepaySearch = 5000;
+
+/// While it lives, operations on the device do not autocast, whatever stands around it.
+class NoAutocastGuard {
+ public:
+  explicit NoAutocastGuard(torch::DeviceType device);
+  ~NoAutocastGuard();
+  NoAutocastGuard(const NoAutocastGuard&) = delete;
+  NoAutocastGuard& operator=(const NoAutocastGuard&) = delete;
+
+ private:
+  torch::DeviceType device_;
+  bool was_enabled_;
+};
 
 /// How the whole process computes while it lives; then everything is as it was.
 ///   TF32 in cuBLAS and cuDNN: allowed under kTf32, forbidden otherwise.

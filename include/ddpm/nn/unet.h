@@ -71,6 +71,9 @@ class UNetImpl : public torch::nn::Module {
   const UNetConfig& config() const { return config_; }
 
  private:
+  torch::Tensor of_image(const torch::Tensor& x);
+  torch::Tensor to_image(const torch::Tensor& h);
+
   UNetConfig config_;
   torch::nn::Conv2d conv_in_;
   TimeEmbedding time_embedding_;
