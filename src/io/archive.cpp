@@ -121,20 +121,25 @@ std::vector<uint8_t> ZipReader::read_entry(const std::string& name, uint64_t cou
     throw IoError(path_ / name, fmt::format("cannot be read from the zip archive ({})",
                                             zip_strerror(archive_.get())));
   }
-  std::vector<uint8_t> bytes(whole ? stat.size : std::min<uint64_t>(count, stat.size));
+  // The stated size may be a lie where the ratio is not judged: memory grows as bytes arrive.
+  constexpr uint64_t kFirstPiece = 64 << 20;
+  const uint64_t wanted = whole ? stat.size : std::min<uint64_t>(count, stat.size);
+  std::vector<uint8_t> bytes(std::min(wanted, kFirstPiece));
   size_t done = 0;
   uint8_t beyond = 0;
   zip_int64_t got = 0;
   // The last read, past the end, is what makes libzip compare the checksum.
   do {
+    if (done == bytes.size() && done < wanted)
+      bytes.resize(std::min<uint64_t>(wanted, 2 * bytes.size()));
     if (done < bytes.size()) {
       got = zip_fread(file.get(), bytes.data() + done, bytes.size() - done);
     } else {
       got = whole ? zip_fread(file.get(), &beyond, 1) : 0;
     }
     if (got > 0) done += got;
-  } while (got > 0 && done <= bytes.size());
-  if (got != 0 || done != bytes.size()) {
+  } while (got > 0 && done <= wanted);
+  if (got != 0 || done != wanted) {
     throw IoError(path_ / name,
                   fmt::format("is damaged in the zip archive ({}); fetch or pack it again",
                               got < 0 ? zip_file_strerror(file.get()) : "wrong size"));
