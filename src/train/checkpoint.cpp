@@ -1,19 +1,16 @@
 #include "ddpm/train/checkpoint.h"
 
-#include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 #include <torch/version.h>
 
 namespace ddpm::train {
 namespace {
 
-constexpr int kFormatVersion = 1;
 constexpr const char* kFirstMoment = "exp_avg.";
 constexpr const char* kSecondMoment = "exp_avg_sq.";
 constexpr const char* kUpdates = "step";
@@ -23,61 +20,6 @@ std::string file_of(const std::string& name) { return name + ".safetensors"; }
 }  // namespace
 
 std::string ema_name(size_t i) { return i == 0 ? "ema" : fmt::format("ema-{}", i + 1); }
-
-std::string to_json_text(const TrainingState& s) {
-  const nlohmann::ordered_json json{
-      {"format_version", kFormatVersion},
-      {"step", s.step},
-      {"samples_seen", s.samples_seen},
-      {"epoch", s.dataset_size > 0 ? s.samples_seen / s.dataset_size : 0},
-      {"seed", s.seed},
-      {"batch_size", s.batch_size},
-      {"dataset_size", s.dataset_size},
-      {"dataset", s.dataset},
-      {"dataset_fingerprint", s.fingerprint},
-      {"world_size", s.world_size},
-      {"threads", s.threads},
-      {"precision", s.precision},
-      {"skipped_steps", s.skipped_steps},
-      {"skipped_in_a_row", s.skipped_in_a_row},
-      {"seconds", s.seconds},
-      {"ema_decays", s.ema_decays},
-      {"torch_version", s.torch_version},
-      {"saved_at", s.saved_at}};
-  return io::json_text(json, 2) + "\n";
-}
-
-TrainingState read_training_state(const std::filesystem::path& checkpoint) {
-  const std::filesystem::path path = checkpoint / "state.json";
-  try {
-    const auto json = nlohmann::json::parse(io::read_text(path));
-    if (const int version = json.at("format_version"); version > kFormatVersion) {
-      throw IoError(
-          path, fmt::format("has format version {}; this program reads up to {}: use a newer one",
-                            version, kFormatVersion));
-    }
-    TrainingState s;
-    json.at("step").get_to(s.step);
-    json.at("samples_seen").get_to(s.samples_seen);
-    json.at("seed").get_to(s.seed);
-    json.at("batch_size").get_to(s.batch_size);
-    json.at("dataset_size").get_to(s.dataset_size);
-    json.at("dataset").get_to(s.dataset);
-    s.fingerprint = json.value("dataset_fingerprint", "");  // not in the first files
-    s.world_size = json.value("world_size", int64_t{1});
-    json.at("threads").get_to(s.threads);
-    json.at("precision").get_to(s.precision);
-    json.at("skipped_steps").get_to(s.skipped_steps);
-    s.skipped_in_a_row = json.value("skipped_in_a_row", int64_t{0});  // not in the first files
-    json.at("seconds").get_to(s.seconds);
-    json.at("ema_decays").get_to(s.ema_decays);
-    json.at("torch_version").get_to(s.torch_version);
-    json.at("saved_at").get_to(s.saved_at);
-    return s;
-  } catch (const nlohmann::json::exception& error) {
-    throw IoError(path, fmt::format("is not a training state: {}", error.what()));
-  }
-}
 
 CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTensors& tensors,
                                      const TrainingState& state, const std::string& model_toml,

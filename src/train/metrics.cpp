@@ -47,8 +47,8 @@ std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.value("step", std::numeric_limits<int64_t>::max()) <= step)
-      kept += line + "\n";
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) continue;
+    if (json["step"].get<int64_t>() <= step) kept += line + "\n";
   }
   return kept;
 }

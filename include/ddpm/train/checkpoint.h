@@ -3,6 +3,7 @@
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/train/checkpoint_store.h"
+#include "ddpm/train/training_state.h"
 
 #include <filesystem>
 #include <string>
@@ -16,31 +17,6 @@
 // state.json.
 
 namespace ddpm::train {
-
-/// Where a run stands, beside its tensors: state.json. Order of data, noise, t, dropout and
-/// learning rate are functions of seed and step, so no generator state is needed.
-struct TrainingState {
-  int64_t step = 0;
-  int64_t samples_seen = 0;
-  uint64_t seed = 0;
-  int64_t batch_size = 0;
-  int64_t dataset_size = 0;
-  int64_t world_size = 1;        ///< processes: another number can change the last bits of a sum
-  int64_t threads = 0;           ///< CPU threads: another number can change the last bits of a sum
-  int64_t skipped_steps = 0;     ///< without an update, over the whole run
-  int64_t skipped_in_a_row = 0;  ///< the last of them, up to this step: see train.max_bad_steps
-  double seconds = 0.0;          ///< of training, over all of the run's sessions
-  std::vector<double> ema_decays;  ///< of ema.safetensors, ema-2.safetensors, ...
-  std::string dataset;             ///< for people
-  std::string fingerprint;         ///< of the data set; "" in files of former versions
-  std::string precision;
-  std::string torch_version;
-  std::string saved_at;  ///< ISO 8601, UTC
-};
-
-std::string to_json_text(const TrainingState& state);
-/// Throws IoError where the file is not a state.json that this version can read.
-TrainingState read_training_state(const std::filesystem::path& checkpoint);
 
 /// The tensors of a checkpoint, in host memory; the lists have one tensor a parameter.
 struct TrainingTensors {
