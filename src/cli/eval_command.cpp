@@ -132,8 +132,8 @@ void draw_neighbours(const std::string& file, const std::vector<torch::Tensor>& 
                      const Ruler& ruler) {
   const torch::Tensor images = torch::stack(first);
   const torch::Tensor features = ruler.features->extract(images).pooled.cpu();
-  io::write_png(file, io::enlarged(eval::neighbour_picture(
-                          images, features, ruler.reference, *ruler.data.images, kNeighbourColumns)));
+  io::write_png(file, io::enlarged(eval::neighbour_picture(images, features, ruler.reference,
+                                                           *ruler.data.images, kNeighbourColumns)));
   spdlog::info("{}: samples (left) and their nearest reference images in feature space", file);
 }
 

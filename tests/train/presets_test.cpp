@@ -36,7 +36,7 @@ TEST_P(Presets, ReadsAndHasTheParametersItClaims) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, Presets,
-    testing::Values(Preset{"smoke", {3, 16, 16, 8}}, Preset{"quickstart", {3, 16, 16, 8}},
+    testing::Values(Preset{"smoke", {3, 16, 16, 8}}, Preset{"quickstart", {3, 24, 24, 8}},
                     Preset{"mnist", {1, 28, 28, 10}}, Preset{"folder", {3, 64, 64, 0}},
                     Preset{"cifar10", {3, 32, 32, 10}}, Preset{"celeba64", {3, 64, 64, 0}},
                     Preset{"celebahq256", {3, 256, 256, 0}}, Preset{"lsun256", {3, 256, 256, 0}},
