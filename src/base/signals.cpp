@@ -1,6 +1,7 @@
 #include "ddpm/base/signals.h"
 
 #include "ddpm/base/console.h"
+#include "ddpm/base/progress.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -108,7 +109,7 @@ StopSignal::StopSignal() {
   TORCH_CHECK(!installed, "there is a StopSignal already");
   installed = true;
   stop_number = save_wanted = at_once_status = 0;
-  on_terminal = ::isatty(STDERR_FILENO);
+  on_terminal = stderr_is_terminal() ? 1 : 0;
   message = nullptr;
   first_interrupt_ms = 0;
   struct sigaction action {};

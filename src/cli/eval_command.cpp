@@ -45,16 +45,31 @@ struct Samples {
   std::shared_ptr<const data::Dataset> files;  // keeps those of --samples alive
 };
 
-// The classes in turn of pictures that `ddpm sample` wrote, from its sampling.json: how many there
-// are. 0 if they are not known.
+// What `ddpm sample` noted of pictures that it wrote; an empty object if it wrote none.
+nlohmann::json record_of(const fs::path& folder) {
+  const fs::path file = folder / "sampling.json";
+  if (!fs::is_regular_file(file)) return nlohmann::json::object();
+  auto json = nlohmann::json::parse(io::read_text(file), nullptr, false);
+  return json.is_object() ? json : nlohmann::json::object();
+}
+
+// The classes in turn of pictures that `ddpm sample` wrote: how many there are. 0 if they are not
+// known.
 int64_t number_of_classes(const fs::path& folder, int64_t pictures) {
-  const fs::path settings = folder / "sampling.json";
-  const fs::path last = folder / fmt::format("{:06}.png", pictures - 1);
-  if (!fs::is_regular_file(settings) || !fs::exists(last)) return 0;
-  const auto json = nlohmann::json::parse(io::read_text(settings), nullptr, false);
+  if (!fs::exists(folder / fmt::format("{:06}.png", pictures - 1))) return 0;
+  const nlohmann::json json = record_of(folder);
   const nlohmann::json::json_pointer classes("/settings/classes");
-  if (!json.is_object() || !json.contains(classes) || !json[classes].is_array()) return 0;
-  return std::ssize(json[classes]);
+  return json.contains(classes) && json[classes].is_array() ? std::ssize(json[classes]) : 0;
+}
+
+void warn_if_cut_short(const fs::path& folder, int64_t pictures) {
+  const nlohmann::json json = record_of(folder);
+  if (!json.contains("images") || !json["images"].is_number_integer()) return;
+  const int64_t asked = json["images"].get<int64_t>();
+  if (asked > pictures)
+    spdlog::warn(
+        "{}: {} of {} images are there: the sampling was cut short, and --continue draws the rest",
+        folder.string(), pictures, asked);
 }
 
 std::vector<int64_t> classes_of_files(const Samples& s, const fs::path& path) {
@@ -80,6 +95,7 @@ Samples samples_of_files(const EvalOptions& o) {
     throw UsageError(
         fmt::format("--num {}: {} holds only {} images", num, o.samples, s.files->size()));
   }
+  warn_if_cut_short(o.samples, s.files->size());
   s.source = eval::images_of(*s.files);
   s.indices = eval::representative_indices(s.files->size(), num);
   s.classes = classes_of_files(s, o.samples);

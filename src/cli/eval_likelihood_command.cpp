@@ -2,18 +2,20 @@
 #include "ddpm/data/relabelled.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/likelihood.h"
+#include "ddpm/eval/result_folder.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::cli {
@@ -40,7 +42,6 @@ std::string variance_name(eval::ModelVariance variance) {
 }
 
 void write_files(const fs::path& folder, const eval::Likelihood& found, const std::string& title) {
-  io::make_folder(folder);
   io::write_file_atomic(folder / "likelihood.csv", eval::to_csv(found));
   io::write_png(folder / "likelihood.png", eval::draw_likelihood(found, title));
 }
@@ -109,6 +110,22 @@ int run_likelihood(const VlbOptions& o) {
   const eval::ModelVariance variance = variance_of(o, plan);
   const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
   const auto images = eval::representative_indices(data.images->size(), wanted);
+  const std::string protocol = fmt::format(
+      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
+      "calls per image; seed {}",
+      images.size(), data.split, data.images->description(), plan.checkpoint.string(),
+      plan.weights_name, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
+      variance_name(variance),
+      plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
+      o.calls > 0 ? std::min(o.calls, timesteps) : timesteps, timesteps, options.seed);
+  const auto weights =
+      nlohmann::json::parse(plan.settings, nullptr, false).value("weights_crc32c", int64_t{0});
+  const std::string settings =
+      io::json_text({{"protocol_line", protocol}, {"weights_crc32c", weights}}, 1);
+  const fs::path folder =
+      o.out.empty() ? eval::default_result_folder(plan.folder.parent_path(), "likelihood", settings)
+                    : fs::path(o.out);
+  eval::claim_result_folder(folder, settings);
   const eval::Likelihood found =
       eval::measure_likelihood(denoiser_of, diffusion::Schedule(plan.model.diffusion.schedule),
                                plan.model.diffusion.prediction, *data.images, images,
@@ -122,19 +139,9 @@ int run_likelihood(const VlbOptions& o) {
                                 .deterministic = plan.deterministic},
                                world.world);
   if (!world.world.is_main()) return kOk;
-  const fs::path folder =
-      o.out.empty() ? plan.folder.parent_path() / "likelihood" : fs::path(o.out);
   write_files(folder, found,
               fmt::format("{} ({})", plan.checkpoint.filename().string(), plan.weights_name));
 
-  const std::string protocol = fmt::format(
-      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
-      "calls per image; seed {}",
-      images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      plan.weights_name, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
-      variance_name(variance),
-      plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
-      found.terms.size(), timesteps, options.seed);
   if (o.json) {
     nlohmann::ordered_json json{{"bits_per_dim", found.total.value},
                                 {"bits_per_dim_error", found.total.error},
@@ -186,8 +193,10 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
                    "none keeps predicted pixels outside [-1,1]; the others clamp them")
       ->check(CLI::IsMember(sample::clip_names()));
   command
-      ->add_option("--out", o->out,
-                   "folder for likelihood.csv and likelihood.png (default: beside the samples)")
+      ->add_option(
+          "--out", o->out,
+          "folder for likelihood.csv and likelihood.png (default: beside the samples, another for "
+          "other settings)")
       ->type_name("FOLDER");
   command->add_flag("--json", o->json, "print one machine-readable line");
   command->footer("Example:\n  ddpm eval likelihood --ckpt runs/mine");

@@ -1,6 +1,7 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/common.h"
+#include "ddpm/eval/result_folder.h"
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
@@ -138,8 +139,11 @@ int run_sweep(SweepOptions o) {
   nlohmann::ordered_json exact = protocol;
   exact["settings"] =
       nlohmann::json::parse(first.settings, nullptr, false).value("weights_crc32c", 0);
-  const fs::path path = o.out.empty() ? first.folder.parent_path() / "sweep" : fs::path(o.out);
-  const eval::SweepFolder folder(path, io::json_text(exact, 1));
+  const std::string settings = io::json_text(exact, 1);
+  const fs::path path =
+      o.out.empty() ? eval::default_result_folder(first.folder.parent_path(), "sweep", settings)
+                    : fs::path(o.out);
+  const eval::SweepFolder folder(path, settings);
 
   for (size_t i = 0; i < cells.size(); ++i) {
     const auto known = folder.find(cells[i]);
@@ -205,8 +209,10 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
   add_reference_flags(*command, *o);
   add_feature_flags(*command, *o);
   command
-      ->add_option("--out", o->out,
-                   "folder of the cells and the table (default: RUN/generated/sweep)")
+      ->add_option(
+          "--out", o->out,
+          "folder of the cells and the table (default: RUN/generated/sweep-DIGEST, another for "
+          "other settings)")
       ->type_name("FOLDER");
   command->add_flag("--json", o->json, "print one machine-readable line");
   command->footer("Example:\n  ddpm eval sweep --ckpt runs/mine --steps 10,20,50 --eta 0,1");

@@ -94,10 +94,10 @@ int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
   const int64_t usable = usable_threads(cores, quota);
   if (usable < cores && launch.rank == 0) {
     spdlog::info(
-        "{} CPU threads, not {}: the CPU quota of this container or job (cgroup) is {:g} cores; "
+        "{} CPU threads, not {}: the CPU quota of this container or job (cgroup) is {:g} {}; "
         "more threads would be stopped in every period (set run.threads or OMP_NUM_THREADS to "
         "choose)",
-        usable, cores, *quota);
+        usable, cores, *quota, *quota == 1.0 ? "core" : "cores");
   }
   if (usable == cores && launch.local_world_size == 1) return 0;
   return std::max<int64_t>(1, usable / launch.local_world_size);

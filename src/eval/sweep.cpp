@@ -3,9 +3,9 @@
 #include "ddpm/base/error.h"
 #include "ddpm/eval/chart.h"
 #include "ddpm/eval/digest.h"
+#include "ddpm/eval/result_folder.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "unknown.h"
@@ -55,8 +55,7 @@ std::string SweepCell::name() const { return fmt::format("steps-{:04}-eta-{}", s
 
 SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
     : folder_(std::move(folder)), protocol_digest_(digest_of(protocol)) {
-  io::make_folder(folder_);
-  io::write_file_atomic(folder_ / "protocol.json", protocol + "\n");
+  claim_result_folder(folder_, protocol);
 }
 
 std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {

@@ -111,11 +111,32 @@ TEST_F(Eval, SampledOrReadThePicturesHaveTheSameNumbers) {
   ASSERT_EQ(run({"sample", "--steps", "3", "--ddim", "--num", "48", "--batch", "64", "--out", "p"})
                 .status,
             0);
-  std::filesystem::remove(folder_ / "p/grid.png");
   const auto read = eval({"--samples", "p", "--reference", "tiny.toml"});
   const auto now = eval({"--steps", "3", "--ddim", "--num", "48", "--batch", "64"});
   for (const char* key : {"frechet", "frechet_error", "kernel", "kernel_error", "recall_error"})
     EXPECT_EQ(read.at(key), now.at(key)) << key;
+}
+
+TEST_F(Eval, SamplingThatWasCutShortIsNamed) {
+  const std::vector<std::string> measure{"eval",      "--samples", "p",    "--reference",
+                                         "tiny.toml", "--cache",   "cache"};
+  ASSERT_EQ(run({"sample", "--steps", "2", "--ddim", "--num", "16", "--out", "p"}).status, 0);
+  EXPECT_EQ(run(measure).err.find("cut short"), std::string::npos);
+  std::filesystem::remove(folder_ / "p/000015.png");
+  EXPECT_CONTAINS(run(measure).err, "15 of 16 images are there: the sampling was cut short");
+}
+
+TEST_F(Eval, ResultsOfOtherSettingsAreNotOverwritten) {
+  const auto likelihood = [&](const std::string& num) {
+    return run({"eval", "likelihood", "--num", num, "--calls", "2", "--out", "bits"});
+  };
+  ASSERT_EQ(likelihood("4").status, 0);
+  const std::string table = io::read_text(folder_ / "bits/likelihood.csv");
+  const ProgramResult other = likelihood("6");
+  EXPECT_EQ(other.status, 1);
+  EXPECT_CONTAINS(other.err, "bits: holds results of other settings");
+  EXPECT_EQ(io::read_text(folder_ / "bits/likelihood.csv"), table);
+  EXPECT_EQ(likelihood("4").status, 0);
 }
 
 // Every rank draws a share; with batches of one size each picture has the same bits.
@@ -289,8 +310,8 @@ TEST_F(Eval, AReferenceThatCannotServeIsRefused) {
           "--cache", "cache"},
          2, "the reference holds one image");
   train("runs/classes", {"--set", "model.class_conditional=true"});
-  expect({"eval", "likelihood", "--ckpt", "runs/classes", "--reference", "many", "--num", "9"},
-         1, "the network knows 8");
+  expect({"eval", "likelihood", "--ckpt", "runs/classes", "--reference", "many", "--num", "9"}, 1,
+         "the network knows 8");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "ddpm/eval/sweep.h"
 
+#include "ddpm/base/error.h"
 #include "ddpm/eval/chart.h"
 #include "ddpm/io/file.h"
 #include "tests/io/temporary_folder.h"
@@ -18,7 +19,7 @@ const torch::Tensor kStrip = torch::arange(4 * 1 * 6 * 6).view({4, 1, 6, 6}).to(
 
 SweepResult result(double frechet) { return {frechet, 0.5, 0.01, std::nullopt, 0.25, 0.125}; }
 
-TEST(SweepFolder, ACellIsFoundAgainUnderItsOwnProtocolOnly) {
+TEST(SweepFolder, ACellIsFoundAgain) {
   const TemporaryFolder folder;
   {
     const SweepFolder sweep(folder / "s", "{\"num\": 10}");
@@ -30,7 +31,7 @@ TEST(SweepFolder, ACellIsFoundAgainUnderItsOwnProtocolOnly) {
   EXPECT_EQ(found->frechet, 3.25);
   EXPECT_EQ(found->recall, 0.25);
   EXPECT_FALSE(found->precision);
-  EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 20}").find(kCell));
+  EXPECT_THROW(SweepFolder(folder / "s", "{\"num\": 20}"), IoError);
   EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 10}").find({50, "hat"}));
 }
 

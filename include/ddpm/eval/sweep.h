@@ -28,12 +28,12 @@ struct SweepResult {
 /// there: a sweep that was cut short goes on with the first missing cell.
 class SweepFolder {
  public:
-  /// Makes the folder. `protocol`: all that decides a cell's numbers besides the cell; results of
-  /// another protocol count as missing. Throws IoError.
+  /// Makes the folder. `protocol`: all that decides a cell's numbers besides the cell. Throws
+  /// IoError, also if the folder holds results of another (claim_result_folder).
   SweepFolder(std::filesystem::path folder, const std::string& protocol);
 
   const std::filesystem::path& path() const { return folder_; }
-  /// Nothing where the cell is missing, damaged, or of another protocol.
+  /// Nothing if the cell is missing or damaged.
   std::optional<SweepResult> find(const SweepCell& cell) const;
   /// strip: uint8 [n,C,H,W], its first images.
   void write(const SweepCell& cell, const SweepResult& result, const torch::Tensor& strip) const;
