@@ -125,7 +125,7 @@ int run_likelihood(const VlbOptions& o) {
   const fs::path folder =
       o.out.empty() ? eval::default_result_folder(plan.folder.parent_path(), "likelihood", settings)
                     : fs::path(o.out);
-  eval::claim_result_folder(folder, settings);
+  world.world.on_main("make the folder", [&] { eval::claim_result_folder(folder, settings); });
   const eval::Likelihood found =
       eval::measure_likelihood(denoiser_of, diffusion::Schedule(plan.model.diffusion.schedule),
                                plan.model.diffusion.prediction, *data.images, images,

@@ -143,6 +143,7 @@ int run_sweep(SweepOptions o) {
   const fs::path path =
       o.out.empty() ? eval::default_result_folder(first.folder.parent_path(), "sweep", settings)
                     : fs::path(o.out);
+  world.world.on_main("make the folder", [&] { eval::claim_result_folder(path, settings); });
   const eval::SweepFolder folder(path, settings);
 
   for (size_t i = 0; i < cells.size(); ++i) {
