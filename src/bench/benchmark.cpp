@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kSampleSteps = 10;
+
 // A folder of its own that is gone when the work is done.
 class ScratchFolder {
  public:
@@ -51,7 +53,9 @@ class Benchmark {
     x_ = torch::zeros({experiment.train.batch_size, image.channels, image.height, image.width},
                       torch::dtype(type).device(device))
              .contiguous(torch::MemoryFormat::ChannelsLast);
-    sample_steps_ = std::min(options.sample_steps, experiment.diffusion.schedule.timesteps);
+    const int64_t timesteps = experiment.diffusion.schedule.timesteps;
+    sample_steps_ =
+        options.sample_steps > 0 ? options.sample_steps : std::min(kSampleSteps, timesteps);
   }
 
   Report run() {

@@ -63,6 +63,12 @@ int run_bench(const BenchOptions& options) {
   if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));
   if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
   train::Experiment experiment = train::read_experiment(document);
+  const int64_t timesteps = experiment.diffusion.schedule.timesteps;
+  if (options.bench.sample_steps > timesteps) {
+    throw UsageError(
+        fmt::format("--sample-steps {}: this network has {} time steps (diffusion.timesteps)",
+                    options.bench.sample_steps, timesteps));
+  }
   const torch::Device device = train::parse_device(experiment.run.device);
   set_threads(threads_of_rank(experiment.run.threads, {}));
   const data::Split data = train::open_data(experiment, document);
@@ -106,9 +112,8 @@ void add_bench(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command
       ->add_option("--sample-steps", options->bench.sample_steps,
-                   "denoising steps per image (DDIM)")
-      ->check(whole(1, 100000))
-      ->capture_default_str();
+                   "denoising steps per image (DDIM) (default: 10)")
+      ->check(whole(1, 100000));
   command
       ->add_option("--data-images", options->bench.data_images,
                    "images to read in one run, at most")

@@ -126,6 +126,10 @@ int run_train(const TrainOptions& options) {
     resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
   world.on_main("check the run's folder", [&] {
     train::check_run_folder(run, experiment.data);
+    if (resume.kind == train::ResumePolicy::Kind::kFrom) {  // before the run's folder is made
+      train::CheckpointStore store(run / "checkpoints");
+      train::choose_checkpoint(store, resume, run);
+    }
     train::check_trainable(experiment, document, train::begins_anew(run, resume),
                            initial.has_value());
   });

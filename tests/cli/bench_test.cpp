@@ -56,6 +56,11 @@ TEST_F(BenchCommand, ASignalEndsItWithOneLineAndLeavesNoFolderBehind) {
 }
 
 TEST_F(BenchCommand, MistakesAreNamedInOneLine) {
+  const ProgramResult steps = run({"bench", "--config", "tiny.toml", "--sample-steps", "21"});
+  EXPECT_EQ(steps.status, 2);
+  EXPECT_TRUE(
+      steps.err.starts_with("ddpm: error: --sample-steps 21: this network has 20 time steps"))
+      << steps.err;
   const ProgramResult part = run({"bench", "--config", "tiny.toml", "--what", "trian"});
   EXPECT_EQ(part.status, 2);
   EXPECT_EQ(part.err,

@@ -22,7 +22,7 @@ struct Options {
   std::vector<std::string> parts = part_names();
   int64_t warm_up = 2;
   int64_t repeats = 7;
-  int64_t sample_steps = 10;   ///< network calls an image (DDIM); T where that is less
+  int64_t sample_steps = 0;    ///< network calls an image (DDIM), 1..T; 0: 10, or T if that is less
   int64_t data_images = 2000;  ///< read at a time, at most
   bool profile = false;
 };
