@@ -97,9 +97,7 @@ void add_hints(CLI::App& command, exchange::Hints& hints) {
   };
   const auto choose = [&](const char* flag, std::optional<std::string>& value,
                           const std::vector<std::string>& names, const char* help) {
-    command.add_option(flag, value, help)
-        ->check(CLI::IsMember(names))
-        ->group("Files of bare weights");
+    command.add_option(flag, value, help)->check(one_of(names))->group("Files of bare weights");
   };
   add("--image-size", hints.image_size, "side of the (square) images");
   add("--heads", hints.heads, "heads of every attention block (OpenAI's num_heads)");
@@ -132,7 +130,7 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->required();
   command->add_option("--to", o->format, "the format; ddpm: a checkpoint of this program")
       ->required()
-      ->check(CLI::IsMember(formats()));
+      ->check(one_of(formats()));
   command
       ->add_option("--weights", o->weights,
                    "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "

@@ -1,5 +1,6 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
+#include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/io/file.h"
@@ -106,6 +107,11 @@ Samples samples_of_files(const EvalOptions& o) {
 
 Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   SampleOptions options = o.sample;
+  const std::string near = nearest(options.checkpoint, {"likelihood", "sweep"});
+  if (!near.empty() && !fs::exists(options.checkpoint)) {
+    throw UsageError(fmt::format("{}: no such checkpoint; did you mean ddpm eval {}?",
+                                 options.checkpoint, near));
+  }
   options.num = options.num.value_or(kDefaultSamples);
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;

@@ -187,11 +187,11 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
   command
       ->add_option("--variance", o->variance,
                    "variance of the model's reverse step (default: the checkpoint's sigma)")
-      ->check(CLI::IsMember({"small", "large", "learned"}));
+      ->check(one_of({"small", "large", "learned"}));
   command
       ->add_option("--clip", o->sample.clip,
                    "none keeps predicted pixels outside [-1,1]; the others clamp them")
-      ->check(CLI::IsMember(sample::clip_names()));
+      ->check(one_of(sample::clip_names()));
   command
       ->add_option(
           "--out", o->out,

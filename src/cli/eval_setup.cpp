@@ -8,6 +8,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/train/experiment.h"
+#include "flags.h"
 
 #include <cmath>
 
@@ -66,7 +67,7 @@ void add_reference_flags(CLI::App& command, EvalOptions& o) {
       .add_option("--split", o.split,
                   "which images of a config's data: those trained on, those held out, or all "
                   "(default: train; for a likelihood, holdout if there are any)")
-      ->check(CLI::IsMember({"train", "holdout", "all"}));
+      ->check(one_of({"train", "holdout", "all"}));
 }
 
 void add_feature_flags(CLI::App& command, EvalOptions& o) {

@@ -2,10 +2,13 @@
 
 #include "ddpm/base/text.h"
 
+#include <algorithm>
 #include <cmath>
 #include <regex>
+#include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace ddpm::cli {
 namespace {
@@ -59,6 +62,17 @@ CLI::Validator real(double low, double high) {
     return fmt::format("is {}; must be a number from {} to {}", text, low, high);
   };
   return {check, ""};
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  const std::string description = fmt::format("{{{}}}", fmt::join(words, ","));
+  const auto check = [words = std::move(words)](const std::string& text) -> std::string {
+    if (std::find(words.begin(), words.end(), text) != words.end()) return "";
+    const std::string near = nearest(text, words);
+    return fmt::format("is {}; must be one of {}{}", text, fmt::join(words, ", "),
+                       near.empty() ? "" : fmt::format("; did you mean {}?", near));
+  };
+  return {check, description};
 }
 
 void read_whole_numbers_as_written(CLI::App& app) {

@@ -170,6 +170,11 @@ TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
   expect_error({"sample", "--steps", "3", "--num", "1", "--steps", "5"}, 2,
                "--steps is given twice");
   expect_error({"eval", "sweep", "--stepz", "1"}, 2, "ddpm eval sweep: unknown flag --stepz");
+  expect_error({"eval", "swep"}, 2, "swep: no such checkpoint; did you mean ddpm eval sweep?");
+  expect_error(
+      {"convert", "a", "b", "--to", "difusers"}, 2,
+      "--to: is difusers; must be one of diffusers, safetensors, torch, torch-module, ddpm; "
+      "did you mean diffusers?");
   expect_error({"info"}, 2, "ddpm info --help lists the flags");
 }
 
