@@ -173,9 +173,11 @@ void EndOnSignal::wait() {
   sigwait(&awaited_, &number);
   if (done_) return;
   spdlog::warn("stopped by {}; {}", signal_name(number), what_follows_);
+  spdlog::set_level(spdlog::level::off);  // other threads may trip over what is cleaned up
   try {
     if (clean_up_) clean_up_();
   } catch (const std::exception& error) {
+    spdlog::set_level(spdlog::level::warn);
     spdlog::warn("{}", error.what());
   }
   ::_exit(status_);

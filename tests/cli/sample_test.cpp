@@ -135,8 +135,8 @@ TEST_F(Sample, TrajectoryIsARowAnImageAndAColumnAStep) {
   ASSERT_EQ(result.status, 0) << result.err;
   const auto picture = folder_ / "p-trajectory.png";
   const io::Image image = io::decode_image(io::read_file(picture), picture.string());
-  EXPECT_EQ(image.width, 4 * 10 + 2);
-  EXPECT_EQ(image.height, 5 * 10 + 2);
+  EXPECT_EQ(image.width, 8 * (4 * 10 + 2));  // enlarged
+  EXPECT_EQ(image.height, 8 * (5 * 10 + 2));
   EXPECT_NE(result.err.find("at t = 16, 11, 6, 1"), std::string::npos) << result.err;
 }
 
