@@ -153,11 +153,16 @@ class HeaderText {
 
 // The number of values, or none where it or their bytes do not fit 62 bits.
 bool count_values(const NpyHeader& header, int64_t* count) {
+  bool empty = false;
   *count = 1;
   for (const int64_t size : header.sizes) {
-    if (__builtin_mul_overflow(*count, size, count)) return false;
+    empty = empty || size == 0;
+    const int64_t factor = std::max<int64_t>(size, 1);  // strides do not know of the 0
+    if (__builtin_mul_overflow(*count, factor, count)) return false;
   }
-  return *count <= std::numeric_limits<int64_t>::max() / 16;
+  const bool fits = *count <= std::numeric_limits<int64_t>::max() / 16;
+  if (empty) *count = 0;
+  return fits;
 }
 
 // Bytes that live as long as `owner`.

@@ -118,6 +118,8 @@ TEST(Npy, SaysWhatIsWrong) {
   EXPECT_CONTAINS(error(with_header(begin + "(99999999999999999999,)}")), "beyond 64 bits");
   EXPECT_CONTAINS(error(with_header(begin + "(4000000000, 4000000000)}")),
                   "announces 4000000000 x 4000000000 values");
+  EXPECT_CONTAINS(error(with_header(begin + "(0, 4000000000, 4000000000)}")),
+                  "announces 0 x 4000000000 x 4000000000 values");
   EXPECT_CONTAINS(error(with_header("{'descr': '<f4', 'shape': (2,)}")), "is missing");
   EXPECT_CONTAINS(error(with_header("{'descr': '<f4', 'colour': 3}")), "unknown entry 'colour'");
   EXPECT_CONTAINS(error(with_header("{'descr': '|O', }")), "Python objects");
