@@ -183,9 +183,14 @@ Colour grey(Colour c) {
 
 }  // namespace
 
-ProceduralShapes::ProceduralShapes(int64_t size, ImageShape shape, uint64_t seed)
+ProceduralImages::ProceduralImages(int64_t size, ImageShape shape, uint64_t seed)
     : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
   check_procedural(size, shape);
+}
+
+Example ProceduralImages::get(int64_t index) const {
+  TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
+  return {draw(index), index % class_count()};
 }
 
 int64_t ProceduralShapes::class_count() const { return kShapes.size(); }
@@ -196,20 +201,14 @@ std::vector<std::string> ProceduralShapes::class_names() const {
   return names;
 }
 
-Example ProceduralShapes::get(int64_t index) const {
-  TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
-  const Scene scene = draw_scene(index, shape_, key_);
+torch::Tensor ProceduralShapes::draw(int64_t index) const {
+  const Scene scene = draw_scene(index, shape(), key());
   const auto colour_at = [&](Point p, float pixel) { return shade(scene, p, pixel); };
-  return {rendered(shape_, colour_at), index % class_count()};
+  return rendered(shape(), colour_at);
 }
 
 std::string ProceduralShapes::description() const {
   return "procedural shapes: " + describe_contents();
-}
-
-ProceduralScenes::ProceduralScenes(int64_t size, ImageShape shape, uint64_t seed)
-    : size_(size), shape_(shape), key_(rng_key(seed, Purpose::kProcedural)) {
-  check_procedural(size, shape);
 }
 
 int64_t ProceduralScenes::class_count() const { return scene_kinds().size(); }
@@ -220,15 +219,14 @@ std::vector<std::string> ProceduralScenes::class_names() const {
   return names;
 }
 
-Example ProceduralScenes::get(int64_t index) const {
-  TORCH_CHECK(index >= 0 && index < size_, "image ", index, " of ", size_);
-  RngStream random(key_, static_cast<uint64_t>(index));
+torch::Tensor ProceduralScenes::draw(int64_t index) const {
+  RngStream random(key(), static_cast<uint64_t>(index));
   const Picture picture = scene_kinds()[index % class_count()].compose(random);
   const auto colour_at = [&](Point p, float pixel) {
     const Colour colour = picture({2.0f * p.x, 2.0f * p.y}, 2.0f * pixel);
-    return shape_.channels == 1 ? grey(colour) : colour;
+    return shape().channels == 1 ? grey(colour) : colour;
   };
-  return {rendered(shape_, colour_at), index % class_count()};
+  return rendered(shape(), colour_at);
 }
 
 std::string ProceduralScenes::description() const {

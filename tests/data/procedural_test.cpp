@@ -9,6 +9,17 @@
 namespace ddpm::data {
 namespace {
 
+// Of images to those at four times the resolution, averaged: the mean over all pixels, of 255.
+double distance_to_averaged(const Dataset& small, const Dataset& large) {
+  double sum = 0;
+  for (int64_t i = 0; i < small.size(); ++i) {
+    const torch::Tensor mean =
+        torch::avg_pool2d(large.get(i).image.to(torch::kFloat).unsqueeze(0), 4)[0];
+    sum += (small.get(i).image.to(torch::kFloat) - mean).abs().mean().item<double>();
+  }
+  return sum / static_cast<double>(small.size());
+}
+
 TEST(ProceduralShapes, ImageIsAFunctionOfSeedAndIndex) {
   const ProceduralShapes first(1000, {3, 32, 32}, 7), second(5000, {3, 32, 32}, 7),
       other(1000, {3, 32, 32}, 8);
@@ -70,13 +81,7 @@ TEST(ProceduralShapes, EveryImageShowsOneBoldShape) {
 // with a corner in the pixel are the worst case; on the average pixel the two agree to 1 of 255.
 TEST(ProceduralShapes, AreAntiAliased) {
   const ProceduralShapes small(32, {3, 32, 32}, 1), large(32, {3, 128, 128}, 1);
-  double sum = 0;
-  for (int64_t i = 0; i < small.size(); ++i) {
-    const torch::Tensor mean =
-        torch::avg_pool2d(large.get(i).image.to(torch::kFloat).unsqueeze(0), 4)[0];
-    sum += (small.get(i).image.to(torch::kFloat) - mean).abs().mean().item<double>();
-  }
-  EXPECT_LT(sum / static_cast<double>(small.size()), 1.0);
+  EXPECT_LT(distance_to_averaged(small, large), 1.0);
 }
 
 TEST(ProceduralShapes, ManyThreadsDrawTheSame) {
@@ -132,13 +137,7 @@ TEST(ProceduralScenes, ClassesCanBeToldApart) {
 // As for the shapes.
 TEST(ProceduralScenes, AreAntiAliased) {
   const ProceduralScenes small(32, {3, 32, 32}, 1), large(32, {3, 128, 128}, 1);
-  double sum = 0;
-  for (int64_t i = 0; i < small.size(); ++i) {
-    const torch::Tensor mean =
-        torch::avg_pool2d(large.get(i).image.to(torch::kFloat).unsqueeze(0), 4)[0];
-    sum += (small.get(i).image.to(torch::kFloat) - mean).abs().mean().item<double>();
-  }
-  EXPECT_LT(sum / static_cast<double>(small.size()), 1.0);
+  EXPECT_LT(distance_to_averaged(small, large), 1.0);
 }
 
 }  // namespace
