@@ -61,7 +61,7 @@ class Benchmark {
   Report run() {
     Report report;
     report.device = device_.str();
-    report.precision = nn::to_string(experiment_.train.precision);
+    report.precision = config::to_string(experiment_.train.precision);
     report.threads = at::get_num_threads();
     report.batch = experiment_.train.batch_size;
     report.sample_steps = sample_steps_;

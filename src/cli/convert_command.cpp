@@ -28,7 +28,7 @@ struct ConvertOptions {
 };
 
 std::vector<std::string> formats() {
-  std::vector<std::string> names = exchange::format_names();
+  std::vector<std::string> names = config::names<exchange::Format>();
   names.push_back(kCheckpoint);
   return names;
 }
@@ -52,8 +52,8 @@ void write_checkpoint(const exchange::Model& model, const fs::path& destination)
     };
     add("model.safetensors",
         [&](io::OutputFile& file) { io::write_safetensors(file, model.weights, {}); });
-    add_text("model.toml", exchange::description_text(model.description));
-    add_text("config.toml", exchange::sample_text(model.sample));
+    add_text("model.toml", nn::to_toml(model.description));
+    add_text("config.toml", config::to_toml(model.sample, "sample"));
     add_text("state.json", train::to_json_text(state));
     io::write_file_synced(folder / train::kManifestName, train::to_text(manifest));
   });
@@ -79,9 +79,7 @@ int run_convert(const ConvertOptions& o) {
   if (o.format == kCheckpoint) {
     write_checkpoint(model, o.destination);
   } else {
-    const auto& names = exchange::format_names();
-    const auto format = static_cast<exchange::Format>(
-        std::find(names.begin(), names.end(), o.format) - names.begin());
+    const auto format = config::value_named<exchange::Format>(o.format).value();
     exchange::write_model(model, o.destination, format);
     if (format == exchange::Format::kDiffusers) warn_of_diffusers(model, o.destination);
   }
@@ -105,7 +103,7 @@ void add_hints(CLI::App& command, exchange::Hints& hints) {
   add("--groups", hints.groups, "groups of every GroupNorm (default: 32)");
   add("--timesteps", hints.timesteps, "T, OpenAI's diffusion_steps (default: 1000)");
   choose("--schedule", hints.schedule, {"linear", "cosine"}, "noise schedule (default: linear)");
-  choose("--prediction", hints.prediction, diffusion::prediction_names(),
+  choose("--prediction", hints.prediction, config::names<diffusion::Prediction>(),
          "what the network predicts (default: eps)");
   command
       .add_flag("--new-attention-order", hints.new_attention_order,

@@ -62,7 +62,7 @@ Beginning beginning_of(const train::Experiment& experiment, const config::Docume
   b.resumption = train::compare_with(
       b.checkpoint,
       {run, experiment, document, *data.training,
-       nn::model_description_text(document, experiment.unet.image, data.training->class_names()),
+       nn::to_toml({experiment.unet, experiment.diffusion, data.training->class_names()}),
        data.training->fingerprint()});
   b.prepare = [&experiment, checkpoint = b.checkpoint](train::Learner& learner) {
     const train::TrainingTensors tensors = learner.empty_tensors();

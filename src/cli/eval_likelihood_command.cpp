@@ -30,7 +30,7 @@ struct VlbOptions : EvalOptions {
 };
 
 eval::ModelVariance variance_of(const VlbOptions& o, const SamplePlan& plan) {
-  const std::string name = o.variance.empty() ? sample::to_string(plan.config.sigma) : o.variance;
+  const std::string name = o.variance.empty() ? config::to_string(plan.config.sigma) : o.variance;
   if (name == "learned") return eval::ModelVariance::kLearned;
   return name == "large" ? eval::ModelVariance::kLarge : eval::ModelVariance::kSmall;
 }
@@ -114,8 +114,8 @@ int run_likelihood(const VlbOptions& o) {
       "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
       "calls per image; seed {}",
       images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      plan.weights_name, nn::to_string(plan.precision), plan.deterministic ? ", deterministic" : "",
-      variance_name(variance),
+      plan.weights_name, config::to_string(plan.precision),
+      plan.deterministic ? ", deterministic" : "", variance_name(variance),
       plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
       o.calls > 0 ? std::min(o.calls, timesteps) : timesteps, timesteps, options.seed);
   const auto weights =
@@ -191,7 +191,7 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
   command
       ->add_option("--clip", o->sample.clip,
                    "none keeps predicted pixels outside [-1,1]; the others clamp them")
-      ->check(one_of(sample::clip_names()));
+      ->check(one_of(config::names<sample::Clip>()));
   command
       ->add_option(
           "--out", o->out,

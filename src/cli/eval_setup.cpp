@@ -167,19 +167,19 @@ eval::ImageSource drawn_images(const SamplePlan& plan) {
 std::string describe_sampler(const sample::SampleConfig& c) {
   std::string noise;
   if (c.sigma != sample::Sigma::kSmall || c.method == sample::Method::kDdpm) {
-    noise = "sigma " + sample::to_string(c.sigma);
+    noise = "sigma " + config::to_string(c.sigma);
   } else {
     noise = fmt::format("eta {}", c.eta);
   }
-  return fmt::format("{}, {} steps, {}, {}", sample::to_string(c.method), c.steps, noise,
+  return fmt::format("{}, {} steps, {}, {}", config::to_string(c.method), c.steps, noise,
                      describe_spacing(c));
 }
 
 std::string describe_spacing(const sample::SampleConfig& c) {
-  std::string clip = sample::to_string(c.clip);
+  std::string clip = config::to_string(c.clip);
   if (c.clip != sample::Clip::kNone) clip += fmt::format(" to {}", c.clip_range);
-  return fmt::format("{}, offset {}, last alpha {}, clip {}", sample::to_string(c.spacing),
-                     c.steps_offset, sample::to_string(c.last_alpha), clip);
+  return fmt::format("{}, offset {}, last alpha {}, clip {}", config::to_string(c.spacing),
+                     c.steps_offset, config::to_string(c.last_alpha), clip);
 }
 
 std::vector<int64_t> classes_of(const SamplePlan& plan) {
@@ -195,7 +195,7 @@ std::vector<int64_t> classes_in_turn(const std::vector<int64_t>& images, int64_t
 
 nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options) {
   const bool all = plan.classes == sample::image_range(0, plan.model.unet.image.classes);
-  std::string precision = nn::to_string(plan.precision);
+  std::string precision = config::to_string(plan.precision);
   if (plan.deterministic) precision += ", deterministic";
   return {{"samples", plan.checkpoint.string()},
           {"weights", plan.weights_name},

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 std::string describe(const diffusion::DiffusionConfig& c) {
   const diffusion::Schedule schedule(c.schedule);
   return fmt::format("{}, T = {}, beta {:.4g} to {:.4g}, alpha_bar_T {:.4g}",
-                     diffusion::to_string(c.schedule.kind), schedule.timesteps(), schedule.beta(1),
+                     config::to_string(c.schedule.kind), schedule.timesteps(), schedule.beta(1),
                      schedule.beta(schedule.timesteps()), schedule.alpha_bar(schedule.timesteps()));
 }
 
@@ -28,7 +28,7 @@ std::string describe(const nn::UNetConfig& c) {
   return fmt::format(
       "UNet, {} parameters, channels {} x ({}), {}, attention at levels [{}], dropout {}{}",
       with_commas(nn::parameter_count(*unet)), c.channels, fmt::join(c.channel_multipliers, ", "),
-      counted(c.blocks, "block"), fmt::join(c.attention_levels, ", "), c.dropout,
+      counted(c.blocks, "block"), fmt::join(nn::attention_levels(c), ", "), c.dropout,
       c.class_conditional ? ", class-conditional" : "");
 }
 
@@ -39,7 +39,7 @@ void print_model(const nn::ModelDescription& model) {
                         counted(image.channels, "channel"), counted(image.classes, "class")));
   print_row("network", describe(model.unet));
   print_row("schedule", describe(model.diffusion));
-  print_row("predicts", diffusion::to_string(model.diffusion.prediction));
+  print_row("predicts", config::to_string(model.diffusion.prediction));
 }
 
 bool print_checkpoint(const fs::path& checkpoint) {
@@ -82,10 +82,10 @@ void print_foreign(const fs::path& source) {
   print_row(
       "drawn by",
       fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
-                  sample::to_string(model.sample.method),
+                  config::to_string(model.sample.method),
                   model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
-                  sample::to_string(model.sample.sigma), sample::to_string(model.sample.spacing),
-                  sample::to_string(model.sample.clip)));
+                  config::to_string(model.sample.sigma), config::to_string(model.sample.spacing),
+                  config::to_string(model.sample.clip)));
   print_row("weights",
             fmt::format("{} of {}", format_bytes(bytes),
                         c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));

@@ -8,7 +8,7 @@
 #include "ddpm/train/checkpoint_store.h"
 
 #include <algorithm>
-#include <sstream>
+#include <array>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -35,7 +35,7 @@ void check_images(const nn::UNetConfig& network, const std::string& path,
                        counted(own.channels, "channel"), data.channels, own.channels));
   }
   const bool same_size = own.height == data.height && own.width == data.width;
-  if (same_size || network.attention_levels.empty()) return;
+  if (same_size || network.attention_resolutions.empty()) return;
   refuse(path, fmt::format("is a network for {}x{} images, the data has {}x{}; set "
                            "data.image_size = {}",
                            own.height, own.width, data.height, data.width,
@@ -51,15 +51,13 @@ exchange::Model read_initial_network(const std::string& path) {
 
 void describe_in_(config::Document& document, const exchange::Model& network,
                   const std::string& path) {
-  std::istringstream lines(exchange::description_text(network.description));
-  std::string section;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[')) section = line.substr(1, line.find(']') - 1);
-    const size_t equals = line.find(" = ");
-    if (equals == std::string::npos || (section != "model" && section != "diffusion")) continue;
-    document.set(fmt::format("{}.{}={}", section, line.substr(0, equals), line.substr(equals + 3)),
-                 fmt::format("--init-from {}", path));
-  }
+  const std::string origin = fmt::format("--init-from {}", path);
+  const auto set_all = [&](const char* section, const std::vector<config::Setting>& settings) {
+    for (const config::Setting& s : settings)
+      document.set(fmt::format("{}.{}={}", section, s.key, s.value), origin);
+  };
+  set_all("model", config::settings_of(network.description.unet));
+  set_all("diffusion", config::settings_of(network.description.diffusion));
 }
 
 data::Split with_classes_of(const exchange::Model& network, const std::string& path,
@@ -95,29 +93,21 @@ data::Split with_classes_of(const exchange::Model& network, const std::string& p
 
 void check_same_shape(const exchange::Model& network, const std::string& path,
                       const nn::UNetConfig& unet) {
-  const nn::UNetConfig& own = network.description.unet;
-  const auto check = [&](const char* key, const auto& has, const auto& wanted) {
-    if (has == wanted) return;
-    refuse(path, fmt::format("has model.{} = {}, --set says {}; leave it out", key, has, wanted));
-  };
-  check("channels", own.channels, unet.channels);
-  check("channel_multipliers", own.channel_multipliers, unet.channel_multipliers);
-  check("blocks", own.blocks, unet.blocks);
-  check("mid_attention", own.mid_attention, unet.mid_attention);
-  check("time_scale_shift", own.time_scale_shift, unet.time_scale_shift);
-  const auto resample = [](const nn::UNetConfig& c) {
-    return std::string(c.residual_resample ? "residual" : "conv");
-  };
-  check("resample", resample(own), resample(unet));
-  check("learned_variance", own.learned_variance, unet.learned_variance);
-  check("class_conditional", own.class_conditional, unet.class_conditional);
-  const auto sides = [](const nn::UNetConfig& c) {
-    std::vector<int64_t> result;
-    for (const int64_t level : c.attention_levels)
-      result.push_back(std::min(c.image.height, c.image.width) >> level);
-    return result;
-  };
-  check("attention_resolutions", sides(own), sides(unet));
+  constexpr std::array kOfWeights{
+      "channels",         "channel_multipliers", "blocks",
+      "mid_attention",    "time_scale_shift",    "resample",
+      "learned_variance", "class_conditional",   "attention_resolutions"};
+  const auto own = config::settings_of(network.description.unet), now = config::settings_of(unet);
+  for (const char* key : kOfWeights) {
+    const auto value = [&](const std::vector<config::Setting>& settings) {
+      return std::find_if(settings.begin(), settings.end(),
+                          [&](const config::Setting& s) { return s.key == key; })
+          ->value;
+    };
+    if (value(own) == value(now)) continue;
+    refuse(path, fmt::format("has model.{} = {}, --set says {}; leave it out", key, value(own),
+                             value(now)));
+  }
 }
 
 }  // namespace ddpm::cli

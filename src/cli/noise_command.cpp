@@ -70,7 +70,7 @@ int run_noise(NoiseOptions options) {
                                  torch::cat(cells), static_cast<int64_t>(options.times.size()))));
 
   fmt::print("columns, from left to right ({} schedule, T = {}):\n",
-             diffusion::to_string(experiment.diffusion.schedule.kind), timesteps);
+             config::to_string(experiment.diffusion.schedule.kind), timesteps);
   for (const int64_t t : options.times) {
     const double alpha_bar = schedule.alpha_bar(t);
     fmt::print("  t = {:<6} alpha_bar = {:<12.6g} SNR = {:.6g}\n", t, alpha_bar,

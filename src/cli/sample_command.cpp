@@ -86,7 +86,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
   }
   const nn::UNet unet = load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.checkpoint.string(),
-               plan.weights_name, generate.images.size(), sample::to_string(plan.config.method),
+               plan.weights_name, generate.images.size(), config::to_string(plan.config.method),
                plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));

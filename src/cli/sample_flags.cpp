@@ -43,7 +43,7 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option("--precision", options.precision,
                   "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")
-      ->check(one_of(nn::precision_names()))
+      ->check(one_of(config::names<nn::Precision>()))
       ->group(kDevice)
       ->capture_default_str();
   command
@@ -89,7 +89,7 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
           "--sigma", options.sigma,
           "variance of a step's noise: small = beta_tilde, large = beta (Ho 2020), hat = the DDIM "
           "paper's for --ddim, learned = the network's own (default: small)")
-      ->check(one_of(sample::sigma_names()))
+      ->check(one_of(config::names<sample::Sigma>()))
       ->group(kSampler);
   add_spacing_flag(command, options);
   add_clip_flag(command, options);
@@ -100,12 +100,12 @@ void add_spacing_flag(CLI::App& command, SampleOptions& options) {
       .add_option("--spacing", options.spacing,
                   "how the S steps are spread over the T; trailing begins at T and suits few steps "
                   "(default: leading)")
-      ->check(one_of(sample::spacing_names()))
+      ->check(one_of(config::names<sample::Spacing>()))
       ->group(kSampler);
   command
       .add_option("--stepping", options.stepping,
                   "whose leading, trailing and linspace: own; diffusers (default for its folders)")
-      ->check(one_of(sample::stepping_names()))
+      ->check(one_of(config::names<sample::Stepping>()))
       ->group(kSampler);
 }
 
@@ -115,7 +115,7 @@ void add_clip_flag(CLI::App& command, SampleOptions& options) {
           "--clip", options.clip,
           "predicted pixels outside [-1,1]: none = keep, clip = clamp, rederive = clamp and "
           "correct the noise (default: rederive)")
-      ->check(one_of(sample::clip_names()))
+      ->check(one_of(config::names<sample::Clip>()))
       ->group(kSampler);
 }
 

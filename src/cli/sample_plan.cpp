@@ -22,11 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-template <class Enum>
-Enum index_of(const std::vector<std::string>& names, const std::string& name) {
-  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
-}
-
 // The checkpoint's own [sample] section.
 sample::SampleConfig saved_config(const fs::path& checkpoint) {
   config::Document document = config::Document::load(checkpoint / "config.toml");
@@ -55,12 +50,11 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     c.sigma = sample::Sigma::kSmall;
     c.last_alpha = sample::LastAlpha::kOne;
   }
-  if (options.sigma) c.sigma = index_of<sample::Sigma>(sample::sigma_names(), *options.sigma);
-  if (options.spacing)
-    c.spacing = index_of<sample::Spacing>(sample::spacing_names(), *options.spacing);
+  if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
+  if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();
   if (options.stepping)
-    c.stepping = index_of<sample::Stepping>(sample::stepping_names(), *options.stepping);
-  if (options.clip) c.clip = index_of<sample::Clip>(sample::clip_names(), *options.clip);
+    c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
+  if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
   c.steps = options.steps.value_or(c.steps);
   c.num = options.num.value_or(c.num);
   c.batch = options.batch.value_or(c.batch);

@@ -7,7 +7,6 @@
 #include "ddpm/train/checkpoint_manifest.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,27 +18,19 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// Every key of [sample] but num and batch, which change no image. Read off the text, so that a key
-// that is new cannot be forgotten here.
+// Every key of [sample] but num and batch, which change no image.
 Json sampler_settings(const sample::SampleConfig& config) {
-  Json json = Json::object();
-  std::istringstream lines(exchange::sample_text(config));
-  for (std::string line; std::getline(lines, line);) {
-    const size_t equals = line.find(" = ");
-    if (equals == std::string::npos) continue;
-    const std::string key = line.substr(0, equals), value = line.substr(equals + 3);
-    if (key == "num" || key == "batch") continue;
-    const Json parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
-    json[key] = parsed.is_discarded() ? Json(value) : parsed;
-  }
+  Json json = config::to_json(config);
+  json.erase("num");
+  json.erase("batch");
   return json;
 }
 
 // The same weights and settings make other images with another schedule or prediction.
 Json diffusion_settings(const diffusion::DiffusionConfig& config) {
   const diffusion::ScheduleConfig& s = config.schedule;
-  Json json{{"prediction", diffusion::to_string(config.prediction)},
-            {"schedule", diffusion::to_string(s.kind)},
+  Json json{{"prediction", config::to_string(config.prediction)},
+            {"schedule", config::to_string(s.kind)},
             {"timesteps", s.timesteps},
             {"beta_start", s.beta_start},
             {"beta_end", s.beta_end},
@@ -98,11 +89,13 @@ std::string name_of_classes(const SamplePlan& plan) {
 // "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: what differs from the defaults.
 std::string name_of_sampler(const sample::SampleConfig& config) {
   const Json mine = sampler_settings(config), defaults = sampler_settings({});
-  std::string name = fmt::format("{}-{}", sample::to_string(config.method), config.steps);
+  std::string name = fmt::format("{}-{}", config::to_string(config.method), config.steps);
   for (const auto& [key, value] : mine.items()) {
     if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
     const bool bare = key == "sigma" || key == "spacing" || key == "clip";
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string text = value.is_string()         ? value.get<std::string>()
+                             : value.is_number_float() ? fmt::format("{}", value.get<double>())
+                                                       : value.dump();
     name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);
   }
   return name;

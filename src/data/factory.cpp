@@ -139,16 +139,10 @@ void expect_labels(const DataConfig& config, const std::string& kind) {
       config.labels, config.path.string(), kind));
 }
 
-std::optional<ImageSize> read_image_size(config::Reader& reader) {
-  const std::vector<int64_t> sides = reader.integers("image_size", {}, {1, kLargestSide});
-  if (sides.size() > 2)
-    reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
-  if (sides.empty()) return std::nullopt;
-  return ImageSize{sides.front(), sides.back()};
-}
-
 // What is wrong with keys that are right by themselves.
-void check_together(const config::Reader& reader, const DataConfig& config) {
+void check_together(config::Reader& reader, const DataConfig& config) {
+  if (reader.integers("image_size", {}, {1, kLargestSide}).size() > 2)
+    reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
   if (config.crop == Crop::kRandom && !config.image_size && config.kind != "procedural") {
     reader.fail("crop",
                 "is \"random\", but images that keep their size are not cropped; set "
@@ -178,34 +172,33 @@ std::vector<std::string> kind_names() {
   return names;
 }
 
-DataConfig read_data_config(config::Reader& reader) {
+void fields(config::Fields& f, DataConfig& c) {
   std::vector<std::string> kinds = kind_names();
   kinds.insert(kinds.begin(), "auto");
+  std::vector<int64_t> sides;
+  if (c.image_size) sides = {c.image_size->height, c.image_size->width};
+  f("kind", c.kind, kinds);
+  f("path", c.path);
+  f("image_size", sides, {1, kLargestSide});
+  f("channels", c.channels, {0, 4});
+  f("size", c.size, {1, std::numeric_limits<uint32_t>::max()});
+  f("theme", c.theme, {"shapes", "scenes"});
+  f("flip", c.flip);
+  f("crop", c.crop);
+  f("on_bad_image", c.on_bad_image);
+  f("layout", c.layout, array_layouts());
+  f("range", c.range, array_ranges());
+  f("holdout", c.holdout, config::at_least(0));
+  f("workers", c.workers, {1, 256});
+  f("resident", c.resident);
+  f("cache_mb", c.cache_mb, config::at_least(0));
+  f("labels", c.labels);
+  f("max_megapixels", c.max_megapixels, {1, kMostMegapixels});
+  if (!sides.empty()) c.image_size = ImageSize{sides.front(), sides.back()};
+}
 
-  DataConfig config;
-  config.kind = reader.choice("kind", config.kind, kinds);
-  config.path = reader.text("path", "");
-  config.image_size = read_image_size(reader);
-  config.channels = reader.integer("channels", config.channels, {0, 4});
-  config.size = reader.integer("size", config.size, {1, std::numeric_limits<uint32_t>::max()});
-  config.theme = reader.choice("theme", config.theme, {"shapes", "scenes"});
-  config.flip = reader.boolean("flip", config.flip);
-  const bool random = reader.choice("crop", "centre", {"centre", "random"}) == "random";
-  config.crop = random ? Crop::kRandom : Crop::kCentre;
-  const bool skip = reader.choice("on_bad_image", "error", {"error", "skip"}) == "skip";
-  config.on_bad_image = skip ? BadImages::kSkip : BadImages::kError;
-  config.layout = reader.choice("layout", config.layout, array_layouts());
-  config.range = reader.choice("range", config.range, array_ranges());
-  config.holdout = reader.integer("holdout", config.holdout, config::at_least(int64_t{0}));
-  config.workers = reader.integer("workers", config.workers, {1, 256});
-  const std::string resident = reader.choice("resident", "auto", {"auto", "never", "always"});
-  config.resident = resident == "auto"    ? Resident::kAuto
-                    : resident == "never" ? Resident::kNever
-                                          : Resident::kAlways;
-  config.cache_mb = reader.integer("cache_mb", config.cache_mb, config::at_least(int64_t{0}));
-  config.labels = reader.text("labels", config.labels);
-  config.max_megapixels =
-      reader.integer("max_megapixels", config.max_megapixels, {1, kMostMegapixels});
+DataConfig read_data_config(config::Reader& reader) {
+  const auto config = config::read<DataConfig>(reader);
   check_together(reader, config);
   return config;
 }

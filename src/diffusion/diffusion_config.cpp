@@ -1,7 +1,5 @@
 #include "ddpm/diffusion/diffusion_config.h"
 
-#include "ddpm/config/read_enum.h"
-
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -57,21 +55,22 @@ void check(const DiffusionConfig& whole, const config::Reader& reader) {
 
 }  // namespace
 
-DiffusionConfig read_diffusion_config(config::Reader& reader) {
+void fields(config::Fields& f, DiffusionConfig& c) {
   const config::Range<double> open_unit{0.0, 1.0, true, true};
-  DiffusionConfig config;
-  ScheduleConfig& schedule = config.schedule;
-  schedule.kind = config::read_enum(reader, "schedule", schedule.kind, schedule_names());
-  schedule.timesteps = reader.integer("timesteps", schedule.timesteps, {1, kMaxTimesteps});
-  schedule.beta_start = reader.real("beta_start", schedule.beta_start, open_unit);
-  schedule.beta_end = reader.real("beta_end", schedule.beta_end, open_unit);
-  schedule.cosine_s = reader.real("cosine_s", schedule.cosine_s, {0.0, 1.0});
-  if (schedule.kind == ScheduleKind::kTable) {
-    schedule.betas = reader.reals("betas", {}, {0.0, 1.0, true, false}, 1);
-    check_betas(schedule.betas, schedule.timesteps, reader);
-  }
-  config.prediction =
-      config::read_enum(reader, "prediction", config.prediction, prediction_names());
+  ScheduleConfig& schedule = c.schedule;
+  f("schedule", schedule.kind);
+  f("timesteps", schedule.timesteps, {1, kMaxTimesteps});
+  f("beta_start", schedule.beta_start, open_unit);
+  f("beta_end", schedule.beta_end, open_unit);
+  f("cosine_s", schedule.cosine_s, {0.0, 1.0});
+  if (schedule.kind == ScheduleKind::kTable) f("betas", schedule.betas, {0.0, 1.0, true, false}, 1);
+  f("prediction", c.prediction);
+}
+
+DiffusionConfig read_diffusion_config(config::Reader& reader) {
+  const auto config = config::read<DiffusionConfig>(reader);
+  if (config.schedule.kind == ScheduleKind::kTable)
+    check_betas(config.schedule.betas, config.schedule.timesteps, reader);
   check(config, reader);
   return config;
 }

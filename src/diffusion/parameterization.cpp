@@ -32,15 +32,6 @@ Estimate estimate_with(Prediction prediction, const torch::Tensor& p, const torc
 
 }  // namespace
 
-const std::vector<std::string>& prediction_names() {
-  static const std::vector<std::string> names{"eps", "x0", "mu", "v"};
-  return names;
-}
-
-std::string to_string(Prediction prediction) {
-  return prediction_names().at(static_cast<size_t>(prediction));
-}
-
 torch::Tensor training_target(Prediction prediction, const Schedule& schedule,
                               const torch::Tensor& x0, const torch::Tensor& eps,
                               const torch::Tensor& x_t, const torch::Tensor& t) {

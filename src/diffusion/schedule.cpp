@@ -47,12 +47,6 @@ double beta_at(const ScheduleConfig& config, int64_t t) {
 
 }  // namespace
 
-const std::vector<std::string>& schedule_names() {
-  static const std::vector<std::string> names{"linear",  "cosine",   "quadratic",
-                                              "sigmoid", "constant", "table"};
-  return names;
-}
-
 ScheduleConfig without_unused(ScheduleConfig config) {
   const ScheduleConfig defaults;
   const bool cosine = config.kind == ScheduleKind::kCosine;
@@ -64,8 +58,6 @@ ScheduleConfig without_unused(ScheduleConfig config) {
     config.beta_start = defaults.beta_start;
   return config;
 }
-
-std::string to_string(ScheduleKind kind) { return schedule_names().at(static_cast<size_t>(kind)); }
 
 /// The tables on each device that has asked for them. Never emptied, so a tensor handed out stays
 /// valid.

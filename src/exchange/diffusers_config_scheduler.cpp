@@ -157,11 +157,10 @@ sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timestep
   c.clip_range = json.get<double>("clip_sample_range", 1.0);
   if (!(c.clip_range > 0)) json.fail("clip_sample_range", "must be positive");
   const auto spacing = json.get<std::string>("timestep_spacing", "leading");
-  const Names& names = sample::spacing_names();
-  const auto found = std::find(names.begin(), names.end(), spacing);
-  if (found == names.end() || !known_to_diffusers(sample::Spacing(found - names.begin())))
+  const auto known = config::value_named<sample::Spacing>(spacing);
+  if (!known || !known_to_diffusers(*known))
     json.fail("timestep_spacing", "cannot be expressed; leading, trailing and linspace can");
-  c.spacing = static_cast<sample::Spacing>(found - names.begin());
+  c.spacing = *known;
   c.steps_offset = json.get<int64_t>("steps_offset", 0);
   if (c.steps_offset < 0) json.fail("steps_offset", "must not be negative");
   const bool to_one = json.get<bool>("set_alpha_to_one", true);
@@ -202,7 +201,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   if (prediction == kPredictions.end()) {
     throw UsageError(fmt::format(
         "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
-        diffusion::to_string(settings.diffusion.prediction)));
+        config::to_string(settings.diffusion.prediction)));
   }
   const bool ddim = c.method == sample::Method::kDdim;
   const bool capped_cosine =
@@ -231,7 +230,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
             {"sample_max_value", 1.0},
             {"steps_offset", c.steps_offset},
             {"thresholding", false},
-            {"timestep_spacing", sample::to_string(nearest_of_diffusers(c.spacing))},
+            {"timestep_spacing", config::to_string(nearest_of_diffusers(c.spacing))},
             {"trained_betas", betas}};
   if (ddim) {
     json["set_alpha_to_one"] = c.last_alpha == sample::LastAlpha::kOne;
@@ -260,8 +259,8 @@ std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t ti
   theirs.stepping = sample::Stepping::kDiffusers;
   const auto plan = sample::timestep_plan(timesteps, c);
   if (theirs.spacing != c.spacing) {
-    lost.push_back(fmt::format("sample.spacing = {} ({} is written)", sample::to_string(c.spacing),
-                               sample::to_string(theirs.spacing)));
+    lost.push_back(fmt::format("sample.spacing = {} ({} is written)", config::to_string(c.spacing),
+                               config::to_string(theirs.spacing)));
   } else if (plan != sample::timestep_plan(timesteps, theirs)) {
     lost.push_back(
         fmt::format("sample.stepping = own: of {} steps, diffusers takes others", plan.size()));

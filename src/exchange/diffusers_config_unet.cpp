@@ -29,8 +29,8 @@ std::string stage_name(bool attention, bool residual, bool down) {
 }
 
 // Which levels have attention, from the names of the stages.
-std::vector<int64_t> attention_levels(JsonReader& json, const std::string& key, const Names& stages,
-                                      bool residual, bool down) {
+std::vector<int64_t> levels_with_attention(JsonReader& json, const std::string& key,
+                                           const Names& stages, bool residual, bool down) {
   std::vector<int64_t> levels;
   const auto count = static_cast<int64_t>(stages.size());
   for (int64_t i = 0; i < count; ++i) {
@@ -91,13 +91,14 @@ void read_levels(JsonReader& json, nn::UNetConfig& c) {
                                                            "ResnetDownsampleBlock2D") != down.end();
   if (down_type != "conv" && down_type != "resnet")
     json.fail("downsample_type", "cannot be expressed; conv and resnet can");
-  c.attention_levels = attention_levels(json, "down_block_types", down, c.residual_resample, true);
-  if (attention_levels(json, "up_block_types", up, c.residual_resample, false) !=
-      c.attention_levels)
+  const std::vector<int64_t> attended =
+      levels_with_attention(json, "down_block_types", down, c.residual_resample, true);
+  if (levels_with_attention(json, "up_block_types", up, c.residual_resample, false) != attended)
     json.fail("up_block_types", "has attention at other levels than down_block_types");
+  nn::set_attention_levels_(c, attended);
   // Only stages with attention ask what the type of resampling is.
   const auto matters = [&](int64_t from, int64_t to) {
-    return std::any_of(c.attention_levels.begin(), c.attention_levels.end(),
+    return std::any_of(attended.begin(), attended.end(),
                        [&](int64_t level) { return level >= from && level < to; });
   };
   const auto last = static_cast<int64_t>(widths.size()) - 1;
@@ -188,7 +189,7 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
   if (c.sinusoid.scale != 1.0)
     throw UsageError(
         "model.time_scale has no counterpart in a UNet2DModel; use --to safetensors or torch");
-  std::vector<int64_t> widths, attended = c.attention_levels;
+  std::vector<int64_t> widths, attended = nn::attention_levels(c);
   for (const int64_t m : c.channel_multipliers) widths.push_back(m * c.channels);
   const auto levels = static_cast<int64_t>(widths.size());
   if (c.mid_attention) attended.push_back(levels - 1);
@@ -204,10 +205,11 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
           c.heads, widths[attended[0]], widths[level]));
     }
   }
+  const std::vector<int64_t> with_attention = nn::attention_levels(c);
   Names down, up;
   for (int64_t level = 0; level < levels; ++level) {
-    const auto& all = c.attention_levels;
-    const bool attention = std::find(all.begin(), all.end(), level) != all.end();
+    const bool attention =
+        std::find(with_attention.begin(), with_attention.end(), level) != with_attention.end();
     down.push_back(stage_name(attention, c.residual_resample, true));
     up.insert(up.begin(), stage_name(attention, c.residual_resample, false));
   }

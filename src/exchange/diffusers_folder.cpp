@@ -175,8 +175,8 @@ SchedulerSettings find_scheduler(const fs::path& folder, const Hints& hints) {
         "{} has no scheduler_config.json: taken to be trained with {} betas {} to {}, T = {}, "
         "prediction {}, as diffusers does if nothing is said; if not, say it to ddpm convert by "
         "--timesteps, --schedule and --prediction",
-        folder.string(), diffusion::to_string(d.schedule.kind), d.schedule.beta_start,
-        d.schedule.beta_end, d.schedule.timesteps, diffusion::to_string(d.prediction));
+        folder.string(), config::to_string(d.schedule.kind), d.schedule.beta_start,
+        d.schedule.beta_end, d.schedule.timesteps, config::to_string(d.prediction));
   }
   SchedulerSettings settings = parse_scheduler_config(
       fmt::format("{{\"num_train_timesteps\": {}}}", d.schedule.timesteps), kSchedulerConfig);

@@ -94,8 +94,9 @@ std::string name_of_weights(const fs::path& file) {
 // What was found out must be a description that we could write down and read again.
 void check_description(Model& model, const fs::path& source) {
   try {
-    parse_model_text(description_text(model.description) + "\n" + sample_text(model.sample),
-                     source.string(), model);
+    parse_model_text(
+        nn::to_toml(model.description) + "\n" + config::to_toml(model.sample, "sample"),
+        source.string(), model);
   } catch (const ConfigError& error) {
     throw IoError(source,
                   fmt::format("describes a network that cannot be built ({})", error.what()));

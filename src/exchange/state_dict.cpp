@@ -65,15 +65,10 @@ torch::Tensor as_linear(const torch::Tensor& weight) {
 diffusion::DiffusionConfig hinted_diffusion(const Hints& hints, bool betas_by_steps) {
   diffusion::DiffusionConfig c;
   c.schedule.timesteps = hints.timesteps.value_or(1000);
-  const auto index = [](const std::vector<std::string>& names, const std::string& name) {
-    return std::find(names.begin(), names.end(), name) - names.begin();
-  };
   if (hints.schedule)
-    c.schedule.kind =
-        static_cast<diffusion::ScheduleKind>(index(diffusion::schedule_names(), *hints.schedule));
+    c.schedule.kind = config::value_named<diffusion::ScheduleKind>(*hints.schedule).value();
   if (hints.prediction)
-    c.prediction =
-        static_cast<diffusion::Prediction>(index(diffusion::prediction_names(), *hints.prediction));
+    c.prediction = config::value_named<diffusion::Prediction>(*hints.prediction).value();
   if (betas_by_steps) {
     const double scale = 1000.0 / static_cast<double>(c.schedule.timesteps);
     c.schedule.beta_start *= scale;

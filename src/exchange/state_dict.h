@@ -77,10 +77,10 @@ inline constexpr const char* kLucidrainsAnchor = "time_mlp.1.weight";
 bool is_lucidrains(const std::vector<io::NamedTensor>& tensors);
 [[noreturn]] void refuse_lucidrains(const std::filesystem::path& source);
 
-/// Height and width: the hint's, or as large as makes the only level with attention 16 pixels wide.
-/// Throws UsageError.
-void set_image_size(nn::UNetConfig& config, const Hints& hints,
-                    const std::filesystem::path& source);
+/// Sets height and width to the hint's, or so that the only level with attention is 16 pixels wide;
+/// then the attention at the levels `attended`. Throws UsageError.
+void set_images_(nn::UNetConfig& config, const std::vector<int64_t>& attended, const Hints& hints,
+                 const std::filesystem::path& source);
 
 /// [diffusion] from hints. OpenAI's linear schedule ends at 20 / T instead of 0.02.
 diffusion::DiffusionConfig hinted_diffusion(const Hints& hints, bool betas_by_steps);

@@ -64,17 +64,18 @@ std::string renamed(const std::string& name, int64_t levels) {
 
 }  // namespace
 
-void set_image_size(nn::UNetConfig& c, const Hints& hints, const fs::path& source) {
+void set_images_(nn::UNetConfig& c, const std::vector<int64_t>& attended, const Hints& hints,
+                 const fs::path& source) {
   if (hints.image_size) {
     c.image.height = c.image.width = *hints.image_size;
-    return;
-  }
-  if (c.attention_levels.size() != 1) {
+  } else if (attended.size() != 1) {
     throw UsageError(
         fmt::format("{} does not say how large its images are; use ddpm convert with --image-size",
                     source.string()));
+  } else {
+    c.image.height = c.image.width = kAttentionResolution << attended[0];
   }
-  c.image.height = c.image.width = kAttentionResolution << c.attention_levels[0];
+  nn::set_attention_levels_(c, attended);
 }
 
 bool is_ho_port(const Tensors& tensors) {
@@ -98,7 +99,7 @@ Model ho_port(const Tensors& tensors, const Hints& hints, const fs::path& source
   if (levels == 0 || levels > 10) throw IoError(source, "has no levels down.0.block.0, ...");
   c.blocks = count_of(tensors, "down.0.block.", ".norm1.weight");
   c.channel_multipliers.clear();
-  c.attention_levels.clear();
+  std::vector<int64_t> attended;
   for (int64_t level = 0; level < levels; ++level) {
     const int64_t width = size(fmt::format("down.{}.block.0.conv1.weight", level), 0);
     if (width % c.channels != 0)
@@ -107,11 +108,11 @@ Model ho_port(const Tensors& tensors, const Hints& hints, const fs::path& source
                                         level, width, c.channels));
     c.channel_multipliers.push_back(width / c.channels);
     if (find_tensor(tensors, fmt::format("down.{}.attn.0.q.weight", level)))
-      c.attention_levels.push_back(level);
+      attended.push_back(level);
   }
   c.mid_attention =
       find_tensor(tensors, "mid.attn_1.q.weight") || find_tensor(tensors, "mid.attn.q.weight");
-  set_image_size(c, hints, source);
+  set_images_(c, attended, hints, source);
   for (const io::NamedTensor& t : tensors) {
     const std::string name = renamed(t.name, levels);
     const bool point = name.find("attentions.") != std::string::npos;

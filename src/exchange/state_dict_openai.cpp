@@ -81,7 +81,6 @@ class Importer {
       fail("has input_blocks that do not mirror its output_blocks");
     c.mid_attention = has("middle_block.1.qkv.weight");
     c.channel_multipliers.assign(static_cast<size_t>(levels), 1);
-    c.attention_levels.clear();
     c.groups = hints_.groups.value_or(32);
     c.norm_eps = 1e-5;
     c.same_padding = false;
@@ -102,6 +101,7 @@ class Importer {
   void way_down() {
     copy("input_blocks.0.0", "conv_in");
     nn::UNetConfig& c = config();
+    std::vector<int64_t> attended;
     int64_t n = 1;
     for (size_t level = 0; level < c.channel_multipliers.size(); ++level) {
       const std::string to = fmt::format("down_blocks.{}.", level);
@@ -110,14 +110,14 @@ class Importer {
         block(from + "0", fmt::format("{}resnets.{}", to, i));
         if (!has(from + "1.qkv.weight")) continue;
         attention(from + "1", fmt::format("{}attentions.{}", to, i));
-        if (i == 0) c.attention_levels.push_back(static_cast<int64_t>(level));
+        if (i == 0) attended.push_back(static_cast<int64_t>(level));
       }
       const int64_t width = size(fmt::format("input_blocks.{}.0.out_layers.3.weight", n - 1), 0);
       if (width % c.channels != 0)
         fail(fmt::format("level {} has {} channels, no multiple of the first convolution's {}",
                          level, width, c.channels));
       c.channel_multipliers[level] = width / c.channels;
-      if (level + 1 == c.channel_multipliers.size()) return;
+      if (level + 1 == c.channel_multipliers.size()) break;
       const std::string from = fmt::format("input_blocks.{}.0", n++);
       if (c.residual_resample) {
         block(from, to + "downsamplers.0");
@@ -125,6 +125,7 @@ class Importer {
         copy(from + ".op", to + "downsamplers.0.conv");
       }
     }
+    nn::set_attention_levels_(c, attended);
   }
 
   void way_up() {

@@ -62,7 +62,8 @@ class Renamer {
 };
 
 // The architecture, from tensors under our names.
-void read_shape_(nn::UNetConfig& c, const Tensors& weights, const fs::path& source) {
+std::vector<int64_t> read_shape_(nn::UNetConfig& c, const Tensors& weights,
+                                 const fs::path& source) {
   const auto width = [&](const std::string& name, int64_t axis) {
     const torch::Tensor& tensor = get_tensor(weights, name, source);
     if (axis >= tensor.dim()) throw IoError(source, fmt::format("{} has too few axes", name));
@@ -74,7 +75,7 @@ void read_shape_(nn::UNetConfig& c, const Tensors& weights, const fs::path& sour
   c.blocks = count_of(weights, "down_blocks.0.resnets.", ".norm1.weight");
   c.mid_attention = find_tensor(weights, "mid_block.attentions.0.group_norm.weight") != nullptr;
   c.channel_multipliers.clear();
-  c.attention_levels.clear();
+  std::vector<int64_t> attended;
   const int64_t levels = count_of(weights, "down_blocks.", ".resnets.0.norm1.weight");
   for (int64_t level = 0; level < levels; ++level) {
     const std::string block = fmt::format("down_blocks.{}.", level);
@@ -84,9 +85,9 @@ void read_shape_(nn::UNetConfig& c, const Tensors& weights, const fs::path& sour
                                         "convolution's {}",
                                         level, channels, c.channels));
     c.channel_multipliers.push_back(channels / c.channels);
-    if (find_tensor(weights, block + "attentions.0.group_norm.weight"))
-      c.attention_levels.push_back(level);
+    if (find_tensor(weights, block + "attentions.0.group_norm.weight")) attended.push_back(level);
   }
+  return attended;
 }
 
 // --- w86763777: blocks in one list each way, resampling between them.
@@ -206,8 +207,7 @@ Model w86_unet(const Tensors& tensors, const Hints& hints, const fs::path& sourc
   model.origin = "w86763777's pytorch-ddpm";
   model.weights = names.finished(/*passed_over=*/3);  // the table and the layer behind it
   nn::UNetConfig& c = model.description.unet;
-  read_shape_(c, model.weights, source);
-  set_image_size(c, hints, source);
+  set_images_(c, read_shape_(c, model.weights, source), hints, source);
   c.groups = hints.groups.value_or(32);
   c.norm_eps = 1e-5;
   c.same_padding = false;
@@ -252,7 +252,7 @@ Model tqch_unet(const Tensors& tensors, const Hints& hints, const fs::path& sour
   model.origin = "tqch's ddpm-torch";
   model.weights = names.finished(0);
   nn::UNetConfig& c = model.description.unet;
-  read_shape_(c, model.weights, source);
+  const std::vector<int64_t> attended = read_shape_(c, model.weights, source);
   if (levels > 1 && !find_tensor(model.weights, "down_blocks.0.downsamplers.0.conv.weight"))
     names.fail(
         "pools where Ho's network convolves (resample_with_conv = false), which cannot be "
@@ -266,7 +266,7 @@ Model tqch_unet(const Tensors& tensors, const Hints& hints, const fs::path& sour
     names.fail(
         "has a learned variance of its own kind (model_var_type = learned), which cannot be "
         "expressed");
-  set_image_size(c, hints, source);
+  set_images_(c, attended, hints, source);
   c.groups = hints.groups.value_or(32);
   model.description.diffusion = hinted_diffusion(hints, /*betas_by_steps=*/false);
   model.sample.sigma = sample::Sigma::kLarge;  // its configs' model_var_type

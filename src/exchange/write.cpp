@@ -38,15 +38,14 @@ void check_ending(const fs::path& destination, Format format) {
                                                     : safetensors;
   if (!wrong) return;
   throw UsageError(fmt::format("{}: --to {} does not write what other programs expect of {}; {}",
-                               destination.string(), format_names()[static_cast<size_t>(format)],
-                               ending,
+                               destination.string(), config::to_string(format), ending,
                                format == Format::kDiffusers ? "name a folder without such an ending"
                                : format == Format::kSafetensors ? "end its name with .safetensors"
                                                                 : "end its name with .pt"));
 }
 
 std::string whole_text(const Model& model) {
-  return description_text(model.description) + "\n" + sample_text(model.sample);
+  return nn::to_toml(model.description) + "\n" + config::to_toml(model.sample, "sample");
 }
 
 // ".NAME.tmp-PID" beside it.
@@ -71,11 +70,6 @@ void write_module(const Model& model, const fs::path& destination) {
 }
 
 }  // namespace
-
-const std::vector<std::string>& format_names() {
-  static const std::vector<std::string> names{"diffusers", "safetensors", "torch", "torch-module"};
-  return names;
-}
 
 void write_model(const Model& model, const fs::path& destination, Format format) {
   check_ending(destination, format);

@@ -20,11 +20,9 @@ double initial_share(double decay, bool warmup, int64_t updates) {
   return n > updates ? share : share * std::pow(decay, static_cast<double>(updates - n + 1));
 }
 
-EmaConfig read_ema_config(config::Reader& reader) {
-  EmaConfig config;
-  config.decays = reader.reals("decay", config.decays, {0.0, 1.0, false, true}, 1);
-  config.warmup = reader.boolean("warmup", config.warmup);
-  return config;
+void fields(config::Fields& f, EmaConfig& c) {
+  f("decay", c.decays, {0.0, 1.0, false, true}, 1);
+  f("warmup", c.warmup);
 }
 
 Ema::Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup)

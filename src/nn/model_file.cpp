@@ -1,10 +1,37 @@
 #include "ddpm/nn/model_file.h"
 
+#include <algorithm>
+#include <functional>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/utils.h>
 
 namespace ddpm::nn {
+namespace {
+
+/// [image] of a model.toml.
+struct ImageSection {
+  ImageSpec shape;
+  std::vector<std::string> class_names;
+};
+
+void fields(config::Fields& f, ImageSection& s) {
+  f("channels", s.shape.channels, config::at_least(1));
+  f("height", s.shape.height, config::at_least(1));
+  f("width", s.shape.width, config::at_least(1));
+  f("classes", s.shape.classes, config::at_least(0));
+  f("class_names", s.class_names);
+}
+
+// In descending order, each once: as the levels are.
+std::vector<int64_t> in_order(std::vector<int64_t> resolutions) {
+  std::sort(resolutions.begin(), resolutions.end(), std::greater());
+  resolutions.erase(std::unique(resolutions.begin(), resolutions.end()), resolutions.end());
+  return resolutions;
+}
+
+}  // namespace
 
 ModelDescription read_model_description(const std::filesystem::path& path) {
   config::Document document = config::Document::load(path);
@@ -14,17 +41,13 @@ ModelDescription read_model_description(const std::filesystem::path& path) {
 }
 
 ModelDescription read_model_description(config::Document& document) {
-  config::Reader image = document.section("image");
+  config::Reader image = document.section("image"), model = document.section("model"),
+                 diffusion = document.section("diffusion");
+  const auto section = config::read<ImageSection>(image);
   ModelDescription description;
-  ImageSpec spec;
-  spec.channels = image.integer("channels", spec.channels, config::at_least(1));
-  spec.height = image.integer("height", spec.height, config::at_least(1));
-  spec.width = image.integer("width", spec.width, config::at_least(1));
-  spec.classes = image.integer("classes", spec.classes, config::at_least(0));
-  description.class_names = image.texts("class_names", {});
-  config::Reader model = document.section("model");
-  description.unet = read_unet_config(model, spec);
-  config::Reader diffusion = document.section("diffusion");
+  description.class_names = section.class_names;
+  description.unet = read_unet_config(model);
+  fit_to_images_(description.unet, section.shape, model);
   description.diffusion = diffusion::read_diffusion_config(diffusion);
   return description;
 }
@@ -34,20 +57,14 @@ ModelDescription without_unused(ModelDescription description) {
     description.unet.image.classes = 0;
     description.class_names.clear();
   }
+  description.unet.attention_resolutions = in_order(description.unet.attention_resolutions);
   description.diffusion.schedule = diffusion::without_unused(description.diffusion.schedule);
   return description;
 }
 
-std::string model_description_text(const config::Document& document, const ImageSpec& image,
-                                   const std::vector<std::string>& class_names) {
-  config::Document shape = config::Document::parse("", "image");
-  config::Reader reader = shape.section("image");
-  reader.integer("channels", image.channels, config::at_least(1));
-  reader.integer("height", image.height, config::at_least(1));
-  reader.integer("width", image.width, config::at_least(1));
-  reader.integer("classes", image.classes, config::at_least(0));
-  reader.texts("class_names", class_names);
-  return shape.effective() + "\n" + document.effective({"model", "diffusion"});
+std::string to_toml(const ModelDescription& d) {
+  return config::to_toml(ImageSection{d.unet.image, d.class_names}, "image") + "\n" +
+         config::to_toml(d.unet, "model") + "\n" + config::to_toml(d.diffusion, "diffusion");
 }
 
 std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module) {

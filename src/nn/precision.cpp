@@ -26,20 +26,10 @@ int algorithms_to_time(Precision precision) {
 
 }  // namespace
 
-const std::vector<std::string>& precision_names() {
-  static const std::vector<std::string> names{"fp32", "tf32", "bf16", "fp64"};
-  return names;
-}
-
 Precision parse_precision(const std::string& name) {
-  const auto& names = precision_names();
-  const auto found = std::find(names.begin(), names.end(), name);
-  TORCH_CHECK(found != names.end(), "no precision is called ", name);
-  return static_cast<Precision>(found - names.begin());
-}
-
-std::string to_string(Precision precision) {
-  return precision_names()[static_cast<size_t>(precision)];
+  const auto precision = config::value_named<Precision>(name);
+  TORCH_CHECK(precision, "no precision is called ", name);
+  return *precision;
 }
 
 torch::Dtype storage_type(Precision precision) {
@@ -111,7 +101,7 @@ ArithmeticGuard::~ArithmeticGuard() {
 
 std::string describe_arithmetic(Precision precision, bool deterministic,
                                 const torch::Device& device) {
-  std::string text = to_string(precision);
+  std::string text = config::to_string(precision);
   if (precision == Precision::kTf32 && device.is_cpu()) text += " (fp32 on the CPU)";
   if (deterministic) text += ", deterministic (cuDNN's benchmark off, TF32 off)";
   return text;

@@ -31,7 +31,7 @@ int64_t output_channels(const UNetConfig& config) {
 }
 
 bool has_attention(const UNetConfig& config, int64_t level) {
-  const auto& levels = config.attention_levels;
+  const std::vector<int64_t> levels = attention_levels(config);
   return std::find(levels.begin(), levels.end(), level) != levels.end();
 }
 

@@ -8,29 +8,25 @@
 namespace ddpm::nn {
 namespace {
 
-// Levels whose feature maps have the given resolutions; a resolution is the map's shorter side.
-std::vector<int64_t> levels_at(const config::Reader& reader,
-                               const std::vector<int64_t>& resolutions, const UNetConfig& config) {
+// The shorter side of each level's feature maps.
+std::vector<int64_t> resolutions(const UNetConfig& config) {
   std::vector<int64_t> sides;
   const int64_t shorter = std::min(config.image.height, config.image.width);
-  for (size_t level = 0; level < config.channel_multipliers.size(); ++level) {
+  for (size_t level = 0; level < config.channel_multipliers.size(); ++level)
     sides.push_back(shorter >> level);
+  return sides;
+}
+
+void check_attention(const config::Reader& reader, const UNetConfig& config) {
+  const std::vector<int64_t> sides = resolutions(config);
+  for (const int64_t resolution : config.attention_resolutions) {
+    if (std::find(sides.begin(), sides.end(), resolution) != sides.end()) continue;
+    reader.fail("attention_resolutions",
+                fmt::format("holds {}; with {}x{} images and {} levels the resolutions are {}; "
+                            "choose among them, or [] for no attention",
+                            resolution, config.image.height, config.image.width, sides.size(),
+                            fmt::join(sides, ", ")));
   }
-  std::vector<int64_t> levels;
-  for (const int64_t resolution : resolutions) {
-    const auto side = std::find(sides.begin(), sides.end(), resolution);
-    if (side == sides.end()) {
-      reader.fail("attention_resolutions",
-                  fmt::format("holds {}; with {}x{} images and {} levels the resolutions are {}; "
-                              "choose among them, or [] for no attention",
-                              resolution, config.image.height, config.image.width, sides.size(),
-                              fmt::join(sides, ", ")));
-    }
-    levels.push_back(side - sides.begin());
-  }
-  std::sort(levels.begin(), levels.end());
-  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
-  return levels;
 }
 
 // Every level but the last halves the image, so its sides must divide by 2^(levels - 1).
@@ -74,7 +70,7 @@ void check_heads(const config::Reader& reader, const UNetConfig& config) {
   if (by_width && config.heads != 1) {
     reader.fail("heads", "does not go with head_channels, which sets their number; leave one out");
   }
-  std::vector<int64_t> levels = config.attention_levels;
+  std::vector<int64_t> levels = attention_levels(config);
   if (config.mid_attention) levels.push_back(std::ssize(config.channel_multipliers) - 1);
   for (const int64_t level : levels) {
     const int64_t width = config.channels * config.channel_multipliers[level];
@@ -88,49 +84,71 @@ void check_heads(const config::Reader& reader, const UNetConfig& config) {
 
 }  // namespace
 
-UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpec>& image) {
-  UNetConfig c;
-  c.channels = reader.integer("channels", c.channels, {4, 4096});
-  c.channel_multipliers = reader.integers("channel_multipliers", c.channel_multipliers, {1, 64}, 1);
-  if (c.channel_multipliers.size() > 10) {
-    reader.fail("channel_multipliers",
-                fmt::format("has {} levels; must have at most 10", c.channel_multipliers.size()));
-  }
-  c.blocks = reader.integer("blocks", c.blocks, {1, 64});
-  const std::vector<int64_t> resolutions =
-      reader.integers("attention_resolutions", {16}, config::at_least(1));
-  c.mid_attention = reader.boolean("mid_attention", c.mid_attention);
-  c.head_channels = reader.integer("head_channels", c.head_channels, config::at_least(0));
-  c.heads = reader.integer("heads", c.heads, config::at_least(1));
-  c.dropout = reader.real("dropout", c.dropout, {0.0, 1.0, false, true});
-  c.groups = reader.integer("groups", c.groups, config::at_least(1));
-  c.norm_eps = reader.real("norm_eps", c.norm_eps, config::positive());
-  c.same_padding = reader.choice("downsample_padding", "same", {"same", "symmetric"}) == "same";
-  c.sinusoid.cosine_first =
-      reader.choice("time_embedding", "sin_cos", {"sin_cos", "cos_sin"}) == "cos_sin";
-  c.sinusoid.freq_shift = reader.real("time_freq_shift", c.sinusoid.freq_shift, {0.0, 1.0});
-  c.sinusoid.scale = reader.real("time_scale", c.sinusoid.scale, config::positive());
-  c.time_scale_shift = reader.boolean("time_scale_shift", c.time_scale_shift);
-  c.residual_resample = reader.choice("resample", "conv", {"conv", "residual"}) == "residual";
-  c.learned_variance = reader.boolean("learned_variance", c.learned_variance);
-  const auto by_class = reader.boolean_or_auto("class_conditional", c.class_conditional);
-  c.class_conditional = by_class.value_or(false);
-  check_groups(reader, c);
-  if (!image) return c;
+void fields(config::Fields& f, UNetConfig& c) {
+  f("channels", c.channels, {4, 4096});
+  f("channel_multipliers", c.channel_multipliers, {1, 64}, 1);
+  f("blocks", c.blocks, {1, 64});
+  f("attention_resolutions", c.attention_resolutions, config::at_least(1));
+  f("mid_attention", c.mid_attention);
+  f("head_channels", c.head_channels, config::at_least(0));
+  f("heads", c.heads, config::at_least(1));
+  f("dropout", c.dropout, {0.0, 1.0, false, true});
+  f("groups", c.groups, config::at_least(1));
+  f("norm_eps", c.norm_eps, config::positive());
+  f.two("downsample_padding", c.same_padding, "symmetric", "same");
+  f.two("time_embedding", c.sinusoid.cosine_first, "sin_cos", "cos_sin");
+  f("time_freq_shift", c.sinusoid.freq_shift, {0.0, 1.0});
+  f("time_scale", c.sinusoid.scale, config::positive());
+  f("time_scale_shift", c.time_scale_shift);
+  f.two("resample", c.residual_resample, "conv", "residual");
+  f("learned_variance", c.learned_variance);
+  f.boolean_or_auto("class_conditional", c.class_conditional, c.classes_by_data);
+}
 
-  c.image = *image;
-  check_image_size(reader, c);
-  c.attention_levels = levels_at(reader, resolutions, c);
-  check_heads(reader, c);
-  if (!by_class) {  // one class says nothing
-    c.class_conditional = image->classes > 1;
-    reader.settle("class_conditional", c.class_conditional);
+UNetConfig read_unet_config(config::Reader& reader) {
+  const auto config = config::read<UNetConfig>(reader);
+  if (config.channel_multipliers.size() > 10) {
+    reader.fail("channel_multipliers", fmt::format("has {} levels; must have at most 10",
+                                                   config.channel_multipliers.size()));
   }
-  if (c.class_conditional && image->classes == 0) {
-    reader.fail("class_conditional",
-                "is true, but the data has no labels; use data with labels, or set it to false");
+  check_groups(reader, config);
+  return config;
+}
+
+void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model) {
+  config.image = image;
+  check_image_size(model, config);
+  check_attention(model, config);
+  check_heads(model, config);
+  if (config.classes_by_data) {
+    config.class_conditional = image.classes > 1;  // one class says nothing
+    config.classes_by_data = false;
+    model.settle("class_conditional", config.class_conditional);
   }
-  return c;
+  if (config.class_conditional && image.classes == 0) {
+    model.fail("class_conditional",
+               "is true, but the data has no labels; use data with labels, or set it to false");
+  }
+}
+
+std::vector<int64_t> attention_levels(const UNetConfig& config) {
+  const std::vector<int64_t> sides = resolutions(config);
+  std::vector<int64_t> levels;
+  for (const int64_t resolution : config.attention_resolutions) {
+    const auto side = std::find(sides.begin(), sides.end(), resolution);
+    TORCH_CHECK(side != sides.end(), "no level has the resolution ", resolution);
+    levels.push_back(side - sides.begin());
+  }
+  std::sort(levels.begin(), levels.end());
+  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
+  return levels;
+}
+
+void set_attention_levels_(UNetConfig& config, const std::vector<int64_t>& levels) {
+  const std::vector<int64_t> sides = resolutions(config);
+  config.attention_resolutions.clear();
+  for (const int64_t level : levels)
+    config.attention_resolutions.push_back(sides.at(static_cast<size_t>(level)));
 }
 
 }  // namespace ddpm::nn

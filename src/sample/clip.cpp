@@ -4,13 +4,6 @@
 
 namespace ddpm::sample {
 
-const std::vector<std::string>& clip_names() {
-  static const std::vector<std::string> names{"none", "clip", "rederive"};
-  return names;
-}
-
-std::string to_string(Clip clip) { return clip_names().at(static_cast<size_t>(clip)); }
-
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
                             int64_t t, double range) {

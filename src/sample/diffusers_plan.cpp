@@ -31,7 +31,7 @@ std::vector<int64_t> descending_steps(int64_t timesteps, int64_t steps, Spacing 
                                                            static_cast<double>(i) * step)));
         break;
       default:
-        TORCH_CHECK(false, "diffusers has no spacing ", to_string(spacing));
+        TORCH_CHECK(false, "diffusers has no spacing ", config::to_string(spacing));
     }
   }
   return descending;

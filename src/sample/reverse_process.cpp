@@ -13,8 +13,8 @@ namespace {
 std::string shown(const SampleConfig& config, const std::string& key) {
   return key == "eta"          ? fmt::format("{}", config.eta)
          : key == "steps"      ? fmt::format("{}", config.steps)
-         : key == "last_alpha" ? to_string(config.last_alpha)
-                               : to_string(config.sigma);
+         : key == "last_alpha" ? config::to_string(config.last_alpha)
+                               : config::to_string(config.sigma);
 }
 
 std::vector<PlanStep> checked_plan(const SampleConfig& config, int64_t timesteps) {

@@ -1,6 +1,5 @@
 #include "ddpm/sample/sample_config.h"
 
-#include "ddpm/config/read_enum.h"
 #include "diffusers_plan.h"
 
 #include <algorithm>
@@ -39,26 +38,6 @@ std::optional<Conflict> find_ddim_conflict(const SampleConfig& config) {
 
 }  // namespace
 
-const std::vector<std::string>& method_names() {
-  static const std::vector<std::string> names{"ddpm", "ddim"};
-  return names;
-}
-
-const std::vector<std::string>& sigma_names() {
-  static const std::vector<std::string> names{"small", "large", "hat", "learned"};
-  return names;
-}
-
-std::string to_string(Method method) { return method_names().at(static_cast<size_t>(method)); }
-std::string to_string(Sigma sigma) { return sigma_names().at(static_cast<size_t>(sigma)); }
-
-const std::vector<std::string>& last_alpha_names() {
-  static const std::vector<std::string> names{"one", "first"};
-  return names;
-}
-
-std::string to_string(LastAlpha last) { return last_alpha_names().at(static_cast<size_t>(last)); }
-
 std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config) {
   const int64_t steps = config.steps == 0 ? timesteps : config.steps;
   const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
@@ -86,21 +65,23 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
   return config.method == Method::kDdpm ? find_ddpm_conflict(config) : find_ddim_conflict(config);
 }
 
+void fields(config::Fields& f, SampleConfig& c) {
+  f("method", c.method);
+  f("steps", c.steps, config::at_least(0));
+  f("eta", c.eta, {0.0, 1.0});
+  f("sigma", c.sigma);
+  f("spacing", c.spacing);
+  f("stepping", c.stepping);
+  f("clip", c.clip);
+  f("clip_range", c.clip_range, config::positive());
+  f("steps_offset", c.steps_offset, {0, 1'000'000});
+  f("last_alpha", c.last_alpha);
+  f("num", c.num, config::at_least(1));
+  f("batch", c.batch, config::at_least(1));
+}
+
 SampleConfig read_sample_config(config::Reader& reader) {
-  SampleConfig config;
-  config.method = config::read_enum(reader, "method", config.method, method_names());
-  config.steps = reader.integer("steps", config.steps, config::at_least(int64_t{0}));
-  config.eta = reader.real("eta", config.eta, {0.0, 1.0});
-  config.sigma = config::read_enum(reader, "sigma", config.sigma, sigma_names());
-  config.spacing = config::read_enum(reader, "spacing", config.spacing, spacing_names());
-  config.stepping = config::read_enum(reader, "stepping", config.stepping, stepping_names());
-  config.clip = config::read_enum(reader, "clip", config.clip, clip_names());
-  config.clip_range = reader.real("clip_range", config.clip_range, config::positive());
-  config.steps_offset = reader.integer("steps_offset", config.steps_offset, {0, 1'000'000});
-  config.last_alpha =
-      config::read_enum(reader, "last_alpha", config.last_alpha, last_alpha_names());
-  config.num = reader.integer("num", config.num, config::at_least(int64_t{1}));
-  config.batch = reader.integer("batch", config.batch, config::at_least(int64_t{1}));
+  const auto config = config::read<SampleConfig>(reader);
   if (const auto conflict = find_conflict(config)) {
     reader.fail(conflict->key, conflict->message);
   }

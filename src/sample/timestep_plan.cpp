@@ -69,30 +69,14 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
 
 }  // namespace
 
-const std::vector<std::string>& spacing_names() {
-  static const std::vector<std::string> names{"leading", "trailing", "linspace", "quadratic",
-                                              "openai"};
-  return names;
-}
-
-std::string to_string(Spacing spacing) { return spacing_names().at(static_cast<size_t>(spacing)); }
-
-const std::vector<std::string>& stepping_names() {
-  static const std::vector<std::string> names{"own", "diffusers"};
-  return names;
-}
-
-std::string to_string(Stepping stepping) {
-  return stepping_names().at(static_cast<size_t>(stepping));
-}
-
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing) {
   TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,
               " timesteps");
   std::vector<PlanStep> plan;
   int64_t s = 0;
   for (const int64_t t : ascending_steps(timesteps, steps, spacing)) {
-    TORCH_CHECK(s < t && t <= timesteps, "spacing ", to_string(spacing), " repeats timestep ", t);
+    TORCH_CHECK(s < t && t <= timesteps, "spacing ", config::to_string(spacing),
+                " repeats timestep ", t);
     plan.push_back({t, s});
     s = t;
   }

@@ -18,15 +18,6 @@
 namespace ddpm::train {
 namespace {
 
-RunConfig read_run_config(config::Reader reader) {
-  RunConfig c;
-  c.seed = static_cast<uint64_t>(reader.integer("seed", 0, {0, int64_t{1} << 53}));
-  c.device = reader.text("device", c.device);
-  c.threads = reader.integer("threads", c.threads, {0, 4096});
-  c.peer_timeout = reader.integer("peer_timeout", c.peer_timeout, {1, 86400});
-  return c;
-}
-
 // "6 or 12": the multiples of `parts` around a number that is none; the smallest where all below
 // is 0.
 std::string nearest_multiples(int64_t number, int64_t parts) {
@@ -34,32 +25,11 @@ std::string nearest_multiples(int64_t number, int64_t parts) {
   return lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts);
 }
 
-TrainConfig read_train_config(config::Reader reader) {
-  TrainConfig c;
-  const auto at_least = [](int64_t low) { return config::at_least(low); };
-  c.steps = reader.integer("steps", c.steps, at_least(1));
-  c.batch_size = reader.integer("batch_size", c.batch_size, at_least(1));
-  c.accumulate = reader.integer("accumulate", c.accumulate, at_least(1));
-  c.fit_micro_batch = reader.choice("micro_batch", "fixed", {"fixed", "auto"}) == "auto";
-  c.recompute = reader.boolean("recompute", c.recompute);
-  c.shard_optimizer = reader.boolean("shard_optimizer", c.shard_optimizer);
-  c.precision = nn::parse_precision(
-      reader.choice("precision", nn::to_string(c.precision), nn::precision_names()));
-  c.deterministic = reader.boolean("deterministic", c.deterministic);
+TrainConfig read_train_config(config::Reader& reader) {
+  const auto c = config::read<TrainConfig>(reader);
   if (c.deterministic && c.precision == nn::Precision::kTf32)
     reader.fail("deterministic",
                 "= true goes with every train.precision but \"tf32\"; use \"fp32\"");
-  c.cuda_graph = reader.choice("cuda_graph", "auto", {"auto", "never"}) == "auto";
-  c.log_every = reader.integer("log_every", c.log_every, at_least(1));
-  c.checkpoint_every = reader.integer("checkpoint_every", c.checkpoint_every, at_least(1));
-  c.background_saves = reader.boolean("background_saves", c.background_saves);
-  c.keep_last = reader.integer("keep_last", c.keep_last, at_least(1));
-  c.keep_every = reader.integer("keep_every", c.keep_every, at_least(0));
-  c.sample_every = reader.integer("sample_every", c.sample_every, at_least(0));
-  c.sample_count = reader.integer("sample_count", c.sample_count, at_least(1));
-  c.sample_steps = reader.integer("sample_steps", c.sample_steps, at_least(1));
-  c.holdout_every = reader.integer("holdout_every", c.holdout_every, at_least(1));
-  c.max_bad_steps = reader.integer("max_bad_steps", c.max_bad_steps, at_least(1));
   if (c.batch_size % c.accumulate != 0) {
     reader.fail(
         "batch_size",
@@ -98,21 +68,52 @@ data::ShareBytes sharing(const dist::World& world) {
 
 }  // namespace
 
+void fields(config::Fields& f, RunConfig& c) {
+  f("seed", c.seed, {0, int64_t{1} << 53});
+  f("device", c.device);
+  f("threads", c.threads, {0, 4096});
+  f("peer_timeout", c.peer_timeout, {1, 86400});
+}
+
+void fields(config::Fields& f, TrainConfig& c) {
+  const config::Range<int64_t> one = config::at_least(1), zero = config::at_least(0);
+  f("steps", c.steps, one);
+  f("batch_size", c.batch_size, one);
+  f("accumulate", c.accumulate, one);
+  f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
+  f("recompute", c.recompute);
+  f("shard_optimizer", c.shard_optimizer);
+  f("precision", c.precision);
+  f("deterministic", c.deterministic);
+  f.two("cuda_graph", c.cuda_graph, "never", "auto");
+  f("log_every", c.log_every, one);
+  f("checkpoint_every", c.checkpoint_every, one);
+  f("background_saves", c.background_saves);
+  f("keep_last", c.keep_last, one);
+  f("keep_every", c.keep_every, zero);
+  f("sample_every", c.sample_every, zero);
+  f("sample_count", c.sample_count, one);
+  f("sample_steps", c.sample_steps, one);
+  f("holdout_every", c.holdout_every, one);
+  f("max_bad_steps", c.max_bad_steps, one);
+}
+
 Experiment read_experiment(config::Document& document) {
   Experiment e;
-  e.run = read_run_config(document.section("run"));
+  config::Reader run = document.section("run");
+  e.run = config::read<RunConfig>(run);
   config::Reader data = document.section("data");
   e.data = data::read_data_config(data);
   config::Reader model = document.section("model");
-  e.unet = nn::read_unet_config(model, std::nullopt);
+  e.unet = nn::read_unet_config(model);
   config::Reader diffusion = document.section("diffusion");
   e.diffusion = diffusion::read_diffusion_config(diffusion);
   config::Reader train = document.section("train");
   e.train = read_train_config(train);
   config::Reader optimizer = document.section("optimizer");
-  e.optimizer = read_optimizer_config(optimizer);
+  e.optimizer = config::read<OptimizerConfig>(optimizer);
   config::Reader ema = document.section("ema");
-  e.ema = nn::read_ema_config(ema);
+  e.ema = config::read<nn::EmaConfig>(ema);
   config::Reader sample = document.section("sample");
   e.sample = sample::read_sample_config(sample);
   if (const auto conflict = sample::find_conflict(e.sample, e.diffusion.schedule.timesteps)) {
@@ -188,8 +189,8 @@ void resolve_unet(Experiment& experiment, config::Document& document,
                   const data::Dataset& dataset) {
   const data::ImageShape shape = dataset.shape();
   config::Reader model = document.section("model");
-  experiment.unet = nn::read_unet_config(
-      model, nn::ImageSpec{shape.channels, shape.height, shape.width, dataset.class_count()});
+  nn::fit_to_images_(experiment.unet,
+                     {shape.channels, shape.height, shape.width, dataset.class_count()}, model);
 }
 
 torch::Device parse_device(const std::string& name) {

@@ -7,21 +7,17 @@
 
 namespace ddpm::train {
 
-OptimizerConfig read_optimizer_config(config::Reader& reader) {
-  OptimizerConfig c;
-  c.decoupled = reader.choice("kind", "adam", {"adam", "adamw"}) == "adamw";
-  c.lr = reader.real("lr", c.lr, config::positive());
-  c.beta1 = reader.real("beta1", c.beta1, {0.0, 1.0, false, true});
-  c.beta2 = reader.real("beta2", c.beta2, {0.0, 1.0, false, true});
-  c.eps = reader.real("eps", c.eps, config::positive());
-  c.weight_decay = reader.real("weight_decay", c.weight_decay, config::at_least(0.0));
-  c.grad_clip = reader.real("grad_clip", c.grad_clip, config::at_least(0.0));
-  c.warmup_steps = reader.integer("warmup_steps", c.warmup_steps, config::at_least(0));
-  const std::string decay = reader.choice("decay", "constant", {"constant", "cosine", "linear"});
-  c.decay = decay == "cosine"   ? LrDecay::kCosine
-            : decay == "linear" ? LrDecay::kLinear
-                                : LrDecay::kConstant;
-  return c;
+void fields(config::Fields& f, OptimizerConfig& c) {
+  const config::Range<double> below_one{0.0, 1.0, false, true};
+  f.two("kind", c.decoupled, "adam", "adamw");
+  f("lr", c.lr, config::positive());
+  f("beta1", c.beta1, below_one);
+  f("beta2", c.beta2, below_one);
+  f("eps", c.eps, config::positive());
+  f("weight_decay", c.weight_decay, config::at_least(0.0));
+  f("grad_clip", c.grad_clip, config::at_least(0.0));
+  f("warmup_steps", c.warmup_steps, config::at_least(0));
+  f("decay", c.decay);
 }
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {

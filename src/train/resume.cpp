@@ -82,7 +82,7 @@ void check_same_order(const TrainingState& was, const RunIdentity& now) {
   if (was.seed != e.run.seed) refuse("run.seed", was.seed, e.run.seed);
   if (was.batch_size != e.train.batch_size)
     refuse("train.batch_size", was.batch_size, e.train.batch_size);
-  const std::string precision = nn::to_string(e.train.precision);
+  const std::string precision = config::to_string(e.train.precision);
   if ((was.precision == "fp64") != (precision == "fp64"))
     refuse("train.precision", was.precision, precision);
   if (was.ema_decays != e.ema.decays) refuse("ema.decay", was.ema_decays, e.ema.decays);

@@ -44,8 +44,8 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
       checkpoint_(starting_point(resume_policy)),
       data_(in_class_order(std::move(data))),
-      model_toml_(nn::model_description_text(document, experiment_.unet.image,
-                                             data_.training->class_names())),
+      model_toml_(
+          nn::to_toml({experiment_.unet, experiment_.diffusion, data_.training->class_names()})),
       config_toml_(document.effective()),
       learner_(experiment_, device, world),
       loader_(open_batches(experiment_, *data_.training, device, world)),
@@ -75,7 +75,7 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
   state_.dataset_size = data_.training->size();
   state_.dataset = data_.training->description();
   state_.threads = at::get_num_threads();
-  state_.precision = nn::to_string(experiment_.train.precision);
+  state_.precision = config::to_string(experiment_.train.precision);
   state_.ema_decays = experiment_.ema.decays;
   if (experiment_.train.fit_micro_batch) {
     spdlog::info("{} images at a time fit into the memory of {}", learner_.fit_micro_batch_(),
@@ -332,7 +332,8 @@ void Trainer::log_metrics(bool with_holdout) {
     throw Error(fmt::format(
         "step {}: the gradient was not finite for {} steps in a row (train.max_bad_steps = {}); "
         "the "
-        "weights are those before. Lower optimizer.lr or use train.precision = \"fp32\"; the last "
+        "weights are those before. Lower optimizer.lr or use train.precision = \"fp32\"; the "
+        "last "
         "checkpoint in {} is intact",
         state_.step, line.reading.skipped_in_a_row, experiment_.train.max_bad_steps,
         store_.directory().string()));

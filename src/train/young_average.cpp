@@ -22,7 +22,7 @@ std::string young_average(const std::filesystem::path& checkpoint, const std::st
   const TrainingState state = read_training_state(checkpoint);
   config::Document document = config::Document::load(config);
   config::Reader ema = document.section("ema");
-  const bool warmup = nn::read_ema_config(ema).warmup;
+  const bool warmup = config::read<nn::EmaConfig>(ema).warmup;
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
     if (ema_name(i) == weights) return young_average(state.ema_decays[i], warmup, state.step);
   }

@@ -1,7 +1,5 @@
 #include "ddpm/config/document.h"
 
-#include "ddpm/config/read_enum.h"
-
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -114,16 +112,6 @@ TEST(Document, AcceptsEveryTomlSpellingOfASection) {
     EXPECT_EQ(d.section("train").integer("steps", 0, kAnyInteger), 5) << text;
     EXPECT_NO_THROW(d.check_all_read()) << text;
   }
-}
-
-TEST(Document, ReadsAnEnumByTheNamesOfItsValues) {
-  enum class Fruit { kApple, kPear, kPlum };
-  const std::vector<std::string> names{"apple", "pear", "plum"};
-  Document document = Document::parse("[a]\nx = \"plum\"\nz = \"kiwi\"", "");
-  Reader reader = document.section("a");
-  EXPECT_EQ(read_enum(reader, "x", Fruit::kApple, names), Fruit::kPlum);
-  EXPECT_EQ(read_enum(reader, "y", Fruit::kPear, names), Fruit::kPear);
-  EXPECT_THROW(read_enum(reader, "z", Fruit::kApple, names), ConfigError);
 }
 
 TEST(Document, KnowsWhetherAKeyIsWritten) {

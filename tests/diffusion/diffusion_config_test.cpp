@@ -47,13 +47,12 @@ TEST(DiffusionConfig, ReadsEveryKey) {
 }
 
 TEST(DiffusionConfig, NamesRoundTrip) {
-  for (size_t i = 0; i < schedule_names().size(); ++i) {
-    const std::string& name = schedule_names()[i];
+  for (const std::string& name : config::names<ScheduleKind>()) {
     const std::string betas = name == "table" ? "\ntimesteps = 2\nbetas = [0.1, 0.2]" : "";
-    EXPECT_EQ(to_string(read("schedule = '" + name + "'" + betas).schedule.kind), name);
+    EXPECT_EQ(config::to_string(read("schedule = '" + name + "'" + betas).schedule.kind), name);
   }
-  for (const std::string& name : prediction_names()) {
-    EXPECT_EQ(to_string(read("prediction = '" + name + "'").prediction), name);
+  for (const std::string& name : config::names<Prediction>()) {
+    EXPECT_EQ(config::to_string(read("prediction = '" + name + "'").prediction), name);
   }
 }
 

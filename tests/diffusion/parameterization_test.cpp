@@ -41,13 +41,13 @@ TEST(Parameterization, EveryPairConvertsThereAndBack) {
     const Case c({.kind = kind}, torch::arange(1, 1001, torch::kInt64));
     for (const Prediction from : kAll) {
       const Estimate found = estimate(from, c.schedule, c.target(from), c.x_t, c.t);
-      EXPECT_LT(distance(found.x0, c.x0), 1e-10) << to_string(from);
-      EXPECT_LT(distance(found.eps, c.eps), 1e-10) << to_string(from);
+      EXPECT_LT(distance(found.x0, c.x0), 1e-10) << config::to_string(from);
+      EXPECT_LT(distance(found.eps, c.eps), 1e-10) << config::to_string(from);
       for (const Prediction to : kAll) {
         const torch::Tensor converted =
             training_target(to, c.schedule, found.x0, found.eps, c.x_t, c.t);
         EXPECT_LT(distance(converted, c.target(to)), 1e-10)
-            << to_string(from) << " to " << to_string(to);
+            << config::to_string(from) << " to " << config::to_string(to);
       }
     }
   }
@@ -59,7 +59,7 @@ TEST(Parameterization, EstimatesAddUpToXtWhateverTheNetworkSays) {
   for (const Prediction prediction : kAll) {
     const Estimate found = estimate(prediction, c.schedule, nonsense, c.x_t, c.t);
     const torch::Tensor sum = ForwardProcess(c.schedule).sample(found.x0, c.t, found.eps);
-    EXPECT_LT(distance(sum, c.x_t), 1e-10) << to_string(prediction);
+    EXPECT_LT(distance(sum, c.x_t), 1e-10) << config::to_string(prediction);
   }
 }
 
@@ -119,8 +119,8 @@ TEST(Parameterization, StaysFiniteWhereAlmostNoSignalIsLeft) {
   ASSERT_LT(c.schedule.alpha_bar(10000), 1e-40);
   for (const Prediction prediction : kAll) {
     const Estimate found = estimate(prediction, c.schedule, c.target(prediction), c.x_t, c.t);
-    EXPECT_TRUE(found.x0.isfinite().all().item<bool>()) << to_string(prediction);
-    EXPECT_TRUE(found.eps.isfinite().all().item<bool>()) << to_string(prediction);
+    EXPECT_TRUE(found.x0.isfinite().all().item<bool>()) << config::to_string(prediction);
+    EXPECT_TRUE(found.eps.isfinite().all().item<bool>()) << config::to_string(prediction);
   }
 }
 

@@ -158,7 +158,7 @@ TEST(Schedule, IsTheSameWhateverItsKindDoesNotRead) {
       bool same = true;  // every beta of the two schedules
       for (int64_t t = 1; t <= 10; ++t)
         same = same && Schedule(config).beta(t) == Schedule(other).beta(t);
-      EXPECT_EQ(alike(config, other), same) << to_string(kind) << ", key " << key;
+      EXPECT_EQ(alike(config, other), same) << config::to_string(kind) << ", key " << key;
     }
   }
   ScheduleConfig table{.kind = ScheduleKind::kTable, .timesteps = 2, .betas = {0.1, 0.2}};

@@ -36,8 +36,8 @@ void expect_same_weights(const Model& a, const Model& b) {
 
 void expect_same(const Model& a, const Model& b) {
   expect_same_weights(a, b);
-  EXPECT_EQ(description_text(a.description), description_text(b.description));
-  EXPECT_EQ(sample_text(a.sample), sample_text(b.sample));
+  EXPECT_EQ(nn::to_toml(a.description), nn::to_toml(b.description));
+  EXPECT_EQ(config::to_toml(a.sample, "sample"), config::to_toml(b.sample, "sample"));
 }
 
 template <class F>
@@ -82,7 +82,7 @@ TEST_P(RoundTrip, OtherTorchFilesNeedADescriptionBesideThem) {
   EXPECT_NE(message_of([&] { read_model(folder_ / "copy.pt"); }).find("model.toml"),
             std::string::npos);
   io::write_file_synced(folder_ / "copy.toml",
-                        description_text(model.description) + sample_text(model.sample));
+                        nn::to_toml(model.description) + config::to_toml(model.sample, "sample"));
   expect_same(model, read_model(folder_ / "copy.pt"));
 }
 
@@ -141,7 +141,7 @@ TEST(Convert, EveryOptionOfANetworkIsWrittenAndReadAgain) {
   c.channels = 8;
   c.channel_multipliers = {2, 4};
   c.blocks = 1;
-  c.attention_levels = {0, 1};
+  nn::set_attention_levels_(c, {0, 1});
   c.mid_attention = false;
   c.heads = 2;
   c.dropout = 0.25;
@@ -160,12 +160,13 @@ TEST(Convert, EveryOptionOfANetworkIsWrittenAndReadAgain) {
   model.sample.steps_offset = 1;
   model.sample.last_alpha = sample::LastAlpha::kFirst;
   Model back;
-  parse_model_text(description_text(model.description) + sample_text(model.sample), "text", back);
-  EXPECT_EQ(description_text(back.description), description_text(model.description));
-  EXPECT_EQ(sample_text(back.sample), sample_text(model.sample));
+  parse_model_text(nn::to_toml(model.description) + config::to_toml(model.sample, "sample"), "text",
+                   back);
+  EXPECT_EQ(nn::to_toml(back.description), nn::to_toml(model.description));
+  EXPECT_EQ(config::to_toml(back.sample, "sample"), config::to_toml(model.sample, "sample"));
   EXPECT_EQ(back.description.class_names, model.description.class_names);
   EXPECT_EQ(back.description.diffusion.schedule.betas, model.description.diffusion.schedule.betas);
-  EXPECT_EQ(back.description.unet.attention_levels, c.attention_levels);
+  EXPECT_EQ(back.description.unet.attention_resolutions, c.attention_resolutions);
   EXPECT_TRUE(back.description.unet.learned_variance && back.description.unet.residual_resample);
   EXPECT_EQ(back.description.unet.sinusoid.scale, 0.25);
 }
@@ -203,7 +204,7 @@ TEST(Convert, NetworksThatDiffusersHasNotAreRefusedByTheirKey) {
   EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("time_scale"), std::string::npos);
   c = base;
   c.heads = 2;
-  c.attention_levels = {0, 1};
+  nn::set_attention_levels_(c, {0, 1});
   EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("heads"), std::string::npos);
 }
 
@@ -224,7 +225,7 @@ TEST(DiffusersConfig, KeysThatAreNotWrittenHaveTheLibrarysDefaults) {
   Model a, b;
   a.description.unet = whole;
   b.description.unet = parse_unet_config(json.dump(), "c");
-  EXPECT_EQ(description_text(a.description), description_text(b.description));
+  EXPECT_EQ(nn::to_toml(a.description), nn::to_toml(b.description));
   EXPECT_EQ(whole.head_channels, 8);
   EXPECT_FALSE(whole.same_padding);
   EXPECT_TRUE(whole.sinusoid.cosine_first);
@@ -327,7 +328,7 @@ TEST(DiffusersConfig, SchedulersComeBack) {
         parse_scheduler_config(scheduler_config_text(settings), "s.json");
     const diffusion::Schedule ours(settings.diffusion.schedule), theirs(back.diffusion.schedule);
     for (int64_t t = 1; t <= 50; ++t) EXPECT_EQ(ours.beta(t), theirs.beta(t));
-    EXPECT_EQ(sample_text(back.sample), sample_text(settings.sample));
+    EXPECT_EQ(config::to_toml(back.sample, "sample"), config::to_toml(settings.sample, "sample"));
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 EmaConfig read(const std::string& text) {
   config::Document document = config::Document::parse("[ema]\n" + text, "run.toml");
   config::Reader reader = document.section("ema");
-  return read_ema_config(reader);
+  return config::read<EmaConfig>(reader);
 }
 
 void set_all(torch::nn::Module& module, double value) {

@@ -14,7 +14,8 @@ UNetConfig golden_config(const io::SafetensorsFile& file) {
       image.width >> image.classes;
   config::Document document = config::Document::parse(file.metadata().at("config"), "golden");
   config::Reader reader = document.section("model");
-  UNetConfig config = read_unet_config(reader, image);
+  UNetConfig config = read_unet_config(reader);
+  fit_to_images_(config, image, reader);
   document.check_all_read();
   return config;
 }

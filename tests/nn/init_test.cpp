@@ -16,7 +16,7 @@ UNet initialised(uint64_t seed, int64_t classes = 10) {
   config.channels = 32;
   config.channel_multipliers = {1, 2};
   config.blocks = 1;
-  config.attention_levels = {1};
+  config.attention_resolutions = {8};
   config.groups = 8;
   config.class_conditional = classes > 0;
   UNet net(config);

@@ -87,12 +87,10 @@ TEST(ModelDescription, IsComparedByWhatItMeans) {
 }
 
 TEST(ModelDescription, HoldsClassNamesThatAreNotUtf8AsEscapes) {
-  config::Document document = config::Document::parse("[model]\nattention_resolutions = []", "f");
-  config::Reader model = document.section("model"), diffusion = document.section("diffusion");
-  const ImageSpec image{1, 8, 8, 2};
-  read_unet_config(model, image);
-  diffusion::read_diffusion_config(diffusion);
-  EXPECT_EQ(parsed(model_description_text(document, image, {"caf\xE9", "bar"})).class_names,
+  ModelDescription description;
+  description.unet.image.classes = 2;
+  description.class_names = {"caf\xE9", "bar"};
+  EXPECT_EQ(parsed(to_toml(description)).class_names,
             (std::vector<std::string>{"caf\\xE9", "bar"}));
 }
 
@@ -104,12 +102,13 @@ TEST(ModelDescription, ReadsBackWhatWasWritten) {
       "run.toml");
   const ImageSpec image{1, 14, 28, 3};
   config::Reader model = document.section("model"), diffusion = document.section("diffusion");
-  const UNetConfig unet = read_unet_config(model, image);
+  UNetConfig unet = read_unet_config(model);
+  fit_to_images_(unet, image, model);
   const auto process = diffusion::read_diffusion_config(diffusion);
   const std::vector<std::string> names{"zero", "a \"quoted\" one", "größe"};
 
   const TemporaryFolder folder;
-  std::ofstream(folder / "model.toml") << model_description_text(document, image, names);
+  std::ofstream(folder / "model.toml") << to_toml({unet, process, names});
   const ModelDescription read = read_model_description(folder / "model.toml");
   EXPECT_EQ(read.unet.image.channels, 1);
   EXPECT_EQ(read.unet.image.height, 14);
@@ -118,7 +117,8 @@ TEST(ModelDescription, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read.class_names, names);
   EXPECT_EQ(read.unet.channels, 64);
   EXPECT_EQ(read.unet.channel_multipliers, unet.channel_multipliers);
-  EXPECT_EQ(read.unet.attention_levels, unet.attention_levels);
+  EXPECT_EQ(attention_levels(read.unet), (std::vector<int64_t>{1}));
+  EXPECT_TRUE(read == (ModelDescription{unet, process, names}));
   EXPECT_TRUE(read.unet.class_conditional);
   EXPECT_EQ(read.diffusion.prediction, process.prediction);
   EXPECT_EQ(read.diffusion.schedule.timesteps, 250);

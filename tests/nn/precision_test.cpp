@@ -16,8 +16,8 @@ namespace ddpm::nn {
 namespace {
 
 TEST(Precision, NamesReadBack) {
-  for (const std::string& name : precision_names())
-    EXPECT_EQ(to_string(parse_precision(name)), name);
+  for (const std::string& name : config::names<Precision>())
+    EXPECT_EQ(config::to_string(parse_precision(name)), name);
   EXPECT_THROW(parse_precision("fp16"), c10::Error);
 }
 

@@ -94,7 +94,9 @@ TEST(Recompute, WithoutGradientsIsThePartItself) {
 // resampling.
 UNet small_net(bool residual_resample) {
   UNetConfig config = load_golden("ho").config;
+  const std::vector<int64_t> attended = attention_levels(config);
   config.image = {3, 16, 16};
+  set_attention_levels_(config, attended);
   config.dropout = 0.3;
   config.time_scale_shift = config.residual_resample = residual_resample;
   torch::manual_seed(1);
@@ -127,7 +129,7 @@ TEST(Recompute, ChangesNoBitOfANetworksGradients) {
       const auto again = losses_and_gradients(net, true, precision);
       for (size_t i = 0; i < kept.size(); ++i)
         EXPECT_TRUE(kept[i].equal(again[i]))
-            << "result " << i << ", " << to_string(precision) << ", " << residual_resample;
+            << "result " << i << ", " << config::to_string(precision) << ", " << residual_resample;
     }
   }
 }

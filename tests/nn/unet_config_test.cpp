@@ -9,7 +9,8 @@ namespace {
 UNetConfig read(const std::string& model, const ImageSpec& image = {3, 32, 32, 10}) {
   config::Document document = config::Document::parse("[model]\n" + model, "run.toml");
   config::Reader reader = document.section("model");
-  const UNetConfig config = read_unet_config(reader, image);
+  UNetConfig config = read_unet_config(reader);
+  fit_to_images_(config, image, reader);
   document.check_all_read();
   return config;
 }
@@ -26,7 +27,7 @@ std::string complaint(const std::string& model, const ImageSpec& image = {3, 32,
 TEST(UNetConfig, IsHosCifarNetworkByDefault) {
   const UNetConfig c = read("");
   EXPECT_EQ(parameter_count(*UNet(c)), 35'746'307);
-  EXPECT_EQ(c.attention_levels, (std::vector<int64_t>{1}));
+  EXPECT_EQ(attention_levels(c), (std::vector<int64_t>{1}));
   EXPECT_TRUE(c.mid_attention && c.same_padding && !c.class_conditional);
   EXPECT_FALSE(c.sinusoid.cosine_first);
   EXPECT_EQ(c.sinusoid.freq_shift, 1.0);
@@ -43,7 +44,7 @@ TEST(UNetConfig, ReadsEveryKey) {
   EXPECT_EQ(c.channels, 48);
   EXPECT_EQ(c.channel_multipliers, (std::vector<int64_t>{1, 3}));
   EXPECT_EQ(c.blocks, 3);
-  EXPECT_EQ(c.attention_levels, (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(attention_levels(c), (std::vector<int64_t>{0, 1}));
   EXPECT_FALSE(c.mid_attention);
   EXPECT_EQ(c.head_channels, 24);
   EXPECT_EQ(c.dropout, 0.25);
@@ -61,8 +62,9 @@ TEST(UNetConfig, UsesTheClassesOfTheDataIfAskedTo) {
     config::Document document =
         config::Document::parse("[model]\nclass_conditional = \"auto\"\n", "run.toml");
     config::Reader reader = document.section("model");
-    read_unet_config(reader, std::nullopt);
-    const UNetConfig config = read_unet_config(reader, ImageSpec{3, 32, 32, classes});
+    UNetConfig config = read_unet_config(reader);
+    EXPECT_FALSE(config.class_conditional);
+    fit_to_images_(config, {3, 32, 32, classes}, reader);
     effective = document.effective();
     return config.class_conditional;
   };
@@ -78,23 +80,24 @@ TEST(UNetConfig, UsesTheClassesOfTheDataIfAskedTo) {
 }
 
 TEST(UNetConfig, TakesNoAttention) {
-  EXPECT_TRUE(read("attention_resolutions = []").attention_levels.empty());
+  EXPECT_TRUE(attention_levels(read("attention_resolutions = []")).empty());
 }
 
 TEST(UNetConfig, AResolutionIsTheShorterSide) {
   const UNetConfig c = read("attention_resolutions = [12]", {3, 48, 24});
-  EXPECT_EQ(c.attention_levels, (std::vector<int64_t>{1}));
+  EXPECT_EQ(attention_levels(c), (std::vector<int64_t>{1}));
 }
 
 // A program that does not know the data yet checks what it can.
 TEST(UNetConfig, WithoutAnImageChecksAllButItsShape) {
   config::Document document = config::Document::parse("[model]\nchannels = 48\n", "run.toml");
   config::Reader reader = document.section("model");
-  EXPECT_THROW(read_unet_config(reader, std::nullopt), ConfigError);  // 32 groups
+  EXPECT_THROW(read_unet_config(reader), ConfigError);  // 32 groups
   document.set("model.groups=16");
   document.set("model.attention_resolutions=[7]");
-  EXPECT_EQ(read_unet_config(reader, std::nullopt).channels, 48);
-  EXPECT_THROW(read_unet_config(reader, ImageSpec{1, 32, 32}), ConfigError);  // no level has 7
+  UNetConfig config = read_unet_config(reader);
+  EXPECT_EQ(config.channels, 48);
+  EXPECT_THROW(fit_to_images_(config, {1, 32, 32}, reader), ConfigError);  // no level has 7
 }
 
 TEST(UNetConfigErrors, NameTheNearestSizes) {

@@ -12,12 +12,12 @@ namespace ddpm::nn {
 namespace {
 
 int64_t count_of(const ImageSpec& image, int64_t channels, std::vector<int64_t> multipliers,
-                 std::vector<int64_t> attention_levels) {
+                 const std::vector<int64_t>& attended) {
   UNetConfig config;
   config.image = image;
   config.channels = channels;
   config.channel_multipliers = std::move(multipliers);
-  config.attention_levels = std::move(attention_levels);
+  set_attention_levels_(config, attended);
   return parameter_count(*UNet(config));
 }
 

@@ -132,7 +132,8 @@ TEST(Ancestral, WeightsArePreciseForEveryNumberOfStepsOfEverySchedule) {
       }
       // 1 - alpha_bar_t of the reference keeps 19 digits less those of 1 / beta_1 = 1e5; sums and
       // products of T rounded numbers in double cost T * 1e-16.
-      EXPECT_LT(worst, 5e-12L) << name << ", " << to_string(spacing) << ", S = " << worst_steps;
+      EXPECT_LT(worst, 5e-12L) << name << ", " << config::to_string(spacing)
+                               << ", S = " << worst_steps;
     }
   }
 }
@@ -157,7 +158,7 @@ TEST(Ancestral, ChainsOfFewStepsEndInAnImageOnEverySchedule) {
         // The data's mean is 0.3, its deviation 0.2: what is far from it is no image. 20 values of
         // x_0 and a chain of few steps with beta for its variance stray by a few deviations.
         EXPECT_LT((*image - 0.3).abs().max().item<double>(), 2.0)
-            << name << ", " << to_string(sigma) << ", S = " << steps;
+            << name << ", " << config::to_string(sigma) << ", S = " << steps;
       }
     }
   }

@@ -193,7 +193,8 @@ TEST(GaussianData, EveryPredictionDrawsTheSameImages) {
     for (const Prediction prediction : {Prediction::kX0, Prediction::kMu, Prediction::kV}) {
       const torch::Tensor x = drawn(gaussian_denoiser(kSchedule, kMean, 0.25, prediction), config,
                                     options_of(4, 1, 3, 3), prediction);
-      EXPECT_TRUE(torch::allclose(x, by_eps, 1e-10, 1e-10)) << name << to_string(prediction);
+      EXPECT_TRUE(torch::allclose(x, by_eps, 1e-10, 1e-10))
+          << name << config::to_string(prediction);
     }
   }
 }

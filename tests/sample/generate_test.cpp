@@ -250,7 +250,7 @@ TEST(Generate, ClippedChainsEndInTheImageRange) {
     double largest = 0;
     generate(wild, kSchedule, Prediction::kEpsilon, config, options_of({0, 1}, 2),
              [&](int64_t, const torch::Tensor& x) { largest = x.abs().max().item<double>(); });
-    EXPECT_EQ(largest <= 1.0, clip != Clip::kNone) << to_string(clip);
+    EXPECT_EQ(largest <= 1.0, clip != Clip::kNone) << config::to_string(clip);
   }
 }
 

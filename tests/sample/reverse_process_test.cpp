@@ -14,8 +14,8 @@ namespace ddpm::sample {
 namespace {
 
 template <class Enum>
-Enum named(const std::vector<std::string>& names, const std::string& name) {
-  return static_cast<Enum>(std::find(names.begin(), names.end(), name) - names.begin());
+Enum named(const std::string& name) {
+  return config::value_named<Enum>(name).value();
 }
 
 /// method.spacing.clip.(eta or sigma).prediction, where eta may hold a dot of its own.
@@ -26,16 +26,16 @@ std::pair<SampleConfig, diffusion::Prediction> parsed(const std::string& name) {
     part.push_back(word);
   }
   SampleConfig config;
-  config.method = named<Method>(method_names(), part.at(0));
-  config.spacing = named<Spacing>(spacing_names(), part.at(1));
-  config.clip = named<Clip>(clip_names(), part.at(2));
+  config.method = named<Method>(part.at(0));
+  config.spacing = named<Spacing>(part.at(1));
+  config.clip = named<Clip>(part.at(2));
   config.steps = 10;
   if (config.method == Method::kDdpm) {
-    config.sigma = named<Sigma>(sigma_names(), part.at(3));
+    config.sigma = named<Sigma>(part.at(3));
   } else {
     config.eta = std::stod(part.size() == 6 ? part[3] + "." + part[4] : part.at(3));
   }
-  return {config, named<diffusion::Prediction>(diffusion::prediction_names(), part.back())};
+  return {config, named<diffusion::Prediction>(part.back())};
 }
 
 TEST(ReverseProcess, MatchesDiffusersSchedulers) {

@@ -27,7 +27,7 @@ std::vector<int64_t> timesteps_of(const std::vector<PlanStep>& plan) {
 void expect_sound(int64_t timesteps, int64_t steps, Spacing spacing) {
   const auto plan = timestep_plan(timesteps, steps, spacing);
   const std::string name =
-      to_string(spacing) + " " + std::to_string(steps) + " of " + std::to_string(timesteps);
+      config::to_string(spacing) + " " + std::to_string(steps) + " of " + std::to_string(timesteps);
   ASSERT_EQ(plan.size(), static_cast<size_t>(steps)) << name;
   ASSERT_LE(plan.front().t, timesteps) << name;
   ASSERT_EQ(plan.back().s, 0) << name;
@@ -52,7 +52,7 @@ TEST(TimestepPlan, AllStepsMeansEveryTimestep) {
     for (const Spacing spacing : kAll) {
       const auto t = timesteps_of(timestep_plan(timesteps, timesteps, spacing));
       for (int64_t k = 0; k < timesteps; ++k) {
-        EXPECT_EQ(t[k], timesteps - k) << to_string(spacing);
+        EXPECT_EQ(t[k], timesteps - k) << config::to_string(spacing);
       }
     }
   }
@@ -83,7 +83,7 @@ TEST(TimestepPlan, MatchesDiffusersAndDdimsCode) {
     const std::string spacing_name = name.substr(dot1 + 1, dot2 - dot1 - 1);
     const int64_t timesteps = std::stoll(name.substr(dot2 + 1, dot3 - dot2 - 1));
     const int64_t steps = std::stoll(name.substr(dot3 + 1));
-    const auto& names = spacing_names();
+    const auto names = config::names<Spacing>();
     const auto spacing =
         static_cast<Spacing>(std::find(names.begin(), names.end(), spacing_name) - names.begin());
     if (steps == 1 && (spacing == Spacing::kLinspace || spacing == Spacing::kQuadratic)) {
@@ -141,7 +141,8 @@ TEST(TimestepPlan, SteppingOfDiffusersIsThatOfItsSchedulersForEveryNumberOfSteps
                                           {Spacing::kLeading, 1},
                                           {Spacing::kTrailing, 0},
                                           {Spacing::kLinspace, 0}}) {
-      const std::string name = fmt::format("plan.{}.{}.{}", to_string(spacing), offset, timesteps);
+      const std::string name =
+          fmt::format("plan.{}.{}.{}", config::to_string(spacing), offset, timesteps);
       const torch::Tensor all = golden.get(name);
       int64_t at = 0;
       for (const int64_t steps : steps_in_golden(timesteps)) {

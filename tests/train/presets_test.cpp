@@ -25,7 +25,8 @@ TEST_P(Presets, ReadsAndHasTheParametersItClaims) {
   config::Document document = config::Document::load(path);
   Experiment experiment = read_experiment(document);
   config::Reader model = document.section("model");
-  const nn::UNet unet(nn::read_unet_config(model, GetParam().image));
+  nn::fit_to_images_(experiment.unet, GetParam().image, model);
+  const nn::UNet unet(experiment.unet);
 
   std::smatch match;
   const std::string text = io::read_text(path);

@@ -55,7 +55,7 @@ struct OpenRun {
     experiment = read_experiment(document);
     data = data::open_dataset(experiment.data, 0);
     resolve_unet(experiment, document, *data);
-    model_toml = nn::model_description_text(document, experiment.unet.image, data->class_names());
+    model_toml = nn::to_toml({experiment.unet, experiment.diffusion, data->class_names()});
   }
   RunIdentity identity() const {
     return {"runs/mine", experiment, document, *data, model_toml, data->fingerprint()};
@@ -219,8 +219,8 @@ TEST_F(Resuming, ClassesKeepTheirNumbersHoweverTheyAreSortedNow) {
   EXPECT_EQ(numbers[0], 1);
   EXPECT_EQ(numbers[1], 0);
   const data::Split split = in_class_order({run.data, nullptr}, numbers);
-  run.model_toml = nn::model_description_text(run.document, run.experiment.unet.image,
-                                              split.training->class_names());
+  run.model_toml =
+      nn::to_toml({run.experiment.unet, run.experiment.diffusion, split.training->class_names()});
   EXPECT_EQ(run.model_toml, model);
   // Other classes are other data.
   write("model.toml", replaced(model, "\"" + names[0] + "\"", "\"else\""));

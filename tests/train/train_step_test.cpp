@@ -19,6 +19,7 @@ nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
   config.channels = 8;
   config.channel_multipliers = {1, 2};
   config.blocks = 1;
+  config.attention_resolutions = {4};
   config.groups = 4;
   nn::UNet unet(config);
   nn::initialize_(*unet, 3);

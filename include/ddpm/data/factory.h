@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/data/transform.h"
 
@@ -15,6 +15,7 @@ namespace ddpm::data {
 
 /// Which part of an image that is larger than asked for is taken.
 enum class Crop { kCentre, kRandom };
+constexpr auto names_of(Crop) { return std::array{"centre", "random"}; }
 
 /// Where the decoded images are kept while training: see ResidentLoader.
 enum class Resident {
@@ -22,6 +23,7 @@ enum class Resident {
   kNever,   ///< on the host
   kAlways,  ///< on the device
 };
+constexpr auto names_of(Resident) { return std::array{"auto", "never", "always"}; }
 
 struct DataConfig {
   std::string kind = "auto";            ///< auto (from the path), or a name of kind_names()
@@ -59,7 +61,10 @@ inline constexpr const char* kIndexName = "data.index";
 /// procedural, idx, cifar, npy, npz, folder, zip.
 std::vector<std::string> kind_names();
 
-/// Reads [data]. Throws ConfigError.
+/// The keys of [data].
+void fields(config::Fields& f, DataConfig& c);
+
+/// Throws ConfigError also if values contradict each other.
 DataConfig read_data_config(config::Reader& reader);
 
 /// Opens what the config describes; `seed` makes the procedural images. Throws UsageError where no

@@ -26,6 +26,8 @@ enum class BadImages {
   kSkip,   ///< all files are decoded at the beginning, and the bad ones left out
   kSkipByHeader,  ///< those with a bad header are left out; the others are an IoError when read
 };
+/// The names in a config; kSkipByHeader has none.
+constexpr auto names_of(BadImages) { return std::array{"error", "skip"}; }
 
 /// Calls `make` in one of several processes, and returns its result in all of them.
 using ShareBytes =

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 #include "ddpm/diffusion/parameterization.h"
 #include "ddpm/diffusion/schedule.h"
 
@@ -14,10 +14,11 @@ struct DiffusionConfig {
   bool operator==(const DiffusionConfig&) const = default;
 };
 
-/// Reads the keys schedule, timesteps, beta_start, beta_end, cosine_s, betas (of
-/// schedule = "table") and prediction. Throws
-/// ConfigError where they do not go together: beta_start above beta_end, or so many steps that
-/// alpha_bar_T leaves float32's range.
+/// The keys of [diffusion]; betas only of schedule = "table".
+void fields(config::Fields& f, DiffusionConfig& c);
+
+/// Throws ConfigError also if values contradict each other: beta_start above beta_end, or so many
+/// steps that alpha_bar_T leaves float32's range.
 DiffusionConfig read_diffusion_config(config::Reader& reader);
 
 }  // namespace ddpm::diffusion

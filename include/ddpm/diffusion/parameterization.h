@@ -2,8 +2,7 @@
 
 #include "ddpm/diffusion/schedule.h"
 
-#include <string>
-#include <vector>
+#include <array>
 
 #include <torch/types.h>
 
@@ -18,9 +17,8 @@ enum class Prediction {
   kV,        ///< "v": sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans and Ho 2022, App. D)
 };
 
-/// "eps", "x0", "mu", "v": the names in a config.
-const std::vector<std::string>& prediction_names();
-std::string to_string(Prediction prediction);
+/// The names in a config.
+constexpr auto names_of(Prediction) { return std::array{"eps", "x0", "mu", "v"}; }
 
 /// The two halves of x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps, both shaped like x_t.
 struct Estimate {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include "ddpm/config/names.h"
+
+#include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include <torch/types.h>
@@ -26,9 +28,10 @@ enum class ScheduleKind {
   kTable,
 };
 
-/// "linear", "cosine", ... : the names in a config.
-const std::vector<std::string>& schedule_names();
-std::string to_string(ScheduleKind kind);
+/// The names in a config.
+constexpr auto names_of(ScheduleKind) {
+  return std::array{"linear", "cosine", "quadratic", "sigmoid", "constant", "table"};
+}
 
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kLinear;

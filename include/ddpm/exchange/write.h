@@ -2,6 +2,7 @@
 
 #include "ddpm/exchange/model.h"
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -18,8 +19,10 @@ enum class Format {
   kTorch,        ///< "torch": a state dict for torch.load(path, weights_only=True)
   kTorchModule,  ///< "torch-module": an archive for torch::load(nn::UNet&, path) of LibTorch
 };
-/// The names.
-const std::vector<std::string>& format_names();
+/// The names on a command line.
+constexpr auto names_of(Format) {
+  return std::array{"diffusers", "safetensors", "torch", "torch-module"};
+}
 
 /// Writes a network, whole or not at all. Throws UsageError where the format cannot hold it, and
 /// IoError where `destination` is there already or cannot be written.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 
 #include <vector>
 
@@ -9,9 +9,11 @@
 namespace ddpm::nn {
 
 struct EmaConfig {
-  std::vector<double> decays{
-      0.9999};         ///< one average each; 0 <= decay < 1. The first is the one to sample from
+  /// One average each; 0 <= decay < 1. The first is the one to sample from.
+  std::vector<double> decays{0.9999};
   bool warmup = true;  ///< decay at update n is min(decay, (1 + n) / (10 + n))
+
+  bool operator==(const EmaConfig&) const = default;
 };
 
 /// The decay of the n-th update, n >= 1.
@@ -24,8 +26,8 @@ double initial_share(double decay, bool warmup, int64_t updates);
 /// Above this share an average shows its beginning more than the training.
 constexpr double kYoungShare = 0.05;
 
-/// Reads [ema]: decay (a number or several) and warmup.
-EmaConfig read_ema_config(config::Reader& reader);
+/// The keys of [ema].
+void fields(config::Fields& f, EmaConfig& c);
 
 /// An exponential moving average of parameters (Ho 2020, App. B: decay 0.9999).
 class Ema {

@@ -32,10 +32,8 @@ ModelDescription read_model_description(const std::filesystem::path& path);
 /// The same from a document that may hold other sections, which are left to the caller.
 ModelDescription read_model_description(config::Document& document);
 
-/// The text of a model.toml: [image] from the arguments, [model] and [diffusion] as `document` was
-/// read.
-std::string model_description_text(const config::Document& document, const ImageSpec& image,
-                                   const std::vector<std::string>& class_names);
+/// The text of a model.toml: reading it gives the same description.
+std::string to_toml(const ModelDescription& description);
 
 /// Parameters under their names, or other tensors (averages, moments) under the same names with a
 /// prefix.

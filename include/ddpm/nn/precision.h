@@ -1,8 +1,10 @@
 #pragma once
 
+#include "ddpm/config/names.h"
+
+#include <array>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include <torch/types.h>
 
@@ -18,10 +20,10 @@ enum class Precision {
   kFp64,  ///< "fp64"
 };
 
-/// "fp32", "tf32", "bf16", "fp64": the names in a config.
-const std::vector<std::string>& precision_names();
+/// The names in a config.
+constexpr auto names_of(Precision) { return std::array{"fp32", "tf32", "bf16", "fp64"}; }
+/// c10::Error if no precision has that name.
 Precision parse_precision(const std::string& name);
-std::string to_string(Precision precision);
 
 /// The type of parameters, optimizer state and images.
 torch::Dtype storage_type(Precision precision);

@@ -1,10 +1,9 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 #include "ddpm/nn/stage.h"
 #include "ddpm/nn/time_embedding.h"
 
-#include <optional>
 #include <vector>
 
 #include <torch/nn/modules/conv.h>
@@ -26,15 +25,16 @@ struct ImageSpec {
 struct UNetConfig {
   ImageSpec image;
   int64_t channels = 128;  ///< width of the first level
-  std::vector<int64_t> channel_multipliers{1, 2, 2,
-                                           2};  ///< one a level; each level halves the image
-  int64_t blocks = 2;                           ///< residual blocks a level
-  std::vector<int64_t> attention_levels{1};     ///< levels (from 0) with attention after each block
-  bool mid_attention = true;                    ///< attention between the two innermost blocks
-  int64_t head_channels = 0;                    ///< channels an attention head; 0: `heads` heads
-  int64_t heads = 1;                            ///< where head_channels is 0
-  double dropout = 0.0;                         ///< 0 <= p < 1
-  int64_t groups = 32;                          ///< of every GroupNorm
+  /// One per level; each level halves the image.
+  std::vector<int64_t> channel_multipliers{1, 2, 2, 2};
+  int64_t blocks = 2;  ///< residual blocks per level
+  /// Levels with attention after each block, by the shorter side of their feature maps.
+  std::vector<int64_t> attention_resolutions{16};
+  bool mid_attention = true;  ///< attention between the two innermost blocks
+  int64_t head_channels = 0;  ///< channels per attention head; 0: `heads` heads
+  int64_t heads = 1;          ///< if head_channels is 0
+  double dropout = 0.0;       ///< 0 <= p < 1
+  int64_t groups = 32;        ///< of every GroupNorm
   double norm_eps = 1e-6;
   bool same_padding = true;  ///< TensorFlow's SAME when downsampling, as Ho
   SinusoidConfig sinusoid;
@@ -42,16 +42,28 @@ struct UNetConfig {
   bool residual_resample = false;  ///< residual blocks that down- and upsample, as ADM's
   bool learned_variance = false;   ///< as many outputs again: v of Nichol 2021, Eq. 15, in [-1,1]
   bool class_conditional = false;  ///< a learned class vector joins the time embedding
+  bool classes_by_data = false;    ///< class_conditional = "auto": see fit_to_images_
 
   bool operator==(const UNetConfig&) const = default;
 };
 
-/// Reads [model]. Throws ConfigError where groups or heads do not divide the channels and, where
-/// the images are known, where their shape cannot be halved often enough, attention is asked for at
-/// a resolution that no level has, or classes are asked for that the data has not;
-/// class_conditional = "auto" asks for them if there are several. Without `image` (the data is not
-/// open yet) image and attention_levels keep their defaults, and "auto" is false.
-UNetConfig read_unet_config(config::Reader& reader, const std::optional<ImageSpec>& image);
+/// The keys of [model].
+void fields(config::Fields& f, UNetConfig& c);
+
+/// Reads [model]. Throws ConfigError also if groups do not divide the channels.
+UNetConfig read_unet_config(config::Reader& reader);
+
+/// Completes a network's config for images of that shape. class_conditional = "auto" becomes true
+/// if there are several classes. Throws ConfigError, located in `model`, if the images cannot be
+/// halved often enough, no level has a resolution of attention_resolutions, heads do not divide a
+/// level's channels, or classes are asked for that the data does not have.
+void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model);
+
+/// The levels (from 0) of attention_resolutions, ascending. c10::Error if a resolution belongs to
+/// no level.
+std::vector<int64_t> attention_levels(const UNetConfig& config);
+/// Sets attention_resolutions to those of `levels`; the image must be known.
+void set_attention_levels_(UNetConfig& config, const std::vector<int64_t>& levels);
 
 /// The U-Net of Ho 2020, App. B: residual blocks and attention on a pyramid of resolutions, skip
 /// connections from each block on the way down to its mirror on the way up. Parameters carry

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "ddpm/config/names.h"
 #include "ddpm/diffusion/parameterization.h"
 #include "ddpm/diffusion/schedule.h"
 
-#include <string>
-#include <vector>
+#include <array>
 
 namespace ddpm::sample {
 
@@ -16,9 +16,8 @@ enum class Clip {
   kRederive,  ///< clamped, and eps_hat = (x_t - sqrt(alpha_bar) x0_hat) / sqrt(1 - alpha_bar)
 };
 
-/// "none", "clip", "rederive": the names in a config.
-const std::vector<std::string>& clip_names();
-std::string to_string(Clip clip);
+/// The names in a config.
+constexpr auto names_of(Clip) { return std::array{"none", "clip", "rederive"}; }
 
 /// The estimate at x_t, its x0 brought into [-range,range] as `clip` says.
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 #include "ddpm/sample/clip.h"
 #include "ddpm/sample/timestep_plan.h"
 
@@ -24,19 +24,16 @@ enum class Sigma {
   kLearned,  ///< "learned": the network's own sigma (Nichol 2021, Eq. 15); ddpm only
 };
 
-/// "ddpm", "ddim" and "small", "large", "hat", "learned": the names in a config.
-const std::vector<std::string>& method_names();
-const std::vector<std::string>& sigma_names();
-std::string to_string(Method method);
-std::string to_string(Sigma sigma);
+/// The names in a config.
+constexpr auto names_of(Method) { return std::array{"ddpm", "ddim"}; }
+constexpr auto names_of(Sigma) { return std::array{"small", "large", "hat", "learned"}; }
 
 /// What alpha_bar is where ddim ends.
 enum class LastAlpha {
   kOne,    ///< "one": 1, the finished image (diffusers' set_alpha_to_one = true)
   kFirst,  ///< "first": alpha_bar_1, an image with the noise of t = 1 left (= false)
 };
-const std::vector<std::string>& last_alpha_names();
-std::string to_string(LastAlpha last);
+constexpr auto names_of(LastAlpha) { return std::array{"one", "first"}; }
 
 /// [sample]: how to draw. The defaults are Ho's Algorithm 2 over all T steps, with the choices that
 /// stay sound when `steps` or `method` alone is changed: beta_tilde, since beta over few steps adds
@@ -55,6 +52,8 @@ struct SampleConfig {
   LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
   int64_t num = 64;                        ///< images to draw
   int64_t batch = 64;                      ///< images drawn at a time; changes no image
+
+  bool operator==(const SampleConfig&) const = default;
 };
 
 /// Two settings that do not go together, or one that the schedule does not allow.
@@ -70,8 +69,10 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
 /// The jumps of a config on T timesteps, steps = 0 meaning all T. See the other timestep_plan.
 std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config);
 
-/// Reads the keys method, steps, eta, sigma, spacing, stepping, clip, clip_range, steps_offset,
-/// last_alpha, num and batch. Throws ConfigError, also for a conflict.
+/// The keys of [sample].
+void fields(config::Fields& f, SampleConfig& c);
+
+/// Throws ConfigError, also for a conflict.
 SampleConfig read_sample_config(config::Reader& reader);
 
 }  // namespace ddpm::sample

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "ddpm/config/names.h"
+
+#include <array>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace ddpm::sample {
@@ -27,9 +29,10 @@ enum class Spacing {
   kOpenai,
 };
 
-/// "leading", "trailing", "linspace", "quadratic", "openai": the names in a config.
-const std::vector<std::string>& spacing_names();
-std::string to_string(Spacing spacing);
+/// The names in a config.
+constexpr auto names_of(Spacing) {
+  return std::array{"leading", "trailing", "linspace", "quadratic", "openai"};
+}
 
 /// Whose timesteps leading, trailing and linspace stand for.
 enum class Stepping {
@@ -38,9 +41,7 @@ enum class Stepping {
   /// What diffusers' DDPMScheduler and DDIMScheduler do, for every S (diffusers_plan.h).
   kDiffusers,
 };
-/// "own", "diffusers".
-const std::vector<std::string>& stepping_names();
-std::string to_string(Stepping stepping);
+constexpr auto names_of(Stepping) { return std::array{"own", "diffusers"}; }
 
 /// One jump of a sampler: from x_t to x_s, s < t. s = 0 is the finished image.
 struct PlanStep {

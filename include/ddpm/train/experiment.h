@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 #include "ddpm/data/batch_source.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/data/loader.h"
@@ -26,7 +26,11 @@ struct RunConfig {
   std::string device = "auto";  ///< auto (CUDA where there is one), cpu, cuda or cuda:N
   int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
   int64_t peer_timeout = 600;   ///< seconds that a process waits for the others of a training
+
+  bool operator==(const RunConfig&) const = default;
 };
+/// The keys of [run].
+void fields(config::Fields& f, RunConfig& c);
 
 /// [train]
 struct TrainConfig {
@@ -46,12 +50,16 @@ struct TrainConfig {
   int64_t keep_every = 0;           ///< checkpoints kept for good: each multiple of this; 0: none
   int64_t sample_every = 0;         ///< steps between sample grids; 0: none
   int64_t sample_count = 64;        ///< images a grid
-  int64_t sample_steps =
-      50;  ///< network calls an image of a grid (DDIM, eta 0); T where that is less
+  /// Network calls per image of a grid (DDIM, eta 0); T if that is less.
+  int64_t sample_steps = 50;
   int64_t holdout_every = 1000;  ///< steps between held-out losses, where data.holdout is set
-  int64_t max_bad_steps =
-      100;  ///< updates in a row with a non-finite gradient before training stops
+  /// Updates in a row with a non-finite gradient before training stops.
+  int64_t max_bad_steps = 100;
+
+  bool operator==(const TrainConfig&) const = default;
 };
+/// The keys of [train].
+void fields(config::Fields& f, TrainConfig& c);
 
 /// A whole training run as configured. `unet` is complete only once the data is open: see
 /// resolve_unet.

@@ -1,7 +1,8 @@
 #pragma once
 
-#include "ddpm/config/document.h"
+#include "ddpm/config/fields.h"
 
+#include <array>
 #include <vector>
 
 #include <torch/types.h>
@@ -9,6 +10,7 @@
 namespace ddpm::train {
 
 enum class LrDecay { kConstant, kCosine, kLinear };
+constexpr auto names_of(LrDecay) { return std::array{"constant", "cosine", "linear"}; }
 
 /// [optimizer]
 struct OptimizerConfig {
@@ -21,9 +23,12 @@ struct OptimizerConfig {
   double grad_clip = 1.0;              ///< largest global gradient norm; 0: no clipping
   int64_t warmup_steps = 0;            ///< the rate rises linearly from 0 over these steps
   LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up towards 0 after train.steps
+
+  bool operator==(const OptimizerConfig&) const = default;
 };
 
-OptimizerConfig read_optimizer_config(config::Reader& reader);
+/// The keys of [optimizer].
+void fields(config::Fields& f, OptimizerConfig& c);
 
 /// The learning rate of update `step` (1..total), above 0: a function of the step alone, so that no
 /// resume can miss it. After warm-up it is that of PyTorch's CosineAnnealingLR(T_max = n) or
