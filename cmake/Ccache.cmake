@@ -1,5 +1,5 @@
-# Uses ccache where it is installed. The precompiled header needs these two sloppiness settings, or every
-# source that uses it is a miss.
+# Uses ccache if it is installed. Without these two sloppiness settings, every source that uses the
+# precompiled header is a cache miss.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER

@@ -1,12 +1,13 @@
-# ddpm_cpu_loops(): src/kernels/cpu/{loops,tiles}_*.cpp hold the innermost loops, one file a kind of processor; the program
-# chooses when it runs. They include neither torch's headers nor the standard library's: a shared inline function
-# compiled for AVX-512 could otherwise be the copy that the linker keeps for all.
+# ddpm_cpu_loops(): src/kernels/cpu/{loops,tiles}_*.cpp hold the innermost loops, one file per
+# instruction set; the program chooses at run time. They include neither torch's headers nor the
+# standard library's. Otherwise the linker could keep a shared inline function compiled for AVX-512
+# as the copy for all.
 function(ddpm_cpu_loops)
   set(options -O3 -fno-math-errno -fno-trapping-math -Wno-psabi)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set(flags_loops_avx2 -mavx2 -mfma)
     set(flags_loops_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq ${flags_loops_avx2}
-      -Wno-maybe-uninitialized)  # GCC 12, of its own header
+      -Wno-maybe-uninitialized)  # GCC 12, in its own header
     include(CheckCXXCompilerFlag)
     check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" DDPM_COMPILER_KNOWS_TILES)
     if(DDPM_COMPILER_KNOWS_TILES)

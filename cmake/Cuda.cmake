@@ -1,7 +1,8 @@
 # Decides whether the CUDA sources (src/<module>/cuda) are compiled. Sets DDPM_HAS_CUDA.
-# .cu files see no torch header; the C++ beside them needs only the CUDA runtime's headers.
+# .cu files include no torch header; the C++ files in the same folder need only the CUDA runtime's
+# headers.
 
-# ddpm_nvcc_major(nvcc result): its CUDA major version, "" where it does not run.
+# ddpm_nvcc_major(nvcc result): its CUDA major version, "" if it does not run.
 function(ddpm_nvcc_major nvcc result)
   execute_process(COMMAND "${nvcc}" --version OUTPUT_VARIABLE text ERROR_QUIET RESULT_VARIABLE status)
   if(status EQUAL 0 AND text MATCHES "release ([0-9]+)\\.")
@@ -11,11 +12,11 @@ function(ddpm_nvcc_major nvcc result)
   endif()
 endfunction()
 
-# ddpm_find_nvcc(result why): the first nvcc of LibTorch's CUDA major version. A program that mixes two of them
-# fails when it starts, so others are passed over; `why` says which.
+# ddpm_find_nvcc(result why): the first nvcc of LibTorch's CUDA major version. A program that mixes
+# two versions fails when it starts, so others are skipped; `why` names them.
 function(ddpm_find_nvcc result why)
   find_program(on_path nvcc NO_CACHE NO_DEFAULT_PATH PATHS ENV PATH)
-  file(GLOB cached "${DDPM_CACHE_DIR}/cuda-*/bin/nvcc")  # put there by scripts/setup.sh
+  file(GLOB cached "${DDPM_CACHE_DIR}/cuda-*/bin/nvcc")  # installed by scripts/setup.sh
   set(candidates "$ENV{CUDACXX}" "${on_path}" "$ENV{CUDA_HOME}/bin/nvcc" "$ENV{CUDA_PATH}/bin/nvcc"
     /usr/local/cuda/bin/nvcc ${cached})
   if(CMAKE_CUDA_COMPILER AND EXISTS "${CMAKE_CUDA_COMPILER}")
@@ -59,7 +60,7 @@ if(NOT DDPM_CUDA STREQUAL "OFF")
         unset(CMAKE_CUDA_COMPILER CACHE)  # an earlier "not found"
         set(ENV{CUDACXX} "${_nvcc}")
       endif()
-      set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no C++20 dialect for nvcc 13
+      set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 has no C++20 dialect for nvcc 13
       include(CheckLanguage)
       check_language(CUDA)
       if(CMAKE_CUDA_COMPILER)
@@ -80,7 +81,7 @@ if(NOT DDPM_CUDA STREQUAL "OFF")
 endif()
 if(DDPM_HAS_CUDA)
   message(STATUS "CUDA sources are compiled by ${CMAKE_CUDA_COMPILER} for ${CMAKE_CUDA_ARCHITECTURES}")
-  # A LibTorch without NVIDIA's wheels beside it has the CUDA runtime built in under a name of its own.
+  # A LibTorch without NVIDIA's wheels has the CUDA runtime built in, under another name.
   if(NOT LibTorch_NVIDIA_ROOT)
     list(APPEND LibTorch_RUNTIME_DIRS ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
     list(FILTER LibTorch_RUNTIME_DIRS EXCLUDE REGEX "/stubs$|/gcc/")

@@ -1,4 +1,5 @@
-# ddpm_present_architectures(result): those of this machine's GPUs, ascending: 80;90. "" if there is none.
+# ddpm_present_architectures(result): architectures of this machine's GPUs, ascending: 80;90. "" if
+# there is no GPU.
 function(ddpm_present_architectures result)
   set(${result} "" PARENT_SCOPE)
   find_program(nvidia_smi nvidia-smi NO_CACHE)
@@ -15,8 +16,9 @@ function(ddpm_present_architectures result)
   endif()
 endfunction()
 
-# ddpm_cuda_architectures(result wanted nvcc): those of `wanted` that this nvcc knows, the last also as PTX. AUTO is this
-# machine's GPUs; without one, as where programs are built for others, all that the kernels are written for.
+# ddpm_cuda_architectures(result wanted nvcc): the architectures of `wanted` that this nvcc
+# supports, the last also as PTX. AUTO: those of this machine's GPUs; without a GPU, all that the
+# kernels support.
 function(ddpm_cuda_architectures result wanted nvcc)
   if(wanted STREQUAL "AUTO")
     ddpm_present_architectures(wanted)

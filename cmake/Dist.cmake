@@ -1,8 +1,10 @@
-# ddpm_use_c10d(): what src/dist/process_group.cpp needs of LibTorch's torch.distributed, whose headers the wheel ships
-# in part: gloo's are replaced by five declarations, NCCL's and the CUDA runtime's come from NVIDIA's wheels or the
-# toolkit. Without those, the program is built without NCCL: ranks on GPUs then meet through gloo.
+# ddpm_use_c10d(): compiles src/dist/process_group.cpp against LibTorch's torch.distributed. The
+# wheel ships only part of its headers. Five declarations replace gloo's headers. NCCL's and the
+# CUDA runtime's come from NVIDIA's wheels or the toolkit. Without them, the program is built
+# without NCCL, and ranks on GPUs communicate through gloo.
 function(ddpm_use_c10d)
-  set(source "${PROJECT_SOURCE_DIR}/src/dist/process_group.cpp")  # the definitions do not fit the precompiled header
+  # Its definitions are incompatible with the precompiled header.
+  set(source "${PROJECT_SOURCE_DIR}/src/dist/process_group.cpp")
   set_source_files_properties("${source}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_DEFINITIONS USE_DISTRIBUTED USE_C10D_GLOO)
   if(NOT EXISTS "${LibTorch_INCLUDE_DIR}/gloo/algorithm.h")

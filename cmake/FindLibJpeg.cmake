@@ -1,5 +1,5 @@
-# FindLibJpeg: libjpeg (libjpeg-turbo) as LibJpeg::LibJpeg; the static library if there is one, so that the program needs
-# none of it where it runs.
+# FindLibJpeg: libjpeg (libjpeg-turbo) as LibJpeg::LibJpeg. Prefers the static library, so that the
+# program does not need it at run time.
 find_path(LibJpeg_INCLUDE_DIR jpeglib.h)
 find_library(LibJpeg_LIBRARY NAMES libjpeg.a jpeg)
 include(FindPackageHandleStandardArgs)

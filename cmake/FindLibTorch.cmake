@@ -1,13 +1,15 @@
 # FindLibTorch: LibTorch as one imported target, LibTorch::LibTorch.
 #
-# The package's own TorchConfig.cmake refuses to configure a CUDA build of LibTorch on a machine without
-# nvcc, probes for a GPU, and forces its C++ standard on CUDA sources. Linking the libraries directly needs
-# none of that, so one path serves the PyPI wheel, the LibTorch zip, and CPU-only builds alike.
+# The package's own TorchConfig.cmake refuses to configure a CUDA build of LibTorch on a machine
+# without nvcc, probes for a GPU, and forces its C++ standard on CUDA sources. Linking the libraries
+# directly avoids all that. The same code handles the PyPI wheel, the LibTorch zip and CPU-only
+# builds.
 #
-# Looked for in, first hit wins: Torch_DIR (…/share/cmake/Torch), CMAKE_PREFIX_PATH, both as variables and in
-# the environment; then the cache that scripts/setup.sh fills (DDPM_CACHE or ~/.cache/ddpm).
-# Sets LibTorch_FOUND, LibTorch_VERSION, LibTorch_PREFIX, LibTorch_NVIDIA_ROOT, LibTorch_RUNTIME_DIRS (where
-# the program must look for shared libraries), LibTorch_HAS_CUDA and LibTorch_CUDA_MAJOR.
+# Search order; the first hit is used: Torch_DIR (…/share/cmake/Torch) and CMAKE_PREFIX_PATH, both
+# as variables and in the environment; then the cache of scripts/setup.sh (DDPM_CACHE or
+# ~/.cache/ddpm). Sets LibTorch_FOUND, LibTorch_VERSION, LibTorch_PREFIX, LibTorch_NVIDIA_ROOT,
+# LibTorch_RUNTIME_DIRS (where the program searches for shared libraries), LibTorch_HAS_CUDA and
+# LibTorch_CUDA_MAJOR.
 
 if(DEFINED ENV{DDPM_CACHE})
   set(DDPM_CACHE_DIR "$ENV{DDPM_CACHE}")
@@ -38,7 +40,7 @@ foreach(_stamp IN LISTS _libtorch_stamps)
   list(APPEND _libtorch_hints ${_libtorch_wheels})
 endforeach()
 
-# A LibTorch that has gone since the last configure is looked for again.
+# If the LibTorch of the last configure no longer exists, it is searched for again.
 if(LibTorch_INCLUDE_DIR AND NOT EXISTS "${LibTorch_INCLUDE_DIR}/torch")
   foreach(_lib torch torch_cpu c10 torch_cuda c10_cuda)
     unset(LibTorch_${_lib}_LIBRARY CACHE)
@@ -73,7 +75,7 @@ find_package_handle_standard_args(LibTorch
   VERSION_VAR LibTorch_VERSION
   REASON_FAILURE_MESSAGE "run scripts/setup.sh once, or pass -DCMAKE_PREFIX_PATH=<your libtorch>")
 
-# Releases before 2.7 also came with libstdc++'s old strings; nothing else here is built like that.
+# Releases before 2.7 also existed with libstdc++'s old strings; no other library here is built so.
 set(_libtorch_config "${LibTorch_PREFIX}/share/cmake/Torch/TorchConfig.cmake")
 if(LibTorch_FOUND AND EXISTS "${_libtorch_config}")
   file(STRINGS "${_libtorch_config}" _libtorch_old_abi REGEX "_GLIBCXX_USE_CXX11_ABI=0")
@@ -87,7 +89,7 @@ set(LibTorch_HAS_CUDA FALSE)
 set(LibTorch_CUDA_MAJOR "")
 if(LibTorch_torch_cuda_LIBRARY AND LibTorch_c10_cuda_LIBRARY)
   set(LibTorch_HAS_CUDA TRUE)
-  # The runtime it is linked to names its CUDA version: libcudart.so.13, libcudart-1a2b3c4d.so.12
+  # The name of its CUDA runtime holds the CUDA version: libcudart.so.13, libcudart-1a2b3c4d.so.12
   set(_cudart "libcudart[-0-9a-f]*\\.so\\.([0-9]+)")
   file(STRINGS "${LibTorch_c10_cuda_LIBRARY}" _text REGEX "${_cudart}" LIMIT_COUNT 1)
   if(_text MATCHES "${_cudart}")
@@ -108,8 +110,9 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
     "${LibTorch_INCLUDE_DIR}" "${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
-  # libtorch exports parts of libstdc++ (std::filesystem among them) that crash when they pre-empt the real
-  # ones, so libstdc++ must come first in NEEDED. torch_cuda registers itself when loaded: --no-as-needed.
+  # libtorch exports parts of libstdc++ (among them std::filesystem) that crash if they replace the
+  # real ones, so libstdc++ must come first in NEEDED. torch_cuda registers itself when loaded:
+  # --no-as-needed.
   set(_libtorch_link -Wl,--no-as-needed stdc++ "${LibTorch_torch_LIBRARY}" "${LibTorch_torch_cpu_LIBRARY}"
     "${LibTorch_c10_LIBRARY}")
   if(LibTorch_HAS_CUDA)

@@ -1,5 +1,5 @@
-# FindLibWebP: libwebp as LibWebP::LibWebP; the static library if there is one, so that the program needs
-# none of it where it runs.
+# FindLibWebP: libwebp as LibWebP::LibWebP. Prefers the static library, so that the
+# program does not need it at run time.
 find_path(LibWebP_INCLUDE_DIR webp/decode.h)
 find_library(LibWebP_LIBRARY NAMES libwebp.a webp)
 include(FindPackageHandleStandardArgs)

@@ -1,5 +1,5 @@
-# FindLibZip: libzip as LibZip::LibZip. (Debian's own libzip-config.cmake names tools of another package and
-# fails where that is not installed.)
+# FindLibZip: libzip as LibZip::LibZip. (Debian's own libzip-config.cmake names tools of another
+# package and fails if that is not installed.)
 find_path(LibZip_INCLUDE_DIR zip.h)
 find_library(LibZip_LIBRARY zip)
 include(FindPackageHandleStandardArgs)

@@ -1,4 +1,5 @@
-# FindStb: the stb single-header libraries as Stb::Stb (headers only; bodies are compiled in src/io/stb.cpp).
+# FindStb: the stb single-header libraries as Stb::Stb (headers only; src/io/stb.cpp compiles the
+# implementations).
 find_path(Stb_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Stb REQUIRED_VARS Stb_INCLUDE_DIR)

@@ -1,5 +1,6 @@
-# DDPM_FUZZ: one program per reader of foreign bytes (tests/fuzz/NAME_fuzz.cpp -> fuzz_NAME) and nothing else.
-# They want clang (libFuzzer). The readers' sources are compiled once more, instrumented; the modules are not built.
+# DDPM_FUZZ: builds only one program per reader of foreign bytes (tests/fuzz/NAME_fuzz.cpp ->
+# fuzz_NAME). They need clang (libFuzzer). The readers' sources are compiled again, instrumented;
+# the modules are not built.
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "DDPM_FUZZ needs clang's libFuzzer, but the compiler is ${CMAKE_CXX_COMPILER}; "
     "use cmake --preset fuzz, or -DCMAKE_CXX_COMPILER=clang++")

@@ -1,4 +1,4 @@
-# cmake --install: the program finds LibTorch where it was built against, by absolute RUNPATH.
+# cmake --install: the program finds the LibTorch of its build by an absolute RUNPATH.
 include(GNUInstallDirs)
 set_target_properties(ddpm PROPERTIES INSTALL_RPATH "${LibTorch_RUNTIME_DIRS}")
 install(TARGETS ddpm RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")

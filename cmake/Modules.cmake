@@ -1,16 +1,16 @@
-# ddpm_add_pch()                          the shared precompiled header (tensors; no whole torch.h)
-# ddpm_use_pch(target)                    compiles a target with it
+# ddpm_add_pch()                          the shared precompiled header (tensors; not all of torch.h)
+# ddpm_use_pch(target)                    compiles a target with this header
 # ddpm_add_module(name LINK lib...)       src/<name>/*.cpp as the static library ddpm_<name>
 
 function(ddpm_common target)
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/include")
-  # LibTorch ships the headers of another fmt than the one that is linked: ours must be found first.
+  # LibTorch ships the headers of another fmt version than the linked one: ours must be found first.
   get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
   file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/fmt_first")
   file(CREATE_LINK "${fmt_include}/fmt" "${PROJECT_BINARY_DIR}/fmt_first/fmt" SYMBOLIC)
   target_include_directories(${target} BEFORE PUBLIC "${PROJECT_BINARY_DIR}/fmt_first")
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
-  # The same for every target: the precompiled header is only valid under the same definitions.
+  # The same for every target: the precompiled header is valid only with the same definitions.
   target_link_libraries(${target} PUBLIC LibTorch::LibTorch fmt::fmt spdlog::spdlog gomp)
 endfunction()
 
@@ -18,7 +18,8 @@ function(ddpm_add_pch)
   file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/pch.cpp" CONTENT "// Owns the precompiled header that every other target reuses.\n")
   add_library(ddpm_pch STATIC "${PROJECT_BINARY_DIR}/pch.cpp")
   ddpm_common(ddpm_pch)
-  # Not <torch/torch.h>: GCC repeats its pending instantiations in every file that uses it, 10 s each against 2.5 s.
+  # Not <torch/torch.h>: GCC repeats its pending instantiations in every file that uses it. This
+  # takes 10 s per file instead of 2.5 s.
   target_precompile_headers(ddpm_pch PRIVATE <torch/types.h> <torch/utils.h> <torch/cuda.h> <torch/nn/module.h>
     <fmt/format.h>)
 endfunction()
@@ -42,8 +43,8 @@ function(ddpm_add_module name)
   set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 9)
   target_link_libraries(ddpm_${name} PUBLIC ${arg_LINK})
   if(DDPM_HAS_CUDA)
-    # LibTorch's CUDA headers include the runtime's and the libraries': NVIDIA's wheels have them all. Other sources are
-    # compiled the same with and without CUDA.
+    # LibTorch's CUDA headers include those of the runtime and the libraries: NVIDIA's wheels have
+    # them all. Other sources are compiled in the same way with and without CUDA.
     file(GLOB nvidia_include LIST_DIRECTORIES true "${LibTorch_NVIDIA_ROOT}/cu*/include")
     if(NOT nvidia_include)
       set(nvidia_include ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})

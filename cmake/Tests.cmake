@@ -1,5 +1,6 @@
-# One test program a module, tests/<module>/*_test.cpp -> <module>_test, and one ctest entry for it; tests whose
-# suite name ends in "Gpu" form a second entry, labelled gpu, and skip, saying so, where there is no GPU.
+# One test program per module, tests/<module>/*_test.cpp -> <module>_test, and one ctest entry for
+# it. Tests whose suite name ends in "Gpu" form a second entry, labelled gpu. Without a GPU they
+# skip and say so.
 function(ddpm_add_tests name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp")
@@ -35,7 +36,7 @@ if(TARGET cli_test)
   add_dependencies(cli_test ddpm)
 endif()
 
-# The sources' layers, and the program as a file.
+# The sources' layers, the links of the documentation, and the program as a file.
 add_test(NAME layers COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" "${PROJECT_SOURCE_DIR}")
 add_test(NAME layers_self_test COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" --self-test)
 add_test(NAME links COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_links.py")
@@ -45,13 +46,14 @@ add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_D
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/install.cmake")
 add_test(NAME cuda_architectures COMMAND "${CMAKE_COMMAND}" "-DMODULE=${PROJECT_SOURCE_DIR}/cmake/CudaArchitectures.cmake"
   "-DSCRATCH=${PROJECT_BINARY_DIR}/cuda_architectures_test" -P "${PROJECT_SOURCE_DIR}/tests/packaging/cuda_architectures.cmake")
-# What others read of ours, read by them.
+# Our files, read by the programs of others.
 add_test(NAME tensorboard COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_events.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(tensorboard PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 add_test(NAME diffusers COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/load_diffusers.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(diffusers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
-# Runs that are killed, stopped and refused the disk keep what docs/reliability.md promises; the long mode is by hand.
-# (Not with sanitizers, which want to be before the shim that makes calls fail.)
+# Runs that are killed, stopped or out of disk space keep the guarantees of docs/reliability.md. The
+# long mode is run by hand. (Not with sanitizers, which must be loaded before the shim that makes
+# calls fail.)
 if(NOT DDPM_SANITIZE)
   add_test(NAME faults COMMAND sh -c "command -v python3 > /dev/null || exit 77; exec python3 -B \"$0\" \"$1\""
     "${PROJECT_SOURCE_DIR}/tests/faults/faults.py" "$<TARGET_FILE:ddpm>")
