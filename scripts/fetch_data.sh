@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Downloads public image sets for training. Resumes a download that was cut off, checks the published checksum,
-# and leaves alone what is there already, so it is safe to run again.
+# Downloads public image sets for training. Resumes an interrupted download, checks the published checksum and
+# keeps files that already exist. Safe to run again.
 #
 #   scripts/fetch_data.sh mnist|fashion_mnist|cifar10|all [--dir FOLDER]
 #
 #   mnist          60,000 + 10,000 digits, 28x28 grey, 12 MB   -> data/mnist/*.gz
 #   fashion_mnist  60,000 + 10,000 clothes, 28x28 grey, 31 MB  -> data/fashion_mnist/*.gz
 #   cifar10        50,000 + 10,000 photos, 32x32 RGB, 170 MB   -> data/cifar10/train.zip and test.zip, as PNG
-#                  files in one folder a class (converted from the binary version)
+#                  files in one folder per class (converted from the binary version)
 #
 #   --dir FOLDER   where to put them (default: data in the repository)
 #   --help         show this text
@@ -35,14 +35,14 @@ while (($# > 0)); do
 done
 ((${#sets[@]} > 0)) || fail "which set? mnist, fashion_mnist, cifar10 or all; see scripts/fetch_data.sh --help"
 
-# download URL FILE: goes on where FILE ends, from the start where the server cannot.
+# download URL FILE: resumes at the end of FILE, or starts again if the server cannot resume.
 download() {
   if command -v curl >/dev/null; then
     local curl=(curl --fail --location --retry 3 --connect-timeout 30 --show-error --output "$2")
     if [[ -t 2 ]]; then curl+=(--progress-bar); else curl+=(--silent); fi
     local status=0
     "${curl[@]}" --continue-at - "$1" || status=$?
-    ((status == 33)) || return "$status" # 33: the server knows no ranges
+    ((status == 33)) || return "$status" # 33: the server does not support ranges
     rm -f "$2" && "${curl[@]}" "$1"
   elif command -v wget >/dev/null; then
     wget --no-verbose --tries 3 --timeout 30 --continue --output-document "$2" "$1"
@@ -59,17 +59,17 @@ fetch() {
   local target="$dir/$1/$2" url="${DDPM_FETCH_BASE:+$DDPM_FETCH_BASE/$1}"
   url="${url:-$3}/$2"
   if matches "$target" "$4" "$5"; then
-    say "$1: $2 is there, checksum right"
+    say "$1: $2 already exists, with the right checksum"
     return
   fi
   mkdir -p "$dir/$1"
   if ! matches "$target.part" "$4" "$5"; then
     say "$1: downloading $url"
-    download "$url" "$target.part" || fail "$url could not be fetched; run again to go on where it stopped"
+    download "$url" "$target.part" || fail "$url could not be fetched; run again to resume"
   fi
   if ! matches "$target.part" "$4" "$5"; then
     rm -f "$target.part"
-    fail "$url is not the published file ($4 differs from $5); it was removed, run again to fetch it anew"
+    fail "$url is not the published file ($4 differs from $5); it was removed; run again to fetch it anew"
   fi
   mv "$target.part" "$target"
 }
@@ -94,7 +94,7 @@ fetch_fashion_mnist() {
 fetch_cifar10() {
   local folder="$dir/cifar10" archive=cifar-10-binary.tar.gz
   if [[ -f $folder/train.zip && -f $folder/test.zip ]]; then
-    say "cifar10: train.zip and test.zip are there"
+    say "cifar10: train.zip and test.zip already exist"
     return
   fi
   fetch cifar10 $archive https://www.cs.toronto.edu/~kriz \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Downloads the Inception network that FID is defined by (TensorFlow's of 2015-12-05, in pytorch-fid's form), 96 MB,
-# and checks its SHA-256. Leaves alone what is there already, so it is safe to run again.
+# Downloads the Inception network that defines FID (TensorFlow's of 2015-12-05, in pytorch-fid's form), 96 MB, and
+# checks its SHA-256. Keeps a file that already exists. Safe to run again.
 #
 #   scripts/fetch_inception.sh [--dir FOLDER]     then: ddpm eval --features FOLDER/pt_inception-2015-12-05-6726825d.pth
 #
@@ -32,7 +32,7 @@ done
 matches() { [[ -f $1 ]] && sha256sum --status --check <<<"$sum  $1"; }
 
 if matches "$dir/$file"; then
-  say "$dir/$file is there, checksum right"
+  say "$dir/$file already exists, with the right checksum"
   exit 0
 fi
 mkdir -p "$dir"
@@ -50,7 +50,7 @@ else
 fi
 if ! matches "$dir/$file.part"; then
   rm -f "$dir/$file.part"
-  fail "$url is not the published file (its SHA-256 is not $sum); it was removed, run again to fetch it anew"
+  fail "$url is not the published file (its SHA-256 is not $sum); it was removed; run again to fetch it anew"
 fi
 mv "$dir/$file.part" "$dir/$file"
 say "ready: ddpm eval --features $dir/$file"

@@ -4,12 +4,12 @@
 #   scripts/fuzz.sh [--seconds N] [--jobs N] [NAME...]
 #
 #   NAME         readers to fuzz, as in tests/fuzz/NAME_fuzz.cpp (default: all)
-#   --seconds N  how long each runs (default: 60)
-#   --jobs N     how many run at a time (default: the number of cores)
+#   --seconds N  seconds per reader (default: 60)
+#   --jobs N     readers at the same time (default: the number of cores)
 #   --help       show this text
 #
-# Inputs begin with tests/fuzz/corpus/NAME and the golden files; new ones are kept in build/fuzz/corpus/NAME. An
-# input that a reader does not survive is left in build/fuzz/NAME-crash-* and printed; to see it again:
+# Inputs start from tests/fuzz/corpus/NAME and the golden files. New ones are kept in build/fuzz/corpus/NAME. An
+# input that makes a reader fail is kept in build/fuzz/NAME-crash-* and printed. To run it again:
 #   build/fuzz/fuzz_NAME FILE
 
 set -euo pipefail
@@ -40,10 +40,10 @@ if ((${#names[@]} == 0)); then
   mapfile -t names < <(for file in tests/fuzz/*_fuzz.cpp; do basename "$file" _fuzz.cpp; done)
 fi
 for name in "${names[@]}"; do
-  [[ -x build/fuzz/fuzz_$name ]] || fail "there is no reader '$name'; tests/fuzz has one file for each"
+  [[ -x build/fuzz/fuzz_$name ]] || fail "unknown reader '$name'; tests/fuzz has one file per reader"
 done
 
-# Files made by other programs that show a reader what its format looks like.
+# Examples of each format, written by other programs.
 golden_seeds() {
   case $1 in
     torch | pickle) find tests/golden -name '*.pt' -o -name '*.pth' -o -name '*.bin' ;;
@@ -87,5 +87,5 @@ while ((running > 0)); do
   wait -n || failed=1
   running=$((running - 1))
 done
-((failed == 0)) || fail "some readers did not survive their input; see above"
+((failed == 0)) || fail "some readers failed; see above"
 say "nothing was found"

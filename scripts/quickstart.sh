@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# From a fresh machine to generated pictures: sets up, builds the program (not its tests), trains a small model on
-# small paintings that the program makes itself, samples from it with DDIM, and says where the picture is. Safe to run
-# again.
+# From a fresh machine to sampled images. Sets up, builds the program (not its tests), trains a small model on small
+# generated scenes, samples from it with DDIM, and prints the path of the picture. Safe to run again.
 #
 #   scripts/quickstart.sh [--cuda]
 #
-#   --cuda   compile the CUDA sources, and have nvcc fetched, even if there is no GPU (see scripts/setup.sh)
+#   --cuda   compile the CUDA sources, and fetch nvcc, even if there is no GPU (see scripts/setup.sh)
 #   --help   show this text
 #
 # After the build, training and sampling take at most 10 minutes on two CPU cores.
@@ -23,14 +22,14 @@ for argument in "$@"; do
   esac
 done
 
-# show COMMAND...: says the command, as one would type it, and runs it.
+# show COMMAND...: prints the command and runs it.
 show() {
   printf '\n$ %s\n' "$*"
   "$@"
 }
 
 "$root/scripts/setup.sh" "${setup_options[@]}"
-# The program alone, for the GPU that is here. A folder that is configured already keeps what it was configured for.
+# Only the program, for this machine's GPU. A build folder that is already configured keeps its configuration.
 cmake_options=()
 if ((${#setup_options[@]} == 0)) && ! gpu_present && [[ ! -e $root/build/release/CMakeCache.txt ]]; then
   cmake_options+=(-DDDPM_CUDA=OFF)
@@ -43,5 +42,5 @@ show build/release/ddpm train --config configs/quickstart.toml
 show build/release/ddpm sample --ckpt runs/quickstart --steps 50 --ddim --num 64 --out "$out" --overwrite
 
 printf '\n'
-say "64 pictures, sampled by DDIM in 50 steps: $root/$out-grid.png"
+say "64 images, sampled by DDIM in 50 steps: $root/$out-grid.png"
 say "next: README.md, \"Train on your own images\""

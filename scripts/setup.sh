@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs what a build of ddpm needs and is not there yet. Safe to run again.
+# Installs the missing dependencies of a build of ddpm. Safe to run again.
 #
 #   scripts/setup.sh [--cuda | --no-cuda] [--no-packages]
 #
 #   1. Debian/Ubuntu packages: the compiler, CMake, Ninja and the small libraries, by apt-get (as root or
-#      through sudo). Elsewhere the script names the libraries and leaves the check to CMake.
+#      through sudo). On other systems the script names the libraries, and CMake checks them.
 #   2. LibTorch: the PyPI wheel torch==2.11.0 and numpy, in a virtual environment in the cache folder, about
-#      3 GB to download and 5 GB on disk. Skipped where Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch.
-#   3. nvcc, only where a GPU is there and no nvcc, or with --cuda: from PyPI into the cache folder, 100 MB.
+#      3 GB to download and 5 GB on disk. Skipped if Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch.
+#   3. nvcc, only with --cuda, or if there is a GPU but no nvcc: from PyPI into the cache folder, 100 MB.
 #
-#   --cuda         fetch nvcc 13.0 even where there is no GPU, or another nvcc
+#   --cuda         fetch nvcc 13.0 even if there is no GPU, or another nvcc
 #   --no-cuda      never fetch nvcc
-#   --no-packages  leave the system's packages alone
+#   --no-packages  install no system packages
 #   --help         show this text
 #
 # Environment: DDPM_CACHE, the cache folder (default: $XDG_CACHE_HOME/ddpm, else ~/.cache/ddpm).
@@ -41,7 +41,7 @@ for argument in "$@"; do
   esac
 done
 
-# --- 1. System packages --------------------------------------------------------------------------------------
+# 1. System packages
 
 missing_packages() {
   local package
@@ -50,8 +50,8 @@ missing_packages() {
   done
 }
 
-# Prints how to become root: nothing for root, sudo where it works. A sudo that wants a password is only used
-# where there is somebody to type it.
+# Prints the command that gives root: nothing for root, sudo if it works. A sudo that asks for a password is
+# used only on a terminal.
 root_command() {
   if [[ $(id -u) == 0 ]]; then
     echo ""
@@ -66,14 +66,14 @@ apt_install() {
   local as_root=() apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
   [[ -z $1 ]] || as_root=("$1")
   shift
-  # Lists that cannot be refreshed may still do; the install says so if they do not.
+  # Lists that cannot be refreshed may still be sufficient; if not, the installation fails with a message.
   "${as_root[@]}" "${apt[@]}" update || true
   "${as_root[@]}" "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
 set_up_packages() {
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    say "packages: no apt-get on this system, nothing is installed; needed are a C++20 compiler, CMake >= 3.25," \
+    say "packages: no apt-get on this system, nothing is installed; required are a C++20 compiler, CMake >= 3.25," \
       "Ninja, Python >= 3.10 with venv, CLI11, spdlog, fmt, stb, toml++, nlohmann-json, libjpeg," \
       "libwebp, libzip, zlib, GoogleTest"
     return
@@ -84,9 +84,9 @@ set_up_packages() {
     say "packages: all ${#packages[@]} are installed"
     return
   fi
-  as_root=$(root_command) || fail "packages are missing, and you are neither root nor able to use sudo; have" \
-    "them installed by: apt-get install --no-install-recommends ${missing[*]}" \
-    "(or, with the libraries elsewhere, run with --no-packages)"
+  as_root=$(root_command) || fail "packages are missing, and you are neither root nor able to use sudo; ask an" \
+    "administrator to run: apt-get install --no-install-recommends ${missing[*]}" \
+    "(or, if the libraries are installed elsewhere, use --no-packages)"
   logged packages "packages: installing ${missing[*]}" apt_install "$as_root" "${missing[@]}"
   mapfile -t missing < <(missing_packages)
   ((${#missing[@]} == 0)) || fail "packages: still missing after the installation: ${missing[*]}"
@@ -95,15 +95,15 @@ set_up_packages() {
 check_cmake() {
   local version
   version=$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p') || true
-  [[ -n $version ]] || fail "there is no cmake on PATH; 3.25 or newer is needed"
+  [[ -n $version ]] || fail "cmake is not on PATH; 3.25 or newer is needed"
   if [[ $(printf '%s\n' 3.25 "$version" | sort -V | head -n 1) != 3.25 ]]; then
     fail "$(command -v cmake) is version $version, but 3.25 or newer is needed (python3 -m pip install cmake has one)"
   fi
 }
 
-# --- 2. LibTorch ---------------------------------------------------------------------------------------------
+# 2. LibTorch
 
-# The LibTorch that Torch_DIR or CMAKE_PREFIX_PATH leads to, if any; cmake/FindLibTorch.cmake looks the same way.
+# The LibTorch that Torch_DIR or CMAKE_PREFIX_PATH leads to, if any; the same search as cmake/FindLibTorch.cmake.
 own_libtorch() {
   local prefix place prefixes=()
   IFS=:\; read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
@@ -118,7 +118,7 @@ own_libtorch() {
   done
 }
 
-# A python3 that can make virtual environments and that the torch wheel exists for.
+# A python3 that can create virtual environments and for which a torch wheel exists.
 find_python() {
   local candidate
   for candidate in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
@@ -137,7 +137,7 @@ torch_works() {
 
 install_torch() {
   local python=$1 venv=$2
-  # Stopped half-way, it has no stamp, so the next run begins here again.
+  # An interrupted installation has no stamp, so the next run starts it again.
   "$python" -I -m venv --clear "$venv" &&
     "$venv/bin/python" -I -m pip install --progress-bar off "torch==$torch_version" numpy &&
     { torch_works "$venv" || { echo "'import torch' in $venv does not give $torch_version" && false; }; }
@@ -165,9 +165,9 @@ set_up_torch() {
   echo "torch $torch_version" >"$venv/.complete"
 }
 
-# --- 3. nvcc -------------------------------------------------------------------------------------------------
+# 3. nvcc
 
-# Is there an nvcc of the wheel's CUDA major version, where cmake/Cuda.cmake looks?
+# Succeeds if cmake/Cuda.cmake would find an nvcc of the wheel's CUDA major version.
 nvcc_present() {
   local nvcc
   for nvcc in "${CUDACXX:-}" nvcc "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" /usr/local/cuda/bin/nvcc; do
@@ -178,7 +178,7 @@ nvcc_present() {
   return 1
 }
 
-# Lays the wheels out as a toolkit: they carry libcudart.so.13 without the plain name that linkers look for.
+# Arranges the wheels as a toolkit: they contain libcudart.so.13 but not libcudart.so, which linkers need.
 install_nvcc() {
   local python=$1 toolkit=$2 partial="$2.partial"
   local unpacked="$partial/wheels/nvidia/cu13"
@@ -190,7 +190,7 @@ install_nvcc() {
     ln -s libcudart.so.13 "$unpacked/lib/libcudart.so" &&
     chmod +x "$unpacked"/bin/* "$unpacked"/nvvm/bin/* &&
     "$unpacked/bin/nvcc" --version &&
-    mv "$unpacked" "$toolkit" && # in one move: a toolkit that is there is complete
+    mv "$unpacked" "$toolkit" && # one rename: an existing toolkit is complete
     rm -rf "$partial"
 }
 
@@ -208,11 +208,11 @@ set_up_nvcc() {
   logged nvcc "nvcc: installing $cuda_version (100 MB to download) into $toolkit" install_nvcc "$python" "$toolkit"
 }
 
-# One set-up at a time: two of them would write the same folders.
-mkdir -p "$cache" 2>/dev/null || fail "the cache folder $cache cannot be made; set DDPM_CACHE to one that can"
+# One set-up at a time: two would write the same folders.
+mkdir -p "$cache" 2>/dev/null || fail "the cache folder $cache cannot be created; set DDPM_CACHE to another folder"
 exec 9>"$cache/.lock"
 if command -v flock >/dev/null && ! flock -n 9; then
-  say "waiting for another setup.sh that is at work on $cache"
+  say "waiting for another setup.sh that uses $cache"
   flock 9
 fi
 if [[ $with_packages == yes ]]; then

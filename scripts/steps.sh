@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Shared by setup.sh, quickstart.sh and test.sh (sourced, not run): one line a step, the chatter in a log
-# that is shown only when the step fails.
+# Shared by the other scripts (sourced, not run). One line per step; the full output goes to a log, which is
+# shown only if the step fails.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 log_dir="$root/build/logs"
@@ -9,16 +9,16 @@ export HOME
 
 say() { printf '[ddpm] %s\n' "$*"; }
 
-# fail "what is wrong; a way out": ends the script.
+# fail "the problem; a remedy": ends the script.
 fail() {
   printf '[ddpm] error: %s\n' "$*" >&2
   exit 1
 }
 
-# The comment block at the top of a script is its --help.
+# The comment block at the top of a script is its --help text.
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
 
-# On a terminal, shows the last line of a growing log until it is killed or the script has ended.
+# On a terminal, shows the last line of a growing log until it is killed or the script ends.
 follow() {
   local log=$1 columns
   columns=$(tput cols 2>/dev/null || echo 80)
@@ -28,8 +28,8 @@ follow() {
   done
 }
 
-# logged NAME "what is being done" COMMAND...: runs it with its output in build/logs/NAME.log. A COMMAND that is
-# a function must chain its steps by &&: bash ignores set -e in it.
+# logged NAME "description" COMMAND...: runs it with its output in build/logs/NAME.log. A COMMAND that is a
+# function must chain its steps by &&, because bash ignores set -e in it.
 logged() {
   local name=$1 what=$2 follower="" status=0 start=$SECONDS
   shift 2
@@ -48,12 +48,12 @@ logged() {
   fi
   if ((status != 0)); then
     tail -n 40 "$log" | sed 's/^/    /' >&2
-    fail "$what: failed (status $status); all of its output is in $log"
+    fail "$what: failed (status $status); the full output is in $log"
   fi
   ((SECONDS - start < 2)) || say "  done in $((SECONDS - start)) s"
 }
 
-# A compiler needs up to 2 GB for a file that sees all of LibTorch.
+# A compiler needs up to 2 GB for a file that includes all of LibTorch.
 build_jobs() {
   local cores memory
   cores=$(nproc 2>/dev/null || echo 2)
@@ -64,12 +64,12 @@ build_jobs() {
 
 gpu_present() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
-# build_preset release|debug|asan [TARGET [CMAKE_OPTIONS...]]: configures and builds build/<preset>, all of it or the
-# target alone.
+# build_preset release|debug|asan [TARGET [CMAKE_OPTIONS...]]: configures build/<preset> and builds all of it, or
+# only the target.
 build_preset() {
   cd "$root" || exit
   logged "configure-$1" "configuring build/$1" cmake --preset "$1" "${@:3}"
-  # CMake's own lines that a reader should not miss, above all what was left out and why.
+  # Important lines of CMake's output, above all what was left out and why.
   grep -h -E '^-- (CUDA sources|LibTorch)' "$log_dir/configure-$1.log" | sed 's/^-- /[ddpm]   /' || true
   logged "build-$1" "building build/$1 with $(build_jobs) jobs" cmake --build --preset "$1" --target "${2:-all}" -j "$(build_jobs)"
 }

@@ -4,12 +4,12 @@
 #   scripts/test.sh [--asan | --fuzz] [-- CTEST_OPTIONS...]
 #
 #   --asan   build the asan preset instead, and run the unit tests under the address and undefined-behaviour
-#            sanitizers (not the end-to-end tests, which time the real program)
+#            sanitizers (not the end-to-end tests, which depend on the time of the real program)
 #   --fuzz   build the fuzzing programs instead, and run each for a minute (scripts/fuzz.sh)
 #   --help   show this text
-#   --       hand the rest to ctest, e.g. -- -R io
+#   --       pass the rest to ctest, e.g. -- -R io
 #
-# Tests that need a GPU skip, saying so, where there is none.
+# Without a GPU, tests that need one skip and say so.
 
 set -euo pipefail
 # shellcheck source=scripts/steps.sh
@@ -27,7 +27,7 @@ while (($# > 0)); do
   shift
 done
 
-# Programs of others that read what ours writes. Tests that want one skip where it cannot be had.
+# Programs of others that read our files. Tests that need one skip if it cannot be installed.
 install_checks() {
   python3 -I -m venv --clear "$1" &&
     "$1/bin/python" -I -m pip install --progress-bar off tensorboard==2.21.0 'setuptools<81' diffusers==0.42.1 &&
@@ -35,7 +35,7 @@ install_checks() {
     touch "$1/.complete-2"
 }
 
-# diffusers needs the torch that the program is built with; a second one would take gigabytes.
+# diffusers uses the torch that the program is built with; a second one would take gigabytes.
 lend_torch() {
   local packages
   for packages in "$(dirname "$1")"/torch-*/lib/python3*/site-packages; do
@@ -46,7 +46,7 @@ lend_torch() {
 set_up_checks() {
   local venv="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}/checks"
   [[ -e $venv/.complete-2 ]] ||
-    (logged checks "installing tensorboard and diffusers into $venv, to read our files with" install_checks "$venv") ||
+    (logged checks "installing tensorboard and diffusers into $venv, to read our files" install_checks "$venv") ||
     say "the tests with them will skip"
   lend_torch "$venv" || true
 }
@@ -56,7 +56,7 @@ set_up_checks() {
 set_up_checks
 build_preset "$preset"
 say "testing build/$preset"
-# Tests compute on one thread each, so two of them fill two cores.
+# Each test uses one thread, so two of them fill two cores.
 cd "$root"
 OMP_NUM_THREADS=1 ctest --preset "$preset" -j 2 "$@"
 say "all tests passed"

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Trains with torchrun, which begins all processes anew, from the newest checkpoint, where one of them fails:
+# Trains with torchrun. If one process fails, it restarts all of them, and they resume from the newest checkpoint:
 #     scripts/torchrun_train.sh CONFIG [more arguments of ddpm train]                            one machine
 #     NNODES=2 RDZV_ENDPOINT=node01:29500 scripts/torchrun_train.sh CONFIG ...    the same command on each machine
-# NPROC: processes of a machine (default: its GPUs, or 1). MAX_RESTARTS: how often (default 3).
-# The program is $DDPM, or build/release/ddpm beside this script's folder; torchrun is $TORCHRUN, or what setup.sh installed.
+# NPROC: processes per machine (default: its GPUs, or 1). MAX_RESTARTS: number of restarts (default 3).
+# The program is $DDPM, or this repository's build/release/ddpm. torchrun is $TORCHRUN, or that of setup.sh.
 set -euo pipefail
 
 root="$(cd "$(dirname "$0")/.." && pwd)"
@@ -13,7 +13,7 @@ torchrun="${TORCHRUN:-$(ls -d "$cache"/torch-*/bin/torchrun 2> /dev/null | tail 
 config="${1:?usage: scripts/torchrun_train.sh CONFIG [arguments of ddpm train]}"
 shift
 if [ -z "$torchrun" ]; then
-  echo "torchrun is not below $cache; run scripts/setup.sh, or name it with TORCHRUN" >&2
+  echo "torchrun does not exist below $cache; run scripts/setup.sh, or set TORCHRUN to its path" >&2
   exit 2
 fi
 
@@ -27,7 +27,7 @@ elif [ -z "${RDZV_ENDPOINT:-}" ]; then
   exit 2
 fi
 
-# To stop the run with a checkpoint, signal torchrun (SIGTERM): it passes that on and waits 30 s.
+# To stop the run with a checkpoint, signal torchrun (SIGTERM): it passes the signal on and waits 30 s.
 exec "$torchrun" --no-python --nnodes="$nodes" --nproc-per-node="${NPROC:-$((gpus > 0 ? gpus : 1))}" \
   --rdzv-backend=c10d --rdzv-id="${RDZV_ID:-ddpm}" "${meeting[@]}" --max-restarts="${MAX_RESTARTS:-3}" \
   "$program" train --config "$config" "$@"
