@@ -1,4 +1,4 @@
-"""Types of command-line arguments: what is wrong is said in one line, before anything is measured.
+"""Types of command-line arguments: an error is one line, reported before anything is measured.
 
 For the compare_*.py scripts; Python's standard library is all it needs.
 """
@@ -15,17 +15,17 @@ def positive(text):
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number from 1 on is needed")
+        raise argparse.ArgumentTypeError(f"{text}: must be an integer from 1 on")
     return number
 
 
 def numbers(text):
-    """Numbers from 1 on, with commas between."""
+    """Numbers from 1 on, separated by commas."""
     return [positive(part) for part in text.split(",")]
 
 
 def names(*known):
-    """Some of the known names, with commas between."""
+    """Some of the known names, separated by commas."""
     def read(text):
         for name in text.split(","):
             if name not in known:
@@ -51,5 +51,5 @@ def config_file(text):
 
 def program(text):
     if shutil.which(text) is None:
-        raise argparse.ArgumentTypeError(f"{text}: is no program; build it (scripts/quickstart.sh) or name another")
+        raise argparse.ArgumentTypeError(f"{text}: is not a program; build it (scripts/quickstart.sh) or name another one")
     return text

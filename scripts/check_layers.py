@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Checks the layering of the sources and prints each violation as file:line: what is wrong.
 
-    check_layers.py [ROOT]       exit status 1 where there is a violation
+    check_layers.py [ROOT]       exit status 1 if there is a violation
     check_layers.py --self-test  breaks each rule in a scratch tree and checks that it is reported
 
 The rules:
   - an include leads to a lower layer, or stays within its module; base and config are open to all, and of
     these two only config includes base
-  - sample does not include nn, so that a sampler knows no network
-  - no .cu or .cuh file sees a torch header, directly or through a header of ours
-  - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h beside it; a part of a larger
-    body may carry the header's name in front: unet_config.cpp belongs to unet.h
+  - sample does not include nn, so that a sampler is independent of the network
+  - no .cu or .cuh file includes a torch header, directly or through a header of ours
+  - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h in the same folder. A part of a
+    larger source may use the header's name as a prefix: unet_config.cpp belongs to unet.h
   - no folder is called utils
 """
 
@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Modules of one layer do not include one another.
+# Modules of one layer do not include each other.
 LAYERS = [
     ["base"],
     ["config"],
@@ -34,7 +34,7 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 LEVEL["main"] = len(LAYERS)
 FORBIDDEN = {("sample", "nn")}
-# Bodies without a header of their own: stb.cpp compiles a third party's, the commands are declared together.
+# Sources without a header of their own: stb.cpp compiles a third party's code; the commands share a header.
 HEADERLESS = re.compile(r"io/stb\.cpp|cli/\w+_command\.cpp")
 VARIANT_FOLDERS = {"cuda", "cpu", "no_cuda"}
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
@@ -97,7 +97,7 @@ class Tree:
         return None
 
     def check_include(self, path, name):
-        """What is wrong with an include, or None."""
+        """The message about a wrong include, or None."""
         module, target = self.module(path), self.resolve(path, name)
         if path.suffix in (".cu", ".cuh"):
             torch = name if TORCH.match(name) else target and self.torch_header_seen(target)
@@ -177,7 +177,7 @@ CLEAN = {
     "src/kernels/random_device.h": '#include "ddpm/base/error.h"\n',
     "src/kernels/cuda/random.cu": '#include "../random_device.h"\n',
 }
-# Each breaks one rule: the file, its text, and how the one line reported begins.
+# Each breaks one rule: the file, its text, and the start of the one reported line.
 BROKEN = [
     ("include/ddpm/base/rng.h", '\n#include "ddpm/config/document.h"\n', "include/ddpm/base/rng.h:2: base includes config"),
     ("include/ddpm/io/grid.h", '#include "ddpm/kernels/random.h"\n', "include/ddpm/io/grid.h:1: io includes kernels"),
@@ -197,7 +197,7 @@ BROKEN = [
 
 
 def self_test():
-    """Exits with a message where a broken rule goes unnoticed, or an unbroken one is reported."""
+    """Exits with a message if a broken rule is not reported, or an unbroken one is."""
     cases = [(None, None, None), *BROKEN]
     for name, text, expected in cases:
         with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +223,7 @@ def main():
         return
     found, count = report(arguments.root)
     if count == 0:
-        sys.exit(f"{arguments.root}: there are no sources here")
+        sys.exit(f"{arguments.root}: contains no sources")
     print("\n".join([*found, f"{count} files, {len(found)} violations"]))
     sys.exit(1 if found else 0)
 

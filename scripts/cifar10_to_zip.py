@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turns CIFAR-10's binary version into train.zip and test.zip: PNG files in one folder a class.
+"""Turns CIFAR-10's binary version into train.zip and test.zip: PNG files in one folder per class.
 
     cifar10_to_zip.py cifar-10-binary.tar.gz OUTPUT_FOLDER
 
@@ -40,14 +40,14 @@ def png(planes):
 
 
 def convert(files, names, classes, target):
-    """Writes the records of the named batches to a zip archive, aside first, so that one that is there is whole."""
+    """Writes the records of the named batches to a zip archive. An existing archive is always complete: it is renamed at the end."""
     partial = target.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         index = 0
         for name in names:
             batch = files[name]
             if len(batch) % RECORD:
-                raise SystemExit(f"{name}: {len(batch)} bytes are not whole records of {RECORD}")
+                raise SystemExit(f"{name}: {len(batch)} bytes are not a multiple of the record size {RECORD}")
             for start in range(0, len(batch), RECORD):
                 label = classes[batch[start]]
                 entry = zipfile.ZipInfo(f"{label}/{index:05}.png")  # its fixed date makes the archive reproducible

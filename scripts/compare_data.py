@@ -3,10 +3,13 @@
 
     compare_data.py ZIP FOLDER [--program build/release/ddpm] [--threads 2] [--rounds 5] [--images 50000] [--batch 128]
 
-ZIP holds the same pictures as FOLDER, a folder a class. Each round runs `ddpm bench --what data` on ZIP and on FOLDER,
-which decodes every image anew, and ImageFolder with a DataLoader of as many worker processes as the program has threads
-that decode (pictures become uint8 tensors, with no other transform, in the order of the files), and prints images per second; then
-the medians and the ratios by round. Needs torchvision; nothing of it is used by the program.
+ZIP holds the same images as FOLDER, which has one folder per class. Each round measures images per second:
+
+    ddpm         `ddpm bench --what data` on ZIP and on FOLDER; it decodes every image again
+    torchvision  ImageFolder with a DataLoader, one worker process per decoding thread of the program. Images become
+                 uint8 tensors, without another transform, in the order of the files
+
+At the end it prints the medians, and the ratios by round. Needs torchvision; the program does not use it.
 """
 
 import argparse
@@ -16,11 +19,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-
-import torch
-from torch.utils.data import DataLoader, Subset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import PILToTensor
 
 from arguments import path, positive, program
 
@@ -50,9 +48,13 @@ def ours(arguments, path):
 
 
 def theirs(arguments):
+    from torch.utils.data import DataLoader, Subset  # here, so that --help needs no PyTorch
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import PILToTensor
+
     data = ImageFolder(arguments.folder, transform=PILToTensor())
     data = Subset(data, range(min(arguments.images, len(data)) // arguments.batch * arguments.batch))
-    begin = time.perf_counter()  # starting the workers included, as our threads' start is
+    begin = time.perf_counter()  # includes starting the workers, as ours includes starting the threads
     count = sum(len(images) for images, _ in DataLoader(data, arguments.batch, num_workers=arguments.threads))
     return count / (time.perf_counter() - begin)
 
@@ -67,6 +69,8 @@ def main():
     parser.add_argument("--images", type=positive, default=50000)
     parser.add_argument("--batch", type=positive, default=128)
     arguments = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     rates = {"zip": [], "folder": [], "torchvision": []}
     for _ in range(arguments.rounds):

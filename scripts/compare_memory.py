@@ -4,10 +4,12 @@
     compare_memory.py --config configs/celebahq256.toml --size 256 --channels 3 --batch 1,2,4 [--precision fp32,bf16]
                       [--what ddpm,ddpm-recompute,eager,eager-recompute] [--program build/release/ddpm]
 
-A row a precision and batch, a column a way, and in the end ours over PyTorch's for each way. Each number is a process of
-its own; what counts is the most memory it ever held (ru_maxrss), libraries included. Ours is `ddpm train --dry-run` on
-procedural images (of --size, --channels); PyTorch's is the plain module of pytorch_unet.py, with its training step,
-twice. -recompute: train.recompute here, torch.utils.checkpoint around the same blocks in PyTorch.
+Prints one row per precision and batch, one column per variant, and the ratios of ours to PyTorch's. Each number is a
+process of its own: the maximum of its memory (ru_maxrss), libraries included.
+
+    ddpm        `ddpm train --dry-run` on procedural images of --size and --channels
+    eager       the plain module of pytorch_unet.py, with its training step, twice
+    -recompute  train.recompute here, torch.utils.checkpoint around the same blocks in PyTorch
 """
 
 import argparse
@@ -23,7 +25,7 @@ WAYS = ("ddpm", "ddpm-recompute", "eager", "eager-recompute")
 
 
 def config_text(arguments):
-    """The config with procedural images of the size asked for, so that no data set is needed."""
+    """The config with procedural images of the given size, so that no data set is needed."""
     with open(arguments.config, encoding="utf-8") as file:
         sections = file.read().split("\n[")
     kept = [s for s in sections if s.split("]")[0] in ("model", "train", "optimizer", "ema", "diffusion")]
@@ -40,7 +42,7 @@ def peak_mib(command):
 
 
 def eager(config_path, batch, precision, recompute):
-    """What a child does."""
+    """The work of a child process."""
     from pytorch_unet import TrainingStep, network_of
 
     with open(config_path, "rb") as file:
@@ -64,7 +66,7 @@ def command_of(arguments, way, config, run, batch, precision):
 
 
 def row_of(peaks):
-    """MiB of each way, and ours over PyTorch's where both are there."""
+    """MiB of each variant, and the ratios of ours to PyTorch's if both were measured."""
     cells = [f"{mib:,.0f}" for mib in peaks.values()]
     for way in peaks:
         theirs = way.replace("ddpm", "eager")
@@ -78,7 +80,7 @@ def main():
     parser.add_argument("--config", type=config_file, required=True)
     parser.add_argument("--size", type=positive, required=True)
     parser.add_argument("--channels", type=positive, required=True)
-    parser.add_argument("--batch", type=numbers, default="1", help="numbers of images, with commas between")
+    parser.add_argument("--batch", type=numbers, default="1", help="batch sizes, separated by commas")
     parser.add_argument("--precision", type=names("fp32", "bf16"), default="fp32", help="fp32, bf16 or both")
     parser.add_argument("--program", type=program, default="build/release/ddpm")
     parser.add_argument("--what", type=names(*WAYS), default=",".join(WAYS))

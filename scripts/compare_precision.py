@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
-"""Does training in bf16 end where training in fp32 does? Losses and distances of runs of one config.
+"""Compares training in bf16 with training in fp32: losses and distances of runs of one config.
 
     compare_precision.py --config configs/quickstart.toml --steps 2200 --num 2000 --out runs/precision
-                         [--set data.path=FOLDER]... [--draw-steps 50] [--seed 0] [--other-seed 1] [--window 100]
+                         [--set data.path=FOLDER]... [--sample-steps 50] [--seed 0] [--other-seed 1] [--window 100]
                          [--program build/release/ddpm]
 
-Trains three times below --out, where a run that was cut short goes on: fp32; bf16, with the same seed and so with the
-same images, time steps and noise; and fp32 with another seed, which tells how much two equally good runs differ. Prints
-the training loss by windows of steps:
+Trains three times below --out; an interrupted run is resumed:
+
+    fp32
+    bf16          with the same seed, so with the same images, time steps and noise
+    fp32          with another seed: the difference between two equally good runs
+
+Prints the training loss by windows of steps:
 
     +-            of a loss: the standard error of the window's mean, from ten parts of the window
     +-            of bf16 - fp32: the standard error of the mean of the parts' differences, in which the noise that
                   both runs share cancels
 
-and what `ddpm eval` finds for images drawn from each by DDIM, against the training images of the first run. The verdict
-calls bf16 within the noise where it differs from fp32 by no more than the other seed does, or than two standard errors.
-Python's standard library is all it needs.
+It also prints the result of `ddpm eval` for images sampled from each by DDIM, against the training images of the first
+run. The verdict calls bf16 within the noise in two cases: its difference from fp32 is at most that of the other seed, or
+at most two standard errors. Needs only Python's standard library.
 """
 
 import argparse
@@ -39,7 +43,7 @@ def output_of(command):
 
 
 def train(arguments, name, precision, seed):
-    """Trains, or goes on; returns the loss of each part of a window: [the mean over window / PARTS steps]."""
+    """Trains or resumes; returns the loss of each part of a window: [the mean over window / PARTS steps]."""
     folder = os.path.join(arguments.out, name)
     every = arguments.window // PARTS
     command = [arguments.program, "train", "--config", arguments.config, "--out", folder]
@@ -81,9 +85,9 @@ def print_losses(arguments, fp32, bf16, other):
 
 
 def evaluate(arguments, name, precision):
-    """What `ddpm eval` prints for images of a run, drawn in this precision."""
+    """The result of `ddpm eval` for images of a run, sampled in this precision."""
     command = [arguments.program, "eval", "--ckpt", os.path.join(arguments.out, name), "--num", str(arguments.num), "--ddim",
-               "--steps", str(arguments.draw_steps), "--precision", precision, "--json", "--reference",
+               "--steps", str(arguments.sample_steps), "--precision", precision, "--json", "--reference",
                os.path.join(arguments.out, "fp32", "config.toml")]
     return json.loads(output_of(command))
 
@@ -91,14 +95,14 @@ def evaluate(arguments, name, precision):
 def print_distances(rows):
     """rows: {title: what evaluate returned}."""
     keys = [k for k in ("frechet", "kernel", "precision", "recall") if all(r.get(k) is not None for r in rows.values())]
-    print("| trained, drawn in | " + " | ".join(keys) + " |")
+    print("| trained, sampled in | " + " | ".join(keys) + " |")
     print("| --- " * (1 + len(keys)) + "|")
     for title, found in rows.items():
         print(f"| {title} | " + " | ".join(f"{found[k]:.4g} +- {found[k + '_error']:.2g}" for k in keys) + " |")
 
 
 def verdict(what, difference, error, yardstick):
-    """Is a difference one of noise? Prints it."""
+    """Prints whether a difference is within the noise, and returns it."""
     within = abs(difference) <= max(abs(yardstick), 2 * error)
     print(f"{what}: bf16 - fp32 is {difference:+.4g}, its standard error {error:.2g}; another seed makes {yardstick:+.4g}: "
           + ("within the noise" if within else "NOT within the noise"))
@@ -109,9 +113,9 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=config_file, required=True)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--steps", type=positive, required=True, help="of training")
-    parser.add_argument("--num", type=positive, required=True, help="images to draw from each run")
-    parser.add_argument("--draw-steps", type=positive, default=50, help="network calls an image (DDIM)")
+    parser.add_argument("--steps", type=positive, required=True, help="training steps")
+    parser.add_argument("--num", type=positive, required=True, help="images to sample from each run")
+    parser.add_argument("--sample-steps", type=positive, default=50, help="network calls per image (DDIM)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--other-seed", type=int, default=1)
     parser.add_argument("--window", type=positive, default=100, help="steps; a multiple of 10")
@@ -138,15 +142,15 @@ def main():
     print_distances(rows)
     print(rows["fp32, fp32"]["protocol_line"] + "\n")
 
-    half = len(windows(fp32)) // 2 * PARTS  # the end is what counts: the second half of the windows
+    half = len(windows(fp32)) // 2 * PARTS  # only the end counts: the second half of the windows
     difference, error = mean_of(differences(bf16[half:], fp32[half:]))
     yardstick = mean_of(differences(other[half:], fp32[half:]))[0]
     within = [verdict("loss, second half", difference, error, yardstick)]
     if fp32_holdout is not None:
         within.append(verdict("held-out loss, last", bf16_holdout - fp32_holdout, 0.0, other_holdout - fp32_holdout))
-    first, _, drawn, seed = (found["frechet"] for found in rows.values())
+    first, _, sampled, seed = (found["frechet"] for found in rows.values())
     errors = [found["frechet_error"] for found in rows.values()]
-    within.append(verdict("Frechet distance, all in bf16", drawn - first, math.hypot(errors[0], errors[2]), seed - first))
+    within.append(verdict("Frechet distance, all in bf16", sampled - first, math.hypot(errors[0], errors[2]), seed - first))
     print("verdict: training in bf16 " + ("differs from fp32 by no more than noise" if all(within) else
                                          "differs from fp32 by more than noise"))
 

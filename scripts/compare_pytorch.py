@@ -4,20 +4,21 @@
     compare_pytorch.py [--program build/release/ddpm] [--config configs/bench_small.toml] [--rounds 5] [--repeats 3]
                        [--what eager,compile] [--precision fp32,bf16] [--diffusers] [--only-prepare] [--json FILE]
 
-Each round runs `ddpm bench --json` and then every PyTorch variant, so that what slows the machine down slows all; the
-table gives the medians over the rounds, and the ratios of ours to the best of PyTorch. PyTorch's network is a plain
-nn.Module of the same layers and as many parameters (that is checked), or diffusers' UNet2DModel, in channels_last; see
-pytorch_unet.py for the training step. --what names variants, whose forward is first compared with eager float32:
+Each round runs `ddpm bench --json` and then every PyTorch variant, so that other load on the machine affects all. The
+table gives the medians over the rounds, and the ratios of ours to the best of PyTorch.
 
-    eager         as it is, under autocast for bf16
-    cast          forward only, bf16 only: the weights are bf16, which spares the casts of autocast
+PyTorch's network is a plain nn.Module of the same layers, or diffusers' UNet2DModel, in channels_last. Its number of
+parameters is checked. pytorch_unet.py has the training step. --what names variants. The forward of each is first compared
+with eager float32:
+
+    eager         unchanged, under autocast for bf16
+    cast          forward only, bf16 only: the weights are bf16, which avoids the casts of autocast
     compile       torch.compile, training with its backward pass; for the forward, with weights frozen (freezing)
-    max-autotune  the same, choosing among kernels by measuring them; long to compile, wordy
+    max-autotune  the same, and kernels are chosen by measurement; slow to compile, verbose
     openvino      forward only: the module converted by OpenVINO, for inputs of this shape
 
-Freed memory is kept by the process, as in ours. What torch.compile has made it keeps in its cache, so that a second run
-starts faster; --only-prepare compiles, compares and stops. Needs Python 3.11 and PyTorch; nothing of it is used by the
-program.
+Freed memory is kept by the process, as in ours. torch.compile keeps its results in a cache, so a second run starts
+faster. --only-prepare compiles, compares and stops. Needs Python 3.11 and PyTorch; the program does not use them.
 """
 
 import argparse
@@ -39,11 +40,11 @@ from arguments import config_file, names, positive, program
 from pytorch_unet import TrainingStep, autocast, images_of, network_of
 
 VARIANTS = ("eager", "cast", "compile", "max-autotune", "openvino")
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}  # relative, of a whole output
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}  # relative, of the full output
 
 
 def keep_freed_memory():
-    """As src/main.cpp: memory that a step frees is not given back to the system and cleared anew for the next."""
+    """As in src/main.cpp: memory that a step frees is not returned to the system and cleared again for the next."""
     libc = ctypes.CDLL(None)
     for setting, value in ((-3, 32 << 20), (-1, 2**31 - 1), (-2, 64 << 20)):  # M_MMAP_THRESHOLD, _TRIM_, M_TOP_PAD
         libc.mallopt(setting, value)
@@ -55,7 +56,7 @@ def compiled(net, what):
 
 
 def openvino_call(net, x, t, precision):
-    """OpenVINO's network on as many threads as PyTorch has; returns what computes the output of x and t."""
+    """OpenVINO's network on as many threads as PyTorch; returns a function that computes the output for x and t."""
     import openvino as ov
 
     with warnings.catch_warnings():  # of tracing diffusers' checks of its input
@@ -69,7 +70,7 @@ def openvino_call(net, x, t, precision):
 
 
 class Variant:
-    """One way of running PyTorch's network: `train` (None where it cannot) and `forward` do one batch each."""
+    """One way of running PyTorch's network: `train` (None if it cannot train) and `forward` process one batch each."""
 
     def __init__(self, what, precision, net, config):
         self.name, self.precision = f"{what} {precision}", precision
@@ -102,7 +103,7 @@ class Variant:
         return run
 
     def prepare(self, expected):
-        """Compiles, and checks that the network is still the same."""
+        """Compiles, and checks that the outputs are still the same."""
         begin, kernels = time.perf_counter(), metrics.generated_kernel_count
         # Weights become constants, packed for oneDNN: PyTorch's fast way for the forward. Not with options of compile.
         with torch._inductor.config.patch(freezing=True):
@@ -172,7 +173,7 @@ def print_table(rates, gflop):
 
 
 def print_ratio(rates, precision, part, names, title):
-    """Ours beside the fastest of `names`."""
+    """Ours compared with the fastest of `names`."""
     names = [name for name in names if (name, part) in rates]
     if not names:
         return

@@ -3,10 +3,13 @@
 
     compare_startup.py CKPT FOLDER [--program build/release/ddpm] [--rounds 7]
 
-FOLDER is what `ddpm convert CKPT FOLDER --to diffusers` writes. Here: the time of the whole process for one image in
-one step, less `seconds` (the drawing alone) of --json; writing pictures and the end of the process are counted against
-us. diffusers: until from_pretrained, of the pipeline or of the network alone, has returned. Files are read once before,
-so that both find them in the page cache. Needs diffusers; nothing of it is used by the program.
+FOLDER is the output of `ddpm convert CKPT FOLDER --to diffusers`.
+
+    ddpm       the time of the full process for one image in one step, less `seconds` (the sampling alone) of --json.
+               This includes writing images and ending the process
+    diffusers  until from_pretrained returns, of the pipeline or of the network alone
+
+Files are read once before, so that both find them in the page cache. Needs diffusers; the program does not use it.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The values that golden files of tensors hold, and tests/io/golden_numbers.h repeats."""
+"""The values in golden files of tensors; tests/io/golden_numbers.h repeats them."""
 
 import torch
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/diffusion_*.safetensors: outside numbers for the schedule and the samplers.
+"""Writes tests/golden/diffusion_*.safetensors: reference numbers for the schedule and the samplers.
 
   diffusion_schedules  tables of each schedule, by numpy in extended precision, from the papers' formulas
   diffusion_plans      timesteps, by diffusers' set_timesteps and by the formulas of DDIM's code
-  diffusion_samplers   what diffusers' DDIMScheduler and DDPMScheduler make of a fixed network and noise
+  diffusion_samplers   the results of diffusers' DDIMScheduler and DDPMScheduler for a fixed network and noise
 
 Needs numpy, torch, safetensors and diffusers (0.42 was used):  python3 scripts/make_diffusion_golden.py
 """
@@ -66,7 +66,7 @@ def schedules():
 
 
 def plans():
-    """As the published code counts, from 0, in the order of use."""
+    """Counted from 0, as in the published code, in the order of use."""
     out = {}
     for total in (1000, 100):
         for steps in (1, 2, 5, 10, 20, 50, 100, 1000):
@@ -105,7 +105,7 @@ def in_float64(scheduler):
 
 
 def ddim_by_hand(timesteps, abar, x, z, eta, clip):
-    """Song 2021, Eq. 12 with Eq. 16: for linspace, where diffusers jumps to t - T // S, not to the next t."""
+    """Song 2021, Eq. 12 with Eq. 16: for linspace, since diffusers jumps to t - T // S, not to the next t."""
     for k, t in enumerate(timesteps):
         last = k + 1 == len(timesteps)
         now, then = abar[t], 1.0 if last else abar[timesteps[k + 1]]
@@ -161,7 +161,7 @@ def ddpm(x, z, spacing, variance, clip):
     )
     scheduler.set_timesteps(len(z))
     for k, t in enumerate(scheduler.timesteps.tolist()):
-        # Where the last step does not start at t = 0 (trailing), diffusers adds noise to the finished image
+        # If the last step does not start at t = 0 (trailing), diffusers adds noise to the finished image
         # with fixed_large; Algorithm 2 adds none.
         noise = z[k] if k + 1 < len(z) else torch.zeros_like(x)
         scheduling_ddpm.randn_tensor = lambda *_, noise=noise, **__: noise

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/eval_*.safetensors: outside numbers for `ddpm eval`.
+"""Writes tests/golden/eval_*.safetensors: reference numbers for `ddpm eval`.
 
   eval_statistics  Frechet, kernel, score, precision and recall, density and coverage of fixed features, by numpy and scipy
   eval_statistics.npz  mean and covariance as EDM and pytorch-fid store them
-  eval_adm.npz     images beside the statistics of a larger set, as guided-diffusion's reference files have them
+  eval_adm.npz     images and the statistics of a larger set, as in guided-diffusion's reference files
   eval_decoder     Ho 2020, Eq. 13, by scipy's normal distribution
   eval_inception   features, logits without bias and mixed_6 of pytorch-fid's Inception with weights made by a formula
 
@@ -30,7 +30,7 @@ def frechet(x, y):
 
 
 def frechet_few(x, y):
-    """The same where there are fewer rows than columns: the trace is the nuclear norm of the centred data's product."""
+    """The same if there are fewer rows than columns: the trace is the nuclear norm of the centred data's product."""
     a, b = (x - x.mean(0)) / np.sqrt(len(x) - 1), (y - y.mean(0)) / np.sqrt(len(y) - 1)
     cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.sum(a**2) + np.sum(b**2) - 2 * cross
@@ -121,7 +121,7 @@ def decoder():
         upper, lower = (x + 1 / 255 - mean) / s, (x - 1 / 255 - mean) / s
         norm = scipy.stats.norm
         inner = np.where(
-            lower > 0,  # the smaller tails, so that nothing cancels
+            lower > 0,  # the smaller tails avoid cancellation
             norm.logsf(lower) + np.log1p(-np.exp(norm.logsf(upper) - norm.logsf(lower))),
             norm.logcdf(upper) + np.log1p(-np.exp(norm.logcdf(lower) - norm.logcdf(upper))),
         )
@@ -130,7 +130,7 @@ def decoder():
 
 
 def formula(position, shape):
-    """Weights that any program can make: cosines, scaled so that activations keep their size."""
+    """Weights that any program can compute: cosines, scaled so that activations keep their size."""
     count = int(np.prod(shape))
     wave = np.cos(np.arange(count, dtype=np.float64) * (0.7 + 0.01 * position) + position)
     fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 1
@@ -158,7 +158,7 @@ def inception():
         tensor.copy_(value)
     kept = {}
     net.Mixed_6d.branch1x1.register_forward_hook(lambda m, i, out: kept.update(spatial=out))
-    # guided-diffusion, StyleGAN and torch-fidelity all leave the bias out of the score's logits.
+    # guided-diffusion, StyleGAN and torch-fidelity all omit the bias from the score's logits.
     net.fc.register_forward_hook(lambda m, i, out: kept.update(features=i[0], logits=i[0] @ m.weight.T))
     pixels = (np.arange(3 * 24 * 20) * 37 % 256).reshape(1, 3, 24, 20).astype(np.uint8)
     x = torch.nn.functional.interpolate(

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Golden files of networks that other programs wrote, under tests/golden/exchange/, and what they make of an input.
+"""Golden files of networks that other programs wrote, under tests/golden/exchange/, and their outputs.
 
   library, classes, shift    folders by diffusers' own save_pretrained: the library's defaults; class-conditional, DDIM,
                              v; scale_shift, residual resampling, learned variance
-  google                     a folder as google/ddpm-* of 2022: files at the top, .bin, the attention's old names
+  google                     a folder as google/ddpm-* of 2022: files at the top, .bin, old names of the attention
   openai_shift.pt            networks of OpenAI's improved- and guided-diffusion, by an implementation of our own below:
   openai_conv.pt             scale-shift norm, residual resampling, learned sigma, classes, the older order of qkv; and
                              none of these, the newer order
   ddim.pth                   a list as ermongroup/ddim saves it: [raw weights under "module.", optimizer, epoch, step, average]
-  weights_*.pt               one tensor w: 1 in the trained weights, 2 in the averaged ones, under the names that programs
-                             give to the two
+  weights_*.pt               one tensor w: 1 in the raw weights, 2 in the EMA weights, under the names that programs use
+                             for the two
   NAME.safetensors           for each network: x, t (from 0), labels, eps (float32), eps64, time_features; for folders also
-                             x_T, z and path.N, where diffusers' schedulers end in 10 steps,
-                             computed in float64: these random networks amplify rounding a thousandfold; metadata path.N is the scheduler
-                             as JSON with "eta"
+                             x_T, z and path.N, the results of diffusers' schedulers after 10 steps,
+                             computed in float64: these random networks amplify rounding a thousandfold. Metadata
+                             path.N is the scheduler as JSON with "eta"
 
 Needs torch, numpy, safetensors and diffusers (0.42 was used):  python3 scripts/make_exchange_golden.py
 """
@@ -34,7 +34,7 @@ STEPS = 10
 
 
 def randomise(parameters, seed):
-    """Weights that keep values about 1; nothing is zero or one by default."""
+    """Weights that keep values near 1; nothing is zero or one by default."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in parameters:
         noise = torch.randn(parameter.shape, generator=generator)
@@ -49,7 +49,7 @@ def unet(seed, **options):
     common = dict(sample_size=8, block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=2,
                   down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"))
     model = diffusers.UNet2DModel(**{**common, **options}).eval()
-    for module in model.modules():  # so that randomise sees which are scales
+    for module in model.modules():  # so that randomise can recognise the scales
         if isinstance(module, torch.nn.GroupNorm):
             torch.nn.init.ones_(module.weight)
         elif hasattr(module, "bias") and module.bias is not None:
@@ -83,7 +83,7 @@ def outputs(model, out):
 
 
 def in_float64(scheduler):
-    """The products of a thousand numbers near 1, of which float32 loses the last digits."""
+    """Products of a thousand numbers near 1, whose last digits float32 loses."""
     scheduler.alphas_cumprod = torch.cumprod(1 - scheduler.betas.double(), 0)
     if hasattr(scheduler, "final_alpha_cumprod") and scheduler.final_alpha_cumprod != 1:
         scheduler.final_alpha_cumprod = scheduler.alphas_cumprod[0]
@@ -175,7 +175,7 @@ class Sample(torch.nn.Module):
         return self.model(x, t, class_labels=labels).sample
 
 
-# --- OpenAI's layout, as a plain function over a dictionary of weights that are made up at their first use.
+# --- OpenAI's layout, as a plain function over a dictionary of weights that are created at their first use.
 class Weights(dict):
     def __init__(self, seed):
         super().__init__()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Golden files of more networks of other programs, under tests/golden/ports/. See make_exchange_golden.py, whose helpers it uses.
 
-  w86.pt          a network in the layout of w86763777's pytorch-ddpm, by an implementation of our own below: raw and averaged
+  w86.pt          a network in the layout of w86763777's pytorch-ddpm, by an implementation of our own below: raw and EMA weights
   tqch.pt         the same of tqch's ddpm-torch; its raw weights under "module."
-  NAME.safetensors  x, t (from 0), eps (float32) and eps64 of the averaged weights
-  lucidrains.pt   what denoising-diffusion-pytorch's Trainer saves, of a tiny network (values left out: zeros)
-  unet_ema.json   the config that diffusers' EMAModel saves beside the average
-  wrapped_*.pt    a network (values left out) under the names that torch.compile, DataParallel, Lightning, ema-pytorch give it
+  NAME.safetensors  x, t (from 0), eps (float32) and eps64 of the EMA weights
+  lucidrains.pt   a checkpoint of denoising-diffusion-pytorch's Trainer, of a tiny network (values left out: zeros)
+  unet_ema.json   the config that diffusers' EMAModel saves with the EMA weights
+  wrapped_*.pt    a network (values left out) under the names of torch.compile, DataParallel, Lightning and ema-pytorch
 
 Needs torch, numpy, safetensors, diffusers, denoising-diffusion-pytorch 2.3 and ema-pytorch:
 python3 scripts/make_exchange_ports_golden.py
@@ -29,7 +29,7 @@ GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "
 
 
 class HoNetwork:
-    """Ho's network as a function of a dict of weights; a subclass says how its parts are called and computed."""
+    """Ho's network as a function of a dict of weights; a subclass defines the names and the computation of its parts."""
 
     channels, multipliers, blocks, attention, groups, eps = 4, (1, 2), 1, (1,), 2, 1e-6
 
@@ -86,7 +86,7 @@ class HoNetwork:
 
 
 class W86(HoNetwork):
-    """Blocks in one list each way; time features from a table with sines and cosines by turns; padding 1 everywhere."""
+    """One list of blocks per direction; time features from a table of alternating sines and cosines; padding 1."""
 
     first, end, eps = "head", ("tail.0", "tail.2"), 1e-5
 
@@ -124,7 +124,7 @@ class W86(HoNetwork):
 
 
 class Tqch(HoNetwork):
-    """A dict of levels each way; where a level has attention its blocks are pairs; queries, keys and values in one."""
+    """One dict of levels per direction; blocks of a level with attention are pairs; one product for q, k and v."""
 
     first, end = "in_conv", ("out_conv.0", "out_conv.2")
 

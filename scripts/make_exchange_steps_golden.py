@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Golden files of timesteps, under tests/golden: which ones diffusers' schedulers visit, where each step lands, and where
-whole paths end.
+"""Golden files of timesteps, under tests/golden: the timesteps of diffusers' schedulers, the targets of their steps, and
+the ends of full paths.
 
-  diffusers_steps.safetensors  plan.SPACING.OFFSET.T: for each S in steps(T), one row t (counted from 1, in order of use) and
-                               one row "landing": the index of the alpha_bar that DDIMScheduler's step lands at, counted from
-                               1, or 0 for its final alpha; both as int16, S after S. openai.T: the t of OpenAI's respacing.
-                               path.N: where a scheduler ends with a network of one line (see network()), in float64; metadata
-                               path.N is the scheduler as JSON with "eta" and "steps". x_T, z: the noise.
+  diffusers_steps.safetensors
+    plan.SPACING.OFFSET.T  for each S in steps(T), one row t (counted from 1, in order of use) and one row "landing": the
+                           index of the alpha_bar that DDIMScheduler's step lands at, counted from 1, or 0 for its final
+                           alpha. Both int16, S after S.
+    openai.T               the t of OpenAI's respacing
+    path.N                 the end of a scheduler's path with a network of one line (see network()), in float64. Metadata
+                           path.N is the scheduler as JSON with "eta" and "steps"
+    x_T, z                 the noise
 
 Needs torch, numpy, safetensors and diffusers (0.42.1 was used):  python3 scripts/make_exchange_steps_golden.py
 """
@@ -30,7 +33,7 @@ def steps(total):
 
 
 class Spy:
-    """alphas_cumprod that writes down which of its entries are asked for."""
+    """alphas_cumprod that records which of its entries are read."""
 
     def __init__(self, values):
         self.values, self.asked = values, []
@@ -71,7 +74,7 @@ def plans(out):
                 try:
                     lands = landings(ddim, visited)
                 except IndexError:
-                    skipped.append(count)  # the offset passes T: there is nothing to compare with
+                    skipped.append(count)  # the offset exceeds T: there is nothing to compare with
                     continue
                 # DDPMScheduler lands at the next timestep.
                 nexts = [ddpm.previous_timestep(step) for step in visited]

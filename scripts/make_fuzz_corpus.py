@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/fuzz/corpus: small valid inputs from which the fuzzers begin (scripts/fuzz.sh).
+"""Writes tests/fuzz/corpus: small valid inputs from which the fuzzers start (scripts/fuzz.sh).
 
     scripts/make_fuzz_corpus.py      needs Pillow and NumPy
 
-Formats of which tests/golden or configs already hold examples (torch files, safetensors, TOML, diffusers) are not
-repeated here.
+Formats with examples in tests/golden or configs (torch files, safetensors, TOML, diffusers) are not repeated.
 """
 import gzip
 import io

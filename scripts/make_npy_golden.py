@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden NumPy files, written by NumPy itself: tests/golden/numpy_*.npz.
 
-Value (n, y, x, c) of every image is (37 n + 11 y + 5 x + 83 c) mod 256, of 3 images of 6 x 5 and 3 channels.
+There are 3 images of 6 x 5 and 3 channels. Value (n, y, x, c) is (37 n + 11 y + 5 x + 83 c) mod 256.
 """
 
 import io
@@ -60,7 +60,7 @@ def main():
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)
     np.savez_compressed(GOLDEN / "numpy_images.npz", images=nhwc, labels=np.array([2, 0, 1], np.uint16))
-    # As the reference batches of guided diffusion are: arr_0 and other arrays, stored.
+    # As in the reference batches of guided diffusion: arr_0 and other arrays, stored.
     np.savez(GOLDEN / "numpy_batch.npz", nhwc, np.array([[1], [0], [1]], np.int32), mu=np.zeros(4), sigma=np.zeros((4, 4)))
 
 

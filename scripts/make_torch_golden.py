@@ -4,12 +4,12 @@
     make_torch_golden.py               writes tests/golden/torch_*.pt
     make_torch_golden.py --check FILE  reads FILE, written by us, and compares it with the same tensors
 
-  torch_zip.pt      every kind of value that is read: see content()
+  torch_zip.pt      every kind of value that can be read: see content()
   torch_legacy.pt   the same in the format before torch 1.6
   torch_call.pt     a pickle that would run a shell command
   torch_object.pt   a dict with an object of another package (numpy's scalar) in it
-  torch_objects.pt, torch_objects_legacy.pt  weights beside objects of many kinds: see objects()
-  torch_array.pt    a weight that is an array of numpy's
+  torch_objects.pt, torch_objects_legacy.pt  weights and objects of many kinds: see objects()
+  torch_array.pt    a weight that is a numpy array
   torch_script.pt   a TorchScript program
 
 A FILE to check comes from the tests: DDPM_KEEP_TEST_FILES=FOLDER build/release/io_test leaves torch_written.pt
@@ -75,7 +75,7 @@ def objects(legacy):
     parameter.note = "the same"
     defaults = collections.defaultdict(list)
     defaults["weight"] = weight
-    complex_numbers = {} if legacy else {"complex": torch.tensor([1 + 2j])}  # the old format says no size
+    complex_numbers = {} if legacy else {"complex": torch.tensor([1 + 2j])}  # the old format holds no size
     return {
         "state_dict": collections.OrderedDict(weight=weight, tagged=tagged, parameter=parameter), "defaults": defaults,
         "loss": numpy.float64(0.5), "array": numpy.arange(3), "args": argparse.Namespace(lr=1e-3, nested=argparse.Namespace(a=1)),

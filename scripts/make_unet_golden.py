@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/golden/unet_*.safetensors: small U-Nets of Ho et al. 2020, App. B, in float64.
 
-An implementation of its own to test ours against: plain functions over a dictionary of weights,
-group normalisation by its formula, attention by einsum and an explicit softmax. Weights, inputs
-and targets are random. Each file holds
+An independent implementation to test ours against: plain functions over a dictionary of weights.
+Group normalisation is computed by its formula, attention by einsum and an explicit softmax. Weights,
+inputs and targets are random. Each file holds
 
     param/NAME  grad/NAME        every parameter and the loss's gradient (NAME as in diffusers)
     x t labels target            x, target: [B,C,H,W]; t: int64 [B], 0..T-1; labels: int64 [B]
@@ -80,7 +80,7 @@ NETS = [
 
 
 class Weights(dict):
-    """Parameters by name, made up at their first use: the forward pass says which there are."""
+    """Parameters by name, created at their first use by the forward pass."""
 
     def __init__(self, seed):
         super().__init__()

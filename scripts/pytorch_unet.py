@@ -1,6 +1,6 @@
 """The network of a config in PyTorch, as a plain nn.Module or diffusers' UNet2DModel, and a training step of it.
 
-For the compare_*.py scripts; nothing of it is used by the program. Needs PyTorch.
+For the compare_*.py scripts; the program does not use it. Needs PyTorch.
 """
 
 import math
@@ -41,7 +41,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block and the attention after it, if any: what is computed again where `recompute` is set."""
+    """A residual block and the attention after it, if any: the unit that `recompute` computes again."""
 
     def __init__(self, resnet, attention):
         super().__init__()
@@ -58,7 +58,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """Ho 2020, App. B, as include/ddpm/nn/unet.h."""
+    """Ho 2020, App. B, as in include/ddpm/nn/unet.h."""
 
     def __init__(self, image_channels, size, channels, multipliers, blocks, attention, groups, eps, mid_attention):
         super().__init__()
@@ -164,7 +164,7 @@ def autocast(precision):
 
 
 class TrainingStep:
-    """What ours does: noise, forward, mean squared error, backward, clipping by the global norm, Adam (fused), EMA.
+    """The same as ours: noise, forward, mean squared error, backward, clipping by the global norm, Adam (fused), EMA.
 
     `net` is trained; `run` calls it (compiled, say).
     """
