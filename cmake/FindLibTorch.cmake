@@ -1,14 +1,14 @@
 # FindLibTorch: LibTorch as one imported target, LibTorch::LibTorch.
 #
-# The package's own TorchConfig.cmake refuses to configure a CUDA build of LibTorch on a machine
-# without nvcc, probes for a GPU, and forces its C++ standard on CUDA sources. Linking the libraries
-# directly avoids all that. The same code handles the PyPI wheel, the LibTorch zip and CPU-only
-# builds.
+# The libraries are linked directly, so the same code handles the PyPI wheel, the LibTorch zip and
+# CPU-only builds. The package's own TorchConfig.cmake refuses to configure a CUDA build of LibTorch
+# on a machine without nvcc. It also probes for a GPU, and forces its C++ standard on CUDA sources.
 #
-# Search order; the first hit is used: Torch_DIR (…/share/cmake/Torch) and CMAKE_PREFIX_PATH, both
-# as variables and in the environment; then the cache of scripts/setup.sh (DDPM_CACHE or
-# ~/.cache/ddpm). Sets LibTorch_FOUND, LibTorch_VERSION, LibTorch_PREFIX, LibTorch_NVIDIA_ROOT,
-# LibTorch_RUNTIME_DIRS (where the program searches for shared libraries), LibTorch_HAS_CUDA and
+# Search order; the first hit is used:
+#   Torch_DIR (…/share/cmake/Torch) and CMAKE_PREFIX_PATH, both as variables and in the environment
+#   the cache of scripts/setup.sh (DDPM_CACHE or ~/.cache/ddpm)
+# Sets LibTorch_FOUND, LibTorch_VERSION, LibTorch_PREFIX, LibTorch_NVIDIA_ROOT, LibTorch_RUNTIME_DIRS
+# (the folders in which the program searches for shared libraries), LibTorch_HAS_CUDA and
 # LibTorch_CUDA_MAJOR.
 
 if(DEFINED ENV{DDPM_CACHE})
@@ -110,9 +110,9 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
     "${LibTorch_INCLUDE_DIR}" "${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
-  # libtorch exports parts of libstdc++ (among them std::filesystem) that crash if they replace the
-  # real ones, so libstdc++ must come first in NEEDED. torch_cuda registers itself when loaded:
-  # --no-as-needed.
+  # libtorch exports parts of libstdc++ (among them std::filesystem). They crash if they replace the
+  # real ones, so libstdc++ must come first in NEEDED. torch_cuda registers itself when it is loaded,
+  # hence --no-as-needed.
   set(_libtorch_link -Wl,--no-as-needed stdc++ "${LibTorch_torch_LIBRARY}" "${LibTorch_torch_cpu_LIBRARY}"
     "${LibTorch_c10_LIBRARY}")
   if(LibTorch_HAS_CUDA)

@@ -18,8 +18,8 @@ Prints the training loss by windows of steps:
                   both runs share cancels
 
 It also prints the result of `ddpm eval` for images sampled from each by DDIM, against the training images of the first
-run. The verdict calls bf16 within the noise in two cases: its difference from fp32 is at most that of the other seed, or
-at most two standard errors. Needs only Python's standard library.
+run. The verdict calls bf16 within the noise if its difference from fp32 is at most that of the other seed, or at most
+two standard errors. Needs only Python's standard library.
 """
 
 import argparse

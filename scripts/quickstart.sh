@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh machine to sampled images. Sets up, builds the program (not its tests), trains a small model on small
-# generated scenes, samples from it with DDIM, and prints the path of the picture. Safe to run again.
+# From a fresh machine to sampled images. Sets up, builds the program (not its tests), and trains a small model on
+# small generated scenes. Then samples from it with DDIM and prints the path of the picture. Safe to run again.
 #
 #   scripts/quickstart.sh [--cuda]
 #
