@@ -1,7 +1,6 @@
-# ddpm_cpu_loops(): src/kernels/cpu/{loops,tiles}_*.cpp hold the innermost loops, one file per
-# instruction set; the program chooses at run time. They include neither torch's headers nor the
-# standard library's. Otherwise the linker could keep a shared inline function compiled for AVX-512
-# as the copy for all.
+# ddpm_cpu_loops(): src/kernels/cpu/loops_*.cpp and src/kernels/amx/tiles_*.cpp hold the innermost loops, one file per kind
+# of processor; the program chooses one when it runs. They include neither torch's headers nor the standard library's: a
+# shared inline function compiled for AVX-512 could otherwise be the copy that the linker keeps for all.
 function(ddpm_cpu_loops)
   set(options -O3 -fno-math-errno -fno-trapping-math -Wno-psabi)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -9,14 +8,15 @@ function(ddpm_cpu_loops)
     set(flags_loops_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq ${flags_loops_avx2}
       -Wno-maybe-uninitialized)  # GCC 12, in its own header
     include(CheckCXXCompilerFlag)
-    check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" DDPM_COMPILER_KNOWS_TILES)
-    if(DDPM_COMPILER_KNOWS_TILES)
+    check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" DDPM_COMPILER_KNOWS_AMX)
+    if(DDPM_COMPILER_KNOWS_AMX)
       set(flags_loops_avx512bf16 ${flags_loops_avx512} -mavx512bf16)
       set(flags_tiles_amx ${flags_loops_avx512bf16} -mamx-tile -mamx-bf16)
     endif()
   endif()
-  foreach(file loops_base loops_avx2 loops_avx512 loops_avx512bf16 tiles_plain tiles_amx)
-    set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/cpu/${file}.cpp" PROPERTIES
-      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${file}}")
+  foreach(file cpu/loops_base cpu/loops_avx2 cpu/loops_avx512 cpu/loops_avx512bf16 amx/tiles_plain amx/tiles_amx)
+    get_filename_component(name "${file}" NAME)
+    set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/${file}.cpp" PROPERTIES
+      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${name}}")
   endforeach()
 endfunction()

@@ -1,6 +1,8 @@
-# ddpm_add_pch()                          the shared precompiled header (tensors; not all of torch.h)
-# ddpm_use_pch(target)                    compiles a target with this header
-# ddpm_add_module(name LINK lib...)       src/<name>/*.cpp as the static library ddpm_<name>
+# ddpm_add_pch()                          the shared precompiled header (tensors; no whole torch.h)
+# ddpm_use_pch(target)                    compiles a target with it
+# ddpm_add_module(name LINK lib... [HOST file...])
+#   src/<name>/*.cpp and the folders cpu/ and amx/ in it as the static library ddpm_<name>. Of its folder cuda/: if there
+#   is an nvcc, all but none.cpp; without one, none.cpp. HOST: files of cuda/ that need no CUDA, compiled in both cases.
 
 function(ddpm_common target)
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/include")
@@ -30,12 +32,19 @@ function(ddpm_use_pch target)
 endfunction()
 
 function(ddpm_add_module name)
-  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp" "${PROJECT_SOURCE_DIR}/src/${name}/cpu/*.cpp")
+  cmake_parse_arguments(arg "" "" "LINK;HOST" ${ARGN})
+  set(folder "${PROJECT_SOURCE_DIR}/src/${name}")
+  list(TRANSFORM arg_HOST PREPEND "${folder}/cuda/")
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp" "${folder}/cpu/*.cpp" "${folder}/amx/*.cpp")
+  file(GLOB cuda_sources CONFIGURE_DEPENDS "${folder}/cuda/*.cu" "${folder}/cuda/*.cpp")
+  if(arg_HOST)
+    list(REMOVE_ITEM cuda_sources ${arg_HOST})
+    list(APPEND sources ${arg_HOST})
+  endif()
   if(DDPM_HAS_CUDA)
-    file(GLOB cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/cuda/*.cu" "${PROJECT_SOURCE_DIR}/src/${name}/cuda/*.cpp")
+    list(FILTER cuda_sources EXCLUDE REGEX "/none\\.cpp$")
   else()
-    file(GLOB cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/no_cuda/*.cpp")
+    list(FILTER cuda_sources INCLUDE REGEX "/none\\.cpp$")
   endif()
   add_library(ddpm_${name} STATIC ${sources} ${cuda_sources})
   ddpm_common(ddpm_${name})

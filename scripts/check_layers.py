@@ -36,7 +36,7 @@ LEVEL["main"] = len(LAYERS)
 FORBIDDEN = {("sample", "nn")}
 # Sources without a header of their own: stb.cpp compiles a third party's code; the commands share a header.
 HEADERLESS = re.compile(r"io/stb\.cpp|cli/\w+_command\.cpp")
-VARIANT_FOLDERS = {"cuda", "cpu", "no_cuda"}
+VARIANT_FOLDERS = {"cuda", "cpu", "amx"}
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 TORCH = re.compile(r"(torch|ATen|c10|caffe2)/")
 INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^">]+)[">]')

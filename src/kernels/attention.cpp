@@ -1,8 +1,8 @@
 #include "ddpm/kernels/attention.h"
 
-#include "function_arguments.h"
-#include "space.h"
-#include "tile_attention.h"
+#include "amx/attention.h"
+#include "autograd_arguments.h"
+#include "cpu/buffer.h"
 
 #include <cmath>
 

@@ -1,9 +1,9 @@
 #include "ddpm/kernels/group_norm.h"
 
+#include "autograd_arguments.h"
+#include "cuda/random.h"  // cuda::available
 #include "ddpm/base/shape.h"
-#include "function_arguments.h"
 #include "group_norm_buffers.h"
-#include "random_device.h"  // cuda::available
 
 #include <optional>
 

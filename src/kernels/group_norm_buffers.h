@@ -1,7 +1,7 @@
 #pragma once
 
+#include "cuda/group_norm.h"
 #include "ddpm/kernels/group_norm.h"
-#include "group_norm_device.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 #include "ddpm/kernels/norm_convolution.h"
 
 #include "ddpm/kernels/convolution.h"
-#include "tile_convolution.h"
+#include "fused_convolution.h"
 
 namespace ddpm::kernels {
 

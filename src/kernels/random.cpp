@@ -1,7 +1,7 @@
 #include "ddpm/kernels/random.h"
 
+#include "cuda/random.h"
 #include "ddpm/base/shape.h"
-#include "random_device.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>

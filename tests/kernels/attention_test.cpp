@@ -1,6 +1,6 @@
 #include "ddpm/kernels/attention.h"
 
-#include "src/kernels/tile_attention.h"
+#include "src/kernels/amx/attention.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>

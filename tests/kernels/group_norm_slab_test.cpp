@@ -1,7 +1,7 @@
-#include "src/kernels/group_norm_slab.h"
+#include "src/kernels/cuda/group_norm_slab.h"
 
 #include "ddpm/kernels/group_norm.h"
-#include "src/kernels/group_norm_device.h"
+#include "src/kernels/cuda/group_norm.h"
 #include "tests/kernels/normal.h"
 
 #include <algorithm>

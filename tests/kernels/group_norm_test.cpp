@@ -1,6 +1,6 @@
 #include "ddpm/kernels/group_norm.h"
 
-#include "src/kernels/cpu_loops.h"
+#include "src/kernels/cpu/loops.h"
 #include "tests/kernels/normal.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-#include "../cpu_loops.h"
-#include "../group_norm_image.h"
+#include "group_norm.h"
+
+#include "loops.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,4 +1,4 @@
-#include "../loops_table.h"
+#include "loops_table.h"
 
 namespace ddpm::kernels {
 

@@ -1,6 +1,6 @@
-#include "../group_norm_device.h"
+#include "group_norm.h"
+#include "group_norm_blocks.cuh"
 #include "group_norm_slab.cuh"
-#include "group_norm_tiles.cuh"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

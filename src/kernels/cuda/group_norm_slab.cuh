@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../group_norm_slab.h"
 #include "check.h"
+#include "group_norm_slab.h"
 
 #include <atomic>
 #include <vector>

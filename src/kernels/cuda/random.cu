@@ -1,5 +1,5 @@
-#include "../random_device.h"
 #include "check.h"
+#include "random.h"
 
 #include <cuda_runtime.h>
 

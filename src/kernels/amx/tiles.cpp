@@ -1,4 +1,4 @@
-#include "../cpu_loops.h"
+#include "../cpu/loops.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 

@@ -1,4 +1,5 @@
-#include "../group_norm_device.h"
+#include "group_norm.h"
+#include "random.h"
 
 #include <stdexcept>
 
@@ -25,5 +26,11 @@ void group_norm_backward(const GroupNormShape&, Element, const void*, const void
                          const GroupNormArgs<double>&, void*) {
   refuse();
 }
+
+bool available() { return false; }
+
+void normal(float*, int64_t, int64_t, const int64_t*, RngKey, uint32_t, void*) { refuse(); }
+
+void uniform_int(int64_t*, int64_t, const int64_t*, RngKey, int64_t, uint32_t, void*) { refuse(); }
 
 }  // namespace ddpm::kernels::cuda

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "loops.h"
 #include "simd.h"
 
 // GroupNorm's passes over one tile of pixels, [pixels, channels] in memory. Included by

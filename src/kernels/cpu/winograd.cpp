@@ -1,8 +1,7 @@
+#include "../fused_convolution.h"
+#include "buffer.h"
 #include "ddpm/kernels/convolution.h"
-
-#include "cpu_loops.h"
-#include "space.h"
-#include "tile_convolution.h"
+#include "loops.h"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "cpu/loops.h"
 #include "ddpm/kernels/norm_convolution.h"
 
 namespace ddpm::kernels {

@@ -1,4 +1,4 @@
-#include "../cpu_loops.h"
+#include "loops.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../group_norm_slab.h"  // Pack, sigmoid
 #include "check.h"
+#include "group_norm_slab.h"  // Pack, sigmoid
 
 #include <stdexcept>
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cpu_loops.h"
-#include "group_norm_device.h"
+#include "../cuda/group_norm.h"
+#include "loops.h"
 
 // One image's GroupNorm on the CPU, for what works image by image. x, y, dy, dx: image b alone,
 // [pixels, channels].

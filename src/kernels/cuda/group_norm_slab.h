@@ -1,6 +1,6 @@
 #pragma once
 
-#include "group_norm_math.h"
+#include "../group_norm_math.h"
 #include "group_norm_slab_plan.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "loops.h"
 
 #include <c10/core/CPUAllocator.h>
 #include <torch/types.h>

@@ -1,4 +1,4 @@
-#include "src/kernels/tile_convolution.h"
+#include "src/kernels/fused_convolution.h"
 
 #include "ddpm/kernels/convolution.h"
 #include "tests/kernels/normal.h"

@@ -1,7 +1,7 @@
-#include "tile_convolution.h"
+#include "fused_convolution.h"
 
-#include "function_arguments.h"
-#include "tile_convolution_passes.h"
+#include "amx/conv_backward.h"
+#include "autograd_arguments.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
@@ -107,9 +107,9 @@ class TileConvolution : public torch::autograd::Function<TileConvolution> {
  private:
   // An output that nothing was made of has no gradient.
   static torch::Tensor plain_gradient(const Shape& s, const torch::Tensor& g) {
-    if (g.defined()) return g.to(torch::kBFloat16).contiguous(kLast);
+    if (g.defined()) return g.to(torch::kBFloat16).contiguous(kChannelsLast);
     return torch::zeros({s.batch, s.out, s.height, s.width}, torch::dtype(torch::kBFloat16))
-        .contiguous(kLast);
+        .contiguous(kChannelsLast);
   }
   static Shape shape(const torch::Tensor& x, const torch::Tensor& weight) {
     return {x.size(0), x.size(2), x.size(3), weight.size(1), weight.size(0)};
@@ -140,7 +140,7 @@ TileResults tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, con
   }
   RECORD_FUNCTION("ddpm::convolution", std::vector<c10::IValue>({x, weight}));
   const auto plain = [](const torch::Tensor& t) {
-    return t.to(torch::kBFloat16).contiguous(kLast);
+    return t.to(torch::kBFloat16).contiguous(kChannelsLast);
   };
   const auto optional_plain = [&](const torch::Tensor& t) {
     return t.defined() ? optional_of(plain(t)) : std::nullopt;

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "../cpu/buffer.h"
+#include "../cpu/loops.h"
+#include "../group_norm_buffers.h"
 #include "ddpm/kernels/norm_convolution.h"
-#include "group_norm_buffers.h"
-#include "space.h"
 
 #include <algorithm>
 #include <optional>
@@ -15,7 +15,7 @@
 
 namespace ddpm::kernels::tiles {
 
-constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
+constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
 constexpr int64_t kPositions = 1024;  // of images that are worked on together
 
 inline int64_t whole_panels(int64_t count) { return (count + kPanel - 1) / kPanel * kPanel; }
@@ -65,7 +65,7 @@ class Bands {
 /// [out / 32][taps][in / 32][2][16][16][2]. turned: those of the gradient of x, in and out
 /// exchanged, each 3x3 turned by half a circle.
 inline Space<Bf16> packed(const TileConvLoops& loops, const torch::Tensor& weight, bool turned) {
-  const torch::Tensor w = weight.contiguous(kLast);  // [O][3][3][C] in memory
+  const torch::Tensor w = weight.contiguous(kChannelsLast);  // [O][3][3][C] in memory
   const int64_t rows = w.size(0), columns = w.size(1), taps = taps_of(weight);
   const int64_t out = turned ? columns : rows, in = turned ? rows : columns;
   const float* from = w.data_ptr<float>();

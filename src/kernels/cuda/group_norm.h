@@ -1,6 +1,6 @@
 #pragma once
 
-#include "group_norm_math.h"
+#include "../group_norm_math.h"
 
 // The CPU's and the CUDA side of kernels/group_norm.h, free of torch headers. x, y, dy, dx:
 // [B, pixels, channels] of `element`; pointers are of the device's memory; stream is a

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "group_norm_math.h"
+#include "../group_norm_math.h"
 
 // Which part of an image a CUDA block normalises on its own, in shared memory. Pure functions of
 // the shape and the device, checked without one.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "../cpu/loops.h"
 
 // The 3x3 convolution of bfloat16 maps as products of tiles: 16 rows of 32 numbers by 32 rows of
 // 16, added in float32. Included by cpu/tiles_amx.cpp with the processor's own tiles (Intel AMX)

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "../cpu/loops.h"
 
 #include <torch/types.h>
 

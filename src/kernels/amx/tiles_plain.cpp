@@ -1,6 +1,6 @@
-#include "../simd.h"
-#include "../tile_attention_loops.h"
-#include "../tile_conv_loops.h"
+#include "../cpu/simd.h"
+#include "attention_loops.h"
+#include "conv_loops.h"
 
 namespace ddpm::kernels {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "simd.h"
-#include "tile_conv_loops.h"
+#include "../cpu/simd.h"
+#include "conv_loops.h"
 
 // Attention of one head, softmax(q k' / sqrt(D)) v, in products of tiles (tile_conv_loops.h). q, k,
 // v and results are [N tokens][D] of bfloat16; N and D are multiples

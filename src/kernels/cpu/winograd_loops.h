@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cpu_loops.h"
+#include "loops.h"
 #include "simd.h"
 
 // Winograd's 3x3 convolution (Lavin and Gray 2016, Sec. 4.1): F(2x2, 3x3). With d a 4x4 tile of the

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "group_norm_image.h"
-#include "tile_convolution_parts.h"
+#include "../cpu/group_norm.h"
+#include "conv_group.h"
 
 #include <utility>
 
@@ -93,7 +93,7 @@ class Forward {
 
   torch::Tensor map() const {
     return torch::empty({s_.batch, s_.out, s_.height, s_.width}, torch::dtype(torch::kBFloat16),
-                        kLast);
+                        kChannelsLast);
   }
 
   const TileConvLoops& loops_;
