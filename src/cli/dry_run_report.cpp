@@ -6,7 +6,7 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
-#include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/kernels/device.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"
 #include "ddpm/train/checkpoint_store.h"
@@ -120,7 +120,7 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
                         static_cast<double>(train.batch_size) / r.step_s, r.timed_steps,
                         format_duration(r.slowest_step_s), format_duration(r.first_step_s)));
   if (device.is_cpu() && train.precision == nn::Precision::kFp32 &&
-      experiment.unet.channels % 32 == 0 && kernels::cpu_has_tiles()) {
+      experiment.unet.channels % 32 == 0 && kernels::has_amx()) {
     print_row("faster",
               "train.precision = \"bf16\": this processor multiplies it in tiles (Intel AMX)");
   }

@@ -5,7 +5,8 @@
 
 #include <torch/types.h>
 
-// torch::autograd::Function takes optional tensors and plain values: others travel as those.
+// torch::autograd::Function accepts optional tensors and plain values only. These convert other
+// arguments from and to such.
 
 namespace ddpm::kernels {
 
@@ -16,7 +17,7 @@ inline torch::Tensor tensor_of(const std::optional<torch::Tensor>& t) {
   return t.value_or(torch::Tensor());
 }
 
-/// A table of loops, which outlives every graph, as a number.
+/// A table of loops, which lives as long as the program, as a number.
 template <class Loops>
 int64_t number_of(const Loops& loops) {
   return reinterpret_cast<int64_t>(&loops);

@@ -1,31 +1,37 @@
 #pragma once
 
-#include "cpu/loops.h"
+#include "amx/tiles.h"
 #include "ddpm/kernels/norm_convolution.h"
+
+#include <torch/types.h>
 
 namespace ddpm::kernels {
 
-/// Whether tile_conv3x3 takes these: CPU, bfloat16 by autocast or as they are, channels in
-/// multiples of 32, tiles (Intel AMX).
-bool has_tiles_for(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias);
+/// Whether fused_conv3x3 supports these here: on a CPU with AMX, under autocast to bfloat16, with
+/// float32 weights and channels in multiples of 32.
+bool can_fuse_conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
+                      const torch::Tensor& bias);
 
-/// What may join; each may be undefined.
-struct TileOptions {
-  torch::Tensor residual = {};  ///< [B,O,H,W], added to the result
-  torch::Tensor beside = {};    ///< [B,C2,H,W], joins x along the channels
-  torch::Tensor shortcut_weight = {}, shortcut_bias = {};  ///< [O,C+C2,1,1], [O]
+/// The tensors of a fused convolution; those with a default may be undefined.
+struct FusedConvInputs {
+  torch::Tensor x;                     ///< [B,C,H,W]
+  torch::Tensor weight, bias;          ///< [O,C+C2,3,3], [O]
+  Norm norm = {};                      ///< no norm if its weight is undefined
+  torch::Tensor residual = {};         ///< [B,O,H,W], added to the result
+  torch::Tensor skip = {};             ///< [B,C2,H,W], concatenated to x along the channels
+  torch::Tensor shortcut_weight = {};  ///< [O,C+C2,1,1]
+  torch::Tensor shortcut_bias = {};    ///< [O]
 };
 
-struct TileResults {
-  torch::Tensor y;
-  torch::Tensor shortcut;  ///< the 1x1 convolution of what came in, where its weight is defined
+struct FusedConvOutputs {
+  torch::Tensor y;         ///< [B,O,H,W]
+  torch::Tensor shortcut;  ///< the 1x1 convolution of the input, if its weight is defined
 };
 
-/// norm ? conv3x3(SiLU(GroupNorm(x))) : conv3x3(x), in bfloat16 with sums in float32, image by
-/// image: what lies between norm and convolution stays in the cache and is computed again in the
-/// backward pass. `loops`: of the tiles; tests give the plain ones.
-TileResults tile_conv3x3(const TileConvLoops& loops, const torch::Tensor& x, const Norm* norm,
-                         const torch::Tensor& weight, const torch::Tensor& bias,
-                         const TileOptions& options = {});
+/// y = conv3x3(SiLU(GroupNorm(input))) + residual, or without the norm y = conv3x3(input) +
+/// residual, in bfloat16 with sums in float32 (amx/conv_forward.h). What lies between norm and
+/// convolution is computed again in the backward pass. `loops`: the processor's; tests also pass
+/// the plain ones.
+FusedConvOutputs fused_conv3x3(const amx::ConvLoops& loops, const FusedConvInputs& in);
 
 }  // namespace ddpm::kernels

@@ -5,23 +5,32 @@
 #include <cmath>
 #include <cstdint>
 
-// The arithmetic of GroupNorm between the passes over the pixels, shared by the CPU's and the CUDA
-// kernels. An image is [pixels, channels] (channels_last) and is read in tiles of pixels; b is an
-// image, g a group, c a channel. A is what sums and coefficients are kept in: float, or double for
-// float64 images.
+// The arithmetic of GroupNorm between the passes over the pixels, shared by the kernels of the CPU
+// and of CUDA. With h = x + add, n = (h - mean) rstd over a group and w = weight (1 + scale),
+//   z = n w + bias (1 + scale) + shift,  y = SiLU(z) = z sigmoid(z),  or y = z.
+// A kernel reads an image, [pixels, channels] (channels_last), twice: once for the sums, once to
+// apply z = (x - k0) k1 + k2, with three coefficients per channel. The gradient of x likewise needs
+// two sums per channel, then is dx = k1 dz + k3 + (x - k0) k4. This file turns sums into statistics
+// and coefficients, in float64.
+// Images are read in blocks of pixels, whose sums are merged in their order: results do not depend
+// on the number of threads. b is an image, g a group, c a channel. A is the type of sums and
+// coefficients: float, or double for float64 images.
 
 namespace ddpm::kernels {
 
+/// The type of an image's numbers.
+enum class Element { kFloat, kDouble, kBFloat16, kFloat16 };
+
 struct GroupNormShape {
   int64_t batch, pixels, channels, groups;
-  int64_t tile;  ///< pixels a tile; the last may have fewer
+  int64_t block;  ///< pixels per block; the last may have fewer
   double eps;
   bool silu;
 
-  DDPM_HOST_DEVICE int64_t tiles() const { return (pixels + tile - 1) / tile; }
+  DDPM_HOST_DEVICE int64_t blocks() const { return (pixels + block - 1) / block; }
   DDPM_HOST_DEVICE int64_t group_size() const { return channels / groups; }
-  DDPM_HOST_DEVICE int64_t tile_pixels(int64_t i) const {
-    return (i + 1) * tile <= pixels ? tile : pixels - i * tile;
+  DDPM_HOST_DEVICE int64_t block_pixels(int64_t i) const {
+    return (i + 1) * block <= pixels ? block : pixels - i * block;
   }
 };
 
@@ -31,26 +40,26 @@ struct GroupNormArgs {
   const A *add, *scale, *shift;  ///< [B, C]; may be null
   double *mean, *rstd;           ///< [B, G] of x + add
   double* channel_mean;          ///< [B, C] of x
-  double* partial;               ///< [B, tiles, C, 2]: what a pass found in each tile
+  double* partial;               ///< [B, blocks, C, 2]: a pass's two sums over each block
   A* coefficients;               ///< [B, 5, C]: see channel_affine and channel_gradient
   A *d_weight, *d_bias;          ///< [B, C], to be summed over b
   A *d_add, *d_scale, *d_shift;  ///< [B, C]; may be null
 
-  DDPM_HOST_DEVICE double* partial_of(const GroupNormShape& s, int64_t b, int64_t tile,
+  DDPM_HOST_DEVICE double* partial_of(const GroupNormShape& s, int64_t b, int64_t block,
                                       int64_t c) const {
-    return partial + ((b * s.tiles() + tile) * s.channels + c) * 2;
+    return partial + ((b * s.blocks() + block) * s.channels + c) * 2;
   }
   DDPM_HOST_DEVICE A* coefficients_of(const GroupNormShape& s, int64_t b) const {
     return coefficients + b * 5 * s.channels;
   }
 };
 
-/// count numbers with this mean, and the sum of their squared deviations from it.
+/// Of `count` numbers: their mean, and the sum of their squared deviations from it.
 struct Moments {
   double count, mean, deviation;
 };
 
-/// Those of both together (Chan et al. 1979).
+/// The moments of the union (Chan et al. 1979).
 DDPM_HOST_DEVICE inline Moments merge(const Moments& a, const Moments& b) {
   const double count = a.count + b.count;
   const double distance = b.mean - a.mean;
@@ -58,27 +67,27 @@ DDPM_HOST_DEVICE inline Moments merge(const Moments& a, const Moments& b) {
           a.deviation + b.deviation + distance * distance * (a.count * b.count / count)};
 }
 
-/// From each tile's (mean, deviation) to the image's, left in the place of tile 0.
+/// Merges each block's (mean, deviation) into the image's, which replace those of block 0.
 template <class A>
 DDPM_HOST_DEVICE void merge_moments(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
                                     int64_t c) {
   double* first = a.partial_of(s, b, 0, c);
-  Moments all{static_cast<double>(s.tile_pixels(0)), first[0], first[1]};
-  for (int64_t tile = 1; tile < s.tiles(); ++tile) {
-    const double* p = a.partial_of(s, b, tile, c);
-    all = merge(all, {static_cast<double>(s.tile_pixels(tile)), p[0], p[1]});
+  Moments all{static_cast<double>(s.block_pixels(0)), first[0], first[1]};
+  for (int64_t block = 1; block < s.blocks(); ++block) {
+    const double* p = a.partial_of(s, b, block, c);
+    all = merge(all, {static_cast<double>(s.block_pixels(block)), p[0], p[1]});
   }
   first[0] = a.channel_mean[b * s.channels + c] = all.mean;
   first[1] = all.deviation;
 }
 
-/// From each tile's two sums to the image's, left in the place of tile 0.
+/// Adds each block's two sums; the totals replace those of block 0.
 template <class A>
 DDPM_HOST_DEVICE void merge_sums(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
                                  int64_t c) {
   double* first = a.partial_of(s, b, 0, c);
-  for (int64_t tile = 1; tile < s.tiles(); ++tile) {
-    const double* p = a.partial_of(s, b, tile, c);
+  for (int64_t block = 1; block < s.blocks(); ++block) {
+    const double* p = a.partial_of(s, b, block, c);
     first[0] += p[0];
     first[1] += p[1];
   }
@@ -88,7 +97,7 @@ struct GroupStatistics {
   double mean, rstd;
 };
 
-/// After merge_moments of all channels: those of x + add over a group.
+/// The statistics of x + add over a group, after merge_moments of all channels.
 template <class A>
 DDPM_HOST_DEVICE GroupStatistics group_statistics(const GroupNormShape& s,
                                                   const GroupNormArgs<A>& a, int64_t b, int64_t g) {
@@ -103,27 +112,27 @@ DDPM_HOST_DEVICE GroupStatistics group_statistics(const GroupNormShape& s,
   return {all.mean, 1.0 / std::sqrt(all.deviation / all.count + s.eps)};
 }
 
-/// merge_moments without a division a tile, which on a GPU would be a long chain of them:
-/// deviations from the mean of all, in two passes.
+/// merge_moments for a GPU, without one division per block in a long chain: the mean of all first,
+/// then the deviations from it.
 template <class A>
 DDPM_HOST_DEVICE void pool_moments(const GroupNormShape& s, const GroupNormArgs<A>& a, int64_t b,
                                    int64_t c) {
   double sum = 0.0, deviation = 0.0;
-  for (int64_t tile = 0; tile < s.tiles(); ++tile) {
-    sum += static_cast<double>(s.tile_pixels(tile)) * a.partial_of(s, b, tile, c)[0];
+  for (int64_t block = 0; block < s.blocks(); ++block) {
+    sum += static_cast<double>(s.block_pixels(block)) * a.partial_of(s, b, block, c)[0];
   }
   const double mean = sum / static_cast<double>(s.pixels);
-  for (int64_t tile = 0; tile < s.tiles(); ++tile) {
-    const double* p = a.partial_of(s, b, tile, c);
+  for (int64_t block = 0; block < s.blocks(); ++block) {
+    const double* p = a.partial_of(s, b, block, c);
     const double distance = p[0] - mean;
-    deviation += p[1] + static_cast<double>(s.tile_pixels(tile)) * distance * distance;
+    deviation += p[1] + static_cast<double>(s.block_pixels(block)) * distance * distance;
   }
   double* first = a.partial_of(s, b, 0, c);
   first[0] = a.channel_mean[b * s.channels + c] = mean;
   first[1] = deviation;
 }
 
-/// group_statistics likewise.
+/// group_statistics for a GPU, likewise.
 template <class A>
 DDPM_HOST_DEVICE GroupStatistics pooled_statistics(const GroupNormShape& s,
                                                    const GroupNormArgs<A>& a, int64_t b,
@@ -153,7 +162,7 @@ DDPM_HOST_DEVICE GroupStatistics saved_statistics(const GroupNormShape& s,
   return {a.mean[b * s.groups + g], a.rstd[b * s.groups + g]};
 }
 
-/// weight (1 + scale): what the normalised value is multiplied by.
+/// w = weight (1 + scale), the factor of the normalised value.
 template <class A>
 DDPM_HOST_DEVICE double channel_weight(const GroupNormShape& s, const GroupNormArgs<A>& a,
                                        int64_t b, int64_t c) {
@@ -161,7 +170,7 @@ DDPM_HOST_DEVICE double channel_weight(const GroupNormShape& s, const GroupNormA
   return a.weight[c] * (1.0 + scale);
 }
 
-/// z = (x - k0) k1 + k2 of a channel.
+/// The coefficients of a channel's z = (x - k0) k1 + k2.
 template <class A>
 struct ChannelAffine {
   A k0, k1, k2;
@@ -189,12 +198,12 @@ DDPM_HOST_DEVICE void channel_affine(const GroupNormShape& s, const GroupNormArg
   k[2 * s.channels + c] = affine.k2;
 }
 
-/// With n the normalised value and w = channel_weight: the group's means of w dz and of w dz n.
+/// A group's means of w dz and of w dz n.
 struct GroupGradient {
   double mean, mean_n;
 };
 
-/// After merge_sums of all channels, whose sums are those of dz and of dz (x - k0).
+/// After merge_sums of all channels; their sums are those of dz and of dz (x - k0).
 template <class A>
 DDPM_HOST_DEVICE GroupGradient group_gradient(const GroupNormShape& s, const GroupNormArgs<A>& a,
                                               int64_t b, int64_t g, const GroupStatistics& group) {
@@ -209,8 +218,8 @@ DDPM_HOST_DEVICE GroupGradient group_gradient(const GroupNormShape& s, const Gro
   return {sum / count, sum_n / count};
 }
 
-/// The gradient of x is rstd (w dz - mean - n mean_n): k1 dz + k3 + (x - k0) k4, whose
-/// coefficients 3 and 4 are set; and the gradients of what else a channel has.
+/// The gradient of x is rstd (w dz - mean - n mean_n) = k1 dz + k3 + (x - k0) k4: sets the
+/// coefficients 3 and 4, and the gradients of the channel's parameters.
 template <class A>
 DDPM_HOST_DEVICE void channel_gradient(const GroupNormShape& s, const GroupNormArgs<A>& a,
                                        int64_t b, int64_t c, const GroupStatistics& group,
@@ -227,7 +236,8 @@ DDPM_HOST_DEVICE void channel_gradient(const GroupNormShape& s, const GroupNormA
   a.d_bias[i] = static_cast<A>((1.0 + scale) * sum);
   if (a.d_scale) a.d_scale[i] = static_cast<A>(a.weight[c] * sum_n + a.bias[c] * sum);
   if (a.d_shift) a.d_shift[i] = static_cast<A>(sum);
-  if (a.d_add) {  // the gradient of x summed over the pixels
+  // The gradient of add is that of x, summed over the pixels.
+  if (a.d_add) {
     const double n = (a.channel_mean[i] + add - group.mean) * group.rstd;
     const double others = static_cast<double>(s.pixels) * (gradient.mean + n * gradient.mean_n);
     a.d_add[i] = static_cast<A>(group.rstd * (channel_weight(s, a, b, c) * sum - others));

@@ -3,13 +3,18 @@
 #include "ddpm/kernels/convolution.h"
 #include "fused_convolution.h"
 
+// The halves of a residual block: one fused operation if fused_convolution.h supports it, else
+// composed of GroupNorm, convolution and addition.
+
 namespace ddpm::kernels {
 
 torch::Tensor norm_silu_conv3x3(const torch::Tensor& x, const Norm& norm,
                                 const torch::Tensor& weight, const torch::Tensor& bias,
                                 const torch::Tensor& residual) {
-  if (is_one_operation(x, weight, bias)) {
-    return tile_conv3x3(tile_loops()->convolution, x, &norm, weight, bias, {.residual = residual})
+  if (is_fused(x, weight, bias)) {
+    return fused_conv3x3(
+               amx::tile_loops()->convolution,
+               {.x = x, .weight = weight, .bias = bias, .norm = norm, .residual = residual})
         .y;
   }
   const torch::Tensor h =
@@ -18,27 +23,29 @@ torch::Tensor norm_silu_conv3x3(const torch::Tensor& x, const Norm& norm,
   return residual.defined() ? y + residual : y;
 }
 
-FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Tensor& beside,
+FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Tensor& skip,
                                          const Norm& norm, const torch::Tensor& weight,
                                          const torch::Tensor& bias,
                                          const torch::Tensor& shortcut_weight,
                                          const torch::Tensor& shortcut_bias) {
-  if (is_one_operation(x, weight, bias)) {
-    const TileResults results = tile_conv3x3(
-        tile_loops()->convolution, x, &norm, weight, bias,
-        {.beside = beside, .shortcut_weight = shortcut_weight, .shortcut_bias = shortcut_bias});
-    return {results.y, results.shortcut};
+  if (is_fused(x, weight, bias)) {
+    const FusedConvOutputs out =
+        fused_conv3x3(amx::tile_loops()->convolution, {.x = x,
+                                                       .weight = weight,
+                                                       .bias = bias,
+                                                       .norm = norm,
+                                                       .skip = skip,
+                                                       .shortcut_weight = shortcut_weight,
+                                                       .shortcut_bias = shortcut_bias});
+    return {out.y, out.shortcut};
   }
-  const torch::Tensor all = beside.defined() ? at::cat({x, beside}, 1) : x;
-  return {norm_silu_conv3x3(all, norm, weight, bias),
-          at::conv2d(all, shortcut_weight, shortcut_bias)};
+  const torch::Tensor input = skip.defined() ? at::cat({x, skip}, 1) : x;
+  return {norm_silu_conv3x3(input, norm, weight, bias),
+          at::conv2d(input, shortcut_weight, shortcut_bias)};
 }
 
-bool cpu_has_tiles() { return tile_loops() != nullptr; }
-
-bool is_one_operation(const torch::Tensor& x, const torch::Tensor& weight,
-                      const torch::Tensor& bias) {
-  return has_tiles_for(x, weight, bias);
+bool is_fused(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+  return can_fuse_conv3x3(x, weight, bias);
 }
 
 }  // namespace ddpm::kernels

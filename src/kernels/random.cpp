@@ -1,11 +1,15 @@
 #include "ddpm/kernels/random.h"
 
-#include "cuda/random.h"
+#include "cuda/kernels.h"
 #include "ddpm/base/shape.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+
+// Counter-based random numbers: Philox4x32-10 turns (key, id, step, position) into four 32-bit
+// words, of which Box and Muller make four normals. No number depends on another, so that any split
+// over threads or devices gives the same numbers.
 
 namespace ddpm::kernels {
 namespace {
@@ -37,7 +41,7 @@ void normal_cpu(float* out, int64_t rows, int64_t row_size, const int64_t* ids, 
   });
 }
 
-bool use_cuda_kernels(const torch::Tensor& x) { return x.is_cuda() && cuda::available(); }
+bool use_cuda_kernels(const torch::Tensor& x) { return x.is_cuda() && cuda::cuda_kernels(); }
 
 }  // namespace
 
@@ -48,8 +52,7 @@ void fill_normal_(const torch::Tensor& out, RngKey key, const torch::Tensor& ids
   TORCH_CHECK(row_size < int64_t{4} << 32, "a row of ", row_size,
               " numbers exceeds one Philox stream");
   const torch::NoGradGuard no_grad;
-  // Without kernels for the device, the CPU's numbers are copied over: the same pictures, more
-  // slowly.
+  // If there is no kernel for the device, the CPU's numbers are copied to it: the same, but slower.
   const bool on_device = use_cuda_kernels(out);
   const torch::Device device = on_device ? out.device() : torch::Device(torch::kCPU);
   const bool in_place =
@@ -58,9 +61,10 @@ void fill_normal_(const torch::Tensor& out, RngKey key, const torch::Tensor& ids
       in_place ? out : torch::empty(out.sizes(), torch::dtype(torch::kFloat).device(device));
   const torch::Tensor local_ids = ids.to(device, torch::kLong).contiguous();
   if (on_device) {
-    const c10::DeviceGuard guard(device);  // a stream takes launches on its own device alone
-    cuda::normal(numbers.data_ptr<float>(), rows, row_size, local_ids.data_ptr<int64_t>(), key,
-                 step, current_stream(device));
+    // A stream accepts launches only while its device is the current one.
+    const c10::DeviceGuard guard(device);
+    cuda::cuda_kernels()->normal(numbers.data_ptr<float>(), rows, row_size,
+                                 local_ids.data_ptr<int64_t>(), key, step, current_stream(device));
   } else {
     normal_cpu(numbers.data_ptr<float>(), rows, row_size, local_ids.data_ptr<int64_t>(), key, step);
   }
@@ -75,8 +79,8 @@ void fill_uniform_int_(const torch::Tensor& out, RngKey key, const torch::Tensor
   const auto count = static_cast<uint32_t>(high - low + 1);
   if (use_cuda_kernels(out) && out.is_contiguous() && ids.is_contiguous() && ids.is_cuda()) {
     const c10::DeviceGuard guard(out.device());
-    cuda::uniform_int(out.data_ptr<int64_t>(), out.size(0), ids.data_ptr<int64_t>(), key, low,
-                      count, current_stream(out.device()));
+    cuda::cuda_kernels()->uniform_int(out.data_ptr<int64_t>(), out.size(0), ids.data_ptr<int64_t>(),
+                                      key, low, count, current_stream(out.device()));
     return;
   }
   const torch::Tensor host_ids = ids.cpu();

@@ -62,7 +62,7 @@ torch::Tensor ResnetBlockImpl::forward_joined(const torch::Tensor& x, const torc
 
 bool ResnetBlockImpl::first_half_is_one(const torch::Tensor& x) const {
   return resample_ == Resample::kNone && conv_shortcut_ &&
-         kernels::is_one_operation(x, conv1_->weight, conv1_->bias);
+         kernels::is_fused(x, conv1_->weight, conv1_->bias);
 }
 
 torch::Tensor ResnetBlockImpl::halves(const torch::Tensor& x, const torch::Tensor& skip,

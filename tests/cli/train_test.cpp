@@ -1,4 +1,4 @@
-#include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/kernels/device.h"
 #include "tests/cli/fixture.h"
 #include "tests/io/fixtures.h"
 
@@ -36,7 +36,7 @@ TEST_F(Train, DryRunTellsWhereBf16IsFasterOnThisProcessor) {
     EXPECT_EQ(result.status, 0) << result.err;
     return result.out.find("train.precision = \"bf16\"") != std::string::npos;
   };
-  EXPECT_EQ(tells("fp32"), kernels::cpu_has_tiles());
+  EXPECT_EQ(tells("fp32"), kernels::has_amx());
   EXPECT_FALSE(tells("bf16"));
 }
 

@@ -1,6 +1,6 @@
 #include "ddpm/kernels/attention.h"
 
-#include "src/kernels/amx/attention.h"
+#include "src/kernels/fused_attention.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -60,9 +60,9 @@ class Attention : public testing::TestWithParam<Case> {};
 
 // Weights and results are rounded to bfloat16 (2^-9 on average, less for sums of many); so are the
 // gradients of the scores, which are small differences.
-void expect_exact(const TileAttentionLoops& loops, const Case& c) {
+void expect_exact(const amx::AttentionLoops& loops, const Case& c) {
   const Results ours = run(c, torch::kBFloat16, [&](const auto& q, const auto& k, const auto& v) {
-    return tile_attention(loops, torch::cat({q, k, v}, 2), c.heads);
+    return fused_attention(loops, torch::cat({q, k, v}, 2), c.heads);
   });
   const Results expected = run(c, torch::kDouble, [&](const auto& q, const auto& k, const auto& v) {
     return exact(q, k, v, c.heads);
@@ -71,13 +71,13 @@ void expect_exact(const TileAttentionLoops& loops, const Case& c) {
     EXPECT_LT(difference(ours[i], expected[i]), 0.01) << c.name << ", result " << i;
 }
 
-TEST_P(Attention, WithTilesWrittenOutEqualsTheFormulaInFloat64) {
-  expect_exact(tile_loops_plain()->attention, GetParam());
+TEST_P(Attention, OnPlainTilesEqualsTheFormulaInFloat64) {
+  expect_exact(amx::tile_loops_plain()->attention, GetParam());
 }
 
-TEST_P(Attention, WithTheProcessorsTilesEqualsTheFormulaInFloat64) {
-  if (!tile_loops()) GTEST_SKIP() << "this processor has no tiles (Intel AMX)";
-  expect_exact(tile_loops()->attention, GetParam());
+TEST_P(Attention, OnAmxTilesEqualsTheFormulaInFloat64) {
+  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
+  expect_exact(amx::tile_loops()->attention, GetParam());
 }
 
 TEST_P(Attention, InFloat64IsTheFormula) {
@@ -103,8 +103,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(AttentionInputs, HugeScoresDoNotOverflow) {
   const torch::Tensor q = normal({1, 32, 32}, 0) * 200, k = normal({1, 32, 32}, 1);
   const torch::Tensor v = normal({1, 32, 32}, 2);
-  const TileLoops& loops = *(tile_loops() ? tile_loops() : tile_loops_plain());
-  const torch::Tensor y = tile_attention(loops.attention, torch::cat({q, k, v}, 2), 1);
+  const amx::TileLoops& loops = *(amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain());
+  const torch::Tensor y = fused_attention(loops.attention, torch::cat({q, k, v}, 2), 1);
   const auto exactly = [](const torch::Tensor& t) { return t.to(torch::kDouble); };
   EXPECT_LT(difference(y, exact(exactly(q), exactly(k), exactly(v), 1)), 0.01);
 }

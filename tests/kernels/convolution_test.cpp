@@ -80,7 +80,7 @@ TEST_P(Conv3x3, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
   }
 }
 
-// Each has at least 256 tiles, which is when Winograd's way is taken.
+// Each has at least 256 patches, which is when Winograd's way is taken.
 INSTANTIATE_TEST_SUITE_P(All, Conv3x3,
                          testing::Values(Case{"square", 4, 32, 32, 16, 16},
                                          Case{"more_out", 2, 32, 96, 24, 24},
@@ -104,12 +104,12 @@ TEST(Conv3x3Inputs, WhatHasNoKernelIsAtens) {
   EXPECT_TRUE(same(normal({1, 32, 8, 8}, 0).contiguous(kLast), weight)) << "few pixels";
 }
 
-TEST(Conv3x3Inputs, OneBadNumberReachesItsTilesAlone) {
+TEST(Conv3x3Inputs, OneBadNumberReachesItsPatchesAlone) {
   torch::Tensor x = torch::ones({1, 32, 40, 40}).contiguous(kLast);
   x[0][5][20][20] = std::nanf("");
   const torch::Tensor y = conv3x3(x, torch::ones({32, 32, 3, 3}), torch::zeros({32}));
   EXPECT_TRUE(y.slice(2, 19, 22).slice(3, 19, 22).isnan().all().item<bool>());
-  EXPECT_LE(y.isnan().sum().item<int64_t>(), 32 * 16);  // of four tiles
+  EXPECT_LE(y.isnan().sum().item<int64_t>(), 32 * 16);  // of four patches
 }
 
 TEST(Conv3x3Inputs, WrongShapesAreRefused) {

@@ -30,24 +30,24 @@ struct Case {
   int64_t batch, in, out, height, width;
   bool norm = true, residual = true, modulation = true;
   bool weight_last = true;
-  int64_t beside = 0;  // of the channels, those that come from a second tensor
+  int64_t skip = 0;  // of the input channels, those of a skip connection
   bool shortcut = false;
 };
 
 struct Inputs {
   torch::Tensor x, weight, bias, residual, dy, shortcut_weight, shortcut_bias, d_shortcut;
   Norm norm;
-  int64_t others;
+  int64_t skip_channels;
 
   torch::Tensor own(const torch::Tensor& all) const {
-    return all.narrow(1, 0, all.size(1) - others).contiguous(kLast);
+    return all.narrow(1, 0, all.size(1) - skip_channels).contiguous(kLast);
   }
-  torch::Tensor beside(const torch::Tensor& all) const {
-    if (others == 0) return {};
-    return all.narrow(1, all.size(1) - others, others).contiguous(kLast);
+  torch::Tensor skip(const torch::Tensor& all) const {
+    if (skip_channels == 0) return {};
+    return all.narrow(1, all.size(1) - skip_channels, skip_channels).contiguous(kLast);
   }
 
-  explicit Inputs(const Case& c) : others(c.beside) {
+  explicit Inputs(const Case& c) : skip_channels(c.skip) {
     x = normal({c.batch, c.in, c.height, c.width}, 0).contiguous(kLast);
     // Of the size of 1 / sqrt(9 C), by a power of two, which keeps them bfloat16.
     weight = normal({c.out, c.in, 3, 3}, 1) * std::exp2(-std::round(std::log2(9.0 * c.in) / 2));
@@ -100,16 +100,18 @@ Results results(const Inputs& in, const torch::Tensor& y, const torch::Tensor& s
   return all;
 }
 
-Results ours(const TileConvLoops& loops, const Inputs& in) {
+Results ours(const amx::ConvLoops& loops, const Inputs& in) {
   const Results leaves = in.leaves(torch::kFloat);
   const Norm norm = in.norm_of(leaves);
-  TileOptions options{.residual = in.residual.defined() ? leaves[3] : torch::Tensor(),
-                      .beside = in.beside(leaves[0])};
+  FusedConvInputs inputs{.x = in.own(leaves[0]),
+                         .weight = leaves[1],
+                         .bias = leaves[2],
+                         .norm = norm,
+                         .residual = in.residual.defined() ? leaves[3] : torch::Tensor(),
+                         .skip = in.skip(leaves[0])};
   if (in.shortcut_weight.defined())
-    options.shortcut_weight = leaves[leaves.size() - 2], options.shortcut_bias = leaves.back();
-  const TileResults got =
-      tile_conv3x3(loops, in.own(leaves[0]), norm.weight.defined() ? &norm : nullptr, leaves[1],
-                   leaves[2], options);
+    inputs.shortcut_weight = leaves[leaves.size() - 2], inputs.shortcut_bias = leaves.back();
+  const FusedConvOutputs got = fused_conv3x3(loops, inputs);
   return results(in, got.y, got.shortcut, leaves);
 }
 
@@ -134,7 +136,7 @@ double difference(const torch::Tensor& a, const torch::Tensor& b) {
   return ((x - y).abs().max() / y.abs().max()).item<double>();
 }
 
-void expect_exact(const TileConvLoops& loops, const Case& c) {
+void expect_exact(const amx::ConvLoops& loops, const Case& c) {
   const Inputs in(c);
   const Results got = ours(loops, in), expected = exact(in);
   ASSERT_EQ(got.size(), expected.size());
@@ -149,19 +151,20 @@ void expect_exact(const TileConvLoops& loops, const Case& c) {
   }
 }
 
-class TileConvolution : public testing::TestWithParam<Case> {};
+class FusedConvolution : public testing::TestWithParam<Case> {};
 
-TEST_P(TileConvolution, WithTilesWrittenOutEqualsAtenInFloat64) {
-  expect_exact(tile_loops_plain()->convolution, GetParam());
+TEST_P(FusedConvolution, OnPlainTilesEqualsAtenInFloat64) {
+  expect_exact(amx::tile_loops_plain()->convolution, GetParam());
 }
 
-TEST_P(TileConvolution, WithTheProcessorsTilesEqualsAtenInFloat64) {
-  if (!tile_loops()) GTEST_SKIP() << "this processor has no tiles (Intel AMX)";
-  expect_exact(tile_loops()->convolution, GetParam());
+TEST_P(FusedConvolution, OnAmxTilesEqualsAtenInFloat64) {
+  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
+  expect_exact(amx::tile_loops()->convolution, GetParam());
 }
 
-TEST_P(TileConvolution, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
-  const TileConvLoops& loops = (tile_loops() ? tile_loops() : tile_loops_plain())->convolution;
+TEST_P(FusedConvolution, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
+  const amx::ConvLoops& loops =
+      (amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain())->convolution;
   const Inputs in(GetParam());
   const int threads = at::get_num_threads();
   std::vector<Results> all;
@@ -179,7 +182,7 @@ TEST_P(TileConvolution, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    All, TileConvolution,
+    All, FusedConvolution,
     testing::Values(Case{"square", 4, 32, 32, 16, 16}, Case{"more_out", 3, 32, 96, 12, 12},
                     Case{"more_in", 2, 96, 32, 8, 8}, Case{"one_image", 1, 64, 32, 17, 16},
                     Case{"odd_sides", 5, 32, 64, 11, 13}, Case{"one_row", 3, 32, 32, 1, 50},
@@ -188,48 +191,49 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"norm_alone", 4, 32, 32, 8, 8, true, false, false},
                     Case{"convolution_alone", 5, 64, 32, 9, 8, false, false, false},
                     Case{"residual_alone", 2, 32, 64, 8, 9, false, true, false},
-                    Case{"joined", 5, 96, 32, 8, 9, true, true, true, true, 32},
-                    Case{"joined_few", 1, 64, 32, 8, 9, true, true, true, true, 40},
-                    Case{"joined_alone", 3, 64, 32, 8, 9, false, false, false, true, 32},
+                    Case{"concatenated", 5, 96, 32, 8, 9, true, true, true, true, 32},
+                    Case{"concatenated_few", 1, 64, 32, 8, 9, true, true, true, true, 40},
+                    Case{"concatenated_alone", 3, 64, 32, 8, 9, false, false, false, true, 32},
                     Case{"shortcut", 4, 32, 64, 8, 9, true, false, true, true, 0, true},
                     Case{"shortcut_few", 1, 64, 32, 9, 8, true, true, true, true, 0, true},
                     Case{"shortcut_alone", 3, 64, 32, 8, 9, false, false, false, true, 0, true},
                     Case{"everything", 5, 96, 64, 7, 7, true, true, true, true, 40, true}),
     [](const auto& info) { return info.param.name; });
 
-TEST(TileConvolutionInputs, UnderAutocastTheConvolutionIsOursWhereThereAreTiles) {
+TEST(FusedConvolutionInputs, UnderAutocastTheConvolutionIsOursIfThereIsAmx) {
   const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).requires_grad_();
   const torch::Tensor weight = normal({32, 32, 3, 3}, 1), bias = normal({32}, 2);
-  EXPECT_FALSE(has_tiles_for(x, weight, bias)) << "float32 stays float32";
+  EXPECT_FALSE(can_fuse_conv3x3(x, weight, bias)) << "float32 stays float32";
   at::autocast::set_autocast_enabled(torch::kCPU, true);
   at::autocast::set_autocast_dtype(torch::kCPU, torch::kBFloat16);
-  EXPECT_EQ(has_tiles_for(x, weight, bias), tile_loops() != nullptr);
-  EXPECT_FALSE(has_tiles_for(x, normal({40, 32, 3, 3}, 1), normal({40}, 2)));
+  EXPECT_EQ(can_fuse_conv3x3(x, weight, bias), amx::tile_loops() != nullptr);
+  EXPECT_FALSE(can_fuse_conv3x3(x, normal({40, 32, 3, 3}, 1), normal({40}, 2)));
   const torch::Tensor y = conv3x3(x, weight, bias);
   at::autocast::set_autocast_enabled(torch::kCPU, false);
   EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
-  EXPECT_EQ(y.grad_fn()->name().find("TileConvolution") != std::string::npos,
-            tile_loops() != nullptr);
+  EXPECT_EQ(y.grad_fn()->name().find("FusedConvolution") != std::string::npos,
+            amx::tile_loops() != nullptr);
 }
 
-// Both libraries set the shapes of the tiles: neither may find the other's.
-TEST(TileConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
-  if (!tile_loops()) GTEST_SKIP() << "this processor has no tiles (Intel AMX)";
+// Both libraries set the shapes of the tiles; neither may see the other's.
+TEST(FusedConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
+  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
   const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).to(torch::kBFloat16);
   const torch::Tensor weight = normal({48, 32, 3, 3}, 1).to(torch::kBFloat16);
   const torch::Tensor before = at::conv2d(x, weight, {}, 1, 1);
   for (int i = 0; i < 3; ++i) {
-    tile_conv3x3(tile_loops()->convolution, x, nullptr, normal({32, 32, 3, 3}, 1), normal({32}, 2));
+    fused_conv3x3(amx::tile_loops()->convolution,
+                  {.x = x, .weight = normal({32, 32, 3, 3}, 1), .bias = normal({32}, 2)});
     EXPECT_TRUE(at::conv2d(x, weight, {}, 1, 1).equal(before));
   }
 }
 
-TEST(TileConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
+TEST(FusedConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
   torch::Tensor x = torch::ones({1, 32, 20, 20}).contiguous(kLast);
   x[0][5][10][19] = std::nanf("");
   const torch::Tensor y =
-      tile_conv3x3((tile_loops() ? tile_loops() : tile_loops_plain())->convolution, x, nullptr,
-                   torch::ones({32, 32, 3, 3}), torch::zeros({32}))
+      fused_conv3x3((amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain())->convolution,
+                    {.x = x, .weight = torch::ones({32, 32, 3, 3}), .bias = torch::zeros({32})})
           .y;
   EXPECT_TRUE(y.slice(2, 9, 12).slice(3, 18, 20).isnan().all().item<bool>());
   EXPECT_EQ(y.isnan().sum().item<int64_t>(), 32 * 3 * 2);

@@ -1,7 +1,7 @@
 #include "src/kernels/cuda/group_norm_slab.h"
 
 #include "ddpm/kernels/group_norm.h"
-#include "src/kernels/cuda/group_norm.h"
+#include "src/kernels/cpu/group_norm.h"
 #include "tests/kernels/normal.h"
 
 #include <algorithm>
@@ -227,7 +227,7 @@ void expect_close(const Case& c, double image, double sums) {
   int count = 0;
   for (int64_t groups = 1; groups <= c.groups; ++groups) {
     for (const int32_t threads : {32, 96, 256, 512}) {
-      if (c.groups % groups != 0 || threads > slab_most_threads(V)) continue;
+      if (c.groups % groups != 0 || threads > slab_max_threads(V)) continue;
       Kernel kernel(c, in), again(c, in);
       const auto slab = [&](int32_t images) {
         return make_slab(kernel.shape(), Kernel::kElement, images, groups, threads, 232448);
@@ -280,16 +280,16 @@ TEST_P(GroupNormSlab, In16BitsOnlyTheResultsAreRounded) {
 INSTANTIATE_TEST_SUITE_P(All, GroupNormSlab, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
-// The backward pass may be done by tiles (or the CPU), the forward pass by slabs, or the other way
+// The backward pass may be done by blocks (or the CPU), the forward pass by slabs, or the other way
 // round.
-TEST(GroupNormSlabAndTiles, AreInterchangeable) {
+TEST(GroupNormSlabAndBlocks, AreInterchangeable) {
   const Case c{"", {2, 32, 9, 7}, 8, true, true, true, true};
   using Kernel = Emulation<float, float, 4>;
   const Inputs in = inputs_of(c, torch::kFloat, torch::kFloat);
-  Kernel kernel(c, in), tiles(c, in);
+  Kernel kernel(c, in), blocks(c, in);
   GroupNormShape shape = kernel.shape();
-  shape.tile = 10;
-  const torch::Tensor partial = torch::empty({2, shape.tiles(), 32, 2}, torch::kDouble);
+  shape.block = 10;
+  const torch::Tensor partial = torch::empty({2, shape.blocks(), 32, 2}, torch::kDouble);
   const torch::Tensor coefficients = torch::empty({2, 5, 32});
   const auto with_buffers = [&](GroupNormArgs<float> a) {
     a.partial = partial.data_ptr<double>();
@@ -300,14 +300,14 @@ TEST(GroupNormSlabAndTiles, AreInterchangeable) {
     return make_slab(shape, Kernel::kElement, images, 2, 256, 232448);
   };
   const auto at = [](const torch::Tensor& t) { return t.data_ptr<float>(); };
-  Results ours = kernel.results(), others = tiles.results();
+  Results ours = kernel.results(), others = blocks.results();
   kernel.forward(slab(1), false);
   cpu::group_norm_backward(shape, Element::kFloat, at(in.x), at(in.dy), at(ours.dx),
                            with_buffers(kernel.args()));
   cpu::group_norm_forward(shape, Element::kFloat, at(in.x), at(others.y),
-                          with_buffers(tiles.args()));
-  tiles.backward(slab(2), false);
-  const auto a = kernel.results().all(), b = tiles.results().all(), exact = wanted(c, in).all();
+                          with_buffers(blocks.args()));
+  blocks.backward(slab(2), false);
+  const auto a = kernel.results().all(), b = blocks.results().all(), exact = wanted(c, in).all();
   for (size_t i = 0; i < exact.size(); ++i) {
     const double least = i + 2 >= exact.size() ? c.spread : 1e-300;
     EXPECT_LT(difference(a[i], exact[i], least), 4e-6) << "result " << i;
@@ -329,12 +329,12 @@ TEST(GroupNormSlabInputs, OneBadNumberIsSeenInItsGroupAlone) {
   }
 }
 
-// --- Moments of tiles and channels, pooled as the CUDA kernels do ---
+// --- Moments of blocks and channels, pooled as the CUDA kernels do ---
 
 TEST(GroupNormPooling, EqualsMerging) {
   for (const double offset : {0.0, 1e6}) {
-    const GroupNormShape s{2, 25, 6, 2, 4, kEps, false};  // 7 tiles, the last of one pixel
-    torch::Tensor partial = normal({2, s.tiles(), 6, 2}, 0);
+    const GroupNormShape s{2, 25, 6, 2, 4, kEps, false};  // 7 blocks, the last of one pixel
+    torch::Tensor partial = normal({2, s.blocks(), 6, 2}, 0);
     partial.select(3, 0) += offset;
     partial.select(3, 1).abs_();
     const torch::Tensor add = normal({2, 6}, 1);
@@ -391,7 +391,7 @@ TEST(SlabPlan, KeepsItsPromises) {
                 ASSERT_EQ(slab.lanes * element.vector, slab.channels);
                 ASSERT_GE(slab.rows, 1);
                 ASSERT_LE(slab.lanes * slab.rows, slab.threads);
-                ASSERT_LE(slab.threads, slab_most_threads(element.vector));
+                ASSERT_LE(slab.threads, slab_max_threads(element.vector));
                 ASSERT_EQ(slab.threads % 32, 0);
                 ASSERT_LE(slab.shared, device.shared_per_block);
                 ASSERT_GE(slab.shared, kept * s.pixels * bytes);
@@ -442,7 +442,7 @@ TEST(SlabPlan, CifarIsReadOnce) {
   }
 }
 
-TEST(SlabPlan, WhatDoesNotFitIsReadInTiles) {
+TEST(SlabPlan, WhatDoesNotFitIsReadInBlocks) {
   EXPECT_EQ(plan_slab(images(8, 256, 128, 32), kFloat32, 1, kH200).groups, 0);
   EXPECT_EQ(plan_slab(images(128, 64, 128, 32), kFloat32, 2, kH200).groups, 0);
   EXPECT_EQ(plan_slab(images(1, 1, 1030, 1), {4, 4, 1}, 1, kH200).groups, 0);             // lanes
@@ -458,7 +458,7 @@ class KernelsOnGpu : public testing::Test {
   }
 };
 using GroupNormSlabGpu = KernelsOnGpu;
-using GroupNormTilesGpu = KernelsOnGpu;
+using GroupNormBlocksGpu = KernelsOnGpu;
 
 // y, then the gradients, in the order of Results.
 std::vector<torch::Tensor> on(torch::Device device, const Case& c, const Inputs& in) {
@@ -491,7 +491,7 @@ TEST_F(GroupNormSlabGpu, In16BitsOnlyTheResultsAreRounded) {
 }
 
 // An image too large for slabs, which those of group_norm_test.cpp are not.
-TEST_F(GroupNormTilesGpu, EqualTheCpus) {
+TEST_F(GroupNormBlocksGpu, EqualTheCpus) {
   const Case c{"", {2, 64, 130, 131}, 16, true, true, true, true};
   for (const auto& [type, bound] : {std::pair{torch::kDouble, 1e-10}, {torch::kFloat, 8e-6}}) {
     const Inputs in = inputs_of(c, type, type);

@@ -97,7 +97,7 @@ std::vector<Case> cases() {
           {"odd_channels", {2, 15, 3, 5}, 5, true, false, true},
           {"one_group", {2, 21, 6, 6}, 1, true, false, true},
           {"a_group_a_channel", {2, 12, 6, 6}, 12, true, true, true},
-          {"many_tiles", {1, 64, 31, 33}, 32, true, false, true},
+          {"many_blocks", {1, 64, 31, 33}, 32, true, false, true},
           {"many_channels", {1, 1030, 3, 3}, 103, false, true, true},
           {"huge", {2, 16, 6, 6}, 4, true, false, true, 1e6},
           {"tiny", {2, 16, 6, 6}, 4, true, false, true, 1e-9},

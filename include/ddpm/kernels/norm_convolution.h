@@ -6,7 +6,7 @@
 
 namespace ddpm::kernels {
 
-/// What kernels/group_norm.h needs besides x.
+/// The arguments of kernels/group_norm.h besides x.
 struct Norm {
   torch::Tensor weight;  ///< [C]
   torch::Tensor bias;    ///< [C]
@@ -17,9 +17,8 @@ struct Norm {
 
 /// The second half of a residual block: conv3x3(group_norm_silu(x, norm), weight, bias) + residual.
 /// x [B,C,H,W], weight [O,C,3,3], bias [O], residual [B,O,H,W] or undefined -> [B,O,H,W].
-/// On a CPU with tiles (Intel AMX), where the result is bfloat16 (autocast) and C and O are
-/// multiples of 32, it is one operation, image by image, that writes nothing but its result.
-/// Elsewhere it is composed of the two.
+/// If is_fused, it is one operation that works image by image and writes nothing but its result.
+/// Otherwise it is composed of the two.
 torch::Tensor norm_silu_conv3x3(const torch::Tensor& x, const Norm& norm,
                                 const torch::Tensor& weight, const torch::Tensor& bias,
                                 const torch::Tensor& residual = {});
@@ -29,21 +28,18 @@ struct FirstHalf {
   torch::Tensor shortcut;  ///< a 1x1 convolution of x, [B,O,H,W]
 };
 
-/// The first half of a residual block whose channels change. x [B,C,H,W]; where `beside`
-/// [B,C2,H,W], a skip connection, is defined, it joins x along the channels. shortcut_weight
-/// [O,C+C2,1,1], shortcut_bias [O]. One operation where norm_silu_conv3x3 is one, which then sees
-/// the two joined an image at a time.
-FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Tensor& beside,
+/// The first half of a residual block whose channels change. x [B,C,H,W]; skip [B,C2,H,W], if
+/// defined, is a skip connection that is concatenated to x along the channels. shortcut_weight
+/// [O,C+C2,1,1], shortcut_bias [O]. If is_fused, it is one operation, and the concatenated input
+/// only exists for one image at a time.
+FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Tensor& skip,
                                          const Norm& norm, const torch::Tensor& weight,
                                          const torch::Tensor& bias,
                                          const torch::Tensor& shortcut_weight,
                                          const torch::Tensor& shortcut_bias);
 
-/// Whether this CPU multiplies bfloat16 in tiles (Intel AMX), which makes bf16 much the fastest.
-bool cpu_has_tiles();
-
-/// Whether these are one operation here.
-bool is_one_operation(const torch::Tensor& x, const torch::Tensor& weight,
-                      const torch::Tensor& bias);
+/// Whether the two functions above are fused for these arguments here: on a CPU with Intel AMX,
+/// under autocast to bfloat16, with channels in multiples of 32.
+bool is_fused(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias);
 
 }  // namespace ddpm::kernels

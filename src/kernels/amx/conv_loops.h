@@ -1,32 +1,36 @@
 #pragma once
 
-#include "../cpu/loops.h"
+#include "tiles.h"
 
-// The 3x3 convolution of bfloat16 maps as products of tiles: 16 rows of 32 numbers by 32 rows of
-// 16, added in float32. Included by cpu/tiles_amx.cpp with the processor's own tiles (Intel AMX)
-// and by cpu/tiles_plain.cpp with tiles written out, which any processor can run.
-//
+// The 3x3 convolution of bfloat16 maps as products of AMX tiles: 16 rows of 32 numbers by 32 rows
+// of 16, added in float32.
 // Positions (ConvGroup) number the pixels of a group of images so that the result at position p is
-// the sum over the taps (i, j) of x[p + i row + j] w[i, j]: 16 results in a row read, for each tap,
-// 16 positions in a row, which are the rows of a tile. Channels come in panels of 32; what lies at
-// positions is [channels / 32][positions][32].
+//   y[p] = sum over the taps (i, j) of x[p + i row_stride + j] w[i, j].
+// 16 consecutive results thus read 16 consecutive positions for each tap, and these are the rows of
+// a tile: no copy per tap (im2col) is needed. Channels come in panels of 32; an array over
+// positions is [channels / 32][positions][32]. Included by tiles_amx.cpp and tiles_plain.cpp, whose
+// class Tiles is the template argument. Both give it the same functions: zero4, load4 and store4
+// for a block of 2x2 tiles of sums, multiply4 to add a product to them, and conversions between the
+// layouts of memory and of tiles.
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::amx {
 namespace {
 
-constexpr int64_t kTile = 16;  // rows of a tile, and its columns of float32
-constexpr int64_t kWhole = kTile * kPanel;
+/// Rows of a tile, and its columns of float32.
+constexpr int64_t kTile = 16;
+/// Numbers of bfloat16 in a tile.
+constexpr int64_t kTileSize = kTile * kPanel;
 
-/// Where a tap of the 9, or the only one, reads from a result's position on.
-inline int64_t offset_of(int64_t tap, int64_t taps, int64_t row) {
-  return taps == 1 ? row + 1 : tap / 3 * row + tap % 3;
+/// From a result's position to the one that a tap reads; taps is 9 or 1.
+inline int64_t tap_offset(int64_t tap, int64_t taps, int64_t row_stride) {
+  return taps == 1 ? row_stride + 1 : tap / 3 * row_stride + tap % 3;
 }
 
-/// Tiles read and write memory behind the compiler's back.
-inline void barrier() { asm volatile("" ::: "memory"); }
+/// Keeps the compiler from moving memory accesses across: it does not see those of the tiles.
+inline void compiler_barrier() { asm volatile("" ::: "memory"); }
 
-/// `count` positions of one panel: the group's pixels in their places, zeros elsewhere. Without a
-/// border the first position is the first pixel, and only zeros are between the rows.
+/// Copies one panel of the group's pixels to `count` positions; the others are zeros. Without a
+/// border the first position is the first pixel, and there are only zeros between the rows.
 template <class Tiles>
 void gather(const ConvGroup& g, const Bf16* image, int64_t channels, bool border, int64_t count,
             Bf16* to) {
@@ -40,7 +44,8 @@ void gather(const ConvGroup& g, const Bf16* image, int64_t channels, bool border
     for (int64_t c = 0; c < g.width && to < end; ++c, from += channels, to += kPanel)
       __builtin_memcpy(to, from, kPanel * sizeof(Bf16));
   };
-  const auto neighbour = [&](int64_t r) {  // a row beside the group's, or the border's
+  // The row above or below the group, or the border's zeros.
+  const auto neighbour = [&](int64_t r) {
     const bool inside = border && r >= 0 && r < g.height;
     inside ? pixels(0, r) : zeros(g.width);
     zeros(1);
@@ -59,41 +64,43 @@ void gather(const ConvGroup& g, const Bf16* image, int64_t channels, bool border
   zeros(count);
 }
 
-/// y at the group's pixels, 32 of its `out` channels, from x at `count` positions and the packed
-/// weights [taps][in / 32][2][16][16][2]. residual: like y, added; may be null, as bias may.
+/// Sets 32 of the `out` channels of y at the group's pixels, from x at `count` positions and the
+/// packed weights [taps][in / 32][2][16][16][2]. residual, like y, is added. bias and residual may
+/// be null.
 template <class Tiles>
 void convolve_panel(const ConvGroup& g, int64_t taps, const Bf16* x, int64_t count, int64_t in,
                     const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
                     int64_t out) {
-  [[maybe_unused]] const typename Tiles::Session session;
-  const int64_t row = g.row();
+  [[maybe_unused]] const typename Tiles::Config config;
+  const int64_t row_stride = g.row_stride();
   alignas(64) float sums[kPanel * kPanel];
-  int64_t c = 0, r = 0, b = 0;  // of the position that is written next
-  for (int64_t p = 0; p < g.results(); p += kPanel) {
+  // Column, row and image of the position that is written next.
+  int64_t c = 0, r = 0, b = 0;
+  for (int64_t p = 0; p < g.result_positions(); p += kPanel) {
     Tiles::zero4();
     const Bf16* w = weight;
     for (int64_t tap = 0; tap < taps; ++tap) {
-      const Bf16* a = x + (p + offset_of(tap, taps, row)) * kPanel;
-      for (int64_t k = 0; k < in; k += kPanel, w += 2 * kWhole, a += count * kPanel)
-        Tiles::multiply4(a, a + kWhole, kPanel, w, w + kWhole, kPanel);
+      const Bf16* a = x + (p + tap_offset(tap, taps, row_stride)) * kPanel;
+      for (int64_t k = 0; k < in; k += kPanel, w += 2 * kTileSize, a += count * kPanel)
+        Tiles::multiply4(a, a + kTileSize, kPanel, w, w + kTileSize, kPanel);
     }
     Tiles::store4(sums, kPanel);
-    barrier();
+    compiler_barrier();
     for (int64_t i = 0; i < kPanel; ++i) {
       if (c < g.width && r < g.rows && b < g.images) {
         const int64_t pixel = (b * g.height + g.first_row + r) * g.width + c;
-        Tiles::write(sums + i * kPanel, bias, residual ? residual + pixel * out : nullptr,
-                     y + pixel * out);
+        Tiles::write_row(sums + i * kPanel, bias, residual ? residual + pixel * out : nullptr,
+                         y + pixel * out);
       }
-      if (++c == row) c = 0, ++r;
+      if (++c == row_stride) c = 0, ++r;
       if (r > g.rows) r = 0, ++b;
     }
-    barrier();
+    compiler_barrier();
   }
 }
 
-/// One panel of x at positions, two by two: even[j] holds positions 2j and 2j + 1, odd[j] 2j + 1
-/// and 2j + 2: [count / 2][32][2]. Reads position `count`.
+/// Pairs the positions of one panel of x: even[j] holds positions 2j and 2j + 1, odd[j] positions
+/// 2j + 1 and 2j + 2, both [count / 2][32][2]. Reads position `count` as well.
 template <class Tiles>
 void pair_positions(const Bf16* x, int64_t count, Bf16* even, Bf16* odd) {
   for (int64_t p = 0; p < count; p += 2, x += 2 * kPanel) {
@@ -102,63 +109,69 @@ void pair_positions(const Bf16* x, int64_t count, Bf16* even, Bf16* odd) {
   }
 }
 
-/// One panel of dy at positions, [2][count / 32][16 channels][32 positions]; its sum over the
+/// Transposes one panel of dy to [2][count / 32][16 channels][32 positions]; its sum over the
 /// positions is added to `sum`.
 template <class Tiles>
-void turn_positions(const Bf16* dy, int64_t count, Bf16* to, float* sum) {
+void transpose_positions(const Bf16* dy, int64_t count, Bf16* to, float* sum) {
   for (int64_t half = 0; half < 2; ++half) {
-    for (int64_t p = 0; p < count; p += kPanel, to += kWhole)
+    for (int64_t p = 0; p < count; p += kPanel, to += kTileSize)
       Tiles::transpose(dy + p * kPanel + half * kTile, kPanel, to);
   }
-  Tiles::add_positions(dy, count, sum);
+  Tiles::sum_positions(dy, count, sum);
 }
 
-/// Adds the gradient of the weights, for each tap the sum over `count` positions of dy x, to sums
+/// Adds the gradient of the weights, for each tap the sum of dy x over `count` positions, to sums
 /// [out / 32][in / 32][taps][32 out][32 in]. x_count: positions of even and odd.
 template <class Tiles>
-void accumulate(int64_t row, int64_t taps, int64_t count, const Bf16* dy, int64_t out,
-                const Bf16* even, const Bf16* odd, int64_t x_count, int64_t in, float* sums) {
-  [[maybe_unused]] const typename Tiles::Session session;
+void add_weight_gradient(int64_t row_stride, int64_t taps, int64_t count, const Bf16* dy,
+                         int64_t out, const Bf16* even, const Bf16* odd, int64_t x_count,
+                         int64_t in, float* sums) {
+  [[maybe_unused]] const typename Tiles::Config config;
   for (int64_t o = 0; o < out; o += kPanel) {
     for (int64_t i = 0; i < in; i += kPanel) {
       for (int64_t tap = 0; tap < taps; ++tap, sums += kPanel * kPanel) {
-        const int64_t offset = offset_of(tap, taps, row);
+        const int64_t offset = tap_offset(tap, taps, row_stride);
         const Bf16* a = dy + o * count;
         const Bf16* b = (offset % 2 ? odd : even) + i * x_count + offset / 2 * 2 * kPanel;
         Tiles::load4(sums, kPanel);
-        for (int64_t k = 0; k < count; k += kPanel, a += kWhole, b += 2 * kWhole)
+        for (int64_t k = 0; k < count; k += kPanel, a += kTileSize, b += 2 * kTileSize)
           Tiles::multiply4(a, a + kTile * count, kPanel, b, b + kPanel, 2 * kPanel);
         Tiles::store4(sums, kPanel);
-        barrier();
+        compiler_barrier();
       }
     }
   }
 }
 
-/// 32 outputs' weights of one tap, [32 out][in] with rows `stride` apart, to [in /
-/// 32][2][16][16][2], the panels `step` numbers apart.
+/// Packs the weights of one tap of 32 output channels, [32 out][in] with rows `stride` apart, to
+/// [in / 32][2][16][16][2].
 template <class Tiles>
-void pack_rows(const float* weight, int64_t stride, int64_t in, Bf16* to) {
+void pack_weight(const float* weight, int64_t stride, int64_t in, Bf16* to) {
   for (int64_t i = 0; i < in; i += kPanel) {
-    for (int64_t o = 0; o < kPanel; o += kTile, to += kWhole)
+    for (int64_t o = 0; o < kPanel; o += kTile, to += kTileSize)
       Tiles::transpose_floats(weight + o * stride + i, stride, to);
   }
 }
 
-/// The same of [in][32 out].
+/// The same from [in][32 out].
 template <class Tiles>
-void pack_columns(const float* weight, int64_t stride, int64_t in, Bf16* to) {
+void pack_weight_transposed(const float* weight, int64_t stride, int64_t in, Bf16* to) {
   for (int64_t i = 0; i < in; i += kPanel) {
-    for (int64_t o = 0; o < kPanel; o += kTile, to += kWhole)
+    for (int64_t o = 0; o < kPanel; o += kTile, to += kTileSize)
       Tiles::interleave_floats(weight + i * stride + o, stride, to);
   }
 }
 
 template <class Tiles>
-constexpr TileConvLoops tile_conv_loops() {
-  return {gather<Tiles>,     convolve_panel<Tiles>, pair_positions<Tiles>, turn_positions<Tiles>,
-          accumulate<Tiles>, pack_rows<Tiles>,      pack_columns<Tiles>};
+constexpr ConvLoops conv_loops() {
+  return {gather<Tiles>,
+          convolve_panel<Tiles>,
+          pair_positions<Tiles>,
+          transpose_positions<Tiles>,
+          add_weight_gradient<Tiles>,
+          pack_weight<Tiles>,
+          pack_weight_transposed<Tiles>};
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx

@@ -1,4 +1,7 @@
-#include "../cpu/loops.h"
+#include "tiles.h"
+
+// Whether AMX can be used is decided once, when the program runs: the compiler must have built the
+// loops, the processor must have the instructions, and Linux must permit them to this process.
 
 #if defined(__x86_64__) && defined(__linux__)
 
@@ -6,16 +9,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::amx {
 namespace {
 
-// Linux keeps the tiles' 8 KiB a thread only for a process that has asked for it.
-bool system_gives_tiles() {
+// Linux saves the tiles' 8 KiB per thread only for a process that has requested it.
+bool system_permits_amx() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-bool processor_has_tiles() {
+bool processor_has_amx() {
   constexpr unsigned kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16) && (d & kAmxTile) &&
@@ -25,16 +28,16 @@ bool processor_has_tiles() {
 }  // namespace
 
 const TileLoops* tile_loops() {
-  static const bool usable = tile_loops_amx() && processor_has_tiles() && system_gives_tiles();
+  static const bool usable = tile_loops_amx() && processor_has_amx() && system_permits_amx();
   return usable ? tile_loops_amx() : nullptr;
 }
 
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx
 
 #else
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::amx {
 const TileLoops* tile_loops() { return nullptr; }
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx
 
 #endif

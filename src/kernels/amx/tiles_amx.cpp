@@ -1,32 +1,37 @@
 #include "../cpu/simd.h"
 #include "attention_loops.h"
 #include "conv_loops.h"
+#include "tiles.h"
+
+// The loops on the processor's tiles (tiles.h). Of the eight registers, four hold a block of 2x2
+// tiles of sums, two the left factor's rows and two the right factor's columns: each tile that is
+// loaded is used twice. Memory is brought into the order of the tiles with AVX-512.
 
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
 
 #include <immintrin.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::amx {
 namespace {
 
-// Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: columns.
+// Tiles 0 to 3: sums; 4 and 5: left factor; 6 and 7: right factor.
 struct AmxTiles {
-  /// The tiles' shapes while it lives; another library's are given back.
-  class Session {
+  /// Sets the shapes of the tiles; restores those of another library when destroyed.
+  class Config {
    public:
-    Session() {
+    Config() {
       struct alignas(64) Shapes {
         uint8_t palette = 1, start_row = 0, reserved[14] = {};
-        uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+        uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
         uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
       };
       static constexpr Shapes kShapes;
       _tile_storeconfig(before_);
       _tile_loadconfig(&kShapes);
     }
-    ~Session() { _tile_loadconfig(before_); }
-    Session(const Session&) = delete;
-    Session& operator=(const Session&) = delete;
+    ~Config() { _tile_loadconfig(before_); }
+    Config(const Config&) = delete;
+    Config& operator=(const Config&) = delete;
 
    private:
     alignas(64) char before_[64];
@@ -66,8 +71,8 @@ struct AmxTiles {
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(high), _mm512_loadu_ps(low));
   }
 
-  static DDPM_INLINE void write(const float* sums, const float* bias, const Bf16* residual,
-                                Bf16* y) {
+  static DDPM_INLINE void write_row(const float* sums, const float* bias, const Bf16* residual,
+                                    Bf16* y) {
     __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + kTile);
     if (bias) {
       low = _mm512_add_ps(low, _mm512_loadu_ps(bias));
@@ -89,17 +94,17 @@ struct AmxTiles {
     low = _mm512_permutex2var_epi16(a, first, b);
     high = _mm512_permutex2var_epi16(a, _mm512_add_epi16(first, _mm512_set1_epi16(16)), b);
   }
-  static DDPM_INLINE void interleave_apart(const Bf16* a, const Bf16* b, Bf16* low, Bf16* high) {
+  static DDPM_INLINE void interleave(const Bf16* a, const Bf16* b, Bf16* low, Bf16* high) {
     __m512i first, second;
     interleave_words(_mm512_loadu_si512(a), _mm512_loadu_si512(b), first, second);
     _mm512_storeu_si512(low, first);
     _mm512_storeu_si512(high, second);
   }
   static DDPM_INLINE void interleave(const Bf16* a, const Bf16* b, Bf16* to) {
-    interleave_apart(a, b, to, to + kPanel);
+    interleave(a, b, to, to + kPanel);
   }
 
-  // 16 rows of 16 words of 32 bits, turned.
+  // Transposes 16 rows of 16 words of 32 bits.
   static DDPM_INLINE void transpose_words(__m512i (&r)[16]) {
     __m512i t[16];
     for (int i = 0; i < 16; i += 2) {
@@ -112,7 +117,7 @@ struct AmxTiles {
       r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
       r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
     }
-    // r[4 a + j], in its 128-bit part l: column 4 l + j of rows 4 a .. 4 a + 3.
+    // The 128-bit part l of r[4 a + j] is column 4 l + j of rows 4 a .. 4 a + 3.
     for (int j = 0; j < 4; ++j) {
       t[j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);
       t[4 + j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd);
@@ -162,7 +167,7 @@ struct AmxTiles {
     }
   }
 
-  static DDPM_INLINE void add_positions(const Bf16* from, int64_t count, float* sum) {
+  static DDPM_INLINE void sum_positions(const Bf16* from, int64_t count, float* sum) {
     __m512 low = _mm512_loadu_ps(sum), high = _mm512_loadu_ps(sum + kTile);
     for (int64_t p = 0; p < count; ++p, from += kPanel) {
       low = _mm512_add_ps(low, FloatPack::load(from));
@@ -173,18 +178,18 @@ struct AmxTiles {
   }
 };
 
-constexpr TileLoops kLoops{tile_conv_loops<AmxTiles>(), tile_attention_loops<AmxTiles>()};
+constexpr TileLoops kLoops{conv_loops<AmxTiles>(), attention_loops<AmxTiles>()};
 
 }  // namespace
 
 const TileLoops* tile_loops_amx() { return &kLoops; }
 
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx
 
 #else
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::amx {
 const TileLoops* tile_loops_amx() { return nullptr; }
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx
 
 #endif

@@ -1,13 +1,17 @@
 #include "../cpu/simd.h"
 #include "attention_loops.h"
 #include "conv_loops.h"
+#include "tiles.h"
 
-namespace ddpm::kernels {
+// The loops with the AMX tiles' arithmetic written out in plain C++, number by number, so that they
+// can be tested on any processor. It is the reference for tiles_amx.cpp, not a fallback: it is
+// slow.
+
+namespace ddpm::kernels::amx {
 namespace {
 
-// What the processor's tiles do, number by number, so that the loops can be tested everywhere.
 struct PlainTiles {
-  struct Session {};
+  struct Config {};
 
   static float to_float(Bf16 x) { return OneFloat::load(&x); }
   static Bf16 to_bf16(float x) {
@@ -40,7 +44,7 @@ struct PlainTiles {
       }
     }
   }
-  static void write(const float* from, const float* bias, const Bf16* residual, Bf16* y) {
+  static void write_row(const float* from, const float* bias, const Bf16* residual, Bf16* y) {
     for (int64_t i = 0; i < kPanel; ++i) {
       const float sum = from[i] + (bias ? bias[i] : 0.0f);
       y[i] = to_bf16(residual ? sum + to_float(residual[i]) : sum);
@@ -49,7 +53,7 @@ struct PlainTiles {
   static void interleave(const Bf16* a, const Bf16* b, Bf16* to) {
     for (int64_t i = 0; i < kPanel; ++i) to[2 * i] = a[i], to[2 * i + 1] = b[i];
   }
-  static void interleave_apart(const Bf16* a, const Bf16* b, Bf16* low, Bf16* high) {
+  static void interleave(const Bf16* a, const Bf16* b, Bf16* low, Bf16* high) {
     for (int64_t i = 0; i < kTile; ++i) {
       low[2 * i] = a[i], low[2 * i + 1] = b[i];
       high[2 * i] = a[kTile + i], high[2 * i + 1] = b[kTile + i];
@@ -68,21 +72,21 @@ struct PlainTiles {
         to[k / 2 * kPanel + 2 * c + k % 2] = from[c * stride + k];
     }
   }
-  // Pairs of what is next to each other in a row: [16 out][32 in] to [16][16 out][2].
+  // Pairs of neighbours in a row: [16 out][32 in] to [16][16 out][2].
   static void transpose_floats(const float* from, int64_t stride, Bf16* to) {
     for (int64_t o = 0; o < kTile; ++o) {
       for (int64_t i = 0; i < kPanel; ++i)
         to[i / 2 * kPanel + 2 * o + i % 2] = to_bf16(from[o * stride + i]);
     }
   }
-  // Pairs of what is below each other: [32 in][16 out] to [16][16 out][2].
+  // Pairs of neighbours in a column: [32 in][16 out] to [16][16 out][2].
   static void interleave_floats(const float* from, int64_t stride, Bf16* to) {
     for (int64_t i = 0; i < kPanel; ++i) {
       for (int64_t o = 0; o < kTile; ++o)
         to[i / 2 * kPanel + 2 * o + i % 2] = to_bf16(from[i * stride + o]);
     }
   }
-  static void add_positions(const Bf16* from, int64_t count, float* sum) {
+  static void sum_positions(const Bf16* from, int64_t count, float* sum) {
     for (int64_t p = 0; p < count; ++p) {
       for (int64_t i = 0; i < kPanel; ++i) sum[i] += to_float(from[p * kPanel + i]);
     }
@@ -91,10 +95,10 @@ struct PlainTiles {
 
 thread_local float PlainTiles::sums[kPanel][kPanel];
 
-constexpr TileLoops kLoops{tile_conv_loops<PlainTiles>(), tile_attention_loops<PlainTiles>()};
+constexpr TileLoops kLoops{conv_loops<PlainTiles>(), attention_loops<PlainTiles>()};
 
 }  // namespace
 
 const TileLoops* tile_loops_plain() { return &kLoops; }
 
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::amx

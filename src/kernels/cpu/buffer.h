@@ -7,11 +7,12 @@
 
 namespace ddpm::kernels {
 
-/// Working memory on the CPU, aligned to 64 bytes; nothing in it is set.
+/// Working memory on the CPU, aligned to 64 bytes; not initialised. From torch's allocator, which
+/// memory profiles count.
 template <class T>
-class Space {
+class Buffer {
  public:
-  explicit Space(int64_t count)
+  explicit Buffer(int64_t count)
       : data_(c10::GetCPUAllocator()->allocate(static_cast<size_t>(count) * sizeof(T))) {}
   T* get() const { return static_cast<T*>(data_.get()); }
 
@@ -19,7 +20,7 @@ class Space {
   c10::DataPtr data_;
 };
 
-/// A bfloat16 tensor's numbers.
+/// The numbers of a bfloat16 tensor.
 inline Bf16* data_of(const torch::Tensor& t) { return static_cast<Bf16*>(t.data_ptr()); }
 
 }  // namespace ddpm::kernels

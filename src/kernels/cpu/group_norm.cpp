@@ -7,9 +7,9 @@
 namespace ddpm::kernels::cpu {
 namespace {
 
-// body(image, the offset of its first element): images side by side; where there are fewer than
-// threads, the tiles of each (a parallel_for within another is serial). What is computed is the
-// same.
+// Calls body(image, offset of its first element): images in parallel, or, if there are fewer images
+// than threads, one after another, with the blocks of each in parallel (a parallel_for inside
+// another is serial). The results are the same.
 template <class Body>
 void for_images(const GroupNormShape& s, const Body& body) {
   const int64_t image = s.pixels * s.channels;
@@ -22,11 +22,11 @@ void for_images(const GroupNormShape& s, const Body& body) {
   });
 }
 
-// body(tile, its pixels, the offset of its first element from the image's)
+// Calls body(block, its pixels, offset of its first element from the image's).
 template <class Body>
-void for_tiles(const GroupNormShape& s, const Body& body) {
-  at::parallel_for(0, s.tiles(), 4, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) body(i, s.tile_pixels(i), i * s.tile * s.channels);
+void for_blocks(const GroupNormShape& s, const Body& body) {
+  at::parallel_for(0, s.blocks(), 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(i, s.block_pixels(i), i * s.block * s.channels);
   });
 }
 
@@ -37,18 +37,18 @@ void for_groups(const GroupNormShape& s, const Body& body) {
 
 template <class T, class A>
 void apply_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, T* y,
-                 T* slope, const GroupNormArgs<A>& args, int64_t b) {
-  for_tiles(s, [&](int64_t, int64_t pixels, int64_t offset) {
-    loops.apply(x + offset, y + offset, slope ? slope + offset : nullptr, pixels, s.channels,
-                args.coefficients_of(s, b), s.silu);
+                 T* derivative, const GroupNormArgs<A>& args, int64_t b) {
+  for_blocks(s, [&](int64_t, int64_t pixels, int64_t offset) {
+    loops.apply(x + offset, y + offset, derivative ? derivative + offset : nullptr, pixels,
+                s.channels, args.coefficients_of(s, b), s.silu);
   });
 }
 
 template <class T, class A>
 void forward_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x, T* y,
                    const GroupNormArgs<A>& args, int64_t b) {
-  for_tiles(s, [&](int64_t tile, int64_t pixels, int64_t offset) {
-    loops.moments(x + offset, pixels, s.channels, args.partial_of(s, b, tile, 0));
+  for_blocks(s, [&](int64_t block, int64_t pixels, int64_t offset) {
+    loops.moments(x + offset, pixels, s.channels, args.partial_of(s, b, block, 0));
   });
   for (int64_t c = 0; c < s.channels; ++c) merge_moments(s, args, b, c);
   for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
@@ -70,12 +70,13 @@ void saved_affine(const GroupNormShape& s, const GroupNormArgs<A>& args, int64_t
 
 template <class T, class A>
 void backward_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, const T* x,
-                    const T* dy, const T* slope, T* dx, const GroupNormArgs<A>& args, int64_t b) {
+                    const T* dy, const T* derivative, T* dx, const GroupNormArgs<A>& args,
+                    int64_t b) {
   const A* k = args.coefficients_of(s, b);
   saved_affine(s, args, b);
-  for_tiles(s, [&](int64_t tile, int64_t pixels, int64_t offset) {
-    loops.sums(x + offset, dy + offset, slope ? slope + offset : nullptr, pixels, s.channels, k,
-               s.silu, args.partial_of(s, b, tile, 0));
+  for_blocks(s, [&](int64_t block, int64_t pixels, int64_t offset) {
+    loops.sums(x + offset, dy + offset, derivative ? derivative + offset : nullptr, pixels,
+               s.channels, k, s.silu, args.partial_of(s, b, block, 0));
   });
   for (int64_t c = 0; c < s.channels; ++c) merge_sums(s, args, b, c);
   for_groups(s, [&](int64_t g, int64_t first, int64_t last) {
@@ -83,9 +84,9 @@ void backward_image(const GroupNormShape& s, const GroupNormLoops<T, A>& loops, 
     const GroupGradient gradient = group_gradient(s, args, b, g, group);
     for (int64_t c = first; c < last; ++c) channel_gradient(s, args, b, c, group, gradient);
   });
-  for_tiles(s, [&](int64_t, int64_t pixels, int64_t offset) {
-    loops.gradient(x + offset, dy + offset, slope ? slope + offset : nullptr, dx + offset, pixels,
-                   s.channels, k, s.silu);
+  for_blocks(s, [&](int64_t, int64_t pixels, int64_t offset) {
+    loops.gradient(x + offset, dy + offset, derivative ? derivative + offset : nullptr, dx + offset,
+                   pixels, s.channels, k, s.silu);
   });
 }
 
@@ -141,21 +142,21 @@ void group_norm_backward(const GroupNormShape& shape, Element, const void* x, co
            static_cast<const double*>(dy), static_cast<double*>(dx), args);
 }
 
-void group_norm_image(const GroupNormShape& shape, const Bf16* x, Bf16* y,
-                      const GroupNormArgs<float>& args, int64_t b) {
+void group_norm_forward_image(const GroupNormShape& shape, const Bf16* x, Bf16* y,
+                              const GroupNormArgs<float>& args, int64_t b) {
   forward_image(shape, cpu_loops().group_norm_bf16, x, y, args, b);
 }
 
-void group_norm_image_again(const GroupNormShape& shape, const Bf16* x, Bf16* y, Bf16* slope,
-                            const GroupNormArgs<float>& args, int64_t b) {
+void group_norm_recompute_image(const GroupNormShape& shape, const Bf16* x, Bf16* y,
+                                Bf16* derivative, const GroupNormArgs<float>& args, int64_t b) {
   saved_affine(shape, args, b);
-  apply_image(shape, cpu_loops().group_norm_bf16, x, y, slope, args, b);
+  apply_image(shape, cpu_loops().group_norm_bf16, x, y, derivative, args, b);
 }
 
-void group_norm_image_backward(const GroupNormShape& shape, const Bf16* x, const Bf16* dy,
-                               const Bf16* slope, Bf16* dx, const GroupNormArgs<float>& args,
+void group_norm_backward_image(const GroupNormShape& shape, const Bf16* x, const Bf16* dy,
+                               const Bf16* derivative, Bf16* dx, const GroupNormArgs<float>& args,
                                int64_t b) {
-  backward_image(shape, cpu_loops().group_norm_bf16, x, dy, slope, dx, args, b);
+  backward_image(shape, cpu_loops().group_norm_bf16, x, dy, derivative, dx, args, b);
 }
 
 }  // namespace ddpm::kernels::cpu

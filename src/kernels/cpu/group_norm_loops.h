@@ -3,13 +3,15 @@
 #include "loops.h"
 #include "simd.h"
 
-// GroupNorm's passes over one tile of pixels, [pixels, channels] in memory. Included by
-// cpu/loops_*.cpp, once for each kind of processor.
+// GroupNorm's passes over one block of pixels, [pixels, channels] in memory; group_norm_math.h has
+// the formulas and what happens between the passes. Channels are the vector axis: a vector of
+// channels keeps its sums or coefficients in registers for all pixels of the block. Included by
+// loops_*.cpp, once per kind of processor.
 
 namespace ddpm::kernels {
 namespace {
 
-/// Calls body(pack, c) for vectors of channels, then for what is left one by one.
+/// Calls body(pack, c) for vectors of channels, then for the remaining channels one by one.
 template <class A, class Body>
 DDPM_INLINE void for_channels(int64_t channels, const Body& body) {
   int64_t c = 0;
@@ -34,17 +36,17 @@ DDPM_INLINE void store_pairs(double* to, const Value& first, const Value& second
   }
 }
 
-struct Yes {
+struct True {
   static constexpr bool kValue = true;
 };
-struct No {
+struct False {
   static constexpr bool kValue = false;
 };
 
-/// partial[c] = (mean, sum of squared deviations). Sums are of x less the tile's first pixel, so
-/// that a mean far from 0 costs no digits.
+/// partial[c] = (mean, sum of squared deviations). Sums are of x minus the block's first pixel, so
+/// that a mean far from 0 loses no digits.
 template <class T, class A>
-void tile_moments(const T* x, int64_t pixels, int64_t channels, double* partial) {
+void block_moments(const T* x, int64_t pixels, int64_t channels, double* partial) {
   for_channels<A>(channels, [&](auto pack, int64_t c) {
     using Pack = decltype(pack);
     using V = typename Pack::Value;
@@ -61,18 +63,18 @@ void tile_moments(const T* x, int64_t pixels, int64_t channels, double* partial)
   });
 }
 
-/// Calls run(with SiLU, with its slope from memory).
-template <class T, class Run>
-DDPM_INLINE void choose(bool silu, const T* slope, const Run& run) {
-  if (!silu) return run(No{}, No{});
-  slope ? run(Yes{}, Yes{}) : run(Yes{}, No{});
+/// Calls body(with SiLU?, with its derivative from memory?); the arguments are True or False.
+template <class T, class Body>
+DDPM_INLINE void with_flags(bool silu, const T* derivative, const Body& body) {
+  if (!silu) return body(False{}, False{});
+  derivative ? body(True{}, True{}) : body(True{}, False{});
 }
 
-/// y = z, or SiLU(z), with z = (x - k0) k1 + k2. slope, where it is not null: d SiLU(z) / dz.
+/// y = z, or SiLU(z), with z = (x - k0) k1 + k2. derivative: set to d SiLU(z) / dz unless null.
 template <class T, class A>
-void tile_apply(const T* x, T* y, T* slope, int64_t pixels, int64_t channels, const A* k,
-                bool silu) {
-  choose(silu, slope, [&](auto with_silu, auto with_slope) {
+void block_apply(const T* x, T* y, T* derivative, int64_t pixels, int64_t channels, const A* k,
+                 bool silu) {
+  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -83,8 +85,8 @@ void tile_apply(const T* x, T* y, T* slope, int64_t pixels, int64_t channels, co
         if constexpr (decltype(with_silu)::kValue) {
           const V s = Pack::sigmoid(z), zs = z * s;
           Pack::store(y + i, zs);
-          if constexpr (decltype(with_slope)::kValue)
-            Pack::store(slope + i, V(s + zs * (V{} + 1 - s)));
+          if constexpr (decltype(with_derivative)::kValue)
+            Pack::store(derivative + i, V(s + zs * (V{} + 1 - s)));
         } else {
           Pack::store(y + i, z);
         }
@@ -100,11 +102,11 @@ DDPM_INLINE V through_silu(V dy, V z) {
   return dy * (s * (V{} + 1 + z * (V{} + 1 - s)));
 }
 
-/// partial[c] = (sum of dz, sum of dz (x - k0)). slope: as tile_apply left it, or null.
+/// partial[c] = (sum of dz, sum of dz (x - k0)). derivative: as block_apply set it, or null.
 template <class T, class A>
-void tile_sums(const T* x, const T* dy, const T* slope, int64_t pixels, int64_t channels,
-               const A* k, bool silu, double* partial) {
-  choose(silu, slope, [&](auto with_silu, auto with_slope) {
+void block_sums(const T* x, const T* dy, const T* derivative, int64_t pixels, int64_t channels,
+                const A* k, bool silu, double* partial) {
+  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -114,8 +116,8 @@ void tile_sums(const T* x, const T* dy, const T* slope, int64_t pixels, int64_t 
       for (int64_t i = c; i < pixels * channels; i += channels) {
         const V d = Pack::load(x + i) - k0;
         V dz = Pack::load(dy + i);
-        if constexpr (decltype(with_slope)::kValue) {
-          dz *= Pack::load(slope + i);
+        if constexpr (decltype(with_derivative)::kValue) {
+          dz *= Pack::load(derivative + i);
         } else if constexpr (decltype(with_silu)::kValue) {
           dz = through_silu<Pack>(dz, V(d * k1 + k2));
         }
@@ -129,9 +131,9 @@ void tile_sums(const T* x, const T* dy, const T* slope, int64_t pixels, int64_t 
 
 /// dx = k1 dz + k3 + (x - k0) k4.
 template <class T, class A>
-void tile_gradient(const T* x, const T* dy, const T* slope, T* dx, int64_t pixels, int64_t channels,
-                   const A* k, bool silu) {
-  choose(silu, slope, [&](auto with_silu, auto with_slope) {
+void block_gradient(const T* x, const T* dy, const T* derivative, T* dx, int64_t pixels,
+                    int64_t channels, const A* k, bool silu) {
+  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -141,8 +143,8 @@ void tile_gradient(const T* x, const T* dy, const T* slope, T* dx, int64_t pixel
       for (int64_t i = c; i < pixels * channels; i += channels) {
         const V d = Pack::load(x + i) - k0;
         V dz = Pack::load(dy + i);
-        if constexpr (decltype(with_slope)::kValue) {
-          dz *= Pack::load(slope + i);
+        if constexpr (decltype(with_derivative)::kValue) {
+          dz *= Pack::load(derivative + i);
         } else if constexpr (decltype(with_silu)::kValue) {
           dz = through_silu<Pack>(dz, V(d * k1 + k2));
         }
@@ -154,7 +156,7 @@ void tile_gradient(const T* x, const T* dy, const T* slope, T* dx, int64_t pixel
 
 template <class T, class A>
 constexpr GroupNormLoops<T, A> group_norm_loops() {
-  return {tile_moments<T, A>, tile_apply<T, A>, tile_sums<T, A>, tile_gradient<T, A>};
+  return {block_moments<T, A>, block_apply<T, A>, block_sums<T, A>, block_gradient<T, A>};
 }
 
 }  // namespace

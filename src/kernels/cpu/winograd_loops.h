@@ -3,20 +3,22 @@
 #include "loops.h"
 #include "simd.h"
 
-// Winograd's 3x3 convolution (Lavin and Gray 2016, Sec. 4.1): F(2x2, 3x3). With d a 4x4 tile of the
-// input, w the weights and y the tile's 2x2 results, of each pair of channels,
+// The loops of Winograd's 3x3 convolution, F(2x2, 3x3) (Lavin and Gray 2016, Sec. 4.1; winograd.h).
+// With d a patch of 4x4 input pixels, w the weights and y the patch's 2x2 results, for each pair of
+// channels
 //   y = A' [(G w G') * (B' d B)] A,
-// products taken number by number, so that the sum over the input channels is 16 matrix products
-// instead of 36 multiplications a tile. A "transformed" array is [16][count][channels]: the numbers
-// of a 4x4 square lie `stride` apart. Included by cpu/loops_*.cpp.
+// where * is number by number: the sum over the input channels is 16 matrix products. A transformed
+// array is [16][count][channels]; the 16 numbers of a patch lie `stride` apart. Included by
+// loops_*.cpp.
 
 namespace ddpm::kernels {
 namespace {
 
-/// Where tile `index` of a batch lies; see WinogradShape.
-struct TilePlace {
-  int64_t image, row, column;  ///< row, column: of its results' first pixel
-  DDPM_INLINE TilePlace(const WinogradShape& s, int64_t index) {
+/// Where patch `index` of a batch lies; see WinogradShape.
+struct PatchPosition {
+  int64_t image;
+  int64_t row, column;  ///< of the first pixel of its results
+  DDPM_INLINE PatchPosition(const WinogradShape& s, int64_t index) {
     const int64_t down = (s.height + 1) / 2, across = (s.width + 1) / 2;
     image = index / (down * across);
     row = index / across % down * 2;
@@ -24,31 +26,33 @@ struct TilePlace {
   }
 };
 
-/// The pixel's channels, or zeros outside of the image.
+/// The channels of a pixel, or zeros outside the image.
 DDPM_INLINE const float* pixel(const WinogradShape& s, const float* x, const float* zeros,
                                int64_t image, int64_t row, int64_t column) {
   const bool inside = row >= 0 && row < s.height && column >= 0 && column < s.width;
   return inside ? x + ((image * s.height + row) * s.width + column) * s.channels : zeros;
 }
 
-/// B' d B of tiles first .. first + count - 1; d begins a pixel above and left of the results.
+/// B' d B of patches first .. first + count - 1; d begins one pixel above and left of the results.
 void winograd_input(const WinogradShape& s, const float* x, const float* zeros, int64_t first,
                     int64_t count, float* to, int64_t stride) {
   for (int64_t t = 0; t < count; ++t) {
-    const TilePlace place(s, first + t);
+    const PatchPosition at(s, first + t);
     const float* from[16];
     for (int i = 0; i < 16; ++i) {
-      from[i] = pixel(s, x, zeros, place.image, place.row - 1 + i / 4, place.column - 1 + i % 4);
+      from[i] = pixel(s, x, zeros, at.image, at.row - 1 + i / 4, at.column - 1 + i % 4);
     }
     float* row = to + t * s.channels;
     for (int64_t c = 0; c < s.channels; c += kLanes) {
       Floats d[4][4];
-      for (int j = 0; j < 4; ++j) {  // B' d
+      // B' d
+      for (int j = 0; j < 4; ++j) {
         const Floats d0 = FloatPack::load(from[j] + c), d1 = FloatPack::load(from[4 + j] + c),
                      d2 = FloatPack::load(from[8 + j] + c), d3 = FloatPack::load(from[12 + j] + c);
         d[0][j] = d0 - d2, d[1][j] = d1 + d2, d[2][j] = d2 - d1, d[3][j] = d1 - d3;
       }
-      for (int i = 0; i < 4; ++i) {  // times B
+      // (B' d) B
+      for (int i = 0; i < 4; ++i) {
         float* out = row + 4 * i * stride + c;
         FloatPack::store(out, d[i][0] - d[i][2]);
         FloatPack::store(out + stride, d[i][1] + d[i][2]);
@@ -59,14 +63,14 @@ void winograd_input(const WinogradShape& s, const float* x, const float* zeros, 
   }
 }
 
-/// A dy A', with dy the 2x2 gradients of a tile's results.
+/// A dy A', with dy the 2x2 gradients of a patch's results.
 void winograd_gradient(const WinogradShape& s, const float* dy, const float* zeros, int64_t first,
                        int64_t count, float* to, int64_t stride) {
   for (int64_t t = 0; t < count; ++t) {
-    const TilePlace place(s, first + t);
+    const PatchPosition at(s, first + t);
     const float* from[4];
     for (int i = 0; i < 4; ++i) {
-      from[i] = pixel(s, dy, zeros, place.image, place.row + i / 2, place.column + i % 2);
+      from[i] = pixel(s, dy, zeros, at.image, at.row + i / 2, at.column + i % 2);
     }
     float* row = to + t * s.channels;
     for (int64_t c = 0; c < s.channels; c += kLanes) {
@@ -90,10 +94,10 @@ void winograd_gradient(const WinogradShape& s, const float* dy, const float* zer
 void winograd_output(const WinogradShape& s, const float* m, int64_t stride, const float* bias,
                      int64_t first, int64_t count, float* y) {
   for (int64_t t = 0; t < count; ++t) {
-    const TilePlace place(s, first + t);
+    const PatchPosition at(s, first + t);
     const float* row = m + t * s.channels;
-    float* to = y + ((place.image * s.height + place.row) * s.width + place.column) * s.channels;
-    const bool below = place.row + 1 < s.height, right = place.column + 1 < s.width;
+    float* to = y + ((at.image * s.height + at.row) * s.width + at.column) * s.channels;
+    const bool below = at.row + 1 < s.height, right = at.column + 1 < s.width;
     for (int64_t c = 0; c < s.channels; c += kLanes) {
       Floats r[2][4];
       for (int j = 0; j < 4; ++j) {
@@ -112,8 +116,10 @@ void winograd_output(const WinogradShape& s, const float* m, int64_t stride, con
   }
 }
 
+// Rows and columns of the blocks that are multiplied in registers: kRows * 2 sums and the factors
+// fill them.
 #if defined(__AVX512F__)
-constexpr int kRows = 12;  // of a product's block: with kRows * 2 sums all registers are in use
+constexpr int kRows = 12;
 #else
 constexpr int kRows = 6;
 #endif
@@ -130,7 +136,8 @@ DDPM_INLINE void multiply_block(const float* a, int64_t lda, const float* b, int
                  b1 = FloatPack::load(b + p * kColumns + kLanes);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Floats v = a[r * lda + p] - Floats{};  // not a sum, which would be a third operation
+      // x - 0 compiles to a broadcast of x; x + 0 would be a third operation (x may be -0).
+      const Floats v = a[r * lda + p] - Floats{};
       sum[r][0] += v * b0, sum[r][1] += v * b1;
     }
   }

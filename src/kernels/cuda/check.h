@@ -12,7 +12,7 @@ inline void check(cudaError_t error, const char* name) {
   throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
 }
 
-/// After one launch or several: was any of them refused?
+/// Throws if one of the launches before it was refused.
 inline void check_launch(const char* name) { check(cudaGetLastError(), name); }
 
 }  // namespace ddpm::kernels::cuda

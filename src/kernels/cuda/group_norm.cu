@@ -8,7 +8,7 @@
 namespace ddpm::kernels::cuda {
 namespace {
 
-// By slabs where they fit, else by tiles.
+// By slabs if they fit, else by blocks of pixels.
 template <class T, class A, int V>
 void normalise(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>& a,
                cudaStream_t stream) {
@@ -16,7 +16,7 @@ void normalise(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>
   if (slab.groups > 0) {
     slab_forward<T, A, V>(s, slab, x, y, a, stream);
   } else {
-    tiled_forward<T, A, V>(s, x, y, a, stream);
+    blocks_forward<T, A, V>(s, x, y, a, stream);
   }
 }
 
@@ -27,7 +27,7 @@ void differentiate(const GroupNormShape& s, const T* x, const T* dy, T* dx,
   if (slab.groups > 0) {
     slab_backward<T, A, V>(s, slab, x, dy, dx, a, stream);
   } else {
-    tiled_backward<T, A, V>(s, x, dy, dx, a, stream);
+    blocks_backward<T, A, V>(s, x, dy, dx, a, stream);
   }
 }
 

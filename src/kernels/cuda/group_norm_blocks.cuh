@@ -1,16 +1,18 @@
 #pragma once
 
+#include "../group_norm_math.h"
 #include "check.h"
-#include "group_norm_slab.h"  // Pack, sigmoid
+#include "vector.h"
 
 #include <stdexcept>
 
 #include <cuda_runtime.h>
 
-// For images of which no slab fits (group_norm_slab.h). As on the CPU (cpu/group_norm.cpp): a pass
-// over the tiles, the arithmetic between, a second pass; a block a tile, an image's tiles after
-// another in the grid. Threads of a block lie along the channels, as many as there are, V channels
-// each (16 bytes), and in rows of pixels. Sums are taken in a fixed order.
+// GroupNorm for images of which no slab fits on chip (group_norm_slab.h). As on the CPU
+// (cpu/group_norm.cpp): a pass over blocks of pixels for the sums, the arithmetic of
+// group_norm_math.h, and a second pass for the result. One thread block works on one block of
+// pixels; the grid has the blocks of the first image, then those of the next. Its threads lie along
+// the channels, V channels each (16 bytes), then along the pixels (rows). Sums have a fixed order.
 
 namespace ddpm::kernels::cuda {
 
@@ -29,15 +31,18 @@ __device__ void store(T* to, const A (&from)[V]) {
   *reinterpret_cast<Pack<T, V>*>(to) = pack;
 }
 
-/// What a thread has to do of its block's tile.
+/// A thread's part of a block of pixels.
 struct Work {
-  int64_t b, tile, offset, pixels;  // offset: of the tile's first element
-  int64_t lanes, rows, row, first;  // first: its first channel, in units of V
+  int64_t b, block;
+  int64_t offset;  // of the block's first element
+  int64_t pixels;
+  int64_t lanes, rows, row;
+  int64_t first;  // the thread's first channel, in units of V
   __device__ Work(const GroupNormShape& s, int vector)
-      : b(blockIdx.x / s.tiles()),
-        tile(blockIdx.x % s.tiles()),
-        offset((b * s.pixels + tile * s.tile) * s.channels),
-        pixels(s.tile_pixels(tile)) {
+      : b(blockIdx.x / s.blocks()),
+        block(blockIdx.x % s.blocks()),
+        offset((b * s.pixels + block * s.block) * s.channels),
+        pixels(s.block_pixels(block)) {
     const int64_t across = s.channels / vector;
     lanes = across < kThreads ? across : kThreads;
     rows = kThreads / lanes;
@@ -46,11 +51,12 @@ struct Work {
   }
 };
 
-/// The rows' pairs of sums, added in the order of the rows; right in row 0.
+/// Adds the rows' pairs of sums in the order of the rows; row 0 gets the result.
 template <class A, int V>
 __device__ void add_rows(const Work& work, A (&sum)[V], A (&second)[V]) {
   __shared__ A shared[2 * V * kThreads];
-  __syncthreads();  // the last round's readers are done
+  // The readers of the last round are done.
+  __syncthreads();
   for (int i = 0; i < V; ++i) {
     shared[(2 * i) * kThreads + threadIdx.x] = sum[i];
     shared[(2 * i + 1) * kThreads + threadIdx.x] = second[i];
@@ -68,16 +74,16 @@ __device__ void add_rows(const Work& work, A (&sum)[V], A (&second)[V]) {
 template <class T, class A, int V>
 __global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x) {
   const Work work(s, V);
-  const T* tile = x + work.offset;
+  const T* block = x + work.offset;
   for (int64_t round = 0; round < s.channels / V; round += work.lanes) {
     const int64_t c = (round + work.first) * V;
     const bool mine = work.row < work.rows && c < s.channels;
     A origin[V] = {}, sum[V] = {}, square[V] = {};
     if (mine) {
-      load(tile + c, origin);
+      load(block + c, origin);
       for (int64_t p = work.row; p < work.pixels; p += work.rows) {
         A v[V];
-        load(tile + p * s.channels + c, v);
+        load(block + p * s.channels + c, v);
         for (int i = 0; i < V; ++i) {
           const A d = v[i] - origin[i];
           sum[i] += d;
@@ -87,7 +93,7 @@ __global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x)
     }
     add_rows(work, sum, square);
     if (!mine || work.row != 0) continue;
-    double* partial = a.partial_of(s, work.b, work.tile, c);
+    double* partial = a.partial_of(s, work.b, work.block, c);
     for (int i = 0; i < V; ++i) {
       const A mean = sum[i] / static_cast<A>(work.pixels);
       const A deviation = square[i] - sum[i] * mean;
@@ -97,7 +103,7 @@ __global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x)
   }
 }
 
-// A block an image, a thread a channel.
+// One thread block per image, one thread per channel.
 template <class A>
 __global__ void finish_forward_kernel(GroupNormShape s, GroupNormArgs<A> a) {
   const int64_t b = blockIdx.x;
@@ -155,7 +161,7 @@ __global__ void apply_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, T
   }
 }
 
-// Each thread finds its channels' coefficients itself: no launch for them before.
+// Each thread computes its channels' coefficients itself, which saves a launch before this one.
 template <class T, class A, int V>
 __global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, const T* dy) {
   const Work work(s, V);
@@ -184,7 +190,7 @@ __global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, co
     }
     add_rows(work, sum, product);
     if (!mine || work.row != 0) continue;
-    double* partial = a.partial_of(s, work.b, work.tile, c);
+    double* partial = a.partial_of(s, work.b, work.block, c);
     for (int i = 0; i < V; ++i) {
       partial[2 * i] = sum[i];
       partial[2 * i + 1] = product[i];
@@ -219,31 +225,32 @@ __global__ void gradient_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x
   }
 }
 
-inline unsigned tile_blocks(const GroupNormShape& s) {
-  if (s.batch > ((int64_t{1} << 31) - 1) / s.tiles()) {
+inline unsigned thread_blocks(const GroupNormShape& s) {
+  if (s.batch > ((int64_t{1} << 31) - 1) / s.blocks()) {
     throw std::runtime_error("group_norm: " + std::to_string(s.batch) + " images of " +
-                             std::to_string(s.tiles()) + " tiles are more blocks than a grid has");
+                             std::to_string(s.blocks()) +
+                             " blocks of pixels are more thread blocks than a grid has");
   }
-  return static_cast<unsigned>(s.batch * s.tiles());
+  return static_cast<unsigned>(s.batch * s.blocks());
 }
 
 template <class T, class A, int V>
-void tiled_forward(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>& a,
-                   cudaStream_t stream) {
-  const unsigned tiles = tile_blocks(s), images = static_cast<unsigned>(s.batch);
-  moments_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x);
+void blocks_forward(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>& a,
+                    cudaStream_t stream) {
+  const unsigned blocks = thread_blocks(s), images = static_cast<unsigned>(s.batch);
+  moments_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x);
   finish_forward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
-  apply_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, y);
+  apply_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, y);
   check_launch("group_norm_forward");
 }
 
 template <class T, class A, int V>
-void tiled_backward(const GroupNormShape& s, const T* x, const T* dy, T* dx,
-                    const GroupNormArgs<A>& a, cudaStream_t stream) {
-  const unsigned tiles = tile_blocks(s), images = static_cast<unsigned>(s.batch);
-  sums_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, dy);
+void blocks_backward(const GroupNormShape& s, const T* x, const T* dy, T* dx,
+                     const GroupNormArgs<A>& a, cudaStream_t stream) {
+  const unsigned blocks = thread_blocks(s), images = static_cast<unsigned>(s.batch);
+  sums_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, dy);
   finish_backward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
-  gradient_kernel<T, A, V><<<tiles, kThreads, 0, stream>>>(s, a, x, dy, dx);
+  gradient_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, dy, dx);
   check_launch("group_norm_backward");
 }
 

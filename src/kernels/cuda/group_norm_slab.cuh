@@ -8,19 +8,19 @@
 
 #include <cuda_runtime.h>
 
-// Launches of group_norm_slab.h: one kernel a pass, no host sync.
+// Launches the passes of group_norm_slab.h: one kernel per pass, no host sync.
 
 namespace ddpm::kernels::cuda {
 
-/// Blocks of the most threads that share a processor's registers: of 256 three, of 512 two; float64
-/// and single channels, which are not in a hurry, one.
+/// Blocks of slab_max_threads threads whose registers must fit into a processor: three of 256, two
+/// of 512; one for float64 and for single channels, whose speed does not matter.
 template <class A>
-constexpr int slab_least_blocks(int vector) {
+constexpr int slab_min_blocks(int vector) {
   return sizeof(A) == sizeof(double) || vector == 1 ? 1 : vector > 4 ? 3 : 2;
 }
 
 template <class T, class A, int V>
-__global__ void __launch_bounds__(slab_most_threads(V), slab_least_blocks<A>(V))
+__global__ void __launch_bounds__(slab_max_threads(V), slab_min_blocks<A>(V))
     slab_forward_kernel(const __grid_constant__ GroupNormShape s,
                         const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x, T* y) {
   extern __shared__ __align__(16) unsigned char shared[];
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(slab_most_threads(V), slab_least_blocks<A>(V))
 }
 
 template <class T, class A, int V>
-__global__ void __launch_bounds__(slab_most_threads(V), slab_least_blocks<A>(V))
+__global__ void __launch_bounds__(slab_max_threads(V), slab_min_blocks<A>(V))
     slab_backward_kernel(const __grid_constant__ GroupNormShape s,
                          const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x,
                          const T* dy, T* dx) {
@@ -54,7 +54,7 @@ inline int current_device() {
   return device;
 }
 
-/// All devices are asked once.
+/// Queried once for all devices.
 inline const SlabDevice& slab_device(int device) {
   static const std::vector<SlabDevice> devices = [] {
     int count = 0;
@@ -75,11 +75,12 @@ inline const SlabDevice& slab_device(int device) {
   return devices.at(device);
 }
 
-/// Once a kernel and device: all the shared memory there is may be asked for, and the cache that it
-/// shares a memory with gives way.
+/// Once per kernel and device: permits launches to use all shared memory, and gives it precedence
+/// over the first-level cache, which is in the same memory.
 template <auto kKernel>
 void allow_all_shared_memory(int device) {
-  static std::atomic<uint64_t> done{0};  // a bit a device; beyond 64 it is said every time
+  // One bit per device; devices beyond 64 are set every time.
+  static std::atomic<uint64_t> done{0};
   const uint64_t bit = device < 64 ? uint64_t{1} << device : 0;
   if (done.load(std::memory_order_acquire) & bit) return;
   const auto set = [](cudaFuncAttribute what, int64_t value) {

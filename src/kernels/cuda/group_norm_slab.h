@@ -2,203 +2,21 @@
 
 #include "../group_norm_math.h"
 #include "group_norm_slab_plan.h"
+#include "group_norm_slab_thread.h"
+#include "vector.h"
 
-#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
-#ifdef __CUDACC__
-#include <cuda_pipeline_primitives.h>
-#endif
-
-// GroupNorm with one read and one write of memory: a block of threads keeps a slab (whole groups of
-// an image, all pixels) in shared memory. Each class below is what one thread knows; phase(0) to
-// phase(kPhases - 1) are run by all threads of a block, none beginning before the last has ended:
-// on a GPU __syncthreads() is between, on a host (tests/kernels/group_norm_slab_test.cpp) a loop.
-//
-// Memory: a warp reads runs of a slab's width, whole sectors wherever the plan can, 16 bytes a
-// thread; neighbouring slabs are neighbours in the grid, so that what they share is still in L2.
-// Shared memory: threads hold consecutive vectors (slab [pixels][lanes]) and consecutive sums
-// (rows [V][rows][lanes]): no bank is asked twice. Every sum has one fixed order.
+// GroupNorm with one read and one write of memory. A thread block keeps a slab, whole groups of one
+// image with all pixels, in shared memory; there it takes the mean, the squared deviations from it,
+// and the result (forward), or the two sums and the gradient (backward), by the formulas of
+// group_norm_math.h.
+// Each class below is what one thread knows. phase(0) to phase(kPhases - 1) are run by all threads
+// of a block; none begins before all have ended the one before. On a GPU __syncthreads() separates
+// them; on a host (tests/kernels/group_norm_slab_test.cpp) they are a loop over the threads.
 
 namespace ddpm::kernels {
-
-/// V numbers as one load or store.
-template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
-  T v[V];
-};
-
-/// To shared memory, past the registers (cp.async) where there is such an instruction; only the
-/// thread itself sees it after end_copies, the others after the phase.
-template <class P>
-DDPM_HOST_DEVICE void begin_copy(P* to, const P* from) {
-#ifdef __CUDA_ARCH__
-  if constexpr (sizeof(P) >= 4) {
-    __pipeline_memcpy_async(to, from, sizeof(P));
-  } else {
-    *to = *from;
-  }
-#else
-  *to = *from;
-#endif
-}
-
-DDPM_HOST_DEVICE inline void end_copies() {
-#ifdef __CUDA_ARCH__
-  __pipeline_commit();
-  __pipeline_wait_prior(0);
-#endif
-}
-
-DDPM_HOST_DEVICE inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-
-/// On a GPU by approximations, without which arithmetic would take longer than memory: relative
-/// error below (5 + 1.2 |x|) 2^-23 by the bounds of the CUDA C++ Programming Guide, and 0 instead
-/// of what is below 2^-126.
-DDPM_HOST_DEVICE inline float sigmoid(float x) {
-#ifdef __CUDA_ARCH__
-  return __fdividef(1.0f, 1.0f + __expf(-x));
-#else
-  return 1.0f / (1.0f + std::exp(-x));
-#endif
-}
-
-/// dz from dy: d SiLU(z) / dz = s (1 + z (1 - s)), s = sigmoid(z).
-template <class A>
-DDPM_HOST_DEVICE A through_silu(A dy, A z) {
-  const A s = sigmoid(z);
-  return dy * (s * (A(1) + z * (A(1) - s)));
-}
-
-/// What the threads of both passes know. T: in memory; A: sums; V: channels a vector.
-template <class T, class A, int V>
-class SlabThread {
- protected:
-  using Vector = Pack<T, V>;
-
-  DDPM_HOST_DEVICE SlabThread(const GroupNormShape& whole, const GroupNormArgs<A>& args,
-                              const Slab& slab, int32_t images, uint32_t block, int32_t thread,
-                              unsigned char* shared)
-      : slab_(slab),
-        thread_(thread),
-        active_(slab.lanes * slab.rows),
-        vectors_(static_cast<int32_t>(whole.pixels) * slab.lanes),
-        column_(thread % slab.lanes * V),
-        whole_args_(args) {
-    const SlabOffsets at(slab, static_cast<int32_t>(whole.pixels), images, sizeof(T), sizeof(A));
-    const uint32_t slabs = static_cast<uint32_t>(whole.groups) / slab.groups;
-    const int64_t b = block / slabs, i = block % slabs;
-    const int64_t first = i * slab.channels;  // channel of the image
-    first_channel_ = first;
-    first_number_ = b * whole.channels + first;
-    first_group_ = b * whole.groups + i * slab.groups;
-    offset_ =
-        b * whole.pixels * whole.channels + first + thread / slab.lanes * whole.channels + column_;
-    step_ = slab.rows * whole.channels;
-    images_ = shared;
-    image_bytes_ = at.image;
-    folded_ = reinterpret_cast<double*>(shared + at.folded);
-    statistics_ = reinterpret_cast<GroupStatistics*>(shared + at.statistics);
-    rows_ = reinterpret_cast<A*>(shared + at.rows);
-    parameters_ = reinterpret_cast<A*>(shared + at.parameters);
-    // The slab as an image of its own, to which group_norm_math.h applies.
-    shape_ = {1, whole.pixels, slab.channels, slab.groups, whole.pixels, whole.eps, whole.silu};
-    const auto from = [&](auto* p) { return p ? p + first_number_ : nullptr; };
-    const auto kept = [&](const A* p, int32_t i) {
-      return p ? parameters_ + i * slab.channels : nullptr;
-    };
-    args_ = {kept(args.weight, 0),
-             kept(args.bias, 1),
-             kept(args.add, 2),
-             kept(args.scale, 3),
-             kept(args.shift, 4),
-             args.mean + first_group_,
-             args.rstd + first_group_,
-             args.channel_mean + first_number_,
-             reinterpret_cast<double*>(shared + at.partial),
-             reinterpret_cast<A*>(shared + at.coefficients),
-             from(args.d_weight),
-             from(args.d_bias),
-             from(args.d_add),
-             from(args.d_scale),
-             from(args.d_shift)};
-  }
-
-  DDPM_HOST_DEVICE Vector* image(int32_t i) const {
-    return reinterpret_cast<Vector*>(images_ + i * image_bytes_);
-  }
-
-  /// body(index in the slab, offset in memory) of each of the thread's vectors.
-  template <class Body>
-  DDPM_HOST_DEVICE void for_vectors(const Body& body) const {
-    if (thread_ >= active_) return;
-    int64_t at = offset_;
-    for (int32_t i = thread_; i < vectors_; i += active_, at += step_) body(i, at);
-  }
-
-  template <class Body>
-  DDPM_HOST_DEVICE void for_channels(const Body& body) const {
-    for (int32_t c = thread_; c < slab_.channels; c += slab_.threads) body(c);
-  }
-
-  DDPM_HOST_DEVICE void begin_load(const T* from, Vector* to) const {
-    for_vectors([&](int32_t i, int64_t at) {
-      begin_copy(to + i, reinterpret_cast<const Vector*>(from + at));
-    });
-  }
-
-  /// A channel's parameters; the thread that loads them may use them at once.
-  DDPM_HOST_DEVICE void load_parameters(int32_t c) const {
-    const int64_t n = first_number_ + c;
-    const GroupNormArgs<A>& from = whole_args_;
-    parameters_[c] = from.weight[first_channel_ + c];
-    parameters_[slab_.channels + c] = from.bias[first_channel_ + c];
-    if (from.add) parameters_[2 * slab_.channels + c] = from.add[n];
-    if (from.scale) parameters_[3 * slab_.channels + c] = from.scale[n];
-    if (from.shift) parameters_[4 * slab_.channels + c] = from.shift[n];
-  }
-
-  /// Coefficient j of the thread's channels.
-  DDPM_HOST_DEVICE void read_coefficients(int32_t j, A (&k)[V]) const {
-    for (int32_t i = 0; i < V; ++i) k[i] = args_.coefficients[j * slab_.channels + column_ + i];
-  }
-
-  // A sum over the pixels takes three phases: the threads' own into rows_ [V][rows][lanes], these
-  // into segments, and those into one number a channel.
-  DDPM_HOST_DEVICE void put_row(const A (&sum)[V]) const {
-    if (thread_ >= active_) return;
-    for (int32_t i = 0; i < V; ++i) rows_[i * active_ + thread_] = sum[i];
-  }
-  DDPM_HOST_DEVICE void fold_rows() const {
-    const int32_t step = kSlabSegments * slab_.lanes;
-    for (int32_t j = thread_; j < V * step; j += slab_.threads) {
-      const A* from = rows_ + j / step * active_;
-      A sum{};
-      for (int32_t k = j % step; k < active_; k += step) sum += from[k];
-      folded_[j] = sum;
-    }
-  }
-  DDPM_HOST_DEVICE double folded_sum(int32_t c) const {
-    const double* from = folded_ + c % V * (kSlabSegments * slab_.lanes) + c / V;
-    double sum = 0.0;
-    for (int32_t i = 0; i < kSlabSegments; ++i) sum += from[i * slab_.lanes];
-    return sum;
-  }
-
-  Slab slab_;
-  int32_t thread_, active_, vectors_, column_;
-  int64_t first_channel_, first_number_, first_group_;
-  int64_t offset_, step_;  ///< in memory, of the thread's first vector and from one to the next
-  int32_t image_bytes_;
-  unsigned char* images_;
-  double* folded_;
-  GroupStatistics* statistics_;
-  A *rows_, *parameters_;
-  const GroupNormArgs<A>& whole_args_;
-  GroupNormShape shape_;
-  GroupNormArgs<A> args_;
-};
 
 template <class T, class A, int V>
 class SlabForward : SlabThread<T, A, V> {
@@ -245,7 +63,7 @@ class SlabForward : SlabThread<T, A, V> {
     end_copies();
   }
 
-  // Of x less the channel's first pixel, so that a mean far from 0 costs no digits.
+  // Sums are of x minus the channel's first pixel, so that a mean far from 0 loses no digits.
   DDPM_HOST_DEVICE A origin(int32_t c) const {
     return static_cast<A>(this->image(0)[c / V].v[c % V]);
   }
@@ -266,7 +84,7 @@ class SlabForward : SlabThread<T, A, V> {
     });
   }
 
-  // From the mean as A has it.
+  // Of the deviations from the mean, rounded to A.
   DDPM_HOST_DEVICE void squares() const {
     A mean[V], sum[V] = {};
     for (int i = 0; i < V; ++i) mean[i] = static_cast<A>(args_.partial[2 * (column_ + i)]);
@@ -374,7 +192,7 @@ class SlabBackward : SlabThread<T, A, V> {
     return c / (this->slab_.channels / this->slab_.groups);
   }
 
-  // Sums of dz and of dz (x - k0). dz takes the place of dy where that is not rounded.
+  // Sums of dz and of dz (x - k0). dz replaces dy in shared memory if it is not rounded there.
   static constexpr bool kKeepsDz = std::is_same_v<T, A>;
   DDPM_HOST_DEVICE void sums() {
     A k0[V], k1[V], k2[V], sum[V] = {};

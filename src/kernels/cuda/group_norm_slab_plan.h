@@ -2,23 +2,25 @@
 
 #include "../group_norm_math.h"
 
-// Which part of an image a CUDA block normalises on its own, in shared memory. Pure functions of
-// the shape and the device, checked without one.
+// Which part of an image one CUDA thread block normalises on its own, in shared memory. A wide slab
+// reads full sectors of memory; a narrow one leaves room for several blocks per processor, of which
+// one loads while another computes. The plan weighs both and falls back to group_norm_blocks.cuh.
+// These are pure functions of the shape and the device, tested without a GPU.
 
 namespace ddpm::kernels {
 
-/// A slab: whole groups of one image, all its pixels. Threads lie along the channels (`lanes` of
-/// them, a vector of channels each), then along the pixels (`rows`); slabs of an image follow one
-/// another in the grid, then the images.
+/// A slab: whole groups of one image, all its pixels. Threads lie along the channels (`lanes`, each
+/// with a vector of channels), then along the pixels (`rows`). The grid has the slabs of the first
+/// image, then those of the next.
 struct Slab {
-  int32_t groups;    ///< 0: the image is read in tiles
+  int32_t groups;    ///< 0: no slab; the image is read in blocks of pixels
   int32_t channels;  ///< of these groups
   int32_t lanes, rows;
-  int32_t threads;  ///< of a block: at least lanes x rows, whole warps
-  int32_t shared;   ///< bytes a block
+  int32_t threads;  ///< per thread block: at least lanes x rows, full warps
+  int32_t shared;   ///< bytes of shared memory per thread block
 };
 
-/// What is in memory, by sizes in bytes: a number of an image, a sum, and channels a vector.
+/// Bytes of an image's number and of a sum; channels per vector.
 struct SlabElement {
   int32_t size, sum_size, vector;
 };
@@ -29,16 +31,16 @@ struct SlabDevice {
   int64_t shared_per_processor;
 };
 
-/// Row sums are added in this many segments, then these: both short at 64 to 512 rows.
+/// Rows' sums are added to this many segments, then these: both are short for 64 to 512 rows.
 constexpr int32_t kSlabSegments = 8;
 
-/// Most threads a block: row sums take a number a channel and thread, here 8 KiB of float.
-DDPM_HOST_DEVICE constexpr int32_t slab_most_threads(int32_t vector) {
+/// Most threads per block: rows' sums take one number per channel and thread, 8 KiB of float.
+DDPM_HOST_DEVICE constexpr int32_t slab_max_threads(int32_t vector) {
   return vector > 4 ? 2048 / vector : 512;
 }
 
-/// Where things lie in a block's shared memory, in bytes. images: how many of [pixels, channels]
-/// are kept (x, and dy in the backward pass).
+/// Offsets in a thread block's shared memory, in bytes. images: how many of [pixels, channels] are
+/// kept (x, and dy in the backward pass).
 struct SlabOffsets {
   int32_t image;                     ///< bytes of one; the first at 0
   int32_t folded;                    ///< double [segments, channels]
@@ -62,14 +64,14 @@ struct SlabOffsets {
   }
 };
 
-/// The slab by which images are normalised fastest, or one of 0 groups where none fits or tiles,
-/// which read an image twice (images = 1) or two images twice (2), take less time.
+/// The slab that is expected to be fastest. It has 0 groups if none fits or if blocks of pixels,
+/// which read one image (images = 1) or two (2) twice, are expected to take less time.
 Slab plan_slab(const GroupNormShape& shape, const SlabElement& element, int32_t images,
                const SlabDevice& device);
 
-/// The slab of that many groups (a divisor of the image's) and at most that many threads; of 0
-/// groups where it does not fit.
+/// The slab of that many groups (a divisor of the image's) and at most that many threads. It has 0
+/// groups if it does not fit.
 Slab make_slab(const GroupNormShape& shape, const SlabElement& element, int32_t images,
-               int64_t groups, int32_t most_threads, int64_t shared_per_block);
+               int64_t groups, int32_t max_threads, int64_t shared_per_block);
 
 }  // namespace ddpm::kernels

@@ -12,8 +12,8 @@ unsigned int blocks_for(int64_t work) {
   return static_cast<unsigned int>((work + kThreads - 1) / kThreads);
 }
 
-// One thread makes the four normals of one Philox block; in one store where rows are `aligned`,
-// whole multiples of 16 bytes.
+// One thread computes the four normals of one Philox block; with one store if rows are `aligned`,
+// multiples of 16 bytes.
 __global__ void normal_kernel(float* out, int64_t rows, int64_t row_size, const int64_t* ids,
                               RngKey key, uint32_t step, bool aligned) {
   const int64_t blocks_per_row = (row_size + 3) / 4;
@@ -44,8 +44,6 @@ __global__ void uniform_int_kernel(int64_t* out, int64_t rows, const int64_t* id
 }
 
 }  // namespace
-
-bool available() { return true; }
 
 void normal(float* out, int64_t rows, int64_t row_size, const int64_t* ids, RngKey key,
             uint32_t step, void* stream) {

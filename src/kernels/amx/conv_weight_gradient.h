@@ -1,0 +1,53 @@
+#pragma once
+
+#include "../cpu/buffer.h"
+#include "conv_shapes.h"
+#include "tiles.h"
+
+#include <torch/types.h>
+
+// The gradients of a convolution's weight and bias as products of AMX tiles: for each tap t
+//   dw[o][c][t] = sum over positions p of dy[p][o] x[p + offset(t)][c],  db[o] = sum over p of
+//   dy[p][o].
+// Positions are the summed index here, so both factors are first rearranged: dy transposed to
+// [channels][positions], x to pairs of positions, which is how a tile reads its right factor. A tap
+// with an odd offset needs other pairs than one with an even offset: x is kept in both.
+// Each thread adds the groups that it works on to sums of its own (float32); at the end these are
+// added in the order of the threads, so that the result depends on their number alone.
+
+namespace ddpm::kernels::amx {
+
+/// Gradients of weight [O,C,kh,kw] and bias [O].
+struct WeightGradients {
+  torch::Tensor weight, bias;
+};
+
+/// One thread's sums of the gradients of weight and bias over some groups.
+class WeightGradientSum {
+ public:
+  /// sums: [out / 32][in / 32][taps][32][32], then [out]; set to 0. largest: the group that needs
+  /// most positions.
+  WeightGradientSum(const ConvLoops& loops, const ConvShape& s, int64_t taps,
+                    const ConvGroup& largest, float* sums);
+
+  /// Numbers of `sums`.
+  static int64_t size(const ConvShape& s, int64_t taps);
+
+  /// Adds a group's share. x and dy: the first image to which the group belongs.
+  void add_group(const ConvGroup& g, const Bf16* x, const Bf16* dy) const;
+
+ private:
+  const ConvLoops& loops_;
+  ConvShape s_;
+  int64_t taps_;
+  float* sums_;
+  int64_t count_, x_count_;  // positions of dy and of x
+  Buffer<Bf16> panel_, dy_, even_, odd_;
+};
+
+/// Adds the sums of `threads` threads, which lie `step` numbers apart, in their order. weight: what
+/// the gradient is of.
+WeightGradients reduce_weight_gradients(const ConvShape& s, const float* sums, int64_t threads,
+                                        int64_t step, const torch::Tensor& weight);
+
+}  // namespace ddpm::kernels::amx

@@ -1,0 +1,81 @@
+#pragma once
+
+#include "../cpu/loops.h"
+
+#include <cstdint>
+
+// The innermost loops of the AMX kernels, as tables of functions. An AMX tile is a register of 16
+// rows of 64 bytes. One instruction multiplies a tile of 16x32 bfloat16 numbers by one of 32x16 and
+// adds the product to a tile of 16x16 float32 sums:
+//   c[m][n] += sum over k of a[m][k] b[k][n].
+// That is 16,384 operations at once, an order of magnitude more than one AVX-512 instruction. The
+// loops exist twice: on the processor's tiles (tiles_amx.cpp), and with the same sums written out
+// in plain C++ (tiles_plain.cpp), which tests run on any processor.
+
+namespace ddpm::kernels::amx {
+
+/// Channels, tokens or positions that the loops process together: two tiles side by side.
+constexpr int64_t kPanel = 32;
+
+/// The pixels of some images [batch, height, width, channels], numbered for conv_loops.h: row by
+/// row, with one position of zeros after each row (the right border of one row and the left border
+/// of the next) and a row of zeros after each image. Results are numbered alike; those at positions
+/// without a pixel are meaningless. A group is several images, or some rows of one.
+struct ConvGroup {
+  int64_t images, first_row, rows;
+  int64_t height, width;
+  /// Positions from a pixel to the one below it.
+  int64_t row_stride() const { return width + 1; }
+  int64_t result_positions() const { return images * (rows + 1) * row_stride() - row_stride() - 1; }
+};
+
+/// conv_loops.h describes the functions. Channels are multiples of kPanel; taps: 9, or 1 for the
+/// middle one.
+struct ConvLoops {
+  void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, bool border,
+                 int64_t count, Bf16* to);
+  void (*convolve_panel)(const ConvGroup& g, int64_t taps, const Bf16* x, int64_t count, int64_t in,
+                         const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
+                         int64_t out);
+  void (*pair_positions)(const Bf16* x, int64_t count, Bf16* even, Bf16* odd);
+  void (*transpose_positions)(const Bf16* dy, int64_t count, Bf16* to, float* sum);
+  void (*add_weight_gradient)(int64_t row_stride, int64_t taps, int64_t count, const Bf16* dy,
+                              int64_t out, const Bf16* even, const Bf16* odd, int64_t x_count,
+                              int64_t in, float* sums);
+  void (*pack_weight)(const float* weight, int64_t stride, int64_t in, Bf16* to);
+  void (*pack_weight_transposed)(const float* weight, int64_t stride, int64_t in, Bf16* to);
+};
+
+/// One head: rows of `channels` numbers. Rows of q, k, v and their gradients are `qkv_stride`
+/// apart, those of y and its gradient `y_stride`. Scores are multiplied by `scale`.
+struct AttentionShape {
+  int64_t tokens, channels, qkv_stride, y_stride;
+  float scale;
+};
+
+/// attention_loops.h describes the functions. bf16_buffer and float_buffer: working memory of
+/// bf16_count and float_count numbers. log_sum: [tokens], set by forward.
+struct AttentionLoops {
+  int64_t (*bf16_count)(const AttentionShape& s, bool backward);
+  int64_t (*float_count)(const AttentionShape& s);
+  void (*forward)(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v, Bf16* y,
+                  float* log_sum, Bf16* bf16_buffer, float* float_buffer);
+  void (*backward)(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
+                   const Bf16* y, const Bf16* dy, const float* log_sum, Bf16* dq, Bf16* dk,
+                   Bf16* dv, Bf16* bf16_buffer, float* float_buffer);
+};
+
+struct TileLoops {
+  ConvLoops convolution;
+  AttentionLoops attention;
+};
+
+/// On the processor's tiles; nullptr if the compiler does not support AMX.
+const TileLoops* tile_loops_amx();
+/// Written out in plain C++.
+const TileLoops* tile_loops_plain();
+
+/// tile_loops_amx() if processor and operating system support AMX, else nullptr.
+const TileLoops* tile_loops();
+
+}  // namespace ddpm::kernels::amx

@@ -1,0 +1,16 @@
+#include "kernels.h"
+
+#include "group_norm.h"
+#include "random.h"
+
+namespace ddpm::kernels::cuda {
+
+const CudaKernels* cuda_kernels() {
+  static constexpr CudaKernels kKernels{{group_norm_forward, group_norm_backward},
+                                        {group_norm_forward, group_norm_backward},
+                                        normal,
+                                        uniform_int};
+  return &kKernels;
+}
+
+}  // namespace ddpm::kernels::cuda

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "../group_norm_math.h"
+#include "ddpm/base/philox.h"
+
+#include <cstdint>
+#include <type_traits>
+
+// The CUDA kernels as a table of functions, free of torch headers. Each function queues its work on
+// `stream`, a cudaStream_t of the current device, without a host sync; all pointers are device
+// pointers. kernels.cpp fills the table; none.cpp takes its place in a build without nvcc.
+
+namespace ddpm::kernels::cuda {
+
+/// x, y, dy, dx: [B, pixels, channels] of `element`, no size 0. As kernels::cpu::group_norm_*;
+/// images of which whole groups fit on chip (group_norm_slab_plan.h) use neither partial nor
+/// coefficients.
+template <class A>
+struct GroupNormKernels {
+  void (*forward)(const GroupNormShape& shape, Element element, const void* x, void* y,
+                  const GroupNormArgs<A>& args, void* stream);
+  void (*backward)(const GroupNormShape& shape, Element element, const void* x, const void* dy,
+                   void* dx, const GroupNormArgs<A>& args, void* stream);
+};
+
+struct CudaKernels {
+  GroupNormKernels<float> group_norm_f32;
+  /// For Element::kDouble.
+  GroupNormKernels<double> group_norm_f64;
+  /// out[b * row_size + e] ~ N(0,1) in float32.
+  void (*normal)(float* out, int64_t rows, int64_t row_size, const int64_t* ids, RngKey key,
+                 uint32_t step, void* stream);
+  /// out[b] uniform in low .. low + count - 1.
+  void (*uniform_int)(int64_t* out, int64_t rows, const int64_t* ids, RngKey key, int64_t low,
+                      uint32_t count, void* stream);
+
+  template <class A>
+  const GroupNormKernels<A>& group_norm() const {
+    if constexpr (std::is_same_v<A, double>) {
+      return group_norm_f64;
+    } else {
+      return group_norm_f32;
+    }
+  }
+};
+
+/// nullptr in a build without nvcc.
+const CudaKernels* cuda_kernels();
+
+}  // namespace ddpm::kernels::cuda

@@ -1,0 +1,65 @@
+#pragma once
+
+#include "ddpm/base/philox.h"  // DDPM_HOST_DEVICE
+
+#include <cmath>
+
+#ifdef __CUDACC__
+#include <cuda_pipeline_primitives.h>
+#endif
+
+// What the GroupNorm kernels do with a few numbers at once: vector loads and stores of 16 bytes,
+// asynchronous copies to shared memory, and SiLU. Also compiled for the host, where tests run the
+// kernels' phases.
+
+namespace ddpm::kernels {
+
+/// V numbers as one load or store.
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T v[V];
+};
+
+/// Copies to shared memory, past the registers (cp.async) if there is such an instruction. After
+/// end_copies the thread itself sees the copies; the others see them after the next barrier.
+template <class P>
+DDPM_HOST_DEVICE void begin_copy(P* to, const P* from) {
+#ifdef __CUDA_ARCH__
+  if constexpr (sizeof(P) >= 4) {
+    __pipeline_memcpy_async(to, from, sizeof(P));
+  } else {
+    *to = *from;
+  }
+#else
+  *to = *from;
+#endif
+}
+
+DDPM_HOST_DEVICE inline void end_copies() {
+#ifdef __CUDA_ARCH__
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+#endif
+}
+
+DDPM_HOST_DEVICE inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+/// On a GPU by approximations, as exact arithmetic would take longer than memory: relative error
+/// below (5 + 1.2 |x|) 2^-23 by the bounds of the CUDA C++ Programming Guide; results below 2^-126
+/// are 0.
+DDPM_HOST_DEVICE inline float sigmoid(float x) {
+#ifdef __CUDA_ARCH__
+  return __fdividef(1.0f, 1.0f + __expf(-x));
+#else
+  return 1.0f / (1.0f + std::exp(-x));
+#endif
+}
+
+/// dz from dy: d SiLU(z) / dz = s (1 + z (1 - s)), s = sigmoid(z).
+template <class A>
+DDPM_HOST_DEVICE A through_silu(A dy, A z) {
+  const A s = sigmoid(z);
+  return dy * (s * (A(1) + z * (A(1) - s)));
+}
+
+}  // namespace ddpm::kernels

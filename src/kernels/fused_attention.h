@@ -1,0 +1,14 @@
+#pragma once
+
+#include "amx/tiles.h"
+
+#include <torch/types.h>
+
+namespace ddpm::kernels {
+
+/// kernels::attention on AMX tiles, with its gradient; see amx/attention.h for what qkv may be.
+/// `loops`: the processor's; tests also pass the plain ones.
+torch::Tensor fused_attention(const amx::AttentionLoops& loops, const torch::Tensor& qkv,
+                              int64_t heads);
+
+}  // namespace ddpm::kernels
