@@ -7,10 +7,12 @@
 The rules:
   - an include leads to a lower layer, or stays within its module; base and config are open to all, and of
     these two only config includes base
-  - sample does not include nn, so that a sampler is independent of the network
-  - no .cu or .cuh file includes a torch header, directly or through a header of ours
-  - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h in the same folder. A part of a
-    larger source may use the header's name as a prefix: unet_config.cpp belongs to unet.h
+  - sample does not include nn, so that a sampler knows no network
+  - no .cu or .cuh file sees a torch header, directly or through a header of ours
+  - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h beside it; a part of a larger
+    body may carry the header's name in front: unet_config.cpp belongs to unet.h. In a folder for one kind of
+    hardware (cpu/, amx/, cuda/) the header may also be the module's, as the .cpp may be one of several bodies
+  - a folder for one kind of hardware includes no other, but for amx/, which includes cpu/
   - no folder is called utils
 """
 
@@ -34,9 +36,11 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 LEVEL["main"] = len(LAYERS)
 FORBIDDEN = {("sample", "nn")}
-# Sources without a header of their own: stb.cpp compiles a third party's code; the commands share a header.
-HEADERLESS = re.compile(r"io/stb\.cpp|cli/\w+_command\.cpp")
-VARIANT_FOLDERS = {"cuda", "cpu", "amx"}
+# Bodies without a header of their own: stb.cpp compiles a third party's, the commands are declared together.
+# none.cpp takes the place of what cuda/ declares.
+HEADERLESS = re.compile(r"io/stb\.cpp|cli/\w+_command\.cpp|\w+/cuda/none\.cpp")
+# Folders for one kind of hardware, and the other ones that each may include.
+VARIANT_FOLDERS = {"cuda": set(), "cpu": set(), "amx": {"cpu"}}
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 TORCH = re.compile(r"(torch|ATen|c10|caffe2)/")
 INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^">]+)[">]')
@@ -106,6 +110,9 @@ class Tree:
         if not target:
             return f"there is no {name}" if name.startswith("ddpm/") else None
         other = self.module(target)
+        folder, other_folder = path.parent.name, target.parent.name
+        if folder in VARIANT_FOLDERS and other_folder in VARIANT_FOLDERS.keys() - VARIANT_FOLDERS[folder] - {folder}:
+            return f"{folder}/ includes {other_folder}/, which is for other hardware"
         if module == other or module not in LEVEL or other not in LEVEL:
             return None  # a module without a place is reported once, by check_modules
         if (module, other) in FORBIDDEN:
@@ -123,15 +130,18 @@ class Tree:
     def check_headers(self):
         for path in self.files:
             parts = path.relative_to(self.root).parts
-            if parts[0] != "src" or path.suffix != ".cpp" or len(parts) < 3:
+            if parts[0] != "src" or path.suffix not in (".cpp", ".cu") or len(parts) < 3:
                 continue
-            if parts[2] in VARIANT_FOLDERS or HEADERLESS.fullmatch("/".join(parts[1:])):
+            if HEADERLESS.fullmatch("/".join(parts[1:])):
                 continue
             public = (self.root / "include/ddpm").joinpath(*parts[1:-1])
+            folders = [public, path.parent]
+            if path.parent.name in VARIANT_FOLDERS:
+                folders = [path.parent, path.parent.parent, public.parent]
             words = path.stem.split("_")
             names = ["_".join(words[:count]) + ".h" for count in range(len(words), 0, -1)]
-            if not any((folder / name).exists() for name in names for folder in (public, path.parent)):
-                yield path, 1, f"has no header {public.relative_to(self.root) / names[0]}"
+            if not any((folder / name).exists() for name in names for folder in folders):
+                yield path, 1, f"has no header {folders[0].relative_to(self.root) / names[0]}"
 
     def check_folders(self):
         for top in ("include", "src", "tests", "scripts", "cmake"):
@@ -173,9 +183,14 @@ CLEAN = {
     "src/io/stb.cpp": "#include <stb_image.h>\n",
     "src/io/image_grid.cpp": '#include "ddpm/io/image.h"\n',
     "src/cli/train_command.cpp": '#include "ddpm/cli/train.h"\n',
-    "src/kernels/random.cpp": '#include "random_device.h"\n#include <torch/torch.h>\n',
-    "src/kernels/random_device.h": '#include "ddpm/base/error.h"\n',
-    "src/kernels/cuda/random.cu": '#include "../random_device.h"\n',
+    "src/kernels/random.cpp": '#include "cuda/random.h"\n#include <torch/torch.h>\n',
+    "src/kernels/cpu/loops.h": "#pragma once\n",
+    "src/kernels/cpu/loops_avx2.cpp": '#include "loops.h"\n',
+    "src/kernels/cpu/random.cpp": '#include "loops.h"\n',
+    "src/kernels/amx/tiles.h": '#include "../cpu/loops.h"\n',
+    "src/kernels/cuda/random.h": '#include "ddpm/base/error.h"\n',
+    "src/kernels/cuda/random.cu": '#include "random.h"\n',
+    "src/kernels/cuda/none.cpp": '#include "random.h"\n',
 }
 # Each breaks one rule: the file, its text, and the start of the one reported line.
 BROKEN = [
@@ -186,8 +201,12 @@ BROKEN = [
     ("include/ddpm/sample/plan.h", "#include <ddpm/nn/unet.h>\n", "include/ddpm/sample/plan.h:1: sample must not include nn"),
     ("include/ddpm/eval/fid.h", '#include "ddpm/train/trainer.h"\n', "include/ddpm/eval/fid.h:1: eval includes train"),
     ("src/kernels/random.h", '#include "../io/format.h"\n', "src/kernels/random.h:1: kernels includes io"),
-    ("src/kernels/cuda/a.cu", "#include <c10/cuda/CUDAStream.h>\n", "src/kernels/cuda/a.cu:1: a CUDA source sees"),
-    ("src/kernels/cuda/a.cu", '\n\n#include "ddpm/kernels/random.h"\n', "src/kernels/cuda/a.cu:3: a CUDA source sees"),
+    ("src/kernels/cuda/random.cu", "#include <c10/cuda/CUDAStream.h>\n", "src/kernels/cuda/random.cu:1: a CUDA source sees"),
+    ("src/kernels/cuda/random.cu", '\n\n#include "ddpm/kernels/random.h"\n', "src/kernels/cuda/random.cu:3: a CUDA source sees"),
+    ("src/kernels/cuda/norm.cu", "", "src/kernels/cuda/norm.cu:1: has no header src/kernels/cuda/norm.h"),
+    ("src/kernels/cpu/norm.cpp", "", "src/kernels/cpu/norm.cpp:1: has no header src/kernels/cpu/norm.h"),
+    ("src/kernels/cpu/norm.h", '#include "../amx/tiles.h"\n', "src/kernels/cpu/norm.h:1: cpu/ includes amx/"),
+    ("src/kernels/cuda/norm.h", '#include "../cpu/loops.h"\n', "src/kernels/cuda/norm.h:1: cuda/ includes cpu/"),
     ("src/io/png.cpp", "", "src/io/png.cpp:1: has no header include/ddpm/io/png.h"),
     ("src/io/imagery.cpp", "", "src/io/imagery.cpp:1: has no header include/ddpm/io/imagery.h"),
     ("src/misc/x.h", "", "src/misc/x.h:1: module misc has no place"),
