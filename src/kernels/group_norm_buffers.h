@@ -7,6 +7,9 @@
 
 #include <torch/types.h>
 
+// The memory that GroupNorm's kernels work on, as tensors of the device: between the autograd
+// functions, which see tensors, and the kernels, which see pointers (GroupNormArgs).
+
 namespace ddpm::kernels {
 
 /// The shape of images like x, [B,?,H,W], with these channels. Chooses the pixels per block.

@@ -152,12 +152,12 @@ DDPM_INLINE void score_gradients(const AttentionShape& s, const Bf16* y, const B
   Floats dot{};
   for (int64_t c = 0; c < s.channels; c += kLanes)
     dot += FloatPack::load(y + c) * FloatPack::load(dy + c);
-  float mean = 0.0f;
-  for (int lane = 0; lane < kLanes; ++lane) mean += dot[lane];
+  float dp_dot_p = 0.0f;
+  for (int lane = 0; lane < kLanes; ++lane) dp_dot_p += dot[lane];
   for (int64_t j = 0; j < n; j += kLanes) {
     const Floats w = FloatPack::load(scores + j);
     FloatPack::store(p + j, w);
-    FloatPack::store(ds + j, w * (FloatPack::load(dp + j) - mean) * s.scale);
+    FloatPack::store(ds + j, w * (FloatPack::load(dp + j) - dp_dot_p) * s.scale);
   }
 }
 

@@ -10,7 +10,7 @@
 //   y = conv3x3(h) + residual,  shortcut = conv1x1(input),
 //   h = SiLU(GroupNorm(input)), or the input itself if there is no norm.
 // It works image by image: h of one image is computed, convolved and discarded while it is in the
-// cache. Composed of separate operations, each step would write a tensor of the whole batch to
+// cache. Composed of separate operations, each step would write a tensor of the full batch to
 // memory and read it back.
 
 namespace ddpm::kernels::amx {

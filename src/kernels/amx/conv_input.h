@@ -8,9 +8,10 @@
 
 #include <torch/types.h>
 
-// What the fused convolution reads: x, or x and a skip connection concatenated along the channels,
-// h = SiLU(GroupNorm(input)) where there is a norm. Neither the concatenated images nor h is ever
-// written as a tensor of the whole batch: each thread makes those of the images that it works on.
+// The input of the fused convolution: x, or x and a skip connection concatenated along the
+// channels; then, if there is a norm, h = SiLU(GroupNorm(input)). Neither the concatenated images
+// nor h are written as tensors of the batch: each thread computes those of the images that it works
+// on.
 
 namespace ddpm::kernels::amx {
 

@@ -7,7 +7,7 @@
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 
-// How the fused convolution divides a batch. Threads take whole images if there are enough of them,
+// How the fused convolution divides a batch. Threads take full images if there are enough of them,
 // else rows of images. Small images are also processed several at a time, so that the sums of the
 // weight gradients run over about kPositionsPerGroup positions before they are written.
 

@@ -65,7 +65,7 @@ void block_moments(const T* x, int64_t pixels, int64_t channels, double* partial
 
 /// Calls body(with SiLU?, with its derivative from memory?); the arguments are True or False.
 template <class T, class Body>
-DDPM_INLINE void with_flags(bool silu, const T* derivative, const Body& body) {
+DDPM_INLINE void dispatch_silu(bool silu, const T* derivative, const Body& body) {
   if (!silu) return body(False{}, False{});
   derivative ? body(True{}, True{}) : body(True{}, False{});
 }
@@ -74,7 +74,7 @@ DDPM_INLINE void with_flags(bool silu, const T* derivative, const Body& body) {
 template <class T, class A>
 void block_apply(const T* x, T* y, T* derivative, int64_t pixels, int64_t channels, const A* k,
                  bool silu) {
-  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
+  dispatch_silu(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -106,7 +106,7 @@ DDPM_INLINE V through_silu(V dy, V z) {
 template <class T, class A>
 void block_sums(const T* x, const T* dy, const T* derivative, int64_t pixels, int64_t channels,
                 const A* k, bool silu, double* partial) {
-  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
+  dispatch_silu(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;
@@ -133,7 +133,7 @@ void block_sums(const T* x, const T* dy, const T* derivative, int64_t pixels, in
 template <class T, class A>
 void block_gradient(const T* x, const T* dy, const T* derivative, T* dx, int64_t pixels,
                     int64_t channels, const A* k, bool silu) {
-  with_flags(silu, derivative, [&](auto with_silu, auto with_derivative) {
+  dispatch_silu(silu, derivative, [&](auto with_silu, auto with_derivative) {
     for_channels<A>(channels, [&](auto pack, int64_t c) {
       using Pack = decltype(pack);
       using V = typename Pack::Value;

@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #endif
 
+// Chooses the fastest loops that this processor can run, once.
+
 namespace ddpm::kernels {
 namespace {
 

@@ -3,6 +3,8 @@
 #include "group_norm_loops.h"
 #include "winograd_loops.h"
 
+// The loops as compiled for the file that includes this, one of loops_*.cpp.
+
 namespace ddpm::kernels {
 namespace {
 

@@ -8,9 +8,11 @@
 #include <immintrin.h>
 #endif
 
-// Vectors of the widest registers that the file is compiled for, by GCC's vector extension. It
-// includes nothing that defines a function for others (intrinsics are always inline): files
-// compiled for a processor that may not be there must not leave the linker a copy of a shared one.
+// Vectors as wide as the registers that the file is compiled for, by GCC's vector extension; loads
+// and stores in float32 and bfloat16; exp and the sigmoid in a few operations, accurate to a few
+// units in the last place. Included by loops_*.cpp and ../amx/tiles_*.cpp. It includes nothing that
+// defines shared functions (intrinsics are always inline): the linker could otherwise keep the copy
+// of a file that was compiled for a processor which this one is not.
 
 namespace ddpm::kernels {
 namespace {
@@ -38,22 +40,23 @@ DDPM_INLINE To bits_as(From from) {
   return to;
 }
 
-/// y within -88 .. 88; NaN stays NaN.
+/// y clamped to -88 .. 88; NaN stays NaN.
 template <class V>
-DDPM_INLINE V within_88(V y) {
+DDPM_INLINE V clamp_to_88(V y) {
   const V low = V{} - 88.0f, high = V{} + 88.0f;
   y = y < low ? low : y;
   return y > high ? high : y;
 }
-/// The nearest whole number, for |x| < 2^22.
+/// The nearest integer, for |x| < 2^22.
 template <class V>
 DDPM_INLINE V nearest(V x) {
-  const V magic = V{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  // 1.5 * 2^23: adding it rounds to an integer.
+  const V magic = V{} + 12582912.0f;
   return (x + magic) - magic;
 }
-/// p 2^n for whole n in -127 .. 127.
+/// p 2^n for integer n in -127 .. 127.
 template <class V, class I>
-DDPM_INLINE V times_power(V p, V n) {
+DDPM_INLINE V times_power_of_2(V p, V n) {
   const V magic = V{} + 12582912.0f;
   const I exponent = (bits_as<I>(n + magic) - bits_as<I>(magic) + 127) << 23;
   return p * bits_as<V>(exponent);
@@ -65,7 +68,8 @@ DDPM_INLINE V inverse(V x) {
 
 #if defined(__AVX512F__)
 template <>
-DDPM_INLINE Floats within_88(Floats y) {  // the second is kept where one is NaN
+DDPM_INLINE Floats clamp_to_88(Floats y) {
+  // min and max return their second argument if one is NaN.
   return _mm512_min_ps(_mm512_set1_ps(88.0f), _mm512_max_ps(_mm512_set1_ps(-88.0f), y));
 }
 template <>
@@ -73,10 +77,11 @@ DDPM_INLINE Floats nearest(Floats x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 template <>
-DDPM_INLINE Floats times_power<Floats, Ints>(Floats p, Floats n) {
+DDPM_INLINE Floats times_power_of_2<Floats, Ints>(Floats p, Floats n) {
   return _mm512_scalef_ps(p, n);
 }
-/// By 14 digits and a step of Newton's, a third of a division's time; of normal numbers.
+/// An approximation to 14 bits and one Newton step: a third of a division's time. For normal
+/// numbers.
 template <>
 DDPM_INLINE Floats inverse(Floats x) {
   const Floats y = _mm512_rcp14_ps(x);
@@ -84,11 +89,10 @@ DDPM_INLINE Floats inverse(Floats x) {
 }
 #endif
 
-/// exp(y) to two units in the last place for y in -88 .. 88, outside as at the nearer end; NaN
-/// stays NaN.
+/// exp(y), y clamped to -88 .. 88, to two units in the last place; NaN stays NaN.
 template <class V, class I>
 DDPM_INLINE V exp_of(V y) {
-  y = within_88(y);
+  y = clamp_to_88(y);
   // exp(y) = 2^n exp(r), n = round(y / ln 2), |r| <= ln(2) / 2; ln 2 in two parts (Cody and Waite).
   const V n = nearest(y * 1.44269504f);
   const V r = (y - n * 0.693145752f) - n * 1.42860677e-6f;
@@ -100,7 +104,7 @@ DDPM_INLINE V exp_of(V y) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return times_power<V, I>(p, n);
+  return times_power_of_2<V, I>(p, n);
 }
 
 /// 1 / (1 + exp(-x)) to a few units in the last place; NaN stays NaN.
@@ -109,7 +113,8 @@ DDPM_INLINE V sigmoid_of(V x) {
   return inverse(1.0f + exp_of<V, I>(V{} - x));
 }
 
-/// One number a lane: load and store convert from and to what lies in memory.
+/// kLanes numbers. load and store convert from and to the type in memory. OneFloat and OneDouble
+/// are the same for a single number.
 struct FloatPack {
   using Value = Floats;
   static constexpr int kWidth = kLanes;
@@ -128,7 +133,8 @@ struct FloatPack {
     return bits_as<Floats>(__builtin_convertvector(h, Words32) << 16);
 #endif
   }
-  static DDPM_INLINE void store(Bf16* p, Floats v) {  // to nearest even; NaN stays NaN
+  // Rounds to nearest even; NaN stays NaN.
+  static DDPM_INLINE void store(Bf16* p, Floats v) {
 #if defined(__AVX512BF16__)
     const __m256bh rounded = _mm512_cvtneps_pbh(v);
     __builtin_memcpy(p, &rounded, sizeof(rounded));

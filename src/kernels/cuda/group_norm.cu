@@ -5,6 +5,9 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+// Chooses slabs or blocks of pixels, the type in memory, and vectors of 16 bytes if channels and
+// addresses permit them.
+
 namespace ddpm::kernels::cuda {
 namespace {
 
