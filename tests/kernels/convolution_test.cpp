@@ -76,7 +76,9 @@ TEST_P(Conv3x3, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
   at::set_num_threads(threads);
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_TRUE(results[0][i].equal(results[1][i])) << "result " << i;
-    if (i < 2) EXPECT_TRUE(results[0][i].equal(results[2][i])) << "result " << i;
+    if (i < 2) {
+      EXPECT_TRUE(results[0][i].equal(results[2][i])) << "result " << i;
+    }
   }
 }
 
