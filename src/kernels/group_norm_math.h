@@ -12,9 +12,9 @@
 // apply z = (x - k0) k1 + k2, with three coefficients per channel. The gradient of x likewise needs
 // two sums per channel, then is dx = k1 dz + k3 + (x - k0) k4. This file turns sums into statistics
 // and coefficients, in float64.
-// Images are read in blocks of pixels, whose sums are merged in their order: results do not depend
-// on the number of threads. b is an image, g a group, c a channel. A is the type of sums and
-// coefficients: float, or double for float64 images.
+// Images are read in blocks of pixels. The blocks' sums are merged in their order, so that results
+// do not depend on the number of threads. b is an image, g a group, c a channel. A is the type of
+// sums and coefficients: float, or double for float64 images.
 
 namespace ddpm::kernels {
 

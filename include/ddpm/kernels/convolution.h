@@ -6,12 +6,13 @@ namespace ddpm::kernels {
 
 /// The 3x3 convolution of stride 1 with a border of one zero, as at::conv2d: x [B,C,H,W], weight
 /// [O,C,3,3], bias [O] -> [B,O,H,W].
-/// On the CPU, in float32, if x is channels_last and C and O are multiples of 32 (16 with AVX2),
-/// forward and backward use Winograd's F(2x2, 3x3): 4 multiplications per result instead of 9, and
-/// rounding errors about twice those of the direct sum. On a CPU with Intel AMX, under autocast to
-/// bfloat16 and with C and O multiples of 32, they are products of AMX tiles: x and the result in
-/// bfloat16, sums and the weights' gradients in float32. Otherwise, and for few pixels, it is
-/// at::conv2d.
+/// On the CPU, in float32, forward and backward use Winograd's F(2x2, 3x3), if x is channels_last
+/// and C and O are multiples of 32 (16 with AVX2). It takes 4 multiplications per result instead of
+/// 9; rounding errors are about twice those of the direct sum.
+/// On a CPU with Intel AMX, under autocast to bfloat16, they are products of AMX tiles, if C and O
+/// are multiples of 32. x and the result are then bfloat16; sums and the weights' gradients are
+/// float32.
+/// Otherwise, and for few pixels, it is at::conv2d.
 torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias);
 

@@ -6,10 +6,11 @@
 
 // Attention of one head, y = softmax(q k' / sqrt(D)) v (Vaswani et al. 2017, Eq. 1), in products of
 // AMX tiles. q, k, v and the results are [N tokens][D] of bfloat16; N and D are multiples of 32.
-// The N x N matrix of weights p is never stored: 32 queries at a time, the scores are computed in
-// float32, the softmax is taken row by row, and the weights are multiplied by v while they are in
-// the cache. The backward pass computes p again from the logarithm of each row's sum (Dao et al.
-// 2022, Alg. 1 and 4, in blocks of rows only: all keys of a head fit into the cache).
+// The N x N matrix of weights p is never stored. For 32 queries at a time, the scores are computed
+// in float32, the softmax is taken row by row, and the weights are multiplied by v while they are
+// in the cache.
+// The backward pass computes p again from the logarithm of each row's sum (Dao et al. 2022, Alg. 1
+// and 4). Blocks are of rows only, as all keys of a head fit into the cache.
 // Included by tiles_amx.cpp and tiles_plain.cpp.
 
 namespace ddpm::kernels::amx {
@@ -142,9 +143,9 @@ void attend_head(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf
   }
 }
 
-/// One query of the backward pass: the weights p = exp(scale scores - log_sum), which also replace
-/// the scores, and the gradients of the scores, ds = p (dp - sum of dp p) scale. The sum of dp p
-/// over a row equals that of dy y over the channels.
+/// One query of the backward pass. The weights are p = exp(scale scores - log_sum); they also
+/// replace the scores. The gradients of the scores are ds = p (dp - sum of dp p) scale. The sum of
+/// dp p over a row equals that of dy y over the channels.
 DDPM_INLINE void score_gradients(const AttentionShape& s, const Bf16* y, const Bf16* dy,
                                  float log_sum, float* scores, const float* dp, Bf16* p, Bf16* ds) {
   const int64_t n = s.tokens;

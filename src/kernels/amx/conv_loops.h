@@ -8,10 +8,10 @@
 //   y[p] = sum over the taps (i, j) of x[p + i row_stride + j] w[i, j].
 // 16 consecutive results thus read 16 consecutive positions for each tap, and these are the rows of
 // a tile: no copy per tap (im2col) is needed. Channels come in panels of 32; an array over
-// positions is [channels / 32][positions][32]. Included by tiles_amx.cpp and tiles_plain.cpp, whose
-// class Tiles is the template argument. Both give it the same functions: zero4, load4 and store4
-// for a block of 2x2 tiles of sums, multiply4 to add a product to them, and conversions between the
-// layouts of memory and of tiles.
+// positions is [channels / 32][positions][32].
+// Included by tiles_amx.cpp and tiles_plain.cpp, whose class Tiles is the template argument. Both
+// have zero4, load4 and store4 for a block of 2x2 tiles of sums, and multiply4, which adds a
+// product to them. The rest converts between the layouts of memory and of tiles.
 
 namespace ddpm::kernels::amx {
 namespace {

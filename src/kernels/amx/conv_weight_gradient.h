@@ -9,11 +9,11 @@
 // The gradients of a convolution's weight and bias as products of AMX tiles: for each tap t
 //   dw[o][c][t] = sum over positions p of dy[p][o] x[p + offset(t)][c],  db[o] = sum over p of
 //   dy[p][o].
-// Positions are the summed index here, so both factors are first rearranged: dy transposed to
-// [channels][positions], x to pairs of positions, which is how a tile reads its right factor. A tap
-// with an odd offset needs other pairs than one with an even offset: x is kept in both.
-// Each thread adds the groups that it works on to sums of its own (float32); at the end these are
-// added in the order of the threads, so that the result depends on their number alone.
+// Positions are the summed index here, so both factors are first rearranged. dy is transposed to
+// [channels][positions]; x becomes pairs of positions, which is how a tile reads its right factor.
+// A tap with an odd offset needs other pairs than one with an even offset: x is kept in both.
+// Each thread adds its groups to sums of its own, in float32. At the end these are added in the
+// order of the threads, so that the result depends only on their number.
 
 namespace ddpm::kernels::amx {
 

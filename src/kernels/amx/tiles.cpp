@@ -1,6 +1,6 @@
 #include "tiles.h"
 
-// Whether AMX can be used is decided once, when the program runs: the compiler must have built the
+// Whether AMX can be used is decided once, when the program runs. The compiler must have built the
 // loops, the processor must have the instructions, and Linux must permit them to this process.
 
 #if defined(__x86_64__) && defined(__linux__)

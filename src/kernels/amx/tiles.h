@@ -17,10 +17,11 @@ namespace ddpm::kernels::amx {
 /// Channels, tokens or positions that the loops process together: two tiles side by side.
 constexpr int64_t kPanel = 32;
 
-/// The pixels of some images [batch, height, width, channels], numbered for conv_loops.h: row by
-/// row, with one position of zeros after each row (the right border of one row and the left border
-/// of the next) and a row of zeros after each image. Results are numbered alike; those at positions
-/// without a pixel are meaningless. A group is several images, or some rows of one.
+/// The pixels of some images [batch, height, width, channels], numbered row by row for
+/// conv_loops.h. After each row there is one position of zeros, the right border of that row and
+/// the left border of the next. After each image there is a row of zeros. Results are numbered
+/// alike; those at positions without a pixel are meaningless. A group is several images, or some
+/// rows of one.
 struct ConvGroup {
   int64_t images, first_row, rows;
   int64_t height, width;

@@ -4,8 +4,8 @@
 #include "tiles.h"
 
 // The loops on the processor's tiles (tiles.h). Of the eight registers, four hold a block of 2x2
-// tiles of sums, two the left factor's rows and two the right factor's columns: each tile that is
-// loaded is used twice. Memory is brought into the order of the tiles with AVX-512.
+// tiles of sums, two the rows of the left factor and two the columns of the right one. Each tile
+// that is loaded is thus used twice. AVX-512 brings memory into the order of the tiles.
 
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
 

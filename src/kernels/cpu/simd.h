@@ -8,11 +8,11 @@
 #include <immintrin.h>
 #endif
 
-// Vectors as wide as the registers that the file is compiled for, by GCC's vector extension; loads
-// and stores in float32 and bfloat16; exp and the sigmoid in a few operations, accurate to a few
-// units in the last place. Included by loops_*.cpp and ../amx/tiles_*.cpp. It includes nothing that
-// defines shared functions (intrinsics are always inline): the linker could otherwise keep the copy
-// of a file that was compiled for a processor which this one is not.
+// Vectors as wide as the registers that the file is compiled for, by GCC's vector extension. They
+// load and store float32 and bfloat16, and have exp and the sigmoid in a few operations, accurate
+// to a few units in the last place. Included by loops_*.cpp and ../amx/tiles_*.cpp.
+// It includes nothing that defines shared functions (intrinsics are always inline). The linker
+// keeps one copy of such a function, and it could be the one compiled for another processor.
 
 namespace ddpm::kernels {
 namespace {

@@ -8,13 +8,13 @@
 #include <cstdint>
 #include <type_traits>
 
-// GroupNorm with one read and one write of memory. A thread block keeps a slab, whole groups of one
-// image with all pixels, in shared memory; there it takes the mean, the squared deviations from it,
-// and the result (forward), or the two sums and the gradient (backward), by the formulas of
-// group_norm_math.h.
-// Each class below is what one thread knows. phase(0) to phase(kPhases - 1) are run by all threads
-// of a block; none begins before all have ended the one before. On a GPU __syncthreads() separates
-// them; on a host (tests/kernels/group_norm_slab_test.cpp) they are a loop over the threads.
+// GroupNorm with one read and one write of memory. A thread block keeps a slab in shared memory:
+// whole groups of one image, with all pixels. There it computes the mean, the squared deviations
+// from it and the result; for the backward pass, the two sums and the gradient. group_norm_math.h
+// has the formulas.
+// Each class below is what one thread knows. All threads of a block run phase(0) to phase(kPhases -
+// 1); none begins a phase before all have ended the one before. On a GPU __syncthreads() separates
+// the phases; on a host (tests/kernels/group_norm_slab_test.cpp) each is a loop over the threads.
 
 namespace ddpm::kernels {
 

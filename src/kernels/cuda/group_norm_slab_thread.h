@@ -23,26 +23,24 @@ class SlabThread {
  protected:
   using Vector = Pack<T, V>;
 
-  DDPM_HOST_DEVICE SlabThread(const GroupNormShape& image_shape, const GroupNormArgs<A>& args,
+  DDPM_HOST_DEVICE SlabThread(const GroupNormShape& s, const GroupNormArgs<A>& args,
                               const Slab& slab, int32_t images, uint32_t block, int32_t thread,
                               unsigned char* shared)
       : slab_(slab),
         thread_(thread),
         active_(slab.lanes * slab.rows),
-        vectors_(static_cast<int32_t>(image_shape.pixels) * slab.lanes),
+        vectors_(static_cast<int32_t>(s.pixels) * slab.lanes),
         column_(thread % slab.lanes * V),
         image_args_(args) {
-    const SlabOffsets at(slab, static_cast<int32_t>(image_shape.pixels), images, sizeof(T),
-                         sizeof(A));
-    const uint32_t slabs = static_cast<uint32_t>(image_shape.groups) / slab.groups;
+    const SlabOffsets at(slab, static_cast<int32_t>(s.pixels), images, sizeof(T), sizeof(A));
+    const uint32_t slabs = static_cast<uint32_t>(s.groups) / slab.groups;
     const int64_t b = block / slabs, i = block % slabs;
     const int64_t first = i * slab.channels;  // channel of the image
     first_channel_ = first;
-    first_number_ = b * image_shape.channels + first;
-    first_group_ = b * image_shape.groups + i * slab.groups;
-    offset_ = b * image_shape.pixels * image_shape.channels + first +
-              thread / slab.lanes * image_shape.channels + column_;
-    step_ = slab.rows * image_shape.channels;
+    first_number_ = b * s.channels + first;
+    first_group_ = b * s.groups + i * slab.groups;
+    offset_ = b * s.pixels * s.channels + first + thread / slab.lanes * s.channels + column_;
+    step_ = slab.rows * s.channels;
     images_ = shared;
     image_bytes_ = at.image;
     folded_ = reinterpret_cast<double*>(shared + at.folded);
@@ -50,13 +48,7 @@ class SlabThread {
     rows_ = reinterpret_cast<A*>(shared + at.rows);
     parameters_ = reinterpret_cast<A*>(shared + at.parameters);
     // The slab as an image of its own, for the functions of group_norm_math.h.
-    shape_ = {1,
-              image_shape.pixels,
-              slab.channels,
-              slab.groups,
-              image_shape.pixels,
-              image_shape.eps,
-              image_shape.silu};
+    shape_ = {1, s.pixels, slab.channels, slab.groups, s.pixels, s.eps, s.silu};
     const auto from = [&](auto* p) { return p ? p + first_number_ : nullptr; };
     const auto kept = [&](const A* p, int32_t i) {
       return p ? parameters_ + i * slab.channels : nullptr;
@@ -117,8 +109,9 @@ class SlabThread {
     for (int32_t i = 0; i < V; ++i) k[i] = args_.coefficients[j * slab_.channels + column_ + i];
   }
 
-  // A sum over the pixels takes three phases: each thread writes its own sums to rows_
-  // [V][rows][lanes], the rows are added to segments, and the segments to one number per channel.
+  // A sum over the pixels takes three phases. Each thread writes its own sums to rows_
+  // [V][rows][lanes]; the rows are added to segments; the segments are added to one number per
+  // channel.
   DDPM_HOST_DEVICE void put_row(const A (&sum)[V]) const {
     if (thread_ >= active_) return;
     for (int32_t i = 0; i < V; ++i) rows_[i * active_ + thread_] = sum[i];

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 // The CUDA kernels as a table of functions, free of torch headers. Each function queues its work on
-// `stream`, a cudaStream_t of the current device, without a host sync; all pointers are device
+// `stream`, a cudaStream_t of the current device, without a host sync. All pointers are device
 // pointers. kernels.cpp fills the table; none.cpp takes its place in a build without nvcc.
 
 namespace ddpm::kernels::cuda {
