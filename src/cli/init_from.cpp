@@ -2,7 +2,7 @@
 
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
-#include "ddpm/data/array_images.h"
+#include "ddpm/data/dataset.h"
 #include "ddpm/data/relabelled.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/train/checkpoint_store.h"

@@ -1,4 +1,4 @@
-#include "ddpm/data/array_images.h"
+#include "array_images.h"
 
 #include "fingerprint.h"
 
@@ -69,12 +69,6 @@ class ArrayImages final : public Dataset {
 };
 
 }  // namespace
-
-std::vector<std::string> numbered_classes(int64_t count) {
-  std::vector<std::string> names;
-  for (int64_t i = 0; i < count; ++i) names.push_back(std::to_string(i));
-  return names;
-}
 
 std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options) {
   return std::make_unique<ArrayImages>(std::move(array), options);

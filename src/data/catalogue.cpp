@@ -1,9 +1,9 @@
-#include "ddpm/data/catalogue.h"
+#include "catalogue.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
+#include "image_files.h"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
-#include "ddpm/data/cifar.h"
+#include "cifar.h"
 
+#include "array_images.h"
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/foreign_text.h"
 #include "folder_listing.h"

@@ -28,4 +28,10 @@ std::string Dataset::describe_contents() const {
                      class_count() == 0 ? "no labels" : counted(class_count(), "class", "classes"));
 }
 
+std::vector<std::string> numbered_classes(int64_t count) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
 }  // namespace ddpm::data

@@ -1,13 +1,13 @@
 #include "ddpm/data/factory.h"
 
+#include "cifar.h"
 #include "ddpm/base/error.h"
-#include "ddpm/data/cifar.h"
-#include "ddpm/data/idx.h"
-#include "ddpm/data/image_folder.h"
-#include "ddpm/data/image_zip.h"
-#include "ddpm/data/numpy_images.h"
-#include "ddpm/data/procedural.h"
 #include "folder_listing.h"
+#include "idx.h"
+#include "image_folder.h"
+#include "image_zip.h"
+#include "numpy_images.h"
+#include "procedural.h"
 
 #include <algorithm>
 #include <array>

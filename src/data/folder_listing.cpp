@@ -1,7 +1,7 @@
 #include "folder_listing.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
+#include "image_files.h"
 
 #include <algorithm>
 #include <system_error>

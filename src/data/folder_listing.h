@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/data/catalogue.h"
+#include "catalogue.h"
 
 #include <filesystem>
 #include <vector>

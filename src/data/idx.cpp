@@ -1,7 +1,7 @@
-#include "ddpm/data/idx.h"
+#include "idx.h"
 
+#include "array_images.h"
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
 #include "ddpm/io/foreign_text.h"
 #include "ddpm/io/gzip.h"
 #include "folder_listing.h"

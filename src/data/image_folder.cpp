@@ -1,9 +1,9 @@
-#include "ddpm/data/image_folder.h"
+#include "image_folder.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
 #include "ddpm/io/file.h"
 #include "folder_listing.h"
+#include "image_files.h"
 
 #include <algorithm>
 #include <system_error>

@@ -1,4 +1,4 @@
-#include "ddpm/data/image_names.h"
+#include "image_names.h"
 
 #include <algorithm>
 #include <array>

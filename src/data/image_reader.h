@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
+#include "image_files.h"
 
 #include <cstdint>
 #include <string>

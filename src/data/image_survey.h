@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/data/catalogue.h"
+#include "catalogue.h"
 #include "image_reader.h"
 
 namespace ddpm::data {

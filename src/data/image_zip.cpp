@@ -1,8 +1,8 @@
-#include "ddpm/data/image_zip.h"
+#include "image_zip.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
 #include "ddpm/io/archive.h"
+#include "image_files.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,10 +1,10 @@
-#include "ddpm/data/labels.h"
+#include "labels.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
-#include "ddpm/data/natural_order.h"
+#include "ddpm/data/dataset.h"
 #include "ddpm/io/file.h"
 #include "label_file.h"
+#include "natural_order.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "ddpm/data/natural_order.h"
+#include "natural_order.h"
 
 #include <algorithm>
 

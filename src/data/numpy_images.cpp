@@ -1,7 +1,7 @@
-#include "ddpm/data/numpy_images.h"
+#include "numpy_images.h"
 
+#include "array_images.h"
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/npy.h"
 #include "memory.h"

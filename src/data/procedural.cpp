@@ -1,4 +1,4 @@
-#include "ddpm/data/procedural.h"
+#include "procedural.h"
 
 #include "ddpm/base/rng.h"
 #include "drawing.h"

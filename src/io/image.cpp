@@ -3,10 +3,10 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/foreign_text.h"
-#include "ddpm/io/signature.h"
 #include "exif.h"
 #include "image_format.h"
 #include "jpeg.h"
+#include "signature.h"
 #include "stb_limit.h"
 #include "webp.h"
 

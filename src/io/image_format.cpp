@@ -1,7 +1,7 @@
 #include "image_format.h"
 
 #include "ddpm/io/foreign_text.h"
-#include "ddpm/io/signature.h"
+#include "signature.h"
 
 #include <algorithm>
 #include <array>

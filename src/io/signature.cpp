@@ -1,4 +1,4 @@
-#include "ddpm/io/signature.h"
+#include "signature.h"
 
 #include "ddpm/io/foreign_text.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/data/catalogue.h"
+#include "src/data/catalogue.h"
 
 #include "ddpm/base/error.h"
 #include "tests/io/fixtures.h"

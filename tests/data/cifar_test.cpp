@@ -1,4 +1,4 @@
-#include "ddpm/data/cifar.h"
+#include "src/data/cifar.h"
 
 #include "ddpm/base/error.h"
 #include "tests/io/fixtures.h"

@@ -1,4 +1,4 @@
-#include "ddpm/data/idx.h"
+#include "src/data/idx.h"
 
 #include "ddpm/base/error.h"
 #include "tests/io/fixtures.h"

@@ -1,8 +1,8 @@
-#include "ddpm/data/image_folder.h"
+#include "src/data/image_folder.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_files.h"
 #include "ddpm/io/image.h"
+#include "src/data/image_files.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

@@ -1,6 +1,6 @@
 #include "ddpm/base/error.h"
-#include "ddpm/data/catalogue.h"
-#include "ddpm/data/image_folder.h"
+#include "src/data/catalogue.h"
+#include "src/data/image_folder.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

@@ -1,7 +1,7 @@
-#include "ddpm/data/image_zip.h"
+#include "src/data/image_zip.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/image_folder.h"
+#include "src/data/image_folder.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

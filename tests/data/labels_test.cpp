@@ -1,7 +1,7 @@
-#include "ddpm/data/labels.h"
+#include "src/data/labels.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/natural_order.h"
+#include "src/data/natural_order.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/data/numpy_images.h"
+#include "src/data/numpy_images.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/archive.h"

@@ -1,4 +1,4 @@
-#include "ddpm/data/procedural.h"
+#include "src/data/procedural.h"
 
 #include <set>
 #include <thread>

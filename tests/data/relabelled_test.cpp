@@ -1,7 +1,7 @@
 #include "ddpm/data/relabelled.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
+#include "src/data/array_images.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

@@ -1,6 +1,6 @@
 #include "ddpm/data/resident_loader.h"
 
-#include "ddpm/data/procedural.h"
+#include "src/data/procedural.h"
 
 #include <gtest/gtest.h>
 #include <torch/cuda.h>

@@ -1,6 +1,6 @@
 #include "ddpm/data/subset.h"
 
-#include "ddpm/data/procedural.h"
+#include "src/data/procedural.h"
 
 #include <algorithm>
 

@@ -1,6 +1,5 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/data/procedural.h"
 #include "ddpm/eval/classifier.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/inception.h"
@@ -8,6 +7,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/torch_file.h"
 #include "ddpm/nn/precision.h"
+#include "src/data/procedural.h"
 #include "tests/eval/golden.h"
 #include "tests/io/temporary_folder.h"
 

@@ -2,12 +2,12 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/factory.h"
-#include "ddpm/data/procedural.h"
 #include "ddpm/data/subset.h"
 #include "ddpm/eval/digest.h"
 #include "ddpm/eval/feature_set.h"
 #include "ddpm/eval/metrics.h"
 #include "ddpm/io/file.h"
+#include "src/data/procedural.h"
 #include "tests/io/temporary_folder.h"
 
 #include <numeric>

@@ -1,8 +1,7 @@
 // The index of image files beside a run, behind the right checksum so that the rest is reached.
-#include "fuzz.h"
-
-#include "ddpm/data/catalogue.h"
 #include "ddpm/io/checksum.h"
+#include "fuzz.h"
+#include "src/data/catalogue.h"
 
 #include <cstring>
 #include <vector>

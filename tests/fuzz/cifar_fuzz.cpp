@@ -1,8 +1,7 @@
 // A binary file of CIFAR-10 or CIFAR-100: the record at the front is repeated to a record's length.
-#include "fuzz.h"
-
-#include "ddpm/data/cifar.h"
 #include "ddpm/data/dataset.h"
+#include "fuzz.h"
+#include "src/data/cifar.h"
 
 #include <vector>
 

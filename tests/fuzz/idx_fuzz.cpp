@@ -1,8 +1,7 @@
 // An IDX file of images (MNIST's format), plain or packed by gzip.
-#include "fuzz.h"
-
 #include "ddpm/data/dataset.h"
-#include "ddpm/data/idx.h"
+#include "fuzz.h"
+#include "src/data/idx.h"
 
 namespace ddpm::fuzz {
 

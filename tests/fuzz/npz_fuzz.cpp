@@ -1,8 +1,7 @@
 // A zip archive of arrays, as a data set.
-#include "fuzz.h"
-
 #include "ddpm/data/dataset.h"
-#include "ddpm/data/numpy_images.h"
+#include "fuzz.h"
+#include "src/data/numpy_images.h"
 
 namespace ddpm::fuzz {
 

@@ -1,8 +1,8 @@
 #include "ddpm/train/learner.h"
 
-#include "ddpm/data/procedural.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/holdout.h"
+#include "src/data/procedural.h"
 #include "tests/train/small_experiment.h"
 
 #include <ATen/Context.h>

@@ -1,11 +1,11 @@
 #include "ddpm/train/resume.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/run_lock.h"
 #include "ddpm/train/young_average.h"
+#include "src/data/array_images.h"
 #include "tests/io/temporary_folder.h"
 
 #include <fstream>

@@ -69,4 +69,7 @@ class Dataset {
   std::string describe_contents() const;
 };
 
+/// Class names "0" to "count-1", for classes without names.
+std::vector<std::string> numbered_classes(int64_t count);
+
 }  // namespace ddpm::data

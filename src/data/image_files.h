@@ -1,9 +1,9 @@
 #pragma once
 
-#include "ddpm/data/catalogue.h"
+#include "catalogue.h"
 #include "ddpm/data/dataset.h"
-#include "ddpm/data/image_names.h"
 #include "ddpm/data/transform.h"
+#include "image_names.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -23,9 +23,6 @@ struct ImageArray {
   std::vector<std::filesystem::path> files;           ///< what was read, for the fingerprint
 };
 
-/// The names "0" to "count-1".
-std::vector<std::string> numbered_classes(int64_t count);
-
 std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options);
 
 }  // namespace ddpm::data
