@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The words of a file; none if it cannot be read.
+// Words of a file; none if it cannot be read.
 std::vector<std::string> words_of(const fs::path& path) {
   std::ifstream file(path);
   std::vector<std::string> words;
@@ -20,7 +20,7 @@ std::vector<std::string> words_of(const fs::path& path) {
   return words;
 }
 
-// quota / period; nothing for "max", -1, and whatever is no such number.
+// quota / period; nothing for "max", -1 and other texts.
 std::optional<double> ratio(const std::string& quota, const std::string& period) {
   try {
     const double q = std::stod(quota), p = std::stod(period);
@@ -41,8 +41,8 @@ std::optional<double> quota_v1(const fs::path& group) {
   return quota.size() == 1 && period.size() == 1 ? ratio(quota[0], period[0]) : std::nullopt;
 }
 
-// Of `group` below `mount` and of all groups above it. In a container the group's path may be the
-// host's: what is mounted there begins at the container's own.
+// Over `group` below `mount` and all its parents. In a container the group's path may be the
+// host's, while the mount begins at the container's own group.
 template <class Quota>
 void take_least(const fs::path& mount, const fs::path& group, const Quota& quota_of,
                 std::optional<double>& least) {
@@ -73,7 +73,7 @@ std::optional<double> cpu_quota(const fs::path& root) {
     const fs::path group = line.substr(second + 1);
     if (controllers.empty()) {
       take_least(mounts, group, quota_v2, least);
-      take_least(mounts / "unified", group, quota_v2, least);  // where v1 is mounted beside it
+      take_least(mounts / "unified", group, quota_v2, least);  // v1 may be mounted beside it
     } else if (names(controllers, "cpu")) {
       take_least(mounts / controllers, group, quota_v1, least);
       if (controllers != "cpu") take_least(mounts / "cpu", group, quota_v1, least);

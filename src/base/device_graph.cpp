@@ -1,5 +1,7 @@
 #include "ddpm/base/device_graph.h"
 
+#include "ddpm/base/text.h"
+
 #include <mutex>
 #include <set>
 
@@ -10,13 +12,7 @@ namespace {
 
 constexpr const char* kNotCaptured = ": not captured in a CUDA graph: ";
 
-std::string first_line(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
-}
-
-// Samples are drawn again and again in a training run: once is enough.
+// A training run samples many times; one line is enough.
 void say_once(spdlog::level::level_enum level, const std::string& line) {
   static std::mutex mutex;
   static std::set<std::string> said;

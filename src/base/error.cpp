@@ -9,7 +9,7 @@
 namespace ddpm {
 namespace {
 
-// Names and values come from users: a line break or an escape sequence in one must not reach a
+// Names and values come from users: their line breaks and escape sequences must not reach a
 // terminal.
 std::string one_line(std::string text) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };

@@ -1,5 +1,6 @@
 #include "ddpm/base/progress.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/console.h"
 #include "ddpm/base/text.h"
 
@@ -7,23 +8,15 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 namespace ddpm {
 namespace {
 
-constexpr int kLongestBar = 24;
-constexpr int kShortestBar = 8;
-
-bool is_set(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value != nullptr && *value != '\0';
-}
+constexpr int kMaxBar = 24;
+constexpr int kMinBar = 8;
 
 // Whole seconds below a minute, so that a countdown does not flicker.
 std::string whole_seconds(double seconds) {
@@ -38,7 +31,7 @@ std::string bar(double share, int width) {
                      std::string(static_cast<size_t>(width) - filled, '.'));
 }
 
-// The line with a bar of `bar_width`; 0: without.
+// The line with a bar of `bar_width` columns; 0: no bar.
 std::string joined(const ProgressParts& p, int bar_width) {
   std::string line = p.title;
   if (bar_width > 0) line += " " + bar(p.share, bar_width);
@@ -49,7 +42,7 @@ std::string joined(const ProgressParts& p, int bar_width) {
   return line;
 }
 
-// A thread that no signal is delivered to: those are for the thread that works.
+// A thread with all signals blocked: they are for the working thread.
 template <class Work>
 std::thread quiet_thread(const Work& work) {
   sigset_t all, former;
@@ -62,38 +55,11 @@ std::thread quiet_thread(const Work& work) {
 
 }  // namespace
 
-bool stderr_is_terminal() {
-  const char* term = std::getenv("TERM");
-  const bool dumb = term != nullptr && std::string_view(term) == "dumb";
-  return isatty(STDERR_FILENO) == 1 && !dumb && !is_set("NO_COLOR");
-}
-
-int terminal_width() {
-  constexpr int kUsual = 80;
-  winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
-  return size.ws_col;
-}
-
-std::string format_duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "?";
-  if (seconds < 0.9995) return fmt::format("{:.0f} ms", seconds * 1e3);
-  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
-  const auto whole = static_cast<int64_t>(std::llround(seconds));
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  if (whole < 86400) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-  return fmt::format("{} d {:02} h", whole / 86400, whole % 86400 / 3600);
-}
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
 std::string progress_line(const ProgressParts& parts, int width) {
   ProgressParts p = parts;
   const auto room = [&] { return width - columns(joined(p, 0)) - 3; };  // of the bar: " []"
-  if (room() < kShortestBar) p.rate.clear();
-  if (room() >= kShortestBar) return joined(p, std::min(room(), kLongestBar));
+  if (room() < kMinBar) p.rate.clear();
+  if (room() >= kMinBar) return joined(p, std::min(room(), kMaxBar));
   const auto fits = [&] { return columns(joined(p, 0)) <= width; };
   if (!fits()) p.detail.clear();
   if (!fits()) p.time.clear();
@@ -127,8 +93,7 @@ Progress::~Progress() {
   clear();
 }
 
-// Redraws the line while the thread that works has nothing to say: the time goes on, and a resized
-// terminal is followed.
+// Redraws the line between updates, so that the time advances and a resized terminal is respected.
 void Progress::keep_alive() {
   constexpr std::chrono::milliseconds kPeriod{500};
   std::unique_lock lock(mutex_);

@@ -18,10 +18,10 @@
 namespace ddpm {
 namespace {
 
-// All a handler may touch: these, and lock-free atomics (C++20, [support.signal]).
+// A handler may access only these, and lock-free atomics (C++20, [support.signal]).
 volatile sig_atomic_t stop_number = 0;
 volatile sig_atomic_t save_wanted = 0;
-volatile sig_atomic_t at_once_status = 0;  // 0: a signal asks
+volatile sig_atomic_t at_once_status = 0;  // 0: a signal is a request
 volatile sig_atomic_t on_terminal = 0;
 std::atomic<const char*> message = nullptr;
 std::atomic<int64_t> first_interrupt_ms = 0;  // 0: none came
@@ -36,7 +36,7 @@ int64_t monotonic_ms() {
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
-// One line on stderr, by calls that a handler may make.
+// One line on stderr, by async-signal-safe calls.
 void say(const char* text, const char* more = "") {
   std::array<char, 512> line;
   size_t size = 0;
@@ -65,7 +65,7 @@ void stop(int number) {
     }
     if (first == 0) {
       first_interrupt_ms = now;
-      heard = false;  // the first Ctrl-C is answered, also after another signal
+      heard = false;  // answer the first Ctrl-C, also after another signal
     }
   }
   if (stop_number == 0) stop_number = number;
@@ -108,14 +108,16 @@ std::string signal_name(int number) {
 StopSignal::StopSignal() {
   TORCH_CHECK(!installed, "there is a StopSignal already");
   installed = true;
-  stop_number = save_wanted = at_once_status = 0;
+  stop_number = 0;
+  save_wanted = 0;
+  at_once_status = 0;
   on_terminal = stderr_is_terminal() ? 1 : 0;
   message = nullptr;
   first_interrupt_ms = 0;
   struct sigaction action {};
   action.sa_handler = handle;
-  action.sa_flags = SA_RESTART;  // reads and writes go on; only who polls stops
-  // One handler at a time, so that none sees the state of another half done.
+  action.sa_flags = SA_RESTART;  // reads and writes continue; polling code stops
+  // Handlers do not interrupt each other.
   sigemptyset(&action.sa_mask);
   for (const int number : kSignals) sigaddset(&action.sa_mask, number);
   for (size_t i = 0; i < kSignals.size(); ++i) {
@@ -163,17 +165,17 @@ EndOnSignal::EndOnSignal(std::string what_follows, int status, std::function<voi
 EndOnSignal::~EndOnSignal() {
   done_ = true;
   pthread_kill(waiting_.native_handle(), SIGUSR1);
-  waiting_.join();  // for ever if a signal came first: what its clean-up broke is not reported
+  waiting_.join();  // blocks if a signal came first: errors caused by its clean-up are not reported
   pthread_sigmask(SIG_SETMASK, &former_, nullptr);
 }
 
-// A thread of its own: unlike a handler it may do anything.
+// Runs in its own thread: unlike a handler it may call anything.
 void EndOnSignal::wait() {
   int number = 0;
   sigwait(&awaited_, &number);
   if (done_) return;
   spdlog::warn("stopped by {}; {}", signal_name(number), what_follows_);
-  spdlog::set_level(spdlog::level::off);  // other threads may trip over what is cleaned up
+  spdlog::set_level(spdlog::level::off);  // clean-up may cause errors in other threads
   try {
     if (clean_up_) clean_up_();
   } catch (const std::exception& error) {

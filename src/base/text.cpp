@@ -1,9 +1,12 @@
 #include "ddpm/base/text.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numeric>
 #include <sstream>
 
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 namespace ddpm {
@@ -27,6 +30,27 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string format_bytes(uint64_t bytes) {
+  constexpr std::array kUnits{"kB", "MB", "GB", "TB", "PB", "EB"};
+  constexpr double kNextUnit = 999.5;  // would be rounded to 1000
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes) / 1000.0;
+  size_t unit = 0;
+  for (; value >= kNextUnit && unit + 1 < kUnits.size(); ++unit) value /= 1000.0;
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f} {}", value, decimals, kUnits[unit]);
+}
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "?";
+  if (seconds < 0.9995) return fmt::format("{:.0f} ms", seconds * 1e3);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  if (whole < 86400) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+  return fmt::format("{} d {:02} h", whole / 86400, whole % 86400 / 3600);
+}
+
 std::string with_commas(int64_t n) {
   std::string text = fmt::format("{}", n);
   for (auto i = static_cast<int64_t>(text.size()) - 3; i > (n < 0 ? 1 : 0); i -= 3)
@@ -41,7 +65,23 @@ std::string counted(int64_t n, const std::string& noun) {
                                            : "s");
 }
 
-// Near enough to be the same word, or a part of it.
+std::string lowercase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+std::string first_line(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+  const std::string line = text.substr(0, text.find('\n'));
+  const size_t place = line.starts_with("[/") ? line.find("] ") : std::string::npos;
+  return place == std::string::npos ? line : line.substr(place + 2);
+}
+
+// Within a few edits, or one contains the other.
 std::string nearest(std::string_view wrong, const std::vector<std::string>& known) {
   std::string best;
   size_t best_distance = std::max<size_t>(2, wrong.size() / 3) + 1;

@@ -1,6 +1,6 @@
 #include "ddpm/bench/op_recorder.h"
 
-#include "ddpm/base/progress.h"
+#include "ddpm/base/clock.h"
 
 #include <atomic>
 #include <chrono>

@@ -1,6 +1,6 @@
 #include "ddpm/bench/timing.h"
 
-#include "ddpm/base/progress.h"
+#include "ddpm/base/clock.h"
 
 #include <algorithm>
 #include <chrono>

@@ -2,7 +2,6 @@
 
 #include "command_words.h"
 #include "ddpm/base/console.h"
-#include "ddpm/base/progress.h"
 #include "ddpm/train/micro_batch.h"
 #include "flags.h"
 #include "help.h"

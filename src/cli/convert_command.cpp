@@ -1,3 +1,4 @@
+#include "ddpm/base/clock.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/diffusers_script.h"
@@ -6,10 +7,7 @@
 #include "ddpm/train/checkpoint.h"
 #include "flags.h"
 
-#include <ctime>
-
 #include <CLI/CLI.hpp>
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <torch/version.h>
@@ -39,7 +37,7 @@ void write_checkpoint(const exchange::Model& model, const fs::path& destination)
   state.dataset = fmt::format("unknown: imported ({})", model.origin);
   state.precision = "fp32";
   state.torch_version = TORCH_VERSION;
-  state.saved_at = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  state.saved_at = utc_now();
   exchange::write_folder_atomic(destination, [&](const fs::path& folder) {
     train::Manifest manifest;
     const auto add = [&](const std::string& name, const auto& write) {

@@ -1,9 +1,8 @@
 #include "dry_run_report.h"
 
 #include "advice.h"
-#include "ddpm/base/bytes.h"
 #include "ddpm/base/error.h"
-#include "ddpm/base/progress.h"
+#include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/kernels/device.h"

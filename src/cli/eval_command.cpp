@@ -1,4 +1,4 @@
-#include "ddpm/base/progress.h"
+#include "ddpm/base/clock.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"

@@ -1,4 +1,4 @@
-#include "ddpm/base/progress.h"
+#include "ddpm/base/clock.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/eval/result_folder.h"

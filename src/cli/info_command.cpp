@@ -1,5 +1,4 @@
-#include "ddpm/base/bytes.h"
-#include "ddpm/base/progress.h"
+#include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/exchange/model.h"

@@ -1,5 +1,6 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
+#include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"

@@ -1,7 +1,7 @@
 #include "memory.h"
 
-#include "ddpm/base/bytes.h"
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 
 #include <algorithm>
 #include <fstream>

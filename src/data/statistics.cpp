@@ -1,7 +1,7 @@
 #include "ddpm/data/statistics.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
-#include "ddpm/base/progress.h"
 #include "parallel.h"
 
 #include <algorithm>

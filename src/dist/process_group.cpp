@@ -304,12 +304,4 @@ std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
   return std::make_unique<C10dGroup>(launch, device, timeout, identity);
 }
 
-std::string first_line(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
-  const std::string line = text.substr(0, text.find('\n'));
-  const size_t place = line.starts_with("[/") ? line.find("] ") : std::string::npos;
-  return place == std::string::npos ? line : line.substr(place + 2);  // without gloo's [FILE:LINE]
-}
-
 }  // namespace ddpm::dist

@@ -47,7 +47,4 @@ class ProcessGroup {
   virtual void abandon() noexcept = 0;
 };
 
-/// What an exception of LibTorch says, without its stack trace and in one line.
-std::string first_line(const std::exception& error);
-
 }  // namespace ddpm::dist

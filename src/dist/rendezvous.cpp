@@ -1,16 +1,15 @@
 #include "rendezvous.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <thread>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <limits.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -36,11 +35,7 @@ std::string place(const Launch& launch) {
 }
 
 // "process 4711 on node01"
-std::string this_process() {
-  std::array<char, HOST_NAME_MAX + 1> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  return fmt::format("process {} on {}", ::getpid(), host.data());
-}
+std::string this_process() { return fmt::format("process {} on {}", ::getpid(), host_name()); }
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;

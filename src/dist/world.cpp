@@ -1,6 +1,7 @@
 #include "ddpm/dist/world.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "gpu_id.h"
 #include "process_group.h"
 

@@ -1,6 +1,7 @@
 #include "ddpm/eval/script_features.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/eval/digest.h"
 
 #include <optional>
@@ -72,10 +73,6 @@ class ScriptFeatures final : public FeatureExtractor {
                                            fmt::join(pooled.sizes(), ", ")));
     if (!pooled.isfinite().all().item<bool>())
       throw std::runtime_error("it makes features that are NaN or infinite");
-  }
-  static std::string first_line(const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    return text.substr(0, text.find('\n'));
   }
 
   Features features_of(const c10::IValue& value) const {

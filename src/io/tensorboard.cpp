@@ -1,6 +1,7 @@
 #include "ddpm/io/tensorboard.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/image.h"
 
@@ -70,10 +71,9 @@ double now_in_seconds() {
 }
 
 std::filesystem::path unused_name(const std::filesystem::path& directory) {
-  char host[256] = "localhost";
-  gethostname(host, sizeof(host) - 1);
-  const std::string name = fmt::format("events.out.tfevents.{:010d}.{}.{}",
-                                       static_cast<int64_t>(now_in_seconds()), host, getpid());
+  const std::string name =
+      fmt::format("events.out.tfevents.{:010d}.{}.{}", static_cast<int64_t>(now_in_seconds()),
+                  host_name(), getpid());
   std::filesystem::path path = directory / name;
   for (int i = 1; std::filesystem::exists(path); ++i)
     path = directory / fmt::format("{}.{}", name, i);

@@ -1,7 +1,7 @@
 #include "ddpm/sample/generate.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
-#include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/sample/graphed_denoiser.h"

@@ -1,8 +1,8 @@
 #include "ddpm/train/checkpoint.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/nn/model_file.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/utils.h>
@@ -40,7 +40,7 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
 
   TrainingState stamped = state;
   stamped.torch_version = TORCH_VERSION;
-  stamped.saved_at = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  stamped.saved_at = utc_now();
   content.texts = {{"model.toml", model_toml},
                    {"config.toml", config_toml},
                    {"state.json", to_json_text(stamped)}};

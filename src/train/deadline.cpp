@@ -1,7 +1,7 @@
 #include "ddpm/train/deadline.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
-#include "ddpm/base/progress.h"
 
 #include <algorithm>
 #include <regex>

@@ -1,7 +1,7 @@
 #include "ddpm/train/dry_run.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
-#include "ddpm/base/progress.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/learner.h"

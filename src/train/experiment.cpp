@@ -1,6 +1,6 @@
 #include "ddpm/train/experiment.h"
 
-#include "ddpm/base/bytes.h"
+#include "ddpm/base/text.h"
 #include "ddpm/data/resident_loader.h"
 
 #include <algorithm>

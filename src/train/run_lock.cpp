@@ -1,6 +1,7 @@
 #include "ddpm/train/run_lock.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 #include "ddpm/io/file.h"
 
 #include <algorithm>
@@ -12,18 +13,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <limits.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 namespace ddpm::train {
 namespace {
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "an unknown host";
-}
 
 // The first line that the holder wrote.
 std::string holder(int fd) {

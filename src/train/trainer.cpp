@@ -1,5 +1,7 @@
 #include "ddpm/train/trainer.h"
 
+#include "ddpm/base/clock.h"
+#include "ddpm/base/console.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/text.h"
 #include "ddpm/io/folder.h"

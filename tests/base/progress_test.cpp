@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <limits>
 #include <thread>
 
 #include <fcntl.h>
@@ -16,27 +15,6 @@
 
 namespace ddpm {
 namespace {
-
-TEST(FormatDuration, ChoosesTheUnit) {
-  EXPECT_EQ(format_duration(0.85), "850 ms");
-  EXPECT_EQ(format_duration(12.34), "12.3 s");
-  EXPECT_EQ(format_duration(245), "4 min 05 s");
-  EXPECT_EQ(format_duration(3 * 3600 + 12 * 60 + 29), "3 h 12 min");
-  EXPECT_EQ(format_duration(2 * 86400 + 4 * 3600), "2 d 04 h");
-}
-
-TEST(FormatDuration, CarriesIntoTheNextUnit) {
-  EXPECT_EQ(format_duration(0.9996), "1.0 s");
-  EXPECT_EQ(format_duration(59.96), "1 min 00 s");
-  EXPECT_EQ(format_duration(3599.7), "1 h 00 min");
-  EXPECT_EQ(format_duration(86399.7), "1 d 00 h");
-}
-
-TEST(FormatDuration, IsUnknownForWhatIsNoDuration) {
-  EXPECT_EQ(format_duration(-1), "?");
-  EXPECT_EQ(format_duration(std::numeric_limits<double>::infinity()), "?");
-  EXPECT_EQ(format_duration(std::numeric_limits<double>::quiet_NaN()), "?");
-}
 
 std::string printed(double interval_s) {
   testing::internal::CaptureStderr();

@@ -1,5 +1,7 @@
 #include "ddpm/base/rng.h"
 
+#include "tests/base/test_purpose.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -27,8 +29,8 @@ TEST(RngKey, IsTwoRoundsOfSplitMix64) {
 TEST(RngKey, FlipsHalfItsBitsWithAnyBitOfTheSeed) {
   double flipped = 0;
   for (int bit = 0; bit < 64; ++bit) {
-    flipped += std::popcount(as_word(rng_key(7, Purpose::kTest)) ^
-                             as_word(rng_key(7 ^ uint64_t{1} << bit, Purpose::kTest)));
+    flipped += std::popcount(as_word(rng_key(7, kTestPurpose)) ^
+                             as_word(rng_key(7 ^ uint64_t{1} << bit, kTestPurpose)));
   }
   // 64 x 64 fair coins: 2048 +- 32.
   EXPECT_NEAR(flipped, 2048, 5 * 32);
@@ -46,7 +48,7 @@ TEST(RngKey, DiffersBetweenPurposesAndSeeds) {
 TEST(DerivedSeed, DiffersBetweenArgumentsAndTheirOrder) {
   std::set<uint64_t> seeds;
   for (uint64_t a = 0; a < 50; ++a) {
-    for (uint64_t b = 0; b < 50; ++b) seeds.insert(derived_seed(1, Purpose::kTest, a, b));
+    for (uint64_t b = 0; b < 50; ++b) seeds.insert(derived_seed(1, kTestPurpose, a, b));
   }
   EXPECT_EQ(seeds.size(), 2500u);
 }

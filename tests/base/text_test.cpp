@@ -1,5 +1,9 @@
 #include "ddpm/base/text.h"
 
+#include <limits>
+#include <stdexcept>
+
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 namespace ddpm {
@@ -17,6 +21,57 @@ TEST(Text, CountsThings) {
   EXPECT_EQ(counted(1, "block"), "1 block");
   EXPECT_EQ(counted(0, "block"), "0 blocks");
   EXPECT_EQ(counted(25600, "class"), "25,600 classes");
+}
+
+TEST(FormatBytes, TakesTheUnitThatFits) {
+  EXPECT_EQ(format_bytes(0), "0 B");
+  EXPECT_EQ(format_bytes(999), "999 B");
+  EXPECT_EQ(format_bytes(1000), "1.00 kB");
+  EXPECT_EQ(format_bytes(46'080), "46.1 kB");
+  EXPECT_EQ(format_bytes(1'177'427), "1.18 MB");
+  EXPECT_EQ(format_bytes(4'250'000'000), "4.25 GB");
+  EXPECT_EQ(format_bytes(std::numeric_limits<uint64_t>::max()), "18.4 EB");
+}
+
+TEST(FormatBytes, NeverRoundsUpToAThousand) {
+  EXPECT_EQ(format_bytes(9'994), "9.99 kB");
+  EXPECT_EQ(format_bytes(9'996), "10.0 kB");
+  EXPECT_EQ(format_bytes(99'960), "100 kB");
+  EXPECT_EQ(format_bytes(999'499), "999 kB");
+  EXPECT_EQ(format_bytes(999'500), "1.00 MB");
+}
+
+TEST(FormatDuration, ChoosesTheUnit) {
+  EXPECT_EQ(format_duration(0.85), "850 ms");
+  EXPECT_EQ(format_duration(12.34), "12.3 s");
+  EXPECT_EQ(format_duration(245), "4 min 05 s");
+  EXPECT_EQ(format_duration(3 * 3600 + 12 * 60 + 29), "3 h 12 min");
+  EXPECT_EQ(format_duration(2 * 86400 + 4 * 3600), "2 d 04 h");
+}
+
+TEST(FormatDuration, CarriesIntoTheNextUnit) {
+  EXPECT_EQ(format_duration(0.9996), "1.0 s");
+  EXPECT_EQ(format_duration(59.96), "1 min 00 s");
+  EXPECT_EQ(format_duration(3599.7), "1 h 00 min");
+  EXPECT_EQ(format_duration(86399.7), "1 d 00 h");
+}
+
+TEST(FormatDuration, IsUnknownForWhatIsNoDuration) {
+  EXPECT_EQ(format_duration(-1), "?");
+  EXPECT_EQ(format_duration(std::numeric_limits<double>::infinity()), "?");
+  EXPECT_EQ(format_duration(std::numeric_limits<double>::quiet_NaN()), "?");
+}
+
+TEST(Text, LowersAsciiLettersAlone) { EXPECT_EQ(lowercase("A.PnG \xc3\x84"), "a.png \xc3\x84"); }
+
+TEST(FirstLine, LeavesOutStackTraceAndPlace) {
+  try {
+    TORCH_CHECK(false, "what\nmore");
+  } catch (const c10::Error& error) {
+    EXPECT_EQ(first_line(error), "what");
+  }
+  EXPECT_EQ(first_line(std::runtime_error("[/gloo/tcp/pair.cc:1] closed\nagain")), "closed");
+  EXPECT_EQ(first_line(std::runtime_error("[1] stays")), "[1] stays");
 }
 
 TEST(Text, FindsTheNearestName) {

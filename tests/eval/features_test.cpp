@@ -8,6 +8,7 @@
 #include "ddpm/io/torch_file.h"
 #include "ddpm/nn/precision.h"
 #include "src/data/procedural.h"
+#include "tests/base/test_purpose.h"
 #include "tests/eval/golden.h"
 #include "tests/io/temporary_folder.h"
 
@@ -232,7 +233,7 @@ TEST_F(TrainedClassifier, SaysIfItIsHardlyBetterThanChance) {
     return Classifier::of(data, digest_of_images(data), {.epochs = 6, .batch = 16}, folder_ / "c",
                           torch::kCPU);
   };
-  const auto labels = random_permutation(600, rng_key(1, Purpose::kTest), 0);  // of no meaning
+  const auto labels = random_permutation(600, rng_key(1, kTestPurpose), 0);  // of no meaning
   const auto noise = of(Relabelled(data_, 600, [&](int64_t i) { return labels[i] % 3; }));
   ASSERT_EQ(noise->description().warnings.size(), 1u);
   EXPECT_NE(noise->description().warnings[0].find("chance gets"), std::string::npos);

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
+#include "tests/base/test_purpose.h"
 
 #include <algorithm>
 #include <cmath>
@@ -92,7 +93,7 @@ TEST(SampleGroups, AnyStretchOfTheirOrderHasTheClassesEvenly) {
 // With groups of one, the standard error of a mean is s / sqrt(n).
 TEST(Jackknife, OfAMeanIsItsStandardError) {
   torch::Tensor x = torch::empty({40}, torch::kDouble);
-  kernels::fill_normal_(x.view({40, 1}), rng_key(1, Purpose::kTest), torch::arange(40));
+  kernels::fill_normal_(x.view({40, 1}), rng_key(1, kTestPurpose), torch::arange(40));
   const Measured m = grouped_mean(x, torch::arange(40), 40);
   EXPECT_NEAR(m.value, x.mean().item<double>(), 1e-14);
   EXPECT_NEAR(m.error, x.std().item<double>() / std::sqrt(40.0), 1e-14);

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
+#include "tests/base/test_purpose.h"
 #include "tests/eval/golden.h"
 
 #include <cmath>
@@ -36,7 +37,7 @@ torch::Tensor best_eps(const Schedule& schedule, const torch::Tensor& x_t, const
 
 torch::Tensor normal(torch::IntArrayRef sizes, uint64_t seed) {
   torch::Tensor x = torch::empty(sizes, torch::kDouble);
-  kernels::fill_normal_(x, rng_key(seed, Purpose::kTest), torch::arange(sizes[0]));
+  kernels::fill_normal_(x, rng_key(seed, kTestPurpose), torch::arange(sizes[0]));
   return x;
 }
 

@@ -2,6 +2,7 @@
 #include "ddpm/eval/feature_set.h"
 #include "ddpm/eval/metrics.h"
 #include "ddpm/kernels/random.h"
+#include "tests/base/test_purpose.h"
 
 #include <cmath>
 #include <map>
@@ -21,7 +22,7 @@ constexpr int64_t kSets = 20;
 
 torch::Tensor normal(int64_t rows, int64_t columns, uint64_t seed) {
   torch::Tensor x = torch::empty({rows, columns}, torch::kDouble);
-  kernels::fill_normal_(x, rng_key(seed, Purpose::kTest), torch::arange(rows));
+  kernels::fill_normal_(x, rng_key(seed, kTestPurpose), torch::arange(rows));
   return x;
 }
 

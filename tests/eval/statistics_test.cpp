@@ -3,6 +3,7 @@
 #include "ddpm/eval/kernel_distance.h"
 #include "ddpm/eval/manifold.h"
 #include "ddpm/kernels/random.h"
+#include "tests/base/test_purpose.h"
 #include "tests/eval/golden.h"
 
 #include <cmath>
@@ -23,7 +24,7 @@ Gaussian gaussian_of(const torch::Tensor& x) {
 
 torch::Tensor normal(int64_t rows, int64_t columns, uint64_t seed) {
   torch::Tensor x = torch::empty({rows, columns}, torch::kDouble);
-  kernels::fill_normal_(x, rng_key(seed, Purpose::kTest), torch::arange(rows));
+  kernels::fill_normal_(x, rng_key(seed, kTestPurpose), torch::arange(rows));
   return x;
 }
 

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
+#include "tests/base/test_purpose.h"
 #include "tests/io/golden_numbers.h"
 #include "tests/io/temporary_folder.h"
 
@@ -311,7 +312,7 @@ TEST(Safetensors, DamageIsRefusedOrReadButNeverCrashes) {
   const TemporaryFolder folder(memory_folder());
   const std::vector<uint8_t> intact = read_file(kGolden / "safetensors_all_types.safetensors");
   const auto header_end = 8 + static_cast<uint32_t>(intact[0] + 256 * intact[1]);
-  RngStream random(rng_key(0, Purpose::kTest), 1);
+  RngStream random(rng_key(0, kTestPurpose), 1);
   int refused = 0;
   for (int i = 0; i < 500; ++i) {
     std::vector<uint8_t> damaged = intact;

@@ -1,6 +1,7 @@
 #include "ddpm/kernels/attention.h"
 
 #include "src/kernels/fused_attention.h"
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -13,7 +14,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2017, Purpose::kTest);
+const RngKey kKey = rng_key(2017, kTestPurpose);
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
   return normal_row(kKey, shape, id).to(torch::kBFloat16);

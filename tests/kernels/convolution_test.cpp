@@ -1,5 +1,6 @@
 #include "ddpm/kernels/convolution.h"
 
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -14,7 +15,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2016, Purpose::kTest);
+const RngKey kKey = rng_key(2016, kTestPurpose);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) { return normal_row(kKey, shape, id); }

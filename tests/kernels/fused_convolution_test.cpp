@@ -1,6 +1,7 @@
 #include "src/kernels/fused_convolution.h"
 
 #include "ddpm/kernels/convolution.h"
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -16,7 +17,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2023, Purpose::kTest);
+const RngKey kKey = rng_key(2023, kTestPurpose);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 constexpr double kHalfUlp = 1.0 / 256;  // of a bfloat16, relative
 

@@ -2,6 +2,7 @@
 
 #include "ddpm/kernels/group_norm.h"
 #include "src/kernels/cpu/group_norm.h"
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <algorithm>
@@ -23,7 +24,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2018, Purpose::kTest);
+const RngKey kKey = rng_key(2018, kTestPurpose);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 constexpr double kEps = 1e-6;
 

@@ -1,6 +1,7 @@
 #include "ddpm/kernels/group_norm.h"
 
 #include "src/kernels/cpu/loops.h"
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2018, Purpose::kTest);
+const RngKey kKey = rng_key(2018, kTestPurpose);
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {

@@ -1,5 +1,7 @@
 #include "ddpm/kernels/random.h"
 
+#include "tests/base/test_purpose.h"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,7 +13,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2020, Purpose::kTest);
+const RngKey kKey = rng_key(2020, kTestPurpose);
 
 torch::Tensor normal(at::IntArrayRef shape, RngKey key = kKey, int64_t first_id = 0,
                      uint32_t step = 0, torch::ScalarType dtype = torch::kFloat) {
@@ -93,7 +95,7 @@ TEST(FillNormal, StreamsAreUncorrelated) {
   unrelated(z, normal(shape, kKey, 0, 1));                              // the next step
   unrelated(z, normal(shape, kKey, 1));                                 // the next ids
   unrelated(z, normal(shape, kKey, int64_t{1} << 32));                  // ids above 32 bits
-  unrelated(z, normal(shape, rng_key(2021, Purpose::kTest)));           // the next seed
+  unrelated(z, normal(shape, rng_key(2021, kTestPurpose)));             // the next seed
   unrelated(z, normal(shape, rng_key(2020, Purpose::kTrainingNoise)));  // another purpose
 }
 
@@ -215,7 +217,7 @@ TEST(FillUniformInt, DoesNotDependOnTheBatch) {
   torch::Tensor part = torch::empty({3}, torch::kLong);
   fill_uniform_int_(part, kKey, torch::tensor({int64_t{7}, int64_t{0}, int64_t{7}}), 1, 1000);
   EXPECT_TRUE(part.equal(whole.index({torch::tensor({int64_t{7}, int64_t{0}, int64_t{7}})})));
-  EXPECT_FALSE(whole.equal(integers(10, 1, 1000, rng_key(2021, Purpose::kTest))));
+  EXPECT_FALSE(whole.equal(integers(10, 1, 1000, rng_key(2021, kTestPurpose))));
 }
 
 TEST(FillUniformInt, HasOneValueInARangeOfOne) {
@@ -252,7 +254,7 @@ TEST(FillUniform, DependsOnKeyAndIdAlone) {
   EXPECT_TRUE(draw(kKey, 1, 9).equal(draw(kKey, 1, 9)));
   EXPECT_TRUE(draw(kKey, 1, 9).equal(draw(kKey, 1, 12).slice(0, 0, 9)));
   EXPECT_FALSE(draw(kKey, 1, 9).equal(draw(kKey, 2, 9)));
-  EXPECT_FALSE(draw(kKey, 1, 9).equal(draw(rng_key(1, Purpose::kTest), 1, 9)));
+  EXPECT_FALSE(draw(kKey, 1, 9).equal(draw(rng_key(1, kTestPurpose), 1, 9)));
 }
 
 // --- CUDA: the CPU's numbers, to float rounding ---

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
+#include "tests/base/test_purpose.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/train/child_process.h"
 
@@ -309,7 +310,7 @@ TEST(CheckpointStore, EveryBitFlipAndTruncationOfEveryFileIsDetected) {
   const TemporaryFolder run(memory_folder());
   CheckpointStore store(run / "checkpoints");
   const fs::path checkpoint = publish(store, 1);
-  RngStream random(rng_key(0, Purpose::kTest), 2);
+  RngStream random(rng_key(0, kTestPurpose), 2);
   for (const std::string name : {"model.safetensors", "state.json", "MANIFEST"}) {
     const std::vector<uint8_t> intact = io::read_file(checkpoint / name);
     for (int i = 0; i < 200; ++i) {
@@ -334,8 +335,7 @@ TEST(CheckpointStore, TooLittleRoomIsSaidBeforeAnythingIsWritten) {
   CheckpointStore store(run / "checkpoints");
   publish(store, 1);
   const std::string message = error_of([&] { store.begin(2, uint64_t{1} << 62); });
-  EXPECT_NE(message.find("a checkpoint needs 4.61 EB, but only "), std::string::npos)
-      << message;
+  EXPECT_NE(message.find("a checkpoint needs 4.61 EB, but only "), std::string::npos) << message;
   EXPECT_EQ(entries_of(store.directory()), (std::vector<std::string>{"step-000000001"}));
 }
 
@@ -496,7 +496,7 @@ int publish_for_ever(const fs::path& directory, int reports) {
 TEST(CheckpointStore, RandomKillsLoseNoAcknowledgedCheckpoint) {
   const TemporaryFolder run(memory_folder());
   const fs::path directory = run / "checkpoints";
-  RngStream random(rng_key(0, Purpose::kTest), 3);
+  RngStream random(rng_key(0, kTestPurpose), 3);
   int64_t acknowledged = 0;
   for (int kill = 0; kill < 30; ++kill) {
     int reports[2];

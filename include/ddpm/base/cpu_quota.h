@@ -6,13 +6,13 @@
 
 namespace ddpm {
 
-/// How many cores' time the control groups of this process let it use, as containers and job
-/// systems set it: cpu.max (cgroup v2) or cpu.cfs_quota_us / cpu.cfs_period_us (v1), the least of
-/// its group and of those above. Nothing if none limits it. `root`: where /proc and /sys are.
+/// CPU limit of this process in cores, as containers and job systems set it in control groups:
+/// cpu.max (cgroup v2) or cpu.cfs_quota_us / cpu.cfs_period_us (v1). The smallest limit of its
+/// group and all parent groups; none if nothing limits it. `root` contains /proc and /sys.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 
-/// Of `cores` that the process may run on, as many as the quota feeds all the time; at least 1.
-/// With more, all are stopped for the rest of every period, each at another place.
+/// Threads that `quota` lets run all the time, at least 1 and at most `cores`. With more threads,
+/// the kernel stops all of them for the rest of every period.
 int64_t usable_threads(int64_t cores, std::optional<double> quota);
 
 }  // namespace ddpm

@@ -6,35 +6,35 @@
 
 namespace ddpm {
 
-/// The root of every error that a user can cause or mend. main prints what() as one line.
+/// Root of all errors that a user can cause or fix. main prints what() as one line.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Where a config value was written; line 0 means the command line.
+/// Where a config value was set; line 0 means the command line.
 struct SourceLocation {
   std::string file;
   int line = 0;
   int column = 0;
 };
 
-/// "file:line:column", or the file's name alone where line is 0.
+/// "file:line:column", or the file name alone if line is 0.
 std::string to_string(const SourceLocation& where);
 
-/// A wrong configuration: unknown key, wrong type, value out of range. Exit status 2.
+/// An invalid config: unknown key, wrong type, value out of range. Exit status 2.
 class ConfigError : public Error {
  public:
   ConfigError(const SourceLocation& where, const std::string& message);
 };
 
-/// A wrong command line: options that do not go together, a value out of range. Exit status 2.
+/// An invalid command line: contradictory options, a value out of range. Exit status 2.
 class UsageError : public Error {
  public:
   using Error::Error;
 };
 
-/// A file or folder that is missing, unreadable, damaged or cannot be written. Exit status 1.
+/// A file or folder that is missing, unreadable, damaged or not writable. Exit status 1.
 class IoError : public Error {
  public:
   IoError(const std::filesystem::path& path, const std::string& message);

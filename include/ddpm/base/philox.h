@@ -20,12 +20,12 @@ struct Words {
   uint32_t w[4];
 };
 
-/// A stream of random numbers: made from a seed and a purpose by rng_key (base/rng.h).
+/// Key of a stream of random numbers; rng_key (base/rng.h) makes it from a seed and a purpose.
 struct RngKey {
   uint32_t k[2];
 };
 
-/// The random words at position `index` of row `id`, step `step`, of the stream `key`.
+/// The random words at position `index` of row `id` and step `step` of the stream `key`.
 DDPM_HOST_DEVICE inline Words philox(RngKey key, uint64_t id, uint32_t step, uint32_t index) {
   uint32_t c0 = index, c1 = step, c2 = static_cast<uint32_t>(id),
            c3 = static_cast<uint32_t>(id >> 32);
@@ -45,8 +45,8 @@ DDPM_HOST_DEVICE inline Words philox(RngKey key, uint64_t id, uint32_t step, uin
   return Words{{c0, c1, c2, c3}};
 }
 
-/// Uniform in (0, 1): 23 bits, centred in their cell. One bit more, and the sum would be rounded,
-/// at the upper end to 1.
+/// Uniform in (0, 1): 23 bits, centred in their cell. With one more bit the sum would be rounded,
+/// and the largest value would become 1.
 DDPM_HOST_DEVICE inline float uniform_open(uint32_t word) {
   return (static_cast<float>(word >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }

@@ -7,9 +7,8 @@
 
 namespace ddpm {
 
-/// What a random number is for. Each purpose is a stream of its own, so that no two uses share
-/// numbers. The values are part of the format: a run resumes, and a seed reproduces, only while
-/// they stay.
+/// Use of a random number. Each purpose has its own stream, so that no two uses share numbers. The
+/// values are part of the format: changing one breaks resuming and reproducing from a seed.
 enum class Purpose : uint32_t {
   kWeightInit = 1,     ///< id = parameter's position
   kShuffle = 2,        ///< id = epoch
@@ -21,27 +20,25 @@ enum class Purpose : uint32_t {
   kSamplerNoise = 8,   ///< z; id = image index, step = position in the plan
   kProcedural = 9,     ///< id = image index
   kCrop = 10,          ///< id = global sample index
-  kHoldout = 11,       ///< which images are held out, and the seed of their t and noise
-  // Of `ddpm eval`: the same seed as a training run's shares no number with it.
+  kHoldout = 11,       ///< selects held-out images; seed of their t and noise
+  // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part
-  kErrorGroups = 22,         ///< the order in which samples without classes are dealt to groups
+  kErrorGroups = 22,         ///< order in which samples without classes are assigned to groups
   kKernelSubsets = 23,       ///< id = 2 * pass (+ 1: of the reference)
-  kSelection = 24,           ///< which images represent a larger set
-  kTest = 1000,
+  kSelection = 24,           ///< selects images that represent a larger set
 };
 
-/// The stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.
+/// Key of the stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.
 RngKey rng_key(uint64_t seed, Purpose purpose);
 
-/// One 64-bit number from (seed, purpose, a, b): for seeding generators that are not ours.
+/// One 64-bit number from (seed, purpose, a, b), to seed other libraries' generators.
 uint64_t derived_seed(uint64_t seed, Purpose purpose, uint64_t a, uint64_t b = 0);
 
 /// A uniformly random permutation of 0..n-1, a function of (key, id) alone (Fisher and Yates).
 std::vector<int64_t> random_permutation(int64_t n, RngKey key, uint64_t id);
 
-/// Numbers drawn one after another from row `id` of a stream, for code that needs a handful (host
-/// only).
+/// Sequential random numbers from row `id` of a stream, for code that needs a few. Host only.
 class RngStream {
  public:
   RngStream(RngKey key, uint64_t id, uint32_t step = 0) : key_(key), id_(id), step_(step) {}

@@ -7,8 +7,8 @@
 
 namespace ddpm {
 
-/// Stops with a c10::Error (a programmer's error) unless `x` has the given sizes; -1 matches any
-/// size. `name` is what the message calls the tensor.
+/// Throws c10::Error (a programming error) unless `x` has the given sizes; -1 matches any size.
+/// `name` is the tensor's name in the message.
 void expect_shape(const torch::Tensor& x, std::initializer_list<int64_t> sizes,
                   std::string_view name);
 

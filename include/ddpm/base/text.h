@@ -1,11 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ddpm {
+
+/// A size in the unit that keeps it below 1000: "512 B", "46.1 kB", "1.18 MB", "4.25 GB". Three
+/// digits; powers of 1000, as disks are sold.
+std::string format_bytes(uint64_t bytes);
+
+/// "850 ms", "12.3 s", "4 min 05 s", "3 h 12 min", "2 d 04 h"; "?" if negative or not finite.
+std::string format_duration(double seconds);
 
 /// "12,345,678".
 std::string with_commas(int64_t n);
@@ -13,14 +21,20 @@ std::string with_commas(int64_t n);
 /// "1 image", "25,600 images".
 std::string counted(int64_t n, const std::string& noun);
 
-/// The known name that a misspelt one is likely to mean; "" if none is near enough.
+/// ASCII letters in lower case; other bytes unchanged.
+std::string lowercase(std::string_view text);
+
+/// The first line of an error's message, without LibTorch's stack trace or gloo's "[FILE:LINE]".
+std::string first_line(const std::exception& error);
+
+/// The known name that a misspelt one most likely means; "" if none is close enough.
 std::string nearest(std::string_view wrong, const std::vector<std::string>& known);
 
-/// Columns that a UTF-8 text takes on a terminal, one per character.
+/// Columns of a UTF-8 text on a terminal, one per character.
 int columns(std::string_view text);
 
-/// `text` in lines of at most `width` columns, broken between words; a longer word stands alone.
-/// Its own line breaks stay.
+/// `text` in lines of at most `width` columns, broken between words. A longer word gets its own
+/// line; existing line breaks are kept.
 std::vector<std::string> wrapped(std::string_view text, int width);
 
 }  // namespace ddpm
