@@ -4,6 +4,7 @@
 #include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/train/checkpoint.h"
 #include "flags.h"
 
@@ -38,7 +39,7 @@ void write_checkpoint(const exchange::Model& model, const fs::path& destination)
   state.precision = "fp32";
   state.torch_version = TORCH_VERSION;
   state.saved_at = utc_now();
-  exchange::write_folder_atomic(destination, [&](const fs::path& folder) {
+  io::write_folder_atomic(destination, [&](const fs::path& folder) {
     train::Manifest manifest;
     const auto add = [&](const std::string& name, const auto& write) {
       io::OutputFile file(folder / name);

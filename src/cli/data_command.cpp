@@ -2,6 +2,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "output_path.h"

@@ -5,6 +5,7 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"

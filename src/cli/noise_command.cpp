@@ -2,6 +2,7 @@
 #include "ddpm/cli/common.h"
 #include "ddpm/diffusion/forward_process.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/train_step.h"

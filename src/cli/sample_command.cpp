@@ -4,6 +4,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"

@@ -1,6 +1,7 @@
 #include "sample_settings.h"
 
 #include "ddpm/exchange/model_text.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
@@ -36,8 +37,7 @@ Json diffusion_settings(const diffusion::DiffusionConfig& config) {
             {"beta_end", s.beta_end},
             {"cosine_s", s.cosine_s}};
   if (s.betas.empty()) return json;
-  const auto* bytes = reinterpret_cast<const uint8_t*>(s.betas.data());
-  json["betas_crc32c"] = io::crc32c({bytes, s.betas.size() * sizeof(double)});
+  json["betas_crc32c"] = io::crc32c(io::bytes_of(std::span(s.betas)));
   return json;
 }
 
@@ -82,8 +82,7 @@ std::string name_of_classes(const SamplePlan& plan) {
   const std::string text = fmt::format("{}", fmt::join(named, "-"));
   if (text.size() <= 60) return "-class-" + text;
   const std::string numbers = fmt::format("{}", fmt::join(plan.classes, "-"));
-  const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
-  return fmt::format("-classes-{:08x}", io::crc32c({bytes, numbers.size()}));
+  return fmt::format("-classes-{:08x}", io::crc32c(numbers));
 }
 
 // "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: what differs from the defaults.

@@ -1,6 +1,7 @@
 #include "catalogue.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "image_files.h"
@@ -9,7 +10,6 @@
 #include <array>
 #include <cstring>
 #include <string_view>
-#include <type_traits>
 
 #include <spdlog/spdlog.h>
 
@@ -24,9 +24,8 @@ class Writer {
  public:
   template <class T>
   void number(T value) {
-    static_assert(std::is_trivially_copyable_v<T>);
-    const auto* from = reinterpret_cast<const uint8_t*>(&value);
-    bytes.insert(bytes.end(), from, from + sizeof value);
+    const auto from = io::bytes_of(std::span(&value, 1));
+    bytes.insert(bytes.end(), from.begin(), from.end());
   }
   void text(std::string_view value) {
     number(static_cast<uint32_t>(value.size()));
@@ -138,8 +137,7 @@ std::vector<uint8_t> to_bytes(const Catalogue& catalogue) {
 
 std::optional<Catalogue> catalogue_of(std::span<const uint8_t> bytes) {
   uint32_t sum = 0;
-  if (bytes.size() < kSign.size() + sizeof sum ||
-      !std::equal(kSign.begin(), kSign.end(), bytes.begin()))
+  if (bytes.size() < kSign.size() + sizeof sum || !io::begins_with(bytes, io::bytes_of(kSign)))
     return std::nullopt;
   const auto content = bytes.first(bytes.size() - sizeof sum);
   std::memcpy(&sum, content.data() + content.size(), sizeof sum);

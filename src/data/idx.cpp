@@ -2,6 +2,7 @@
 
 #include "array_images.h"
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 #include "ddpm/io/gzip.h"
 #include "folder_listing.h"
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -31,10 +33,6 @@ constexpr std::array<std::array<const char*, 2>, 2> kNames = {{
     {"images.idx3-ubyte", "labels.idx1-ubyte"},
 }};
 
-uint32_t big_endian_32(const uint8_t* p) {
-  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
-}
-
 // The sizes that a header announces. `bytes`: the beginning of the file, or all of a shorter one.
 std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uint8_t>& bytes,
                                      uint32_t magic, int dimensions) {
@@ -45,14 +43,15 @@ std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uin
                   fmt::format("is cut short: {} bytes, but an IDX header has {}; fetch it again",
                               bytes.size(), header));
   }
-  if (big_endian_32(bytes.data()) != magic) {
+  const std::span<const uint8_t> content = bytes;
+  if (const uint64_t found = io::big_endian(content.first(4)); found != magic) {
     throw IoError(path,
                   fmt::format("is not an IDX file of {}: magic number 0x{:08x}, expected 0x{:08x}",
-                              dimensions == 3 ? "8-bit images" : "8-bit labels",
-                              big_endian_32(bytes.data()), magic));
+                              dimensions == 3 ? "8-bit images" : "8-bit labels", found, magic));
   }
   std::vector<int64_t> sizes;
-  for (int i = 0; i < dimensions; ++i) sizes.push_back(big_endian_32(&bytes[4 + 4 * i]));
+  for (int i = 0; i < dimensions; ++i)
+    sizes.push_back(static_cast<int64_t>(io::big_endian(content.subspan(4 + 4 * i, 4))));
   if (std::count(sizes.begin(), sizes.end(), 0) > 0)
     throw IoError(path, "is an IDX file with no data in it");
   return sizes;

@@ -25,7 +25,7 @@ std::string checksum_of(const Tensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     const std::string head = fmt::format("{} {} [{}]", name, torch::toString(tensor.scalar_type()),
                                          fmt::join(tensor.sizes(), ","));
-    sum = io::crc32c({reinterpret_cast<const uint8_t*>(head.data()), head.size()}, sum);
+    sum = io::crc32c(head, sum);
     sum = io::crc32c({static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()}, sum);
   }
   return fmt::format("{:08x}", sum);

@@ -6,8 +6,8 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/data/epoch_sampler.h"
 #include "ddpm/data/subset.h"
-#include "ddpm/eval/digest.h"
 #include "ddpm/eval/images.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/nn/precision.h"
 
@@ -198,7 +198,7 @@ void Classifier::save(const fs::path& file, const io::Metadata& metadata) const 
 }
 
 void Classifier::describe(const data::Dataset& dataset) {
-  Digest digest;
+  io::Sha256 digest;
   for (const torch::Tensor& w : weights_) {
     const torch::Tensor host = w.cpu().contiguous();
     digest.add(std::span(static_cast<const uint8_t*>(host.const_data_ptr()), host.nbytes()));
@@ -246,7 +246,7 @@ std::unique_ptr<Classifier> Classifier::of(const data::Dataset& dataset, const s
         dataset.description(), classes));
   }
   std::unique_ptr<Classifier> c(new Classifier(dataset.shape(), classes, options));
-  const std::string key = digest_of(protocol(options) + "\n" + digest).substr(0, 32);
+  const std::string key = io::sha256(protocol(options) + "\n" + digest).substr(0, 32);
   const fs::path file = cache / ("classifier-" + key + ".safetensors");
   if (!c->load(file, device)) {
     for (torch::Tensor& w : c->weights_) w = w.to(device);

@@ -1,7 +1,7 @@
 #include "ddpm/eval/inception.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/eval/digest.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/io/torch_file.h"
 
@@ -141,7 +141,7 @@ class InceptionFeatures final : public FeatureExtractor {
     for (auto& item : net_->named_buffers()) load(item.key(), item.value());
     net_->eval();
     net_->to(device_);
-    const std::string hash = digest_of_file(file), name = file.filename().string();
+    const std::string hash = io::sha256_of_file(file), name = file.filename().string();
     const bool standard = hash == kInceptionSha256;
     description_ = {
         standard ? "Inception 2015-12-05 (pytorch-fid weights)" : "Inception, weights of " + name,

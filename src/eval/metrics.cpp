@@ -3,7 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/eval/inception_score.h"
 #include "ddpm/eval/kernel_distance.h"
-#include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 
 #include <algorithm>
 #include <cmath>

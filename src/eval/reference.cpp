@@ -2,9 +2,9 @@
 
 #include "cache_file.h"
 #include "ddpm/base/error.h"
-#include "ddpm/eval/digest.h"
 #include "ddpm/eval/feature_set.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/npy.h"
 
 #include <algorithm>
@@ -88,7 +88,7 @@ Reference measure_reference(const data::Dataset& dataset, const std::string& dig
                             const torch::Device& device, const dist::World& world) {
   const ExtractorDescription& network = extractor.description();
   const std::string key =
-      digest_of(fmt::format("reference 2\n{}\n{}\n{}", digest, network.hash, network.resize));
+      io::sha256(fmt::format("reference 2\n{}\n{}\n{}", digest, network.hash, network.resize));
   const fs::path file = cache / ("reference-" + key.substr(0, 32) + ".safetensors");
 
   Reference r;
@@ -128,7 +128,7 @@ Reference read_statistics(const fs::path& path) {
   r.gaussian = read_gaussian(zip, "mu", "sigma");
   if (has(zip, "mu_s") && has(zip, "sigma_s")) r.spatial = read_gaussian(zip, "mu_s", "sigma_s");
   r.description = fmt::format("statistics {} (sha256 {})", path.filename().string(),
-                              digest_of_file(path).substr(0, 12));
+                              io::sha256_of_file(path).substr(0, 12));
   return r;
 }
 

@@ -1,7 +1,7 @@
 #include "ddpm/eval/result_folder.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/eval/digest.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 
@@ -40,7 +40,7 @@ void claim_result_folder(const fs::path& folder, const std::string& protocol) {
 
 fs::path default_result_folder(const fs::path& parent, const std::string& name,
                                const std::string& protocol) {
-  return parent / fmt::format("{}-{}", name, digest_of(protocol).substr(0, 8));
+  return parent / fmt::format("{}-{}", name, io::sha256(protocol).substr(0, 8));
 }
 
 }  // namespace ddpm::eval

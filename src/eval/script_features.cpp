@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/eval/digest.h"
+#include "ddpm/io/checksum.h"
 
 #include <optional>
 #include <stdexcept>
@@ -43,7 +43,7 @@ class ScriptFeatures final : public FeatureExtractor {
     const std::string name = file.filename().string();
     const bool inception = detector_ && name.find("inception-2015-12-05") != std::string::npos;
     description_ = {inception ? "Inception 2015-12-05 (" + name + ")" : "TorchScript " + name,
-                    digest_of_file(file), "by the network itself",
+                    io::sha256_of_file(file), "by the network itself",
                     inception ? "FID" : fmt::format("Frechet distance (features of {})", name)};
   }
 

@@ -2,11 +2,11 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/eval/chart.h"
-#include "ddpm/eval/digest.h"
 #include "ddpm/eval/result_folder.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "unknown.h"
 
@@ -39,9 +39,7 @@ std::string eta_label(const std::string& eta) { return eta == "hat" ? "sigma-hat
 // Of a cell's numbers and its strip.
 int64_t checksum_of(ordered_json json, const fs::path& strip) {
   json.erase("crc32c");
-  const std::string text = json.dump();
-  const uint32_t sum = io::crc32c({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  return io::crc32c(io::read_file(strip), sum);
+  return io::crc32c(io::read_file(strip), io::crc32c(json.dump()));
 }
 
 // uint8 [C,H,W] -> [3,H,W].
@@ -54,7 +52,7 @@ torch::Tensor coloured(const torch::Tensor& image) {
 std::string SweepCell::name() const { return fmt::format("steps-{:04}-eta-{}", steps, eta); }
 
 SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
-    : folder_(std::move(folder)), protocol_digest_(digest_of(protocol)) {
+    : folder_(std::move(folder)), protocol_digest_(io::sha256(protocol)) {
   claim_result_folder(folder_, protocol);
 }
 

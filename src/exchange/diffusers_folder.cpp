@@ -4,6 +4,7 @@
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/folder.h"
 #include "json_text.h"
 #include "networks_in.h"
 #include "state_dict.h"
@@ -217,8 +218,8 @@ void write_diffusers_folder(const Model& model, const fs::path& folder) {
   // Every text first: what cannot be expressed is found before anything is written.
   const std::string unet = unet_config_text(d.unet, d.class_names);
   const std::string scheduler = scheduler_config_text({d.diffusion, model.sample});
-  fs::create_directories(folder / "unet");
-  fs::create_directories(folder / "scheduler");
+  io::make_folder(folder / "unet");
+  io::make_folder(folder / "scheduler");
   io::write_file_synced(folder / "unet" / "config.json", unet);
   io::OutputFile weights(folder / "unet" / fmt::format("{}.safetensors", kWeights));
   io::write_safetensors(weights, model.weights, {{"format", "pt"}});

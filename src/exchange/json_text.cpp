@@ -1,6 +1,7 @@
 #include "json_text.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 
 #include <array>
@@ -69,7 +70,7 @@ void set_literals_(json& value, int depth) {
 json parse_json_object(std::string_view text, const std::filesystem::path& path) {
   json value = json::parse(with_markers(text), nullptr, false);
   if (!value.is_object()) {
-    io::refuse_foreign_text(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    io::refuse_foreign_text(path, io::bytes_of(text));
     throw IoError(path, "is no JSON object; is it damaged?");
   }
   set_literals_(value, 0);

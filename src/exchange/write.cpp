@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_folder.h"
 #include "ddpm/exchange/model_text.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/torch_file.h"
 
 #include <algorithm>
@@ -10,22 +11,11 @@
 
 #include <fmt/format.h>
 #include <torch/serialize/output-archive.h>
-#include <unistd.h>
 
 namespace ddpm::exchange {
 namespace {
 
 namespace fs = std::filesystem;
-
-void check_absent(const fs::path& destination) {
-  if (fs::exists(fs::symlink_status(destination)))
-    throw IoError(destination, "is there already; remove it, or name another");
-  const fs::path parent = fs::absolute(destination).parent_path();
-  if (!fs::is_directory(parent))
-    throw IoError(
-        destination,
-        fmt::format("cannot be written: there is no folder {}; make it first", parent.string()));
-}
 
 // Other programs choose their reader by a file's ending.
 void check_ending(const fs::path& destination, Format format) {
@@ -48,12 +38,6 @@ std::string whole_text(const Model& model) {
   return nn::to_toml(model.description) + "\n" + config::to_toml(model.sample, "sample");
 }
 
-// ".NAME.tmp-PID" beside it.
-fs::path beside(const fs::path& destination) {
-  const fs::path whole = fs::absolute(destination);
-  return whole.parent_path() / fmt::format(".{}.tmp-{}", whole.filename().string(), ::getpid());
-}
-
 void write_module(const Model& model, const fs::path& destination) {
   const nn::UNet unet = make_unet(model, torch::kCPU,
                                   model.weights.front().tensor.scalar_type() == torch::kDouble
@@ -73,10 +57,10 @@ void write_module(const Model& model, const fs::path& destination) {
 
 void write_model(const Model& model, const fs::path& destination, Format format) {
   check_ending(destination, format);
-  check_absent(destination);
+  io::expect_absent(destination);
   switch (format) {
     case Format::kDiffusers:
-      return write_folder_atomic(
+      return io::write_folder_atomic(
           destination, [&](const fs::path& folder) { write_diffusers_folder(model, folder); });
     case Format::kSafetensors:
       io::write_safetensors(destination, model.weights,
@@ -87,25 +71,6 @@ void write_model(const Model& model, const fs::path& destination, Format format)
       return;
     case Format::kTorchModule:
       return write_module(model, destination);
-  }
-}
-
-void write_folder_atomic(const fs::path& destination,
-                         const std::function<void(const fs::path&)>& fill) {
-  check_absent(destination);
-  const fs::path folder = beside(destination);
-  try {
-    fs::create_directory(folder);
-    fill(folder);
-    io::sync_directory(folder);
-    io::rename_path(folder, fs::absolute(destination));
-    io::sync_directory(fs::absolute(destination).parent_path());
-  } catch (const fs::filesystem_error& error) {
-    io::remove_tree(folder);
-    throw IoError(destination, fmt::format("cannot be written: {}", error.code().message()));
-  } catch (...) {
-    io::remove_tree(folder);
-    throw;
   }
 }
 

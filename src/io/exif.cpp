@@ -1,9 +1,9 @@
 #include "exif.h"
 
+#include "ddpm/io/bytes.h"
 #include "webp.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 
@@ -13,28 +13,30 @@ namespace {
 constexpr uint16_t kOrientationTag = 0x0112;
 constexpr uint16_t kShort = 3;  // the tag's type: 16 bits, unsigned
 
-// Numbers at any place of a TIFF block, in its byte order; none beyond its end.
+// Numbers at any position of a TIFF block, in its byte order; none beyond its end.
 class Tiff {
  public:
   explicit Tiff(std::span<const uint8_t> bytes)
       : bytes_(bytes), little_(!bytes.empty() && bytes[0] == 'I') {}
   std::optional<uint16_t> word(size_t at) const {
     if (at > bytes_.size() || bytes_.size() - at < 2) return std::nullopt;
-    const uint16_t a = bytes_[at], b = bytes_[at + 1];
-    return static_cast<uint16_t>(little_ ? b << 8 | a : a << 8 | b);
+    return static_cast<uint16_t>(number(bytes_.subspan(at, 2)));
   }
   std::optional<uint32_t> double_word(size_t at) const {
-    const auto first = word(at), second = word(at + 2);
-    if (!first || !second) return std::nullopt;
-    return little_ ? uint32_t{*second} << 16 | *first : uint32_t{*first} << 16 | *second;
+    if (at > bytes_.size() || bytes_.size() - at < 4) return std::nullopt;
+    return static_cast<uint32_t>(number(bytes_.subspan(at, 4)));
   }
 
  private:
+  uint64_t number(std::span<const uint8_t> bytes) const {
+    return little_ ? little_endian(bytes) : big_endian(bytes);
+  }
+
   std::span<const uint8_t> bytes_;
   bool little_;
 };
 
-// A TIFF header ("II" or "MM", 42, place of the first directory), then a directory: its number of
+// A TIFF header ("II" or "MM", 42, position of the first directory), then a directory: the number of
 // entries, and 12 bytes each (tag, type, count, value).
 int orientation_in_tiff(std::span<const uint8_t> bytes) {
   const Tiff tiff(bytes);
@@ -57,10 +59,9 @@ int orientation_in_tiff(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-// In a JPEG: walks the segments before the picture's data to the APP1 that begins "Exif".
+// In a JPEG: walks the segments before the image data to the APP1 that begins with "Exif".
 int exif_orientation(std::span<const uint8_t> jpeg) {
   if (!jpeg.empty() && jpeg[0] == 'R') return orientation_in_tiff(exif_of_webp(jpeg));
-  constexpr std::array<uint8_t, 6> kSign = {'E', 'x', 'i', 'f', 0, 0};
   if (jpeg.size() < 2 || jpeg[0] != 0xFF || jpeg[1] != 0xD8) return 1;
   for (size_t at = 2; jpeg.size() - at >= 4 && jpeg[at] == 0xFF;) {
     const uint8_t marker = jpeg[at + 1];
@@ -68,19 +69,17 @@ int exif_orientation(std::span<const uint8_t> jpeg) {
       ++at;
       continue;
     }
-    const size_t length = size_t{jpeg[at + 2]} << 8 | jpeg[at + 3];
+    const size_t length = big_endian(jpeg.subspan(at + 2, 2));
     if (marker == 0xDA || marker == 0xD9 || length < 2 || length > jpeg.size() - at - 2) return 1;
     const auto data = jpeg.subspan(at + 4, length - 2);
-    if (marker == 0xE1 && data.size() > kSign.size() &&
-        std::equal(kSign.begin(), kSign.end(), data.begin())) {
-      return orientation_in_tiff(data.subspan(kSign.size()));
-    }
+    if (marker == 0xE1 && data.size() > kExifSign.size() && begins_with(data, kExifSign))
+      return orientation_in_tiff(data.subspan(kExifSign.size()));
     at += 2 + length;
   }
   return 1;
 }
 
-Image turned_upright(Image stored, int orientation) {
+Image apply_orientation(Image stored, int orientation) {
   if (orientation == 1) return stored;
   const bool swap = swaps_sides(orientation);
   const bool from_right =

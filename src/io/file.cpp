@@ -1,6 +1,7 @@
 #include "ddpm/io/file.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 
 #include <algorithm>
@@ -23,10 +24,6 @@ namespace {
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
 std::string reason(int error) { return std::generic_category().message(error); }
-
-std::span<const uint8_t> as_bytes(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 int open_for_reading(const fs::path& path) {
   return static_cast<int>(checked_syscall(
@@ -75,8 +72,7 @@ FileSum replace(const fs::path& path, const std::function<void(OutputFile&)>& wr
     write(file);
     return file.close();
   }
-  const fs::path beside =
-      path.parent_path() / fmt::format(".{}.tmp-{}", path.filename().string(), ::getpid());
+  const fs::path beside = temporary_name(path);
   try {
     OutputFile file(beside, hook);
     write(file);
@@ -135,7 +131,7 @@ void OutputFile::write(std::span<const uint8_t> bytes) {
   }
 }
 
-void OutputFile::write(std::string_view text) { write(as_bytes(text)); }
+void OutputFile::write(std::string_view text) { write(bytes_of(text)); }
 
 FileSum OutputFile::finish() {
   checked_syscall("fsync", path_, hook_, [&] { return ::fsync(fd_); });
@@ -218,7 +214,7 @@ FileSum write_file_synced(const fs::path& path, std::span<const uint8_t> bytes,
 }
 
 FileSum write_file_synced(const fs::path& path, std::string_view text, const SyscallHook& hook) {
-  return write_file_synced(path, as_bytes(text), hook);
+  return write_file_synced(path, bytes_of(text), hook);
 }
 
 FileSum write_file_atomic(const fs::path& path, const std::function<void(OutputFile&)>& write,
@@ -235,6 +231,10 @@ void write_file_atomic(const fs::path& path, std::string_view text, const Syscal
 
 void replace_file(const fs::path& path, std::span<const uint8_t> bytes) {
   replace(path, [&](OutputFile& file) { file.write(bytes); }, &OutputFile::close, {});
+}
+
+fs::path temporary_name(const fs::path& path) {
+  return path.parent_path() / fmt::format(".{}.tmp-{}", path.filename().string(), ::getpid());
 }
 
 void rename_path(const fs::path& from, const fs::path& to, const SyscallHook& hook) {

@@ -1,6 +1,7 @@
 #include "ddpm/io/folder.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
 
 #include <system_error>
 
@@ -8,12 +9,43 @@
 
 namespace ddpm::io {
 
-void make_folder(const std::filesystem::path& folder, const std::string& way_out) {
+namespace fs = std::filesystem;
+
+void make_folder(const fs::path& folder, const std::string& way_out) {
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  fs::create_directories(folder, error);
   if (error)
     throw IoError(folder, fmt::format("cannot be made: {}{}{}", error.message(),
                                       way_out.empty() ? "" : "; ", way_out));
+}
+
+void expect_absent(const fs::path& destination) {
+  if (fs::exists(fs::symlink_status(destination)))
+    throw IoError(destination, "already exists; remove it or choose another name");
+  const fs::path parent = fs::absolute(destination).parent_path();
+  if (!fs::is_directory(parent))
+    throw IoError(
+        destination,
+        fmt::format("cannot be written: there is no folder {}; make it first", parent.string()));
+}
+
+void write_folder_atomic(const fs::path& destination,
+                         const std::function<void(const fs::path&)>& fill) {
+  expect_absent(destination);
+  const fs::path folder = temporary_name(fs::absolute(destination));
+  try {
+    fs::create_directory(folder);
+    fill(folder);
+    sync_directory(folder);
+    rename_path(folder, fs::absolute(destination));
+    sync_directory(fs::absolute(destination).parent_path());
+  } catch (const fs::filesystem_error& error) {
+    remove_tree(folder);
+    throw IoError(destination, fmt::format("cannot be written: {}", error.code().message()));
+  } catch (...) {
+    remove_tree(folder);
+    throw;
+  }
 }
 
 }  // namespace ddpm::io

@@ -11,7 +11,6 @@
 #include "webp.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -193,7 +192,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int 
             info.deep ? decode_16_bit(bytes, name, info, channels)
                       : decode_8_bit(bytes, name, info, channels)};
   };
-  return turned_upright(decode(), exif_orientation(bytes));
+  return apply_orientation(decode(), exif_orientation(bytes));
 }
 
 torch::Tensor to_tensor(const Image& image) {
@@ -225,34 +224,6 @@ std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8) {
 
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8) {
   replace_file(path, encode_png(chw_u8));
-}
-
-torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns, int64_t padding,
-                        uint8_t background) {
-  TORCH_CHECK(nchw_u8.scalar_type() == torch::kUInt8 && nchw_u8.dim() == 4 && nchw_u8.size(0) > 0,
-              "expected uint8 [N,C,H,W] with N > 0, got ", nchw_u8.scalar_type(), " ",
-              nchw_u8.sizes());
-  const int64_t count = nchw_u8.size(0), height = nchw_u8.size(2), width = nchw_u8.size(3);
-  if (columns <= 0)
-    columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
-  columns = std::min(columns, count);
-  const int64_t rows = (count + columns - 1) / columns;
-  torch::Tensor grid = torch::full(
-      {nchw_u8.size(1), rows * (height + padding) + padding, columns * (width + padding) + padding},
-      background, nchw_u8.options());
-  if (grid.size(0) == 2 || grid.size(0) == 4) grid[grid.size(0) - 1].fill_(255);
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t y = padding + i / columns * (height + padding);
-    const int64_t x = padding + i % columns * (width + padding);
-    grid.slice(1, y, y + height).slice(2, x, x + width).copy_(nchw_u8[i]);
-  }
-  return grid;
-}
-
-torch::Tensor enlarged(const torch::Tensor& chw, int64_t side) {
-  const int64_t longer = std::max(chw.size(1), chw.size(2));
-  const int64_t n = std::clamp((side + longer - 1) / longer, int64_t{1}, int64_t{8});
-  return chw.repeat_interleave(n, 1).repeat_interleave(n, 2);
 }
 
 torch::Tensor to_uint8(const torch::Tensor& x) {

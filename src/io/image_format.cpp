@@ -1,38 +1,32 @@
 #include "image_format.h"
 
+#include "ddpm/base/text.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 #include "signature.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cstring>
+#include <string_view>
 
 #include <zlib.h>
 
 namespace ddpm::io {
 namespace {
 
-constexpr std::array<uint8_t, 8> kPngSignature = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-
-uint32_t big_endian_32(const uint8_t* p) {
-  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
-}
-
-uint32_t little_endian_32(const uint8_t* p) {
-  return uint32_t{p[3]} << 24 | uint32_t{p[2]} << 16 | uint32_t{p[1]} << 8 | p[0];
-}
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1A\n";
 
 // Chunks of (length, type, data, CRC-32 of type and data), the last of type IEND (PNG 1.2,
 // section 3.2).
 std::string png_damage(std::span<const uint8_t> bytes) {
   for (size_t at = kPngSignature.size(); bytes.size() - at >= 12;) {
-    const uint64_t length = big_endian_32(&bytes[at]);
+    const uint64_t length = big_endian(bytes.subspan(at, 4));
     const uint8_t* type = &bytes[at + 4];
     if (length + 12 > bytes.size() - at) return "is cut short";
     const bool critical = std::isupper(type[0]) != 0;
-    if (critical &&
-        crc32(0, type, static_cast<uInt>(length + 4)) != big_endian_32(type + 4 + length)) {
+    const uint64_t sum = big_endian(bytes.subspan(at + 8 + length, 4));
+    if (critical && crc32(0, type, static_cast<uInt>(length + 4)) != sum) {
       return "fails its checksum";
     }
     if (std::memcmp(type, "IEND", 4) == 0) return "";
@@ -53,7 +47,7 @@ std::string jpeg_damage(std::span<const uint8_t> bytes) {
     if (marker == 0xD9) return "";
     if (marker == 0x00 || (marker >= 0xD0 && marker <= 0xD7)) continue;
     if (bytes.size() - at < 2) return "is cut short";
-    const size_t length = size_t{bytes[at]} << 8 | bytes[at + 1];
+    const size_t length = big_endian(bytes.subspan(at, 2));
     if (length < 2 || length > bytes.size() - at) return "is cut short";
     at += length;
   }
@@ -61,12 +55,13 @@ std::string jpeg_damage(std::span<const uint8_t> bytes) {
 
 // "RIFF", the size of what follows, "WEBP".
 std::string webp_damage(std::span<const uint8_t> bytes) {
-  return little_endian_32(&bytes[4]) > bytes.size() - 8 ? "is cut short" : "";
+  return little_endian(bytes.subspan(4, 4)) > bytes.size() - 8 ? "is cut short" : "";
 }
 
 // The header's file size; some writers leave it 0.
 std::string bmp_damage(std::span<const uint8_t> bytes) {
-  return bytes.size() < 26 || little_endian_32(&bytes[2]) > bytes.size() ? "is cut short" : "";
+  return bytes.size() < 26 || little_endian(bytes.subspan(2, 4)) > bytes.size() ? "is cut short"
+                                                                                : "";
 }
 
 struct PnmHeader {
@@ -109,36 +104,24 @@ std::string pnm_damage(std::span<const uint8_t> bytes) {
 std::string tga_damage(std::span<const uint8_t> bytes) {
   if (bytes.size() < 18) return "is cut short";
   if (bytes[2] != 2 && bytes[2] != 3) return "";
-  const auto word = [&](size_t at) { return uint64_t{bytes[at]} | uint64_t{bytes[at + 1]} << 8; };
+  const auto word = [&](size_t at) { return little_endian(bytes.subspan(at, 2)); };
   const uint64_t palette = bytes[1] ? word(5) * ((bytes[7] + 7) / 8) : 0;
   const uint64_t samples = word(12) * word(14) * ((bytes[16] + 7) / 8);
   return 18 + bytes[0] + palette + samples > bytes.size() ? "is cut short" : "";
 }
 
-bool ends_in_tga(const std::string& name) {
-  std::string end = name.size() < 4 ? "" : name.substr(name.size() - 4);
-  std::transform(end.begin(), end.end(), end.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return end == ".tga";
-}
-
 }  // namespace
 
 ImageFormat image_format(std::span<const uint8_t> bytes, const std::string& name) {
-  const auto begins = [&](std::span<const uint8_t> sign) {
-    return bytes.size() >= sign.size() && std::equal(sign.begin(), sign.end(), bytes.begin());
-  };
+  const auto begins = [&](std::string_view sign) { return begins_with(bytes, bytes_of(sign)); };
   if (begins(kPngSignature)) return ImageFormat::kPng;
-  if (begins(std::array<uint8_t, 3>{0xFF, 0xD8, 0xFF})) return ImageFormat::kJpeg;
-  if (begins(std::array<uint8_t, 4>{'R', 'I', 'F', 'F'}) && bytes.size() >= 12 &&
-      std::memcmp(&bytes[8], "WEBP", 4) == 0) {
+  if (begins("\xFF\xD8\xFF")) return ImageFormat::kJpeg;
+  if (begins("RIFF") && bytes.size() >= 12 && text_of(bytes.subspan(8, 4)) == "WEBP")
     return ImageFormat::kWebp;
-  }
-  if (begins(std::array<uint8_t, 2>{'B', 'M'})) return ImageFormat::kBmp;
-  if (begins(std::array<uint8_t, 2>{'P', '5'}) || begins(std::array<uint8_t, 2>{'P', '6'})) {
-    return ImageFormat::kPnm;
-  }
-  const bool tga = ends_in_tga(name) && !signature_of(bytes) && foreign_text(bytes).empty();
+  if (begins("BM")) return ImageFormat::kBmp;
+  if (begins("P5") || begins("P6")) return ImageFormat::kPnm;
+  const bool tga =
+      lowercase(name).ends_with(".tga") && !signature_of(bytes) && foreign_text(bytes).empty();
   return tga ? ImageFormat::kTga : ImageFormat::kUnknown;
 }
 

@@ -1,6 +1,7 @@
 #include "ddpm/io/npy.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 
 #include <algorithm>
@@ -24,8 +25,8 @@ namespace {
 
 // "\x93NUMPY", version (two bytes), length of the text that follows (2 bytes in version 1, else 4).
 constexpr std::array<uint8_t, 6> kSignature = {0x93, 'N', 'U', 'M', 'P', 'Y'};
-constexpr size_t kLongestText = 64 * 1024;
-constexpr size_t kMostAxes = 8;
+constexpr size_t kMaxText = 64 * 1024;
+constexpr size_t kMaxAxes = 8;
 
 // The header's text, a Python dictionary of three entries:
 // {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
@@ -43,7 +44,7 @@ class HeaderText {
         read_type(header);
         seen[0] = true;
       } else if (key == "fortran_order") {
-        header.fortran_order = truth();
+        header.fortran_order = boolean();
         seen[1] = true;
       } else if (key == "shape") {
         header.sizes = sizes();
@@ -92,7 +93,7 @@ class HeaderText {
     at_ = end + 1;
     return content;
   }
-  bool truth() {
+  bool boolean() {
     peek();
     for (const auto& [word, value] : {std::pair<std::string_view, bool>{"True", true},
                                       std::pair<std::string_view, bool>{"False", false}}) {
@@ -118,7 +119,7 @@ class HeaderText {
     std::vector<int64_t> values;
     expect('(');
     while (!accept(')')) {
-      if (values.size() == kMostAxes) fail(fmt::format("more than {} axes", kMostAxes));
+      if (values.size() == kMaxAxes) fail(fmt::format("more than {} axes", kMaxAxes));
       values.push_back(number());
       if (!accept(',')) {
         expect(')');
@@ -285,7 +286,7 @@ uint64_t NpyHeader::byte_count() const {
 }
 
 NpyHeader parse_npy_header(std::span<const uint8_t> bytes, const std::string& name) {
-  if (bytes.size() < 10 || !std::equal(kSignature.begin(), kSignature.end(), bytes.begin())) {
+  if (bytes.size() < 10 || !begins_with(bytes, kSignature)) {
     refuse_foreign_text(name, bytes);
     throw IoError(name, "is not a .npy file (it does not begin like one); save it with numpy.save");
   }
@@ -295,17 +296,14 @@ NpyHeader parse_npy_header(std::span<const uint8_t> bytes, const std::string& na
   }
   const size_t length_size = version == 1 ? 2 : 4;
   const size_t text_begin = 8 + length_size;
-  size_t length = 0;
-  for (size_t i = 0; i < length_size && 8 + i < bytes.size(); ++i)
-    length |= size_t{bytes[8 + i]} << 8 * i;
-  if (length > kLongestText)
+  const size_t length = little_endian(bytes.subspan(8, std::min(length_size, bytes.size() - 8)));
+  if (length > kMaxText)
     throw IoError(name, fmt::format("has a .npy header of {} bytes; is it damaged?", length));
   if (bytes.size() < text_begin || length > bytes.size() - text_begin)
     throw IoError(name, "is cut short: its .npy header is not whole; save or fetch it again");
 
   NpyHeader header;
-  const auto* text = reinterpret_cast<const char*>(bytes.data() + text_begin);
-  HeaderText({text, length}, name).read(header);
+  HeaderText(text_of(bytes.subspan(text_begin, length)), name).read(header);
   header.data_offset = text_begin + length;
   int64_t count = 0;
   if (!count_values(header, &count)) {

@@ -116,16 +116,12 @@ class Machine : private PickleBytes {
       take(count);
       return push_opaque("a whole number of more than 64 bits");
     }
-    uint64_t value = take_number(static_cast<int>(count));
+    uint64_t value = take_number(count);
     if (count > 0 && count < 8 && (value >> (8 * count - 1)) != 0)
       value |= ~uint64_t{0} << (8 * count);
     push_integer(static_cast<int64_t>(value));
   }
-  void push_real() {  // big-endian
-    uint64_t bits = 0;
-    for (const uint8_t byte : take(8)) bits = bits << 8 | byte;
-    push_new(Kind::kReal)->real = std::bit_cast<double>(bits);
-  }
+  void push_real() { push_new(Kind::kReal)->real = std::bit_cast<double>(big_endian(take(8))); }
   void push_global(const std::string& global) {
     if (const auto type = storage_type(global)) {
       push_new(Kind::kStorageType)->type = *type;

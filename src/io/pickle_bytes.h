@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 
 #include <cstdint>
 #include <span>
@@ -10,8 +11,8 @@
 
 namespace ddpm::io {
 
-/// The bytes of a pickle, taken from the front, and what can be wrong with them. `name` is the
-/// file's in errors and must outlive this.
+/// The bytes of a pickle, taken from the front, and the errors of reading them. `name` is the file's
+/// name in errors and must outlive this object.
 class PickleBytes {
  public:
   PickleBytes(std::span<const uint8_t> bytes, const std::string& name)
@@ -36,12 +37,7 @@ class PickleBytes {
     return piece;
   }
   uint8_t take_byte() { return take(1)[0]; }
-  uint64_t take_number(int count) {  // little-endian
-    uint64_t value = 0;
-    const auto piece = take(count);
-    for (int i = 0; i < count; ++i) value |= uint64_t{piece[i]} << (8 * i);
-    return value;
-  }
+  uint64_t take_number(uint64_t count) { return little_endian(take(count)); }
   std::string take_text(uint64_t count) {
     const auto piece = take(count);
     return {piece.begin(), piece.end()};

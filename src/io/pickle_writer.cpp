@@ -1,4 +1,5 @@
 // Writing, in protocol 2.
+#include "ddpm/io/bytes.h"
 #include "pickle.h"
 #include "pickle_node.h"
 
@@ -10,21 +11,18 @@
 namespace ddpm::io {
 namespace {
 
-void put_number(std::string& out, uint64_t value, int count) {
-  for (int i = 0; i < count; ++i) out += static_cast<char>(value >> (8 * i));
-}
 void put_integer(std::string& out, int64_t value) {
   if (value >= 0 && value < (int64_t{1} << 31)) {
     out += 'J';
-    put_number(out, static_cast<uint64_t>(value), 4);
+    append_little_endian(out, static_cast<uint64_t>(value), 4);
   } else {
     out += "\x8a\x08";
-    put_number(out, static_cast<uint64_t>(value), 8);
+    append_little_endian(out, static_cast<uint64_t>(value), 8);
   }
 }
 void put_text(std::string& out, const std::string& text) {
   out += 'X';
-  put_number(out, text.size(), 4);
+  append_little_endian(out, text.size(), 4);
   out += text;
 }
 void put_tuple(std::string& out, at::IntArrayRef numbers) {

@@ -1,5 +1,6 @@
 #include "signature.h"
 
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 
 #include <array>
@@ -48,9 +49,7 @@ constexpr std::array kKnown = {
 std::optional<Signature> signature_of(std::span<const uint8_t> beginning) {
   for (const Known& known : kKnown) {
     if (beginning.size() < known.at + known.bytes.size()) continue;
-    const std::string_view there(reinterpret_cast<const char*>(beginning.data()) + known.at,
-                                 known.bytes.size());
-    if (there == known.bytes) return known.signature;
+    if (begins_with(beginning.subspan(known.at), bytes_of(known.bytes))) return known.signature;
   }
   const std::string text = first_letters(beginning, 256);
   if (text.starts_with("<svg") ||

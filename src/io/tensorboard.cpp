@@ -2,7 +2,9 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/host.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 
 #include <bit>
@@ -19,11 +21,6 @@ namespace {
 // Protocol-buffer wire format: a field is the varint (number << 3 | type), then its value.
 enum WireType : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
-template <class T>
-void append_little_endian(std::string& out, T bits) {
-  for (size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<char>(bits >> (8 * i) & 0xFF));
-}
-
 void append_varint(std::string& out, uint64_t value) {
   for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
   out.push_back(static_cast<char>(value));
@@ -36,12 +33,12 @@ void append_integer(std::string& out, uint64_t field, int64_t value) {
 
 void append_float(std::string& out, uint64_t field, float value) {
   append_varint(out, field << 3 | kFixed32);
-  append_little_endian(out, std::bit_cast<uint32_t>(value));
+  append_little_endian(out, std::bit_cast<uint32_t>(value), 4);
 }
 
 void append_double(std::string& out, uint64_t field, double value) {
   append_varint(out, field << 3 | kFixed64);
-  append_little_endian(out, std::bit_cast<uint64_t>(value));
+  append_little_endian(out, std::bit_cast<uint64_t>(value), 8);
 }
 
 void append_bytes(std::string& out, uint64_t field, std::string_view value) {
@@ -60,11 +57,8 @@ std::string as_summary(const std::string& value) {
   return payload;
 }
 
-// Checksums of data that holds checksums are weak, so TFRecord rotates them and adds a constant.
-uint32_t masked_crc(std::string_view bytes) {
-  const uint32_t crc = crc32c({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-  return std::rotr(crc, 15) + 0xA282EAD8u;
-}
+// TFRecord rotates checksums and adds a constant: a CRC of data that includes its CRC is weak.
+uint32_t masked_crc(std::string_view bytes) { return std::rotr(crc32c(bytes), 15) + 0xA282EAD8u; }
 
 double now_in_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -83,9 +77,7 @@ std::filesystem::path unused_name(const std::filesystem::path& directory) {
 }  // namespace
 
 EventWriter::EventWriter(const std::filesystem::path& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) throw IoError(directory, fmt::format("cannot be created ({})", error.message()));
+  make_folder(directory);
   path_ = unused_name(directory);
   file_.open(path_, std::ios::binary);
   if (!file_) throw IoError(path_, "cannot be created; may you write in this folder?");
@@ -115,7 +107,7 @@ void EventWriter::image(std::string_view tag, int64_t step, const torch::Tensor&
   append_integer(picture, 1, chw_u8.size(1));
   append_integer(picture, 2, chw_u8.size(2));
   append_integer(picture, 3, chw_u8.size(0));
-  append_bytes(picture, 4, {reinterpret_cast<const char*>(png.data()), png.size()});
+  append_bytes(picture, 4, text_of(png));
   append_bytes(entry, 1, tag);
   append_bytes(entry, 4, picture);
   write_event(step, as_summary(entry));
@@ -132,10 +124,10 @@ void EventWriter::write_event(int64_t step, std::string_view payload) {
   append_integer(event, 2, step);
   event += payload;
   std::string record;
-  append_little_endian(record, uint64_t{event.size()});
-  append_little_endian(record, masked_crc(record));
+  append_little_endian(record, event.size(), 8);
+  append_little_endian(record, masked_crc(record), 4);
   record += event;
-  append_little_endian(record, masked_crc(event));
+  append_little_endian(record, masked_crc(event), 4);
   file_.write(record.data(), static_cast<std::streamsize>(record.size()));
   if (!file_) throw IoError(path_, "could not be written; is the disk full?");
 }

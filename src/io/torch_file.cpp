@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
 #include "pickle.h"
 #include "zip_writer.h"
@@ -26,11 +27,6 @@ constexpr std::array<uint8_t, 15> kLegacyBegin = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 
 constexpr std::array<uint8_t, 4> kZipBegin = {'P', 'K', 3, 4};
 constexpr uint64_t kMaxPickleBytes = uint64_t{1} << 26;
 constexpr const char* kNoteEnding = ".note";
-
-template <size_t N>
-bool begins_with(std::span<const uint8_t> bytes, const std::array<uint8_t, N>& begin) {
-  return bytes.size() >= N && std::equal(begin.begin(), begin.end(), bytes.begin());
-}
 
 std::vector<uint8_t> first_bytes(const fs::path& path) {
   const InputFile file(path);
@@ -188,12 +184,11 @@ class LegacySource {
   }
   void fill(const std::string& key, std::span<const uint8_t>& bytes) {
     const auto found = storages_.find(key);
-    int64_t elements = 0;
-    if (found == storages_.end() || found->second.filled || bytes.size() < sizeof elements)
-      damaged();
+    constexpr size_t kCountBytes = 8;
+    if (found == storages_.end() || found->second.filled || bytes.size() < kCountBytes) damaged();
     Storage& storage = found->second;
-    std::memcpy(&elements, bytes.data(), sizeof elements);
-    bytes = bytes.subspan(sizeof elements);
+    const auto elements = static_cast<int64_t>(little_endian(bytes.first(kCountBytes)));
+    bytes = bytes.subspan(kCountBytes);
     const auto size = static_cast<size_t>(storage.bytes.numel());
     if (elements != storage.elements || bytes.size() < size) damaged();
     if (size > 0) std::memcpy(storage.bytes.mutable_data_ptr<uint8_t>(), bytes.data(), size);
@@ -209,14 +204,6 @@ class LegacySource {
   std::map<std::string, Storage> storages_;
   size_t filled_ = 0;
 };
-
-std::span<const uint8_t> bytes_of(const torch::Tensor& contiguous) {
-  return {static_cast<const uint8_t*>(contiguous.const_data_ptr()), contiguous.nbytes()};
-}
-
-std::span<const uint8_t> bytes_of(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 }  // namespace
 
@@ -267,12 +254,13 @@ FileSum write_torch_file(const fs::path& path, const std::vector<NamedTensor>& t
     const std::string root = "weights/";
     ZipWriter zip(file);
     zip.add(root + "data.pkl", bytes_of(pickle_state_dict(tensors)));
-    zip.add(root + "byteorder", bytes_of(std::string("little")));
+    zip.add(root + "byteorder", bytes_of("little"));
     for (size_t i = 0; i < tensors.size(); ++i) {
       const torch::Tensor tensor = tensors[i].tensor.detach().cpu().contiguous();
-      zip.add(fmt::format("{}data/{}", root, i), bytes_of(tensor));
+      zip.add(fmt::format("{}data/{}", root, i),
+              {static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()});
     }
-    zip.add(root + "version", bytes_of(std::string("3\n")));
+    zip.add(root + "version", bytes_of("3\n"));
     for (const auto& [name, text] : notes) zip.add(root + name + kNoteEnding, bytes_of(text));
     zip.finish();
   });

@@ -1,10 +1,8 @@
 #include "webp.h"
 
 #include "ddpm/base/error.h"
-
-#include <algorithm>
-#include <array>
-#include <string_view>
+#include "ddpm/io/bytes.h"
+#include "exif.h"
 
 #include <webp/decode.h>
 
@@ -41,16 +39,11 @@ Image decode_webp(std::span<const uint8_t> bytes, const std::string& name) {
 // "RIFF", size, "WEBP", then chunks of (name, size, data), each padded to an even size.
 std::span<const uint8_t> exif_of_webp(std::span<const uint8_t> bytes) {
   for (size_t at = 12; at + 8 <= bytes.size();) {
-    const uint8_t* p = bytes.data() + at;
-    const size_t size = size_t{p[4]} | size_t{p[5]} << 8 | size_t{p[6]} << 16 | size_t{p[7]} << 24;
+    const size_t size = little_endian(bytes.subspan(at + 4, 4));
     if (size > bytes.size() - at - 8) return {};
-    if (std::string_view(reinterpret_cast<const char*>(p), 4) == "EXIF") {
-      // Some writers put a JPEG's sign before it.
-      constexpr std::array<uint8_t, 6> kSign = {'E', 'x', 'i', 'f', 0, 0};
+    if (text_of(bytes.subspan(at, 4)) == "EXIF") {
       const auto block = bytes.subspan(at + 8, size);
-      const bool has_sign =
-          block.size() >= kSign.size() && std::equal(kSign.begin(), kSign.end(), block.begin());
-      return has_sign ? block.subspan(kSign.size()) : block;
+      return begins_with(block, kExifSign) ? block.subspan(kExifSign.size()) : block;
     }
     at += 8 + size + size % 2;
   }

@@ -1,6 +1,7 @@
 #include "zip_writer.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
 
 #include <limits>
 
@@ -11,22 +12,18 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
-void put(std::string& out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i, value >>= 8) out += static_cast<char>(value);
-}
-
-// What a local header and a directory entry have in common: versions, flags, method, date, sizes.
+// Fields that local headers and directory entries share: versions, flags, method, date, sizes.
 void put_common(std::string& out, uint32_t crc32, uint32_t size, size_t name, size_t extra) {
-  put(out, 20, 2);      // version 2.0 is needed to read it
-  put(out, 0x0800, 2);  // names are UTF-8
-  put(out, 0, 2);       // stored
-  put(out, 0, 2);       // 00:00:00
-  put(out, 0x21, 2);    // 1980-01-01
-  put(out, crc32, 4);
-  put(out, size, 4);
-  put(out, size, 4);
-  put(out, name, 2);
-  put(out, extra, 2);
+  append_little_endian(out, 20, 2);      // version 2.0 is needed to read it
+  append_little_endian(out, 0x0800, 2);  // names are UTF-8
+  append_little_endian(out, 0, 2);       // stored
+  append_little_endian(out, 0, 2);       // 00:00:00
+  append_little_endian(out, 0x21, 2);    // 1980-01-01
+  append_little_endian(out, crc32, 4);
+  append_little_endian(out, size, 4);
+  append_little_endian(out, size, 4);
+  append_little_endian(out, name, 2);
+  append_little_endian(out, extra, 2);
 }
 
 uint32_t crc32_of(std::span<const uint8_t> bytes) {
@@ -54,8 +51,8 @@ void ZipWriter::add(const std::string& name, std::span<const uint8_t> content) {
   std::string header = "PK\x03\x04";
   put_common(header, entry.crc32, entry.size, name.size(), 4 + padding);
   header += name;
-  put(header, 0x4246, 2);  // "FB", torch's own padding field
-  put(header, padding, 2);
+  append_little_endian(header, 0x4246, 2);  // "FB", torch's own padding field
+  append_little_endian(header, padding, 2);
   header.append(padding, 'Z');
   write(header);
   file_.write(content);
@@ -67,20 +64,20 @@ void ZipWriter::finish() {
   const uint64_t begin = position_;
   for (const Entry& entry : entries_) {
     std::string record = "PK\x01\x02";
-    put(record, 20, 2);  // made by version 2.0
+    append_little_endian(record, 20, 2);  // made by version 2.0
     put_common(record, entry.crc32, entry.size, entry.name.size(), 0);
-    put(record, 0, 2 + 2 + 2 + 4);  // no comment, disk 0, no attributes
-    put(record, entry.offset, 4);
+    append_little_endian(record, 0, 2 + 2 + 2 + 4);  // no comment, disk 0, no attributes
+    append_little_endian(record, entry.offset, 4);
     check_size(record.size() + entry.name.size());
     write(record + entry.name);
   }
   std::string end = "PK\x05\x06";
-  put(end, 0, 2 + 2);  // disk 0
-  put(end, entries_.size(), 2);
-  put(end, entries_.size(), 2);
-  put(end, position_ - begin, 4);
-  put(end, begin, 4);
-  put(end, 0, 2);
+  append_little_endian(end, 0, 2 + 2);  // disk 0
+  append_little_endian(end, entries_.size(), 2);
+  append_little_endian(end, entries_.size(), 2);
+  append_little_endian(end, position_ - begin, 4);
+  append_little_endian(end, begin, 4);
+  append_little_endian(end, 0, 2);
   check_size(end.size());
   write(end);
 }

@@ -1,6 +1,7 @@
 #include "ddpm/sample/picture_folder.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -27,9 +27,7 @@ bool is_image(const fs::path& path) {
   constexpr std::array<std::string_view, 12> kEndings{".png", ".jpg",  ".jpeg", ".jfif",
                                                       ".bmp", ".tga",  ".pgm",  ".ppm",
                                                       ".gif", ".webp", ".tif",  ".tiff"};
-  std::string ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
+  const std::string ending = lowercase(path.extension().string());
   return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
 }
 
@@ -190,17 +188,7 @@ std::vector<int64_t> PictureFolder::missing(const std::vector<int64_t>& images,
 }
 
 void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8) const {
-  const fs::path file = file_of(image);
-  const fs::path partial = fs::path(file).concat(".part");
-  std::error_code error;
-  try {
-    io::write_png(partial, chw_u8);
-  } catch (...) {
-    fs::remove(partial, error);
-    throw;
-  }
-  fs::rename(partial, file, error);
-  if (error) throw IoError(file, "cannot be written: " + error.message());
+  io::write_png(file_of(image), chw_u8);
 }
 
 void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8) {

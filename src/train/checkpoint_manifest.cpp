@@ -14,10 +14,6 @@ namespace {
 
 constexpr const char* kFirstLine = "ddpm-checkpoint 1";
 
-uint32_t checksum(std::string_view text) {
-  return io::crc32c({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-}
-
 }  // namespace
 
 bool is_checkpoint_file_name(std::string_view name) {
@@ -33,7 +29,7 @@ std::string to_text(const Manifest& manifest) {
   for (const CheckpointFile& file : manifest.files) {
     text += fmt::format("file {} {:08x} {}\n", file.sum.size, file.sum.crc32c, file.name);
   }
-  return text + fmt::format("crc32c {:08x}\n", checksum(text));
+  return text + fmt::format("crc32c {:08x}\n", io::crc32c(text));
 }
 
 Manifest parse_manifest(const std::filesystem::path& path, std::string_view text) {

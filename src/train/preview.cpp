@@ -1,6 +1,7 @@
 #include "ddpm/train/preview.h"
 
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/sample/generate.h"
 

@@ -6,6 +6,7 @@
 #include "ddpm/base/text.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
 #include "ddpm/train/run_folder.h"
@@ -370,8 +371,7 @@ void Trainer::draw_samples() {
         const fs::path folder = run_ / "samples";
         const fs::path picture = folder / fmt::format("step-{:09}-{}.png", state_.step, weights);
         try {
-          std::error_code ignored;  // write_png says where it cannot write
-          fs::create_directories(folder, ignored);
+          io::make_folder(folder);
           io::write_png(picture, io::enlarged(grid));
           pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
         } catch (const IoError& error) {  // a full disk costs a picture, not the run

@@ -117,7 +117,7 @@ TEST_F(Convert, WhatIsThereIsNotOverwrittenAndWrongWishesAreUsageErrors) {
   const ProgramResult again =
       run({"convert", "runs/tiny", "copy.safetensors", "--to", "safetensors"});
   EXPECT_EQ(again.status, 1);
-  EXPECT_NE(again.err.find("is there already"), std::string::npos) << again.err;
+  EXPECT_NE(again.err.find("already exists"), std::string::npos) << again.err;
   EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "pickle"}).status, 2);
   EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "diffusers", "--heads", "4"}).status, 2);
   EXPECT_EQ(run({"convert", "runs/tiny", "x", "--to", "diffusers", "--weights", "ema-9"}).status,

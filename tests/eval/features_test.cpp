@@ -24,25 +24,6 @@
 namespace ddpm::eval {
 namespace {
 
-TEST(Digest, IsSha256OfThePublishedExamples) {  // FIPS 180-2, appendix B
-  EXPECT_EQ(digest_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(digest_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
-            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  EXPECT_EQ(digest_of(std::string(1000000, 'a')),
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-  EXPECT_EQ(digest_of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-}
-
-TEST(Digest, DoesNotDependOnPieces) {
-  const std::string text(200, 'x');
-  for (size_t cut = 0; cut <= text.size(); cut += 7) {
-    Digest digest;
-    digest.add(std::string_view(text).substr(0, cut));
-    digest.add(std::string_view(text).substr(cut));
-    EXPECT_EQ(digest.hex(), digest_of(text)) << cut;
-  }
-}
-
 // The formula of scripts/make_eval_golden.py, by the sorted names' positions.
 void fill_by_formula(Inception& net) {
   std::map<std::string, torch::Tensor> tensors;

@@ -177,17 +177,10 @@ TEST(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
   for (const Format format : {Format::kDiffusers, Format::kSafetensors, Format::kTorch}) {
     io::write_file_synced(folder / "there", std::string_view("mine"));
     EXPECT_NE(
-        message_of([&] { write_model(model, folder / "there", format); }).find("is there already"),
+        message_of([&] { write_model(model, folder / "there", format); }).find("already exists"),
         std::string::npos);
     EXPECT_EQ(io::read_text(folder / "there"), "mine");
   }
-  EXPECT_THROW(write_folder_atomic(folder / "new",
-                                   [](const fs::path& part) {
-                                     io::write_file_synced(part / "file", std::string_view("x"));
-                                     throw IoError(part, "the disk is full");
-                                   }),
-               IoError);
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1) << "only \"there\"";
   model.description.diffusion.prediction = diffusion::Prediction::kMu;
   EXPECT_THROW(write_model(model, folder / "new", Format::kDiffusers), UsageError);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);

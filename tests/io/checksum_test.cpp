@@ -1,7 +1,13 @@
 #include "ddpm/io/checksum.h"
 
+#include "ddpm/base/error.h"
+#include "ddpm/io/bytes.h"
+#include "ddpm/io/file.h"
+#include "tests/io/temporary_folder.h"
+
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -9,10 +15,6 @@
 
 namespace ddpm::io {
 namespace {
-
-std::span<const uint8_t> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 struct Vector {
   std::vector<uint8_t> bytes;
@@ -73,6 +75,33 @@ TEST(Crc32c, ContinuesAcrossPieces) {
     EXPECT_EQ(crc32c(all.subspan(cut), crc32c(all.first(cut))), crc32c(all));
     EXPECT_EQ(crc32c_by_table(all.subspan(cut), crc32c_by_table(all.first(cut))), crc32c(all));
   }
+}
+
+TEST(Sha256, IsThatOfThePublishedExamples) {  // FIPS 180-2, appendix B
+  EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(sha256(std::string(1000000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Sha256, DoesNotDependOnPieces) {
+  const std::string text(200, 'x');
+  for (size_t cut = 0; cut <= text.size(); cut += 7) {
+    Sha256 sum;
+    sum.add(std::string_view(text).substr(0, cut));
+    sum.add(std::string_view(text).substr(cut));
+    EXPECT_EQ(sum.hex(), sha256(text)) << cut;
+  }
+}
+
+TEST(Sha256, OfAFileIsThatOfItsContent) {
+  const TemporaryFolder folder;
+  const std::string text(3 * 1000 * 1000, 'x');  // several pieces, the last not full
+  write_file_synced(folder / "f", text);
+  EXPECT_EQ(sha256_of_file(folder / "f"), sha256(text));
+  EXPECT_THROW(sha256_of_file(folder / "none"), IoError);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,12 +24,7 @@ constexpr auto names_of(Format) {
 }
 
 /// Writes a network, whole or not at all. Throws UsageError where the format cannot hold it, and
-/// IoError where `destination` is there already or cannot be written.
+/// IoError if `destination` already exists or cannot be written.
 void write_model(const Model& model, const std::filesystem::path& destination, Format format);
-
-/// Makes a folder as one step: `fill` writes into a folder beside it, which is renamed when all of
-/// it is on the disk, or removed. Throws IoError where `destination` is there already.
-void write_folder_atomic(const std::filesystem::path& destination,
-                         const std::function<void(const std::filesystem::path&)>& fill);
 
 }  // namespace ddpm::exchange

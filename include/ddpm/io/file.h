@@ -92,6 +92,9 @@ FileSum write_file_synced(const std::filesystem::path& path, std::span<const uin
 FileSum write_file_synced(const std::filesystem::path& path, std::string_view text,
                           const SyscallHook& hook = {});
 
+/// The hidden name ".NAME.tmp-PID" beside `path`, for content that takes its place when complete.
+std::filesystem::path temporary_name(const std::filesystem::path& path);
+
 /// Replaces `path` as one step: whenever the machine stops, it holds the old content or the new
 /// one. Writes a temporary file beside it, syncs, renames, syncs the folder. Throws IoError,
 /// leaving the old. What is no regular file (/dev/stdout, a pipe) is written to, not replaced.

@@ -1,12 +1,22 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 namespace ddpm::io {
 
-/// Makes a folder and those above it, where they are missing. Throws IoError "cannot be made: ...",
-/// with `way_out` behind it where there is one.
+/// Creates a folder and its missing parents. Throws IoError "cannot be made: ...", followed by
+/// `way_out` if given.
 void make_folder(const std::filesystem::path& folder, const std::string& way_out = "");
+
+/// Throws IoError if `destination` exists, or if the folder to contain it does not.
+void expect_absent(const std::filesystem::path& destination);
+
+/// Creates a folder as one step: `fill` writes into a temporary folder beside it, which is renamed
+/// when complete and on the disk, or removed after an error. Throws IoError, also if `destination`
+/// exists.
+void write_folder_atomic(const std::filesystem::path& destination,
+                         const std::function<void(const std::filesystem::path&)>& fill);
 
 }  // namespace ddpm::io

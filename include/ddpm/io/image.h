@@ -59,16 +59,6 @@ std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
 /// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4), whole or not at all (replace_file). Throws IoError.
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
 
-/// Lays images out in rows: uint8 [N,C,H,W] -> [C, rows*(H+padding)+padding,
-/// columns*(W+padding)+padding]. columns 0: the nearest to a square. The background of an alpha
-/// channel (the last of 2 or 4) is 255, opaque.
-torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns = 0, int64_t padding = 2,
-                        uint8_t background = 48);
-
-/// Small pictures enlarged without smoothing, to be looked at: each pixel becomes a square of n x n,
-/// n the least of 1 to 8 that brings the longer side to `side` pixels. [C,H,W] -> [C,n*H,n*W].
-torch::Tensor enlarged(const torch::Tensor& chw, int64_t side = 500);
-
 /// Model range to pixels: x in [-1,1], any float type and shape -> uint8, 127.5 (x + 1) rounded to
 /// nearest and clamped. NaN becomes 0.
 torch::Tensor to_uint8(const torch::Tensor& x);

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+
+#include <torch/types.h>
+
+namespace ddpm::io {
+
+/// Arranges images in rows: uint8 [N,C,H,W] -> [C, rows*(H+padding)+padding,
+/// columns*(W+padding)+padding]. columns 0: nearly square. The background of an alpha channel (the
+/// last of 2 or 4) is 255, opaque.
+torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns = 0, int64_t padding = 2,
+                        uint8_t background = 48);
+
+/// Enlarges a small image for viewing, without smoothing: each pixel becomes n x n pixels. n is the
+/// smallest of 1 to 8 for which the longer side reaches `side` pixels. [C,H,W] -> [C,n*H,n*W].
+torch::Tensor enlarged(const torch::Tensor& chw, int64_t side = 500);
+
+}  // namespace ddpm::io
