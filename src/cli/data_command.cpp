@@ -22,7 +22,7 @@ struct DataOptions {
   bool json = false;
 };
 
-void draw(DataFindings& f, const DataOptions& options) {
+void draw(DataScan& f, const DataOptions& options) {
   std::vector<torch::Tensor> images;
   for (const int64_t index : data::spread_indices(f.dataset->size(), options.num)) {
     try {
@@ -35,11 +35,11 @@ void draw(DataFindings& f, const DataOptions& options) {
   f.picture = options.out;
 }
 
-DataFindings find_out(const DataOptions& options, const train::Experiment& experiment) {
+DataScan scan(const DataOptions& options, const train::Experiment& experiment) {
   data::DataConfig config = experiment.data;
   // Looks on behind the first bad file.
   config.on_bad_image = data::BadImages::kSkipByHeader;
-  DataFindings f;
+  DataScan f;
   f.kind =
       config.kind == "auto" && !config.path.empty() ? data::kind_of_path(config.path) : config.kind;
   f.dataset = data::open_dataset(config, experiment.run.seed);
@@ -57,15 +57,15 @@ int run_data(const DataOptions& options) {
   const train::Experiment experiment = train::read_experiment(document);
   if (options.num > 0)
     expect_beside_input("--out", options.out, "the images", experiment.data.path);
-  const DataFindings findings = find_out(options, experiment);
-  options.json ? print_json(findings) : print_report(findings);
+  const DataScan found = scan(options, experiment);
+  options.json ? print_json(found) : print_report(found);
   const bool allowed = experiment.data.on_bad_image == data::BadImages::kSkip;
-  if (findings.bad.empty() || allowed) return kOk;
-  const bool one = findings.bad.size() == 1;
+  if (found.bad.empty() || allowed) return kOk;
+  const bool one = found.bad.size() == 1;
   throw Error(fmt::format(
       "{} cannot be read (listed above); mend or remove {}, or set "
       "data.on_bad_image = \"skip\"",
-      one ? "1 image" : fmt::format("{} images", findings.bad.size()), one ? "it" : "them"));
+      one ? "1 image" : fmt::format("{} images", found.bad.size()), one ? "it" : "them"));
 }
 
 }  // namespace

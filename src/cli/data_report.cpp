@@ -23,7 +23,7 @@ double images_per_second(const data::Statistics& s) {
   return static_cast<double>(s.images) / std::max(s.seconds, 1e-9);
 }
 
-void print_classes(const DataFindings& f) {
+void print_classes(const DataScan& f) {
   constexpr size_t kShown = 100;
   const std::vector<std::string> names = f.dataset->class_names();
   if (names.empty()) return print_row("classes", "none");
@@ -42,7 +42,7 @@ std::string channel_name(int64_t channels, int64_t c) {
   return kNames[channels - 1][c];
 }
 
-void print_channels(const DataFindings& f) {
+void print_channels(const DataScan& f) {
   const auto& channels = f.statistics.channels;
   fmt::print("{:<14} {:>10} {:>10} {:>12} {:>12} {:>8}\n", "channel", "mean", "deviation",
              "in [-1,1]", "deviation", "values");
@@ -64,7 +64,7 @@ std::string bar(double steps) {
   return text + kParts[eighths % 8];
 }
 
-void print_histogram(const DataFindings& f) {
+void print_histogram(const DataScan& f) {
   constexpr double kLongest = 40;
   const data::ValueCounts all = f.statistics.all_channels();
   const std::vector<int64_t> bins = data::histogram(all, kBins);
@@ -79,7 +79,7 @@ void print_histogram(const DataFindings& f) {
 
 }  // namespace
 
-void print_report(const DataFindings& f) {
+void print_report(const DataScan& f) {
   const data::ImageShape shape = f.dataset->shape();
   const data::SizeRange sizes = f.dataset->source_sizes();
   print_row("data", f.dataset->description());
@@ -107,7 +107,7 @@ void print_report(const DataFindings& f) {
   for (const std::string& message : f.bad) fmt::print("  {}\n", message);
 }
 
-void print_json(const DataFindings& f) {
+void print_json(const DataScan& f) {
   const data::ImageShape shape = f.dataset->shape();
   const data::SizeRange sizes = f.dataset->source_sizes();
   nlohmann::ordered_json json;

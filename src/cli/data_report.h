@@ -10,7 +10,7 @@
 namespace ddpm::cli {
 
 /// What a look at a data set has found.
-struct DataFindings {
+struct DataScan {
   std::string kind;
   std::unique_ptr<data::Dataset> dataset;
   data::Statistics statistics;
@@ -19,9 +19,9 @@ struct DataFindings {
 };
 
 /// Prints them to stdout, for people.
-void print_report(const DataFindings& findings);
+void print_report(const DataScan& scan);
 
 /// Prints them to stdout as one line of JSON.
-void print_json(const DataFindings& findings);
+void print_json(const DataScan& scan);
 
 }  // namespace ddpm::cli

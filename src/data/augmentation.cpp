@@ -1,4 +1,4 @@
-#include "ddpm/data/augmentation.h"
+#include "augmentation.h"
 
 #include "ddpm/base/rng.h"
 

@@ -110,7 +110,7 @@ bool is_cifar_folder(const fs::path& folder) {
 }
 
 std::unique_ptr<Dataset> open_cifar(const fs::path& path, const ImageOptions& options) {
-  if (!fs::exists(path)) throw IoError(path, "no such file or folder; check data.path");
+  expect_exists(path, options.has_config);
   const std::vector<fs::path> files = files_at(path);
   std::vector<uint64_t> sizes;
   for (const fs::path& file : files) sizes.push_back(io::InputFile(file).size());

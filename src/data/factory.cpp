@@ -2,6 +2,7 @@
 
 #include "cifar.h"
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "folder_listing.h"
 #include "idx.h"
 #include "image_folder.h"
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <limits>
 #include <string_view>
 #include <vector>
@@ -23,9 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kLargestSide = 8192;
-constexpr int64_t kSmallestProcedural = 8;
-constexpr int64_t kMostMegapixels = 500;  // of 4 channels: what decoders count in 31 bits
+constexpr int64_t kMaxSide = 8192;
+constexpr int64_t kMinProceduralSide = 8;
+constexpr int64_t kMaxMegapixels = 500;  // of 4 channels: what decoders count in 31 bits
 
 ImageOptions options_of(const DataConfig& config) {
   ImageOptions options{config.image_size, config.channels, config.on_bad_image, config.workers};
@@ -80,9 +80,7 @@ constexpr std::array<Kind, 7> kKinds = {{
 
 // A file's kind by its ending; "" if it tells none.
 std::string kind_of_ending(const fs::path& path) {
-  std::string ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
+  const std::string ending = lowercase(path.extension().string());
   constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
       {{".zip", "zip"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
   for (const auto& [known, kind] : kEndings) {
@@ -91,35 +89,15 @@ std::string kind_of_ending(const fs::path& path) {
   return is_idx_image_name(path) ? "idx" : "";
 }
 
-// "; scripts/fetch_data.sh mnist downloads it", for the sets that the script knows, where it puts
-// them.
-std::string way_to_fetch(const fs::path& path) {
-  const fs::path below = path.lexically_normal();
-  auto part = below.begin();
-  if (part == below.end() || *part != "data" || ++part == below.end()) return "";
-  for (const char* name : {"mnist", "fashion_mnist", "cifar10"}) {
-    if (*part == name) return fmt::format("; scripts/fetch_data.sh {} downloads it", name);
-  }
-  return "";
-}
-
-[[noreturn]] void fail_missing(const fs::path& path, bool has_config) {
-  const std::string fetch = way_to_fetch(path);
-  throw IoError(
-      path, "no such file or folder" + (fetch.empty() && has_config ? "; check data.path" : fetch));
-}
-
 // The kind that is written in the config must be one that the path can be.
 void expect_kind(const DataConfig& config) {
-  std::error_code error;
-  const fs::file_status status = fs::status(config.path, error);
-  if (!fs::exists(status)) fail_missing(config.path, config.has_config);
+  expect_exists(config.path, config.has_config);
   const auto fail = [&](const std::string& what) {
     throw IoError(
         config.path,
         fmt::format("is {}, but data.kind is \"{}\"; set data.kind = \"auto\"", what, config.kind));
   };
-  const bool folder = fs::is_directory(status);
+  const bool folder = fs::is_directory(config.path);
   const bool needs_file = config.kind == "zip" || config.kind == "npy" || config.kind == "npz";
   if (folder && needs_file) fail("a folder");
   if (folder) return;
@@ -141,7 +119,7 @@ void expect_labels(const DataConfig& config, const std::string& kind) {
 
 // What is wrong with keys that are right by themselves.
 void check_together(config::Reader& reader, const DataConfig& config) {
-  if (reader.integers("image_size", {}, {1, kLargestSide}).size() > 2)
+  if (reader.integers("image_size", {}, {1, kMaxSide}).size() > 2)
     reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
   if (config.crop == Crop::kRandom && !config.image_size && config.kind != "procedural") {
     reader.fail("crop",
@@ -158,9 +136,9 @@ void check_together(config::Reader& reader, const DataConfig& config) {
                 fmt::format("is {}; procedural images have 1 (grey) or 3 (RGB)", config.channels));
   }
   const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
-  if (std::min(size.height, size.width) < kSmallestProcedural) {
+  if (std::min(size.height, size.width) < kMinProceduralSide) {
     reader.fail("image_size", fmt::format("is below {0}; procedural images are at least {0}x{0}",
-                                          kSmallestProcedural));
+                                          kMinProceduralSide));
   }
 }
 
@@ -179,7 +157,7 @@ void fields(config::Fields& f, DataConfig& c) {
   if (c.image_size) sides = {c.image_size->height, c.image_size->width};
   f("kind", c.kind, kinds);
   f("path", c.path);
-  f("image_size", sides, {1, kLargestSide});
+  f("image_size", sides, {1, kMaxSide});
   f("channels", c.channels, {0, 4});
   f("size", c.size, {1, std::numeric_limits<uint32_t>::max()});
   f("theme", c.theme, {"shapes", "scenes"});
@@ -193,7 +171,7 @@ void fields(config::Fields& f, DataConfig& c) {
   f("resident", c.resident);
   f("cache_mb", c.cache_mb, config::at_least(0));
   f("labels", c.labels);
-  f("max_megapixels", c.max_megapixels, {1, kMostMegapixels});
+  f("max_megapixels", c.max_megapixels, {1, kMaxMegapixels});
   if (!sides.empty()) c.image_size = ImageSize{sides.front(), sides.back()};
 }
 
@@ -204,10 +182,8 @@ DataConfig read_data_config(config::Reader& reader) {
 }
 
 std::string kind_of_path(const fs::path& path, bool has_config) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) fail_missing(path, has_config);
-  if (fs::is_directory(status)) {
+  expect_exists(path, has_config);
+  if (fs::is_directory(path)) {
     const std::vector<fs::path> entries = files_in(path);
     const bool idx = std::any_of(entries.begin(), entries.end(), is_idx_image_name);
     return idx ? "idx" : is_cifar_folder(path) ? "cifar" : "folder";

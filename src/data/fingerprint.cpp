@@ -27,9 +27,9 @@ Fingerprint& Fingerprint::add(std::string_view text) {
   return *this;
 }
 
-Fingerprint& Fingerprint::add(const std::vector<std::string>& texts) {
-  add(static_cast<int64_t>(texts.size()));
-  for (const std::string& text : texts) add(text);
+Fingerprint& Fingerprint::add(const std::vector<std::string>& strings) {
+  add(static_cast<int64_t>(strings.size()));
+  for (const std::string& text : strings) add(text);
   return *this;
 }
 

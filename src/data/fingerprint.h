@@ -13,7 +13,7 @@ namespace ddpm::data {
 class Fingerprint {
  public:
   Fingerprint& add(std::string_view text);
-  Fingerprint& add(const std::vector<std::string>& texts);
+  Fingerprint& add(const std::vector<std::string>& strings);
   Fingerprint& add(int64_t number);
   Fingerprint& add(std::span<const int64_t> numbers);
   std::string hex() const;

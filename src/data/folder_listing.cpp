@@ -91,7 +91,26 @@ class Walk {
   Catalogue result_;
 };
 
+// For the sets that the script knows, at the place where it puts them.
+std::string way_to_fetch(const fs::path& path) {
+  const fs::path below = path.lexically_normal();
+  auto part = below.begin();
+  if (part == below.end() || *part != "data" || ++part == below.end()) return "";
+  for (const char* name : {"mnist", "fashion_mnist", "cifar10"}) {
+    if (*part == name) return fmt::format("; scripts/fetch_data.sh {} downloads it", name);
+  }
+  return "";
+}
+
 }  // namespace
+
+void expect_exists(const fs::path& path, bool has_config) {
+  std::error_code error;
+  if (fs::exists(path, error)) return;
+  const std::string fetch = way_to_fetch(path);
+  throw IoError(path,
+                "does not exist" + (fetch.empty() && has_config ? "; check data.path" : fetch));
+}
 
 std::vector<fs::path> files_in(const fs::path& folder) {
   std::error_code error;

@@ -7,7 +7,11 @@
 
 namespace ddpm::data {
 
-/// What a folder holds, sorted, not looking below. Throws IoError naming the folder if it cannot be
+/// Throws IoError unless `path` exists. The message says how to get the data: by a script if that
+/// knows the path, else by data.path, if `has_config`.
+void expect_exists(const std::filesystem::path& path, bool has_config = true);
+
+/// The entries of a folder, sorted, not recursive. Throws IoError naming the folder if it cannot be
 /// listed.
 std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder);
 

@@ -132,7 +132,7 @@ bool is_idx_image_name(const fs::path& path) {
 }
 
 std::unique_ptr<Dataset> open_idx(const fs::path& path, const ImageOptions& options) {
-  if (!fs::exists(path)) throw IoError(path, "no such file or folder; check data.path");
+  expect_exists(path, options.has_config);
   const fs::path file = fs::is_directory(path) ? image_file_in(path) : path;
   torch::Tensor images = read_idx(file, kImagesMagic, 3);
   torch::Tensor labels;

@@ -29,7 +29,7 @@ std::optional<uint64_t> size_of(const fs::path& path) {
 }  // namespace
 
 std::unique_ptr<Dataset> open_image_folder(const fs::path& folder, const ImageOptions& options) {
-  if (!fs::exists(folder)) throw IoError(folder, "no such folder; check data.path");
+  expect_exists(folder, options.has_config);
   if (!fs::is_directory(folder))
     throw IoError(folder, "is not a folder; set data.path to the folder of images");
   ImageSource source;

@@ -1,8 +1,9 @@
 #include "image_names.h"
 
+#include "ddpm/base/text.h"
+
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <sstream>
 #include <string_view>
 
@@ -20,10 +21,7 @@ constexpr std::array<std::string_view, 10> kImageEndings = {"png",  "jpg", "jpeg
 std::string ending_of(const std::string& name) {
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos || name.find('/', dot) != std::string::npos) return "";
-  std::string ending = name.substr(dot + 1);
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return ending;
+  return lowercase(name.substr(dot + 1));
 }
 
 bool is_hidden_name(const std::string& name) {

@@ -1,10 +1,10 @@
 #include "label_file.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <span>
 #include <sstream>
 #include <string_view>
@@ -26,12 +26,6 @@ constexpr std::array<std::string_view, 6> kLabelKeys = {"label",    "class",  "c
 constexpr const char* kVectors =
     "a network learns one class per image: list one integer per image, or set data.labels = "
     "\"none\"";
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 // Other systems' separators.
 std::string with_slashes(std::string name) {
@@ -76,7 +70,7 @@ char separator_of(std::string_view text) {
 std::optional<size_t> column_of(const Row& header, std::span<const std::string_view> names) {
   for (const std::string_view name : names) {
     for (size_t i = 0; i < header.size(); ++i) {
-      if (lower(header[i]) == name) return i;
+      if (lowercase(header[i]) == name) return i;
     }
   }
   return std::nullopt;

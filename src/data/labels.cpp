@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDatasetJson = "dataset.json";
-constexpr size_t kMostDigits = 6;  // of a class number: a million classes
+constexpr size_t kMaxDigits = 6;  // of a class number: a million classes
 
 struct NaturalLess {
   bool operator()(const std::string& a, const std::string& b) const { return natural_less(a, b); }
@@ -94,7 +94,7 @@ ImageLabels matched(const std::vector<FileLabel>& lines, bool are_numbers,
   if (!are_numbers) return numbered(found);
   ImageLabels result;
   for (const std::string& label : found) {
-    if (label.size() > kMostDigits)
+    if (label.size() > kMaxDigits)
       throw IoError(list, fmt::format("holds the label {}, beyond a million classes", label));
     result.labels.push_back(std::stoll(label));
   }

@@ -1,8 +1,20 @@
 #include "ddpm/data/loader.h"
 
+#include "augmentation.h"
+#include "ddpm/data/epoch_sampler.h"
+#include "kept_images.h"
+
 #include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 #include <torch/types.h>
@@ -22,26 +34,54 @@ void flip_rows(uint8_t* pixels, int64_t rows, int64_t width) {
 
 }  // namespace
 
-LoaderOptions checked(LoaderOptions options) {
-  if (options.global_batch == 0) options.global_batch = options.batch_size;
-  TORCH_CHECK(options.batch_size > 0, "batch_size must be positive, not ", options.batch_size);
-  TORCH_CHECK(options.first >= 0 && options.first + options.batch_size <= options.global_batch,
-              "images ", options.first, " + 0..", options.batch_size - 1,
-              " lie outside a global batch of ", options.global_batch);
-  TORCH_CHECK(options.workers > 0, "a loader needs at least one worker, not ", options.workers);
-  options.prefetch = std::max(options.prefetch, options.workers);
-  return options;
-}
+class Loader::Impl {
+ public:
+  Impl(const Dataset& dataset, const LoaderOptions& options);
+  ~Impl();
 
-std::optional<ImageShape> kept_shape(const Dataset& dataset, const LoaderOptions& options) {
-  return options.random_crop ? dataset.uncropped_shape() : dataset.shape();
-}
+  void seek(int64_t k);
+  int64_t position() const;
+  Batch next();
+  bool cached() const { return cache_.images.defined(); }
 
-Example read_kept(const Dataset& dataset, const LoaderOptions& options, int64_t index) {
-  return options.random_crop ? dataset.get_uncropped(index) : dataset.get(index);
-}
+ private:
+  struct Result {
+    Batch batch;
+    std::exception_ptr error;
+  };
+  struct Cache {
+    torch::Tensor images;  // uint8 [N,C,H,W], each filled when it is first read
+    std::vector<int64_t> labels;
+    std::unique_ptr<std::atomic<uint8_t>[]> states;  // one CacheState per image
+  };
 
-Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
+  void allocate_cache();
+  void work();
+  Batch make_batch(int64_t k) const;
+  // Image `index`, cropped unless options_.random_crop; from the cache if it is there.
+  Example load(int64_t index) const;
+  // Crops sample p from `image` and writes it to `to`, C*H*W bytes.
+  void write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const;
+
+  const Dataset& dataset_;
+  LoaderOptions options_;
+  ImageShape shape_;
+  EpochSampler order_;
+  Augmentation augmentation_;
+  mutable Cache cache_;
+  std::atomic<bool> stopping_ = false;  // also stops batches that are being made
+
+  mutable std::mutex mutex_;  // guards the members below
+  std::condition_variable wanted_;
+  std::condition_variable made_;
+  int64_t generation_ = 0;  // counts seeks: results of older generations are dropped
+  int64_t returned_ = 0;    // batch that next() returns next
+  int64_t started_ = 0;     // batch that a worker makes next
+  std::map<int64_t, Result> results_;
+  std::vector<std::thread> threads_;
+};
+
+Loader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
       shape_(dataset.shape()),
@@ -51,7 +91,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
   for (int64_t i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
 }
 
-void Loader::allocate_cache() {
+void Loader::Impl::allocate_cache() {
   const auto shape = kept_shape(dataset_, options_);
   if (!shape) {
     if (options_.cache_bytes > 0)
@@ -67,16 +107,16 @@ void Loader::allocate_cache() {
   cache_.states = std::make_unique<std::atomic<uint8_t>[]>(count);
 }
 
-Loader::~Loader() {
+Loader::Impl::~Impl() {
   {
-    const std::lock_guard lock(mutex_);  // or a worker about to wait would miss the call
+    const std::lock_guard lock(mutex_);  // or a worker about to wait would miss the notification
     stopping_ = true;
   }
   wanted_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Loader::seek(int64_t k) {
+void Loader::Impl::seek(int64_t k) {
   TORCH_CHECK(k >= 0, "there is no batch ", k);
   {
     const std::lock_guard lock(mutex_);
@@ -87,12 +127,12 @@ void Loader::seek(int64_t k) {
   wanted_.notify_all();
 }
 
-int64_t Loader::position() const {
+int64_t Loader::Impl::position() const {
   const std::lock_guard lock(mutex_);
   return returned_;
 }
 
-Batch Loader::next() {
+Batch Loader::Impl::next() {
   std::unique_lock lock(mutex_);
   made_.wait(lock, [this] { return results_.count(returned_) > 0; });
   if (results_.at(returned_).error) std::rethrow_exception(results_.at(returned_).error);
@@ -103,8 +143,8 @@ Batch Loader::next() {
   return batch;
 }
 
-// A worker: takes the number of the next batch that is wanted, makes it, lays it down.
-void Loader::work() {
+// A worker: takes the number of the next wanted batch, makes it and stores it.
+void Loader::Impl::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     wanted_.wait(lock, [this] { return stopping_ || started_ < returned_ + options_.prefetch; });
@@ -125,7 +165,7 @@ void Loader::work() {
   }
 }
 
-Batch Loader::make_batch(int64_t k) const {
+Batch Loader::Impl::make_batch(int64_t k) const {
   const int64_t count = options_.batch_size;
   Batch batch;
   batch.images = torch::empty({count, shape_.channels, shape_.height, shape_.width},
@@ -146,7 +186,7 @@ Batch Loader::make_batch(int64_t k) const {
   return batch;
 }
 
-Example Loader::load(int64_t index) const {
+Example Loader::Impl::load(int64_t index) const {
   if (cached() && cache_.states[index].load(std::memory_order_acquire) == kPresent) {
     return {cache_.images[index], cache_.labels[index]};
   }
@@ -169,7 +209,7 @@ Example Loader::load(int64_t index) const {
   return example;
 }
 
-void Loader::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const {
+void Loader::Impl::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const {
   const auto [channels, height, width] = shape_;
   const int64_t spare_rows = image.size(1) - height, spare_columns = image.size(2) - width;
   const uint8_t* from = image.data_ptr<uint8_t>();
@@ -185,5 +225,13 @@ void Loader::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) co
     }
   }
 }
+
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
+    : impl_(std::make_unique<Impl>(dataset, options)) {}
+Loader::~Loader() = default;
+void Loader::seek(int64_t k) { impl_->seek(k); }
+int64_t Loader::position() const { return impl_->position(); }
+Batch Loader::next() { return impl_->next(); }
+bool Loader::cached() const { return impl_->cached(); }
 
 }  // namespace ddpm::data

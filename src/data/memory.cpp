@@ -50,10 +50,10 @@ uint64_t available_memory() {
 void expect_fits_memory(const std::filesystem::path& path, double bytes) {
   const uint64_t available = available_memory();
   if (bytes <= static_cast<double>(available)) return;
-  constexpr double kMost = 1e18;  // of what a header may announce, for printing
+  constexpr double kMaxPrinted = 1e18;  // a damaged header may announce more
   throw IoError(path, fmt::format("needs {} of memory, of which {} are free; is it damaged? Images "
                                   "too many for the memory can be a .npy file, a zip or a folder",
-                                  format_bytes(static_cast<uint64_t>(std::min(bytes, kMost))),
+                                  format_bytes(static_cast<uint64_t>(std::min(bytes, kMaxPrinted))),
                                   format_bytes(available)));
 }
 

@@ -4,6 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/npy.h"
+#include "folder_listing.h"
 #include "memory.h"
 
 #include <algorithm>
@@ -22,8 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMostChannels = 4;
-constexpr int64_t kMostClasses = 1 << 20;
+constexpr int64_t kMaxChannels = 4;
+constexpr int64_t kMaxClasses = 1 << 20;
 
 // A range of floats: `low` is black, `high` white.
 struct Range {
@@ -33,7 +34,7 @@ struct Range {
 };
 constexpr std::array<Range, 3> kRanges = {{{"0_1", 0, 1}, {"-1_1", -1, 1}, {"0_255", 0, 255}}};
 
-bool is_channel_count(int64_t size) { return size >= 1 && size <= kMostChannels; }
+bool is_channel_count(int64_t size) { return size >= 1 && size <= kMaxChannels; }
 
 // [N,H,W] or four axes -> a view [N,C,H,W]; `layout` becomes the one that is found.
 torch::Tensor as_nchw(const torch::Tensor& array, const std::string& file, std::string& layout) {
@@ -152,15 +153,15 @@ std::vector<int64_t> labels_in(torch::Tensor array, const std::string& file, int
     fail(fmt::format("holds {} labels for {} images", array.size(0), count));
   array = array.to(torch::kLong).contiguous();
   const int64_t low = array.min().item<int64_t>(), high = array.max().item<int64_t>();
-  if (low < 0 || high >= kMostClasses) {
+  if (low < 0 || high >= kMaxClasses) {
     fail(fmt::format("holds labels from {} to {}; they must lie in 0..{}", low, high,
-                     kMostClasses - 1));
+                     kMaxClasses - 1));
   }
   return {array.data_ptr<int64_t>(), array.data_ptr<int64_t>() + count};
 }
 
-void expect_file(const fs::path& file) {
-  if (!fs::exists(file)) throw IoError(file, "no such file; check data.path");
+void expect_file(const fs::path& file, bool has_config) {
+  expect_exists(file, has_config);
   if (fs::is_directory(file)) throw IoError(file, "is a folder; set data.path to a file in it");
 }
 
@@ -194,7 +195,7 @@ std::vector<std::string> array_ranges() {
 
 std::unique_ptr<Dataset> open_npy(const fs::path& file, const ArrayOptions& array,
                                   const ImageOptions& options) {
-  expect_file(file);
+  expect_file(file, options.has_config);
   ImageArray result = images_in(io::read_npy(file), file.string(), array);
   result.files = {file};
   return open_array(std::move(result), options);
@@ -202,7 +203,7 @@ std::unique_ptr<Dataset> open_npy(const fs::path& file, const ArrayOptions& arra
 
 std::unique_ptr<Dataset> open_npz(const fs::path& file, const ArrayOptions& array,
                                   const ImageOptions& options) {
-  expect_file(file);
+  expect_file(file, options.has_config);
   const io::ZipReader archive(file);
   const std::vector<std::string> arrays = arrays_in(archive);
   auto images = find_array(arrays, {"images", "data", "arr_0"});

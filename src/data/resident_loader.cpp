@@ -1,5 +1,8 @@
 #include "ddpm/data/resident_loader.h"
 
+#include "augmentation.h"
+#include "ddpm/data/epoch_sampler.h"
+#include "kept_images.h"
 #include "parallel.h"
 
 #include <vector>
@@ -13,8 +16,25 @@ int64_t resident_bytes(const Dataset& dataset, const LoaderOptions& options) {
   return shape ? dataset.size() * shape->channels * shape->height * shape->width : -1;
 }
 
-ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& options,
-                               const torch::Device& device)
+class ResidentLoader::Impl {
+ public:
+  Impl(const Dataset& dataset, const LoaderOptions& options, const torch::Device& device);
+
+  Batch next();
+  int64_t position = 0;
+
+ private:
+  LoaderOptions options_;
+  ImageShape shape_;
+  EpochSampler order_;
+  Augmentation augmentation_;
+  torch::Tensor images_;                    // uint8 [N,C,H',W']
+  torch::Tensor labels_;                    // int64 [N]
+  torch::Tensor channels_, rows_, mirror_;  // 0 .. C-1, 0 .. H-1, W-1 .. 0, shaped for indexing
+};
+
+ResidentLoader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options,
+                           const torch::Device& device)
     : options_(checked(options)),
       shape_(dataset.shape()),
       order_(dataset.size(), options.seed),
@@ -37,7 +57,7 @@ ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& opti
   mirror_ = torch::arange(shape_.width - 1, -1, -1, on_device).view({1, 1, 1, -1});
 }
 
-Batch ResidentLoader::next() {
+Batch ResidentLoader::Impl::next() {
   const int64_t batch = options_.batch_size, spare_rows = images_.size(2) - shape_.height,
                 spare_columns = images_.size(3) - shape_.width;
   // One small table to the device: index, sample, top, left, mirrored?
@@ -46,7 +66,7 @@ Batch ResidentLoader::next() {
       torch::empty({5, batch}, torch::TensorOptions(torch::kLong).pinned_memory(pinned));
   auto table = host.accessor<int64_t, 2>();
   for (int64_t i = 0; i < batch; ++i) {
-    const int64_t p = position_ * options_.global_batch + options_.first + i;
+    const int64_t p = position * options_.global_batch + options_.first + i;
     const Augmentation::Offset offset = augmentation_.crop(p, spare_rows, spare_columns);
     table[0][i] = order_.index_of(p);
     table[1][i] = p;
@@ -54,12 +74,20 @@ Batch ResidentLoader::next() {
     table[3][i] = offset.left;
     table[4][i] = augmentation_.flips(p);
   }
-  ++position_;
+  ++position;
   const torch::Tensor on_device = host.to(images_.device(), /*non_blocking=*/true);
   const auto column = [&](int64_t k) { return on_device[k].view({-1, 1, 1, 1}); };
   const torch::Tensor x = torch::where(column(4) > 0, mirror_, shape_.width - 1 - mirror_);
   return {images_.index({column(0), channels_, column(2) + rows_, column(3) + x}),
           labels_.index_select(0, on_device[0]), on_device[1]};
 }
+
+ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& options,
+                               const torch::Device& device)
+    : impl_(std::make_unique<Impl>(dataset, options, device)) {}
+ResidentLoader::~ResidentLoader() = default;
+void ResidentLoader::seek(int64_t k) { impl_->position = k; }
+int64_t ResidentLoader::position() const { return impl_->position; }
+Batch ResidentLoader::next() { return impl_->next(); }
 
 }  // namespace ddpm::data

@@ -195,7 +195,7 @@ bool Hints::any_of_network() const {
 bool Hints::any() const { return any_of_network() || timesteps || schedule || prediction; }
 
 Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
-  if (!fs::exists(source)) throw IoError(source, "is not there; check the path");
+  if (!fs::exists(source)) throw IoError(source, "does not exist; check the path");
   if (fs::is_regular_file(source)) {
     const bool safetensors =
         io::is_safetensors_file(source) ||

@@ -22,7 +22,7 @@ std::string describe(int code) {
 }
 
 zip_t* open_archive(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) throw IoError(path, "no such file; check the path");
+  if (!std::filesystem::exists(path)) throw IoError(path, "does not exist; check the path");
   int code = 0;
   zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
   if (!archive) {

@@ -4,25 +4,12 @@
 #include "ddpm/base/rng.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include <torch/utils.h>
 
 namespace ddpm::train {
-namespace {
-
-data::Batch read_batch(const data::Dataset& dataset, int64_t first, int64_t count) {
-  std::vector<torch::Tensor> images;
-  std::vector<int64_t> labels;
-  for (int64_t i = first; i < first + count; ++i) {
-    data::Example example = dataset.get(i);
-    images.push_back(std::move(example.image));
-    labels.push_back(example.label);
-  }
-  return {torch::stack(images), torch::tensor(labels, torch::kLong),
-          torch::arange(first, first + count, torch::kLong)};
-}
-
-}  // namespace
 
 Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size)
     : settings_(settings) {
@@ -30,7 +17,9 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   Progress progress("reading held-out images", held_out.size());
   for (int64_t first = 0; first < held_out.size(); first += batch_size) {
     progress.update(first);
-    batches_.push_back(read_batch(held_out, first, std::min(batch_size, held_out.size() - first)));
+    std::vector<int64_t> indices(std::min(batch_size, held_out.size() - first));
+    std::iota(indices.begin(), indices.end(), first);
+    batches_.push_back(data::read_batch(held_out, indices));
   }
 }
 

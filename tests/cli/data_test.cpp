@@ -162,7 +162,7 @@ TEST_F(DataCommand, TrainingStopsAtOnceOrLeavesBadFilesOut) {
 }
 
 TEST_F(DataCommand, MistakesAreNamedInOneLine) {
-  expect_error("path = \"nowhere\"", 1, "nowhere: no such file or folder");
+  expect_error("path = \"nowhere\"", 1, "nowhere: does not exist");
   expect_error("", 2, "data.path names no data");
   fixtures::write(folder_ / "a.bin", Bytes(3000, 0));
   expect_error("path = \"a.bin\"", 1, "a.bin: is cut short or no CIFAR file: its 3000 bytes");

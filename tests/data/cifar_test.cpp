@@ -69,7 +69,7 @@ TEST(Cifar, SaysWhatIsWrongWithWhichFile) {
   const auto opening = [&] { return message_of<IoError>([&] { open_cifar(folder.path(), {}); }); };
   EXPECT_CONTAINS(opening(), "no CIFAR file in this folder");
   EXPECT_CONTAINS(message_of<IoError>([&] { open_cifar(folder / "none.bin", {}); }),
-                  "none.bin: no such file");
+                  "none.bin: does not exist");
   Bytes bytes = records({1, 2});
   bytes.pop_back();
   fixtures::write(folder / "data_batch_1.bin", bytes);

@@ -153,7 +153,7 @@ TEST(OpenDataset, NamesThePathThatIsNoData) {
     config.path = folder / name;
     return message_of<IoError>([&] { open_dataset(config, 0); });
   };
-  EXPECT_CONTAINS(opening("none"), "none: no such file or folder; check data.path");
+  EXPECT_CONTAINS(opening("none"), "none: does not exist; check data.path");
   std::filesystem::create_directory(folder / "empty");
   EXPECT_CONTAINS(opening("empty"), "empty: no images");
   fixtures::write(folder / "a.tar", {1});
@@ -184,7 +184,7 @@ TEST(OpenDataset, SaysThatThePathIsOfAnotherKind) {
   EXPECT_CONTAINS(opening("folder", "some"), "some: is a file, but data.kind is \"folder\"");
   EXPECT_CONTAINS(opening("zip", "some"), "some: is not a readable zip archive");
   for (const char* kind : {"folder", "zip", "npz", "idx", "cifar"})
-    EXPECT_CONTAINS(opening(kind, "none"), "none: no such file or folder; check data.path");
+    EXPECT_CONTAINS(opening(kind, "none"), "none: does not exist; check data.path");
 }
 
 TEST(OpenDataset, NamesTheScriptThatFetchesWhatIsMissing) {
@@ -194,9 +194,9 @@ TEST(OpenDataset, NamesTheScriptThatFetchesWhatIsMissing) {
     return message_of<IoError>([&] { open_dataset(config, 0); });
   };
   EXPECT_EQ(opening("data/mnist"),
-            "data/mnist: no such file or folder; scripts/fetch_data.sh mnist downloads it");
+            "data/mnist: does not exist; scripts/fetch_data.sh mnist downloads it");
   EXPECT_CONTAINS(opening("./data/cifar10/train.zip"), "fetch_data.sh cifar10 downloads it");
-  EXPECT_CONTAINS(opening("data/images"), "data/images: no such file or folder; check data.path");
+  EXPECT_CONTAINS(opening("data/images"), "data/images: does not exist; check data.path");
   EXPECT_CONTAINS(opening("my/data/mnist"), "; check data.path");
 }
 
@@ -226,7 +226,7 @@ TEST(OpenDataset, NamesNoKeysIfThereIsNoConfig) {
     EXPECT_EQ(message.find("data."), std::string::npos) << message;
     return message;
   };
-  EXPECT_CONTAINS(opening("none"), "none: no such file or folder");
+  EXPECT_CONTAINS(opening("none"), "none: does not exist");
   fixtures::write(folder / "odd", {1});
   EXPECT_CONTAINS(opening("odd"), "odd: is neither a folder");
   fixtures::write(folder / "set/1.ppm", fixtures::from_text("x"));

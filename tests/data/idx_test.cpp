@@ -85,7 +85,7 @@ TEST(Idx, SaysWhatIsWrongWithWhichFile) {
   const auto labels = folder / "train-labels-idx1-ubyte";
   const auto opening = [&] { return message_of<IoError>([&] { open_idx(images, {}); }); };
 
-  EXPECT_CONTAINS(opening(), "train-images-idx3-ubyte: no such file or folder");
+  EXPECT_CONTAINS(opening(), "train-images-idx3-ubyte: does not exist; check data.path");
   fixtures::write(images, images_file(2, 3, 3, 0x801));
   EXPECT_CONTAINS(opening(), "magic number 0x00000801, expected 0x00000803");
   fixtures::write(images, {0, 0, 8, 3});

@@ -48,7 +48,7 @@ TEST(ImageZip, NamesArchiveAndEntryInErrors) {
   EXPECT_CONTAINS(message_of<IoError>([&] { open_image_zip(folder / "text.zip", {}); }),
                   "text.zip: no images in this zip archive");
   EXPECT_CONTAINS(message_of<IoError>([&] { open_image_zip(folder / "none.zip", {}); }),
-                  "none.zip: no such file");
+                  "none.zip: does not exist");
 }
 
 // Numbers taken with Pillow and numpy from the same file. Decoders differ by their rounding of the

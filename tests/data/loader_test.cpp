@@ -1,6 +1,7 @@
 #include "ddpm/data/loader.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/data/epoch_sampler.h"
 #include "tests/io/fixtures.h"
 
 #include <atomic>

@@ -190,7 +190,7 @@ TEST(NumpyArchive, SaysWhatIsWrong) {
   EXPECT_CONTAINS(message_of<IoError>([&] { open_npz(folder / "text.npz", {}, {}); }),
                   "text.npz: is not a readable zip archive");
   EXPECT_CONTAINS(message_of<IoError>([&] { open_npz(folder / "none.npz", {}, {}); }),
-                  "none.npz: no such file");
+                  "none.npz: does not exist; check data.path");
   EXPECT_CONTAINS(message_of<IoError>([&] { open_npy(folder.path(), {}, {}); }), "is a folder");
 }
 

@@ -85,7 +85,7 @@ TEST(ZipReader, NamesTheArchiveThatIsMissingCutOrNoZip) {
   const auto opening = [&](const std::string& name) {
     return fixtures::message_of<IoError>([&] { ZipReader zip(folder / name); });
   };
-  EXPECT_CONTAINS(opening("none.zip"), "none.zip: no such file");
+  EXPECT_CONTAINS(opening("none.zip"), "none.zip: does not exist");
   fixtures::write_zip(folder / "cut.zip", {{"x", Bytes(3000, 'x')}}, /*deflate=*/false);
   Bytes bytes = fixtures::read(folder / "cut.zip");
   bytes.resize(bytes.size() / 2);

@@ -1,28 +1,35 @@
 #pragma once
 
+#include "ddpm/data/dataset.h"
+
 #include <cstdint>
+#include <span>
 
 #include <torch/types.h>
 
 namespace ddpm::data {
 
 struct Batch {
-  torch::Tensor images;  ///< uint8 [B,C,H,W], contiguous; on the CPU (in pinned memory where CUDA
-                         ///< is available), or on the device where the data is resident
-  torch::Tensor labels;  ///< int64 [B], -1 where there are none; where the images are
-  torch::Tensor ids;     ///< int64 [B], global sample index; where the images are
+  /// uint8 [B,C,H,W], contiguous; on the CPU (pinned if CUDA is available), or on the device that
+  /// holds resident data.
+  torch::Tensor images;
+  torch::Tensor labels;  ///< int64 [B], -1 without labels; on the images' device
+  torch::Tensor ids;     ///< int64 [B], global sample index; on the images' device
 };
 
-/// The endless training data. What batch k holds is a function of (data set, seed, k) alone.
+/// The endless training data. Batch k is a function of (data set, seed, k) alone.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
-  /// The next batch will be batch `k`.
+  /// Makes batch `k` the next one.
   virtual void seek(int64_t k) = 0;
   /// The number of the batch that next() will return.
   virtual int64_t position() const = 0;
-  /// The next batch. An IoError where an image cannot be read; the source then stays at this batch.
+  /// The next batch. Throws IoError if an image cannot be read; the source then stays at this batch.
   virtual Batch next() = 0;
 };
+
+/// Images `indices` (at least one) of a data set, which are also the batch's ids. Throws IoError.
+Batch read_batch(const Dataset& dataset, std::span<const int64_t> indices);
 
 }  // namespace ddpm::data
