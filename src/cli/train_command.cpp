@@ -1,5 +1,6 @@
 #include "advice.h"
 #include "data_identity.h"
+#include "ddpm/base/progress.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/cli/common.h"
 #include "ddpm/dist/world.h"

@@ -1,3 +1,4 @@
+#include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/data/epoch_sampler.h"
 #include "ddpm/train/trainer.h"
