@@ -12,46 +12,11 @@
 
 namespace ddpm {
 
-/// A working folder with tiny.toml: a network that trains a step in milliseconds, with everything
-/// in it that a resume could forget (dropout, accumulation, two averages, warm-up, decay, flips,
-/// classes).
+/// A working folder with tests/tiny.toml.
 class CliTest : public testing::Test {
  protected:
   void SetUp() override {
-    io::write_file_synced(folder_ / "tiny.toml", std::string_view(R"([data]
-kind = "procedural"
-size = 50
-image_size = 8
-channels = 1
-flip = true
-holdout = 5
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-dropout = 0.1
-[diffusion]
-timesteps = 20
-[train]
-steps = 12
-batch_size = 8
-accumulate = 2
-log_every = 3
-checkpoint_every = 4
-holdout_every = 6
-keep_last = 10
-[optimizer]
-lr = 1e-3
-warmup_steps = 5
-decay = "cosine"
-[ema]
-decay = [0.99, 0.9]
-[sample]
-num = 4
-batch = 3
-)"));
+    std::filesystem::copy_file(DDPM_SOURCE_DIR "/tests/tiny.toml", folder_ / "tiny.toml");
   }
 
   ProgramResult run(const std::vector<std::string>& arguments) {

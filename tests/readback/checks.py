@@ -1,12 +1,14 @@
 """What the read-back tests share: the programs of others that scripts/test.sh installs into the cache folder."""
 
 import os
+import pathlib
 import sys
 
 CACHE = os.environ.get("DDPM_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ddpm")
 PYTHON = os.path.join(CACHE, "checks", "bin", "python")
 SKIPPED = 77
+TINY = pathlib.Path(__file__).resolve().parent.parent / "tiny.toml"
 
 
 def skip_or_start_over(missing):

@@ -14,29 +14,10 @@ import sys
 import tempfile
 import warnings
 
-from checks import skip_or_start_over
+from checks import TINY, skip_or_start_over
 
 STEPS = 10
-CONFIG = """
-[data]
-kind = "procedural"
-size = 40
-image_size = 8
-channels = 3
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-[train]
-steps = 4
-batch_size = 8
-log_every = 2
-checkpoint_every = 4
-[sample]
-clip = "clip"
-"""
+SETTINGS = ["data.channels=3", "diffusion.timesteps=1000", "train.steps=4", "sample.clip=clip"]
 # name, what is changed, flags of ddpm sample
 RUNS = [
     ("plain", [], ["--ddpm"]),
@@ -120,15 +101,14 @@ def main(program):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "tiny.toml").write_text(CONFIG)
-
         def run(*arguments):
             return subprocess.run([program, *map(str, arguments)], cwd=folder, check=True, capture_output=True, text=True)
 
         x, z = torch.randn(2, 3, 8, 8), torch.randn(STEPS, 2, 3, 8, 8)
         save_file({"x_T": x, "z": z}, folder / "noise.safetensors")
         for name, changes, flags in RUNS:
-            run("train", "--config", "tiny.toml", "--out", f"runs/{name}", *(a for c in changes for a in ("--set", c)))
+            settings = [part for setting in SETTINGS + changes for part in ("--set", setting)]
+            run("train", "--config", TINY, "--out", f"runs/{name}", *settings)
             said = run("convert", f"runs/{name}", f"{name}-folder", "--to", "diffusers").stderr
             assert ("sample.py" in said) == (name == "classes"), said
             run("convert", f"runs/{name}", f"{name}.pt", "--to", "torch")

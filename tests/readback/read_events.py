@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from checks import skip_or_start_over
+from checks import TINY, skip_or_start_over
 
 # metrics.jsonl's key -> the scalar's tag
 TAGS = {
@@ -29,31 +29,7 @@ TAGS = {
     "loss_q1": "train/loss_t_quartile_1",
     "loss_q4": "train/loss_t_quartile_4",
 }
-CONFIG = """
-[data]
-kind = "procedural"
-size = 40
-image_size = 8
-channels = 1
-holdout = 8
-[model]
-channels = 8
-channel_multipliers = [1, 2]
-blocks = 1
-attention_resolutions = [4]
-groups = 4
-[diffusion]
-timesteps = 20
-[train]
-steps = 12
-batch_size = 8
-log_every = 3
-holdout_every = 6
-checkpoint_every = 6
-sample_every = 6
-sample_count = 4
-sample_steps = 4
-"""
+SETTINGS = ["train.checkpoint_every=6", "train.sample_every=6", "train.sample_count=4", "train.sample_steps=4"]
 
 
 def main(program):
@@ -64,8 +40,9 @@ def main(program):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "tiny.toml").write_text(CONFIG)
-        train = [program, "train", "--config", "tiny.toml", "--out", "run"]
+        train = [program, "train", "--config", str(TINY), "--out", "run"]
+        for setting in SETTINGS:
+            train += ["--set", setting]
         # Twice, so that the second event file begins in the middle.
         subprocess.run([*train, "--set", "train.steps=6"], cwd=folder, check=True, capture_output=True)
         subprocess.run(train, cwd=folder, check=True, capture_output=True)
