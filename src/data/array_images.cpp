@@ -46,7 +46,7 @@ class ArrayImages final : public Dataset {
   std::string fingerprint() const override {
     Fingerprint sum;
     for (const std::filesystem::path& file : array_.files) {
-      std::error_code gone;  // it has been read: what matters is in memory
+      std::error_code gone;  // the file has been read: its content is in memory
       sum.add(file.filename().string());
       sum.add(static_cast<int64_t>(std::filesystem::file_size(file, gone)));
     }

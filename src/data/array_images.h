@@ -12,15 +12,15 @@
 
 namespace ddpm::data {
 
-/// Images of one shape that lie in memory: what IDX, CIFAR and NumPy files have in common.
+/// Images of one shape in memory, as IDX, CIFAR and NumPy files hold them.
 struct ImageArray {
-  std::string title;  ///< "IDX file x", for people
+  std::string title;  ///< "IDX file x", for messages
   int64_t count = 0;
   ImageShape shape;
-  std::function<torch::Tensor(int64_t index)> image;  ///< uint8 [C,H,W]; for many threads at once
-  std::vector<int64_t> labels;                        ///< one an image, or empty
-  std::vector<std::string> classes;                   ///< the names of labels 0, 1, ...
-  std::vector<std::filesystem::path> files;           ///< what was read, for the fingerprint
+  std::function<torch::Tensor(int64_t index)> image;  ///< uint8 [C,H,W]; thread-safe
+  std::vector<int64_t> labels;                        ///< one per image, or empty
+  std::vector<std::string> classes;                   ///< names of labels 0, 1, ...
+  std::vector<std::filesystem::path> files;           ///< files read, for the fingerprint
 };
 
 std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options);

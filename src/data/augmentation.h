@@ -6,7 +6,7 @@
 
 namespace ddpm::data {
 
-/// What happens at random to a training sample: a function of (seed, p) alone, p being its place in
+/// Random changes of a training sample: a function of (seed, p) alone, where p is its position in
 /// the endless order of samples.
 class Augmentation {
  public:
@@ -17,10 +17,10 @@ class Augmentation {
 
   Augmentation(uint64_t seed, bool flip, bool random_crop);
 
-  /// Is sample p mirrored left to right?
+  /// Whether sample p is mirrored left to right.
   bool flips(int64_t p) const;
-  /// Where sample p is cut from an image that is larger by so many rows and columns: uniform with
-  /// random crops, else the middle.
+  /// Offset of sample p in an image that is larger by so many rows and columns: uniform with random
+  /// crops, else the centre.
   Offset crop(int64_t p, int64_t spare_rows, int64_t spare_columns) const;
 
  private:

@@ -16,10 +16,10 @@
 namespace ddpm::data {
 namespace {
 
-// The last two bytes are the version of what follows, which changes with what a record means.
+// The last two bytes are the version of the format and of the meaning of a record.
 constexpr std::string_view kSign = "ddpm data index 01";
 
-// Numbers as this machine has them: an index is made and used on machines of one kind.
+// Numbers in native byte order: an index is not meant for machines of another kind.
 class Writer {
  public:
   template <class T>
@@ -34,7 +34,7 @@ class Writer {
   std::vector<uint8_t> bytes;
 };
 
-// After the first read beyond the end all values are 0 or empty, and `ok` is false.
+// After a read beyond the end, all values are 0 or empty and `ok` is false.
 class ByteReader {
  public:
   explicit ByteReader(std::span<const uint8_t> bytes) : rest_(bytes) {}

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kSide = 32;
 constexpr int64_t kPixels = 3 * kSide * kSide;
 
-// Labels come first in a record; the last of them counts.
+// Labels come first in a record; the last one is used.
 struct Format {
   const char* name;
   int64_t labels;
@@ -51,7 +51,7 @@ std::vector<fs::path> files_at(const fs::path& path) {
   return files;
 }
 
-// By the size; where it fits both, by the name that CIFAR-100's files have.
+// By the size; if it fits both formats, by the file name of CIFAR-100.
 Format format_of(const fs::path& file, uint64_t size) {
   const auto fits = [size](const Format& f) {
     return size % static_cast<uint64_t>(f.record()) == 0;
@@ -67,7 +67,8 @@ Format format_of(const fs::path& file, uint64_t size) {
                                   kCifar100.name));
 }
 
-// Names, one a line; numbers where there is no such file, or it has another number of names.
+// One name per line; numbers if the file does not exist. Throws IoError for another number of
+// names.
 std::vector<std::string> class_names_beside(const fs::path& file, const Format& format) {
   const fs::path path = file.parent_path() / format.names_file;
   if (!fs::exists(path)) return numbered_classes(format.classes);

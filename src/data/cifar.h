@@ -8,14 +8,14 @@
 
 namespace ddpm::data {
 
-/// Does the folder hold data_batch_1.bin (CIFAR-10) or train.bin (CIFAR-100)?
+/// Whether the folder holds data_batch_1.bin (CIFAR-10) or train.bin (CIFAR-100).
 bool is_cifar_folder(const std::filesystem::path& folder);
 
-/// The binary files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009), held in memory: records of one
-/// label, or a coarse and a fine one (the fine one is taken), and 3 planes of 32x32 bytes. `path`
-/// is such a file, or a folder, whose data_batch_*.bin or train.bin are taken. Classes are named by
-/// batches.meta.txt or fine_label_names.txt beside them, or numbered. Throws IoError where files
-/// are missing, cut short, or hold a label beyond the last class.
+/// The binary files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009), held in memory. Records have one
+/// label, or a coarse and a fine one (the fine one is used), and 3 planes of 32x32 bytes. `path` is
+/// such a file, or a folder with data_batch_*.bin or train.bin. Class names are read from
+/// batches.meta.txt or fine_label_names.txt beside them, else numbered. Throws IoError if files are
+/// missing, truncated, or hold a label beyond the last class.
 std::unique_ptr<Dataset> open_cifar(const std::filesystem::path& path, const ImageOptions& options);
 
 }  // namespace ddpm::data

@@ -7,6 +7,7 @@
 namespace ddpm::data {
 namespace {
 
+// Without commas: a part of fingerprints, which must not change.
 std::string counted(int64_t count, const std::string& one, const std::string& many) {
   return fmt::format("{} {}", count, count == 1 ? one : many);
 }

@@ -5,8 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
-// What procedural images are drawn with: colours, and signed distances to forms, negative inside;
-// y points up.
+// Colours and signed distances to shapes (negative inside) for procedural images; y points up.
 
 namespace ddpm::data::drawing {
 
@@ -78,11 +77,11 @@ float polygon_distance(Point p, const std::array<Point, N>& corners) {
   return inside ? -nearest : nearest;
 }
 
-/// One pixel's colour, painted form by form.
+/// One pixel's colour, painted shape by shape.
 class Brush {
  public:
   Brush(Colour ground, float pixel) : colour_(ground), pixel_(pixel) {}
-  // The distance in pixels gives the part of the pixel that is covered.
+  // The distance in pixels gives the covered fraction of the pixel.
   void fill(float distance, Colour paint) {
     colour_ = blend(colour_, paint, std::clamp(0.5f - distance / pixel_, 0.0f, 1.0f));
   }

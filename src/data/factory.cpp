@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSide = 8192;
 constexpr int64_t kMinProceduralSide = 8;
-constexpr int64_t kMaxMegapixels = 500;  // of 4 channels: what decoders count in 31 bits
+constexpr int64_t kMaxMegapixels = 500;  // with 4 channels, decoders still count bytes in 31 bits
 
 ImageOptions options_of(const DataConfig& config) {
   ImageOptions options{config.image_size, config.channels, config.on_bad_image, config.workers};
@@ -78,7 +78,7 @@ constexpr std::array<Kind, 7> kKinds = {{
      }},
 }};
 
-// A file's kind by its ending; "" if it tells none.
+// A file's kind by its ending; "" if unknown.
 std::string kind_of_ending(const fs::path& path) {
   const std::string ending = lowercase(path.extension().string());
   constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
@@ -89,7 +89,7 @@ std::string kind_of_ending(const fs::path& path) {
   return is_idx_image_name(path) ? "idx" : "";
 }
 
-// The kind that is written in the config must be one that the path can be.
+// Throws IoError unless the path can be of the config's kind.
 void expect_kind(const DataConfig& config) {
   expect_exists(config.path, config.has_config);
   const auto fail = [&](const std::string& what) {
@@ -117,7 +117,7 @@ void expect_labels(const DataConfig& config, const std::string& kind) {
       config.labels, config.path.string(), kind));
 }
 
-// What is wrong with keys that are right by themselves.
+// Contradictions among valid keys.
 void check_together(config::Reader& reader, const DataConfig& config) {
   if (reader.integers("image_size", {}, {1, kMaxSide}).size() > 2)
     reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
@@ -198,7 +198,7 @@ std::string kind_of_path(const fs::path& path, bool has_config) {
 
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
                                       const DataIndex& index) {
-  // Not when it is read: a misspelt data.path is better reported as the unknown key that it is.
+  // Checked here, not when it is read: a misspelt data.path is then reported as an unknown key.
   if (config.kind != "procedural" && config.path.empty()) {
     throw UsageError(
         "data.path names no data; set it to a folder of images, a .zip of them, or an IDX, CIFAR, "

@@ -8,8 +8,8 @@
 
 namespace ddpm::data {
 
-/// Dataset::fingerprint in the making: a CRC32C of all that is added, in order. Each text is
-/// preceded by its length, so that "ab", "c" and "a", "bc" differ.
+/// Computes Dataset::fingerprint: a CRC32C of everything added, in order. Each string is preceded
+/// by its length, so that "ab", "c" and "a", "bc" differ.
 class Fingerprint {
  public:
   Fingerprint& add(std::string_view text);

@@ -56,7 +56,7 @@ class Walk {
     }
   }
 
-  // It may have been meant as an image or as a folder of them.
+  // The target may have been an image or a folder of images.
   void take_dangling(const fs::path& path, const std::string& name) {
     std::error_code error;
     const std::string problem =
@@ -72,7 +72,7 @@ class Walk {
     }
   }
 
-  // To a folder that the link itself lies in: all images below would be there twice, without end.
+  // Whether the link leads to a folder that contains it: following it would never end.
   bool leads_back(const fs::path& link) {
     std::error_code error;
     const fs::path target = fs::canonical(link, error);
@@ -87,11 +87,11 @@ class Walk {
   }
 
   fs::path root_;
-  std::vector<fs::path> above_;  // where the walk is, links resolved, outermost first
+  std::vector<fs::path> above_;  // present folder and its parents, links resolved, outermost first
   Catalogue result_;
 };
 
-// For the sets that the script knows, at the place where it puts them.
+// For data sets of the script, at the paths where it puts them.
 std::string way_to_fetch(const fs::path& path) {
   const fs::path below = path.lexically_normal();
   auto part = below.begin();

@@ -15,9 +15,9 @@ void expect_exists(const std::filesystem::path& path, bool has_config = true);
 /// listed.
 std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder);
 
-/// All image files below a folder, with size and time. Links to folders are followed, but not those
-/// that lead back up, which `remarks` name; a link to an image that does not exist is a file with a
-/// problem. Throws IoError naming the folder that cannot be listed.
+/// All image files below a folder, with size and time. Links to folders are followed, except links
+/// to a parent folder, which `remarks` name. A link to a missing image is a file with a problem.
+/// Throws IoError naming the folder that cannot be listed.
 Catalogue list_images(const std::filesystem::path& folder);
 
 }  // namespace ddpm::data

@@ -33,7 +33,7 @@ constexpr std::array<std::array<const char*, 2>, 2> kNames = {{
     {"images.idx3-ubyte", "labels.idx1-ubyte"},
 }};
 
-// The sizes that a header announces. `bytes`: the beginning of the file, or all of a shorter one.
+// The sizes in a header. `bytes`: the beginning of the file, or all of a shorter one.
 std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uint8_t>& bytes,
                                      uint32_t magic, int dimensions) {
   io::refuse_foreign_text(path, bytes);
@@ -58,14 +58,14 @@ std::vector<int64_t> sizes_in_header(const fs::path& path, const std::vector<uin
 }
 
 // Reads an IDX file of unsigned bytes with `dimensions` axes. Returns uint8 of the header's sizes.
-// A small .gz may hold gigabytes: no more is unpacked than its header announces.
+// A small .gz may hold gigabytes: unpacks no more than its header states.
 torch::Tensor read_idx(const fs::path& path, uint32_t magic, int dimensions) {
   const size_t header = 4 + 4 * static_cast<size_t>(dimensions);
   const std::vector<int64_t> sizes =
       sizes_in_header(path, io::read_file_maybe_gzip(path, header), magic, dimensions);
-  double expected = 1;  // in double: the product of three 32-bit sizes may exceed 64 bits
+  double expected = 1;  // double: the product of three 32-bit sizes may exceed 64 bits
   for (const int64_t size : sizes) expected *= static_cast<double>(size);
-  // While it unpacks the bytes may be there twice, and then in the tensor.
+  // Unpacking may hold the bytes twice, and the tensor once more.
   const auto fitting = static_cast<double>(available_memory() / 3);
   const std::vector<uint8_t> bytes = io::read_file_maybe_gzip(
       path, header + static_cast<uint64_t>(std::min(expected, fitting)) + 1);
@@ -104,7 +104,7 @@ fs::path image_file_in(const fs::path& folder) {
   std::vector<fs::path> found, training;
   for (const fs::path& path : files_in(folder)) {
     if (!is_idx_image_name(path)) continue;
-    // The unpacked file serves as well as the packed one beside it.
+    // Prefers an unpacked file to the packed one beside it.
     if (path.extension() == ".gz" && fs::exists(fs::path(path).replace_extension())) continue;
     found.push_back(path);
     if (path.filename().string().starts_with("train-")) training.push_back(path);

@@ -115,7 +115,7 @@ class ImageFiles final : public Dataset {
   const std::vector<FileRecord>& files() const { return found_.catalogue.files; }
   const FileRecord& record(int64_t index) const { return files()[kept_[index]]; }
 
-  // Keeps the files that can be read. Class numbers stay those of all files.
+  // Keeps the readable files. Class numbers are those of all files.
   void take(BadImages bad_images) {
     for (size_t i = 0; i < files().size(); ++i) {
       const FileRecord& file = files()[i];
@@ -137,7 +137,7 @@ class ImageFiles final : public Dataset {
       warn_of(skipped_, files().size());
   }
 
-  // What a person should know, once.
+  // Collects the notes for the user and logs them once.
   void remark() {
     remarks_ = found_.catalogue.remarks;
     if (!labels_.remark.empty()) remarks_.push_back(labels_.remark);
@@ -164,7 +164,7 @@ class ImageFiles final : public Dataset {
         reader_.fail_unreadable(error);
       }
     }();
-    // The file may be another than the one that was looked at.
+    // The file may have changed since it was checked.
     const std::string excess = reader_.excess({image.height, image.width});
     if (!excess.empty()) throw IoError(reader_.full_name(file.name), excess);
     if (!reader_.options().size) expect_size(file.name, image.height, image.width);

@@ -15,26 +15,25 @@
 
 namespace ddpm::data {
 
-/// Enough of a file to hold its header, unless it begins with large blocks of other things.
+/// Bytes that usually include an image's header, except after large metadata.
 inline constexpr size_t kHeaderBytes = 64 * 1024;
 
-/// Encoded image files below one root: what a folder and a zip archive have in common. Names are
-/// paths below the root. All functions but `list` may be called by many threads at once.
+/// Encoded image files below one root: a folder or a zip archive. Names are paths below the root.
+/// All functions but `list` are thread-safe.
 struct ImageSource {
-  std::string kind;                 ///< "image folder", for people
+  std::string kind;                 ///< "image folder", for messages
   std::filesystem::path root;       ///< the folder or archive
-  std::function<Catalogue()> list;  ///< the files, nothing of them looked at
-  /// `beginning` gives at least kHeaderBytes, or the whole file.
+  std::function<Catalogue()> list;  ///< the files, not opened
+  /// `beginning` gives at least kHeaderBytes, or the complete file.
   std::function<std::vector<uint8_t>(const std::string&name)> read, beginning;
-  /// In bytes; none if there is no such file.
+  /// In bytes; none if the file does not exist.
   std::function<std::optional<uint64_t>(const std::string& name)> size_of;
 };
 
-/// Looks at the header of every file (and at the whole of one of up to kHeaderBytes), with
-/// options.workers threads, unless options.index knows it already. What becomes of damaged files,
-/// options.bad_images says; those that are left out are named in warnings (kSkip) and by skipped().
-/// Without options.size, a file whose size is unlike the first one's is an IoError. Throws IoError
-/// if there is no readable image.
+/// Reads the header of every file (a file of up to kHeaderBytes completely) that options.index does
+/// not know, with options.workers threads. options.bad_images decides about damaged files; those
+/// left out are listed in warnings (kSkip) and by skipped(). Throws IoError if there is no readable
+/// image, or, without options.size, if sizes differ.
 std::unique_ptr<Dataset> open_images(ImageSource source, const ImageOptions& options);
 
 }  // namespace ddpm::data

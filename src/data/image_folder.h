@@ -8,8 +8,7 @@
 
 namespace ddpm::data {
 
-/// All images below a folder, in the order of their paths; labels from first-level folders where
-/// every image lies in one (see image_files.h). Throws IoError.
+/// All images below a folder, in the order of their paths, labelled as in labels.h. Throws IoError.
 std::unique_ptr<Dataset> open_image_folder(const std::filesystem::path& folder,
                                            const ImageOptions& options);
 

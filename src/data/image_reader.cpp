@@ -12,10 +12,10 @@ namespace ddpm::data {
 ImageReader::ImageReader(ImageSource source, const ImageOptions& options)
     : source_(std::move(source)), options_(options) {}
 
-// Before anything of the size that it names is taken.
+// Called before memory of the stated size is allocated.
 void ImageReader::expect_readable(const FileRecord& file) const {
   if (!file.problem.empty()) throw IoError(full_name(file.name), file.problem);
-  // 16 bits of four channels, and room for what is no pixels.
+  // 16 bits for four channels, and room for metadata.
   const auto most = static_cast<uint64_t>(8 * options_.max_pixels) + (uint64_t{64} << 20);
   if (file.size <= most) return;
   throw IoError(

@@ -8,7 +8,7 @@
 
 namespace ddpm::data {
 
-/// Reads and decodes the files of a source within bounds of memory. Many threads may use one.
+/// Reads and decodes the files of a source with limited memory. Thread-safe.
 class ImageReader {
  public:
   ImageReader(ImageSource source, const ImageOptions& options);
@@ -17,14 +17,14 @@ class ImageReader {
   const ImageOptions& options() const { return options_; }
   std::string full_name(const std::string& name) const { return (source_.root / name).string(); }
 
-  /// From the file's header, if it is larger than kHeaderBytes; else all of it is checked but its
-  /// pixels. Throws IoError.
+  /// From the header of a file larger than kHeaderBytes; a smaller file is checked completely
+  /// except for its pixels. Throws IoError.
   io::ImageInfo info(const FileRecord& file) const;
   /// `channels` 0: as in the file. Throws IoError.
   io::Image decode(const FileRecord& file, int64_t channels) const;
   /// Why an image of this size is refused, or "".
   std::string excess(const io::ImageInfo& info) const;
-  /// Throws the same error with the way out that a config offers, if there is one.
+  /// Throws the error, with the config key that avoids it if there is a config.
   [[noreturn]] void fail_unreadable(const IoError& error) const;
 
  private:
@@ -34,7 +34,7 @@ class ImageReader {
   ImageOptions options_;
 };
 
-/// What stands behind the file's name in an error.
+/// The message of an error after the file name.
 std::string reason_of(const IoError& error);
 
 }  // namespace ddpm::data

@@ -20,7 +20,7 @@ bool knows_enough(const FileRecord& file, BadImages bad_images) {
          (file.check == Check::kHeader && bad_images != BadImages::kSkip);
 }
 
-// Looks at one file. What is wrong with it goes into `problem`.
+// Checks one file and sets `problem`.
 void look_at(const ImageReader& reader, FileRecord& file) {
   const bool all = reader.options().bad_images == BadImages::kSkip;
   try {
@@ -36,12 +36,12 @@ void look_at(const ImageReader& reader, FileRecord& file) {
   }
 }
 
-// Returns how many files had to be looked at.
+// Returns the number of files checked.
 int64_t look_at_unknown(const ImageReader& reader, Catalogue& catalogue) {
   const BadImages bad_images = reader.options().bad_images;
   std::vector<FileRecord*> unknown;
   for (FileRecord& file : catalogue.files) {
-    // A problem that was found by another rule, or may be mended: the file is asked again.
+    // Another rule found the problem, or the file may have been repaired: check it again.
     if (bad_images != BadImages::kSkip && file.check == Check::kDecoded && !file.problem.empty()) {
       file.check = Check::kNone;
       file.problem.clear();
@@ -78,7 +78,7 @@ Survey look_around(const ImageReader& reader) {
   return found;
 }
 
-// Another process has listed the files: are they the same here?
+// Another process listed the files: checks that they are the same here.
 void spot_check(const ImageReader& reader, const std::vector<FileRecord>& files) {
   constexpr int64_t kLooks = 200;
   for (const int64_t i : spread_indices(static_cast<int64_t>(files.size()), kLooks)) {

@@ -5,16 +5,16 @@
 
 namespace ddpm::data {
 
-/// What is known of the files of a source.
+/// Known properties of the files of a source.
 struct Survey {
   Catalogue catalogue;
-  bool changed = true;  ///< is there more in it than in the index?
-  bool own = false;     ///< has this process looked, and not another for it?
+  bool changed = true;  ///< whether it has more than the index
+  bool own = false;     ///< whether this process read the files, not another one
 };
 
-/// Lists the files and looks at those that the options' index does not know, in one process if
-/// several share; the others compare the sizes of some files. What becomes of a damaged file,
-/// options.bad_images says. Throws IoError.
+/// Lists the files and checks those that the options' index does not know. If several processes
+/// share, one does it and the others compare the sizes of some files. options.bad_images decides
+/// about damaged files. Throws IoError.
 Survey survey(const ImageReader& reader);
 
 }  // namespace ddpm::data

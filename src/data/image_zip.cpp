@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The archive's own time stands for all in it.
+// Every file has the archive's modification time.
 Catalogue list_entries(const io::ZipReader& archive) {
   std::error_code error;
   const auto modified = fs::last_write_time(archive.path(), error).time_since_epoch();

@@ -8,8 +8,8 @@
 
 namespace ddpm::data {
 
-/// All images in a zip archive, ordered and labelled like those of a folder (image_folder.h).
-/// Throws IoError.
+/// All images in a zip archive, ordered and labelled as in a folder (image_folder.h). Throws
+/// IoError.
 std::unique_ptr<Dataset> open_image_zip(const std::filesystem::path& archive,
                                         const ImageOptions& options);
 

@@ -27,14 +27,14 @@ constexpr const char* kVectors =
     "a network learns one class per image: list one integer per image, or set data.labels = "
     "\"none\"";
 
-// Other systems' separators.
+// Also accepts the separators of other systems.
 std::string with_slashes(std::string name) {
   std::replace(name.begin(), name.end(), '\\', '/');
   if (name.starts_with("./")) name.erase(0, 2);
   return name;
 }
 
-// Fields between `separator`s; in quotes anything may stand, a quote twice.
+// Fields between separators. A quoted field may hold any character, with quotes doubled.
 std::vector<Row> rows_of(std::string_view text, char separator) {
   std::vector<Row> rows;
   Row row(1);
@@ -76,7 +76,7 @@ std::optional<size_t> column_of(const Row& header, std::span<const std::string_v
   return std::nullopt;
 }
 
-// A label as JSON has it, text or an integer.
+// A label in JSON: a string or an integer.
 std::string label_text(const nlohmann::json& value, const fs::path& path,
                        const std::string& where) {
   if (value.is_string()) return value.get<std::string>();

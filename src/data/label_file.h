@@ -7,9 +7,9 @@
 
 namespace ddpm::data {
 
-/// One line of a file that lists labels.
+/// One entry of a list of labels.
 struct FileLabel {
-  std::string file;  ///< as the list names it, with '/'
+  std::string file;  ///< as in the list, with '/'
   std::string label;
 };
 
@@ -19,14 +19,14 @@ struct FileLabel {
 std::vector<FileLabel> parse_label_table(const std::string& text,
                                          const std::filesystem::path& path);
 
-/// One JSON object per line, as in a metadata.jsonl, with keys named as the table's columns. Throws
-/// IoError if a label is neither text nor an integer.
+/// One JSON object per line, as in a metadata.jsonl, with the table's column names as keys. Throws
+/// IoError if a label is neither a string nor an integer.
 std::vector<FileLabel> parse_label_lines(const std::string& text,
                                          const std::filesystem::path& path);
 
-/// {"labels": [["00000/img00000000.png", 6], ...]} as EDM's and StyleGAN's tools write it: labels
+/// {"labels": [["00000/img00000000.png", 6], ...]} as written by EDM's and StyleGAN's tools; labels
 /// are integers from 0. Empty if "labels" is null; none if the object has no such key. Throws
-/// IoError if it is no JSON object, or a label is a vector.
+/// IoError if it is not a JSON object, or if a label is a vector.
 std::optional<std::vector<FileLabel>> parse_dataset_json(const std::string& text,
                                                          const std::filesystem::path& path);
 

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDatasetJson = "dataset.json";
-constexpr size_t kMaxDigits = 6;  // of a class number: a million classes
+constexpr size_t kMaxDigits = 6;  // of a class number: at most a million classes
 
 struct NaturalLess {
   bool operator()(const std::string& a, const std::string& b) const { return natural_less(a, b); }
@@ -36,7 +36,7 @@ std::vector<std::string> folders_of(const std::string& name) {
 
 std::string base_name(const std::string& name) { return name.substr(name.rfind('/') + 1); }
 
-// Numbers the different names in natural order.
+// Numbers the distinct names in natural order.
 ImageLabels numbered(const std::vector<std::string>& class_of_each) {
   std::map<std::string, int64_t, NaturalLess> numbers;
   for (const std::string& name : class_of_each) numbers[name] = 0;
@@ -49,7 +49,7 @@ ImageLabels numbered(const std::vector<std::string>& class_of_each) {
   return result;
 }
 
-// "00000/img00000000.png", as EDM's and StyleGAN's dataset_tool.py names images: a thousand each.
+// "00000/img00000000.png": names by EDM's and StyleGAN's dataset_tool.py, a thousand per folder.
 bool is_chunked(const std::vector<std::string>& names) {
   const auto digits = [](std::string_view text, size_t count) {
     return text.size() == count && text.find_first_not_of("0123456789") == std::string_view::npos;
@@ -61,7 +61,7 @@ bool is_chunked(const std::vector<std::string>& names) {
   });
 }
 
-// The labels of a list, for the images that there are.
+// The labels of a list for the existing images.
 ImageLabels matched(const std::vector<FileLabel>& lines, bool are_numbers,
                     const std::vector<std::string>& names, const fs::path& list) {
   std::map<std::string, std::string> by_name, by_base;
@@ -109,7 +109,7 @@ ImageLabels from_dataset_json(const std::vector<FileLabel>& lines,
   return matched(lines, /*are_numbers=*/true, names, path);
 }
 
-// Many images in folders, and some in none: easily overlooked.
+// A note if most images are in folders and some are not, which is easily overlooked.
 std::string remark_of_stray(const std::vector<std::string>& names) {
   const auto in_folder = [](const std::string& name) { return name.find('/') != name.npos; };
   const auto stray = std::find_if_not(names.begin(), names.end(), in_folder);
@@ -135,7 +135,7 @@ ImageLabels automatic(const std::vector<std::string>& names, const LabelSource& 
   return labels;
 }
 
-// On the disk, or else in the data.
+// From the disk, or else from the data.
 std::string read_list(const fs::path& path, const LabelSource& source, fs::path& found) {
   std::error_code error;
   found = path;

@@ -24,7 +24,7 @@ uint64_t free_on_machine() {
   return kUnknown;
 }
 
-// A file of one number; "max", or no such file, is none.
+// The number in a file; kUnknown for "max" or a missing file.
 uint64_t number_in(const char* path) {
   uint64_t value = 0;
   return std::ifstream(path) >> value ? value : kUnknown;
@@ -39,7 +39,7 @@ uint64_t free_in_group(const char* limit, const char* used) {
 }  // namespace
 
 uint64_t available_memory() {
-  // The process' own group as a container sees it, in the second and the first version.
+  // The process' own group as a container sees it, in cgroup versions 2 and 1.
   const uint64_t second =
       free_in_group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current");
   const uint64_t first = free_in_group("/sys/fs/cgroup/memory/memory.limit_in_bytes",

@@ -5,11 +5,11 @@
 
 namespace ddpm::data {
 
-/// Bytes of memory that this process may still take: what the machine has free, or its control
-/// group (a container, a batch job) if that is less.
+/// Bytes of memory that this process may still allocate: those free on the machine, or in its
+/// control group (a container, a batch job) if fewer.
 uint64_t available_memory();
 
-/// Throws IoError if data of so many bytes, which are kept in memory, are more than available.
+/// Throws IoError if `bytes` of data do not fit in the available memory.
 void expect_fits_memory(const std::filesystem::path& path, double bytes);
 
 }  // namespace ddpm::data

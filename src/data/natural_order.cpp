@@ -7,7 +7,7 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Takes the digits at the beginning of `text`, and returns them without leading zeros.
+// Removes the digits at the beginning of `text` and returns them without leading zeros.
 std::string_view take_number(std::string_view& text) {
   const size_t length = std::find_if_not(text.begin(), text.end(), is_digit) - text.begin();
   std::string_view number = text.substr(0, length);

@@ -4,8 +4,8 @@
 
 namespace ddpm::data {
 
-/// Is `a` before `b` as people count: numbers in them by their value, so "2" before "10", and
-/// "img9" before "img10"; the rest byte by byte. Names of equal numbers ("1" and "01") as text.
+/// Natural order: numbers in names are compared by value ("2" before "10", "img9" before "img10"),
+/// other characters by byte. If all are equal ("1" and "01"), compares as text.
 bool natural_less(std::string_view a, std::string_view b);
 
 }  // namespace ddpm::data

@@ -36,7 +36,7 @@ constexpr std::array<Range, 3> kRanges = {{{"0_1", 0, 1}, {"-1_1", -1, 1}, {"0_2
 
 bool is_channel_count(int64_t size) { return size >= 1 && size <= kMaxChannels; }
 
-// [N,H,W] or four axes -> a view [N,C,H,W]; `layout` becomes the one that is found.
+// [N,H,W] or four axes -> a view [N,C,H,W]; sets `layout` to the one found.
 torch::Tensor as_nchw(const torch::Tensor& array, const std::string& file, std::string& layout) {
   const std::string sizes = fmt::format("[{}]", fmt::join(array.sizes(), ", "));
   const auto fail = [&](const std::string& reason) { throw IoError(file, reason); };
@@ -87,7 +87,7 @@ std::pair<double, double> extremes(const torch::Tensor& nchw, const std::string&
   return {low, high};
 }
 
-// Values a little outside are rounding; which of the ranges they fill is told by the next.
+// Values slightly outside are rounding errors. The first range that holds all values is used.
 Range range_of(const std::string& name, double low, double high, const std::string& file) {
   if (name != "auto") {
     return *std::find_if(kRanges.begin(), kRanges.end(),
@@ -111,7 +111,7 @@ torch::Tensor to_bytes(const torch::Tensor& image, Range range) {
 // The images without their labels.
 ImageArray images_in(torch::Tensor array, const std::string& file, ArrayOptions options) {
   ImageArray result;
-  // In Fortran's order every image is scattered over the whole file: bring them together once.
+  // In Fortran order every image is scattered over the whole file: copy once.
   if (array.dim() > 1 && array.stride(0) == 1) array = array.contiguous();
   const torch::Tensor nchw = as_nchw(array, file, options.layout);
   const auto type = nchw.scalar_type();
@@ -126,7 +126,7 @@ ImageArray images_in(torch::Tensor array, const std::string& file, ArrayOptions 
     }
     result.image = [nchw](int64_t i) { return nchw[i].contiguous(); };
   } else if (type == torch::kBool) {
-    values = "truth values";
+    values = "booleans";
     result.image = [nchw](int64_t i) { return nchw[i].to(torch::kByte).mul(255).contiguous(); };
   } else if (at::isFloatingType(type)) {
     const auto [low, high] = extremes(nchw, file);

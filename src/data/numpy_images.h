@@ -10,22 +10,22 @@
 
 namespace ddpm::data {
 
-/// How the numbers of an array are images.
+/// Interpretation of an array as images.
 struct ArrayOptions {
-  std::string layout =
-      "auto";                  ///< of four axes: nhwc, nchw, or auto: where one has 1 to 4 channels
-  std::string range = "auto";  ///< what is black and white in floats: 0_1, -1_1, 0_255, or auto: by
-                               ///< the smallest and the largest value
+  /// Of four axes: nhwc, nchw, or auto: the one with 1 to 4 channels.
+  std::string layout = "auto";
+  /// Black and white in floats: 0_1, -1_1, 0_255, or auto: by the smallest and the largest value.
+  std::string range = "auto";
 };
 
-/// The values that ArrayOptions may have.
+/// The allowed values of ArrayOptions.
 std::vector<std::string> array_layouts();
 std::vector<std::string> array_ranges();
 
 /// A NumPy array [N,H,W], [N,H,W,C] or [N,C,H,W] of uint8, bool, float16, float32 or float64.
-/// Floats are rounded to the nearest of 0..255, those outside of the range taken as its ends. The
-/// file is mapped into memory, not read, where its bytes can be used as they lie. Throws IoError
-/// where it is no such array, cut short, of no clear layout or range, or holds NaN or infinity.
+/// Floats are clamped to the range and rounded to 0..255. The file is mapped into memory if its
+/// bytes can be used directly. Throws IoError if it is not such an array, is truncated, has no
+/// clear layout or range, or holds NaN or infinity.
 std::unique_ptr<Dataset> open_npy(const std::filesystem::path& file, const ArrayOptions& array,
                                   const ImageOptions& options);
 

@@ -15,13 +15,13 @@
 namespace ddpm::data {
 namespace {
 
-// What the threads share. Places are given out in order: those below a failed one have begun, and
-// end, so the lowest failure is found whatever the timing.
+// Shared by the threads. Indices are taken in order: all below a failed one have started and will
+// finish, so the lowest failure is found independently of timing.
 struct Shared {
   std::atomic<int64_t> next = 0;
   std::atomic<int64_t> done = 0;
   std::atomic<bool> failed = false;
-  std::mutex mutex;  // guards what follows
+  std::mutex mutex;  // guards the members below
   std::condition_variable ended;
   int64_t running = 0;
   int64_t failed_at = std::numeric_limits<int64_t>::max();

@@ -40,7 +40,7 @@ float star(Point p) {
   }();
   return polygon_distance(p, corners);
 }
-// A square standing on its corner between two discs.
+// A square on its corner between two discs.
 float heart(Point p) {
   p.x = std::fabs(p.x);
   const Point turned = {(p.x + p.y + 0.2f) * 0.7071068f, (p.y + 0.2f - p.x) * 0.7071068f};
@@ -56,7 +56,7 @@ float stripes(Point p) {
 struct Shape {
   const char* name;
   float (*distance)(Point);
-  float turn;  // largest turn either way, radians: small where a turned shape looks like another
+  float turn;  // largest rotation, radians: small if a rotated shape looks like another
 };
 
 constexpr std::array<Shape, 8> kShapes = {{
@@ -72,10 +72,10 @@ constexpr std::array<Shape, 8> kShapes = {{
 
 enum class Pattern { kFlat, kGradient, kTwoTone };
 
-// Everything random about one image.
+// All random parameters of one image.
 struct Scene {
   const Shape* shape;
-  Point centre;  // in units of the shorter side, from the image's middle
+  Point centre;  // in units of the shorter side, from the image's centre
   float radius;  // likewise
   float cosine, sine;
   Colour background[2];  // at the two ends of the gradient
@@ -123,7 +123,7 @@ Scene draw_scene(int64_t index, ImageShape size, RngKey key) {
   return scene;
 }
 
-// p in units of the shorter side, from the image's middle, y up; pixel is a pixel's width in them.
+// p in units of the shorter side, from the image's centre, y up; pixel: a pixel's width.
 Colour shade(const Scene& scene, Point p, float pixel) {
   const float slope = 0.5f + p.x * scene.gradient.x + p.y * scene.gradient.y;
   const Colour background =
@@ -131,7 +131,7 @@ Colour shade(const Scene& scene, Point p, float pixel) {
   const Point q = p - scene.centre;
   const Point local = {(scene.cosine * q.x + scene.sine * q.y) / scene.radius,
                        (scene.cosine * q.y - scene.sine * q.x) / scene.radius};
-  // The distance in pixels gives the part of the pixel that is covered.
+  // The distance in pixels gives the covered fraction of the pixel.
   const float scale = scene.radius / pixel;
   const float coverage = std::clamp(0.5f - scene.shape->distance(local) * scale, 0.0f, 1.0f);
   const float across = local.x * scene.gradient.x + local.y * scene.gradient.y;
@@ -145,9 +145,8 @@ uint8_t quantize(float value) {
   return static_cast<uint8_t>(std::lround(std::clamp(value, 0.0f, 1.0f) * 255.0f));
 }
 
-// Pixels of the colours that `shade` gives to points p, which are in units of the shorter side,
-// from the image's middle, y up; pixel is a pixel's width in them. Of a grey image shade's red
-// counts.
+// Renders an image: `shade` gives the colour at p, in units of the shorter side from the image's
+// centre, y up. `pixel` is a pixel's width in these units. Grey images use the red channel.
 template <class Shade>
 torch::Tensor rendered(ImageShape shape, const Shade& shade) {
   const auto [channels, height, width] = shape;

@@ -7,8 +7,8 @@
 
 namespace ddpm::data {
 
-/// Images that are drawn when asked for: image i is a function of (seed, i, shape) alone, so
-/// nothing is downloaded or stored. Its class is i modulo the number of classes.
+/// Images that are drawn on demand: image i is a function of (seed, i, shape) alone, and nothing is
+/// downloaded or stored. Its class is i modulo the number of classes.
 class ProceduralImages : public Dataset {
  public:
   int64_t size() const override { return size_; }
@@ -30,8 +30,8 @@ class ProceduralImages : public Dataset {
   RngKey key_;
 };
 
-/// Coloured shapes on a soft background. One bold, anti-aliased shape an image; place, size, turn,
-/// colours, gradient and pattern are random.
+/// Coloured shapes on a soft background: one anti-aliased shape per image, with random position,
+/// size, rotation, colours, gradient and pattern.
 class ProceduralShapes final : public ProceduralImages {
  public:
   ProceduralShapes(int64_t size, ImageShape shape, uint64_t seed)
@@ -45,8 +45,8 @@ class ProceduralShapes final : public ProceduralImages {
   torch::Tensor draw(int64_t index) const override;
 };
 
-/// Small paintings: planets, flowers, mushrooms, fish, houses, trees, faces and boats, each with
-/// its own colours, hour, sizes and moods. They are made for 24 pixels and more.
+/// Small paintings: planets, flowers, mushrooms, fish, houses, trees, faces and boats, with random
+/// colours, times of day, sizes and moods. For images of at least 24 pixels.
 class ProceduralScenes final : public ProceduralImages {
  public:
   ProceduralScenes(int64_t size, ImageShape shape, uint64_t seed)

@@ -16,7 +16,7 @@
 namespace ddpm::data {
 namespace {
 
-// As a network's description holds them.
+// As in a network's description.
 std::vector<std::string> written(std::vector<std::string> names) {
   for (std::string& name : names) name = as_utf8(name);
   return names;

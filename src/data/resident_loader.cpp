@@ -60,7 +60,7 @@ ResidentLoader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options,
 Batch ResidentLoader::Impl::next() {
   const int64_t batch = options_.batch_size, spare_rows = images_.size(2) - shape_.height,
                 spare_columns = images_.size(3) - shape_.width;
-  // One small table to the device: index, sample, top, left, mirrored?
+  // One small table is copied to the device: index, sample, top, left, mirrored.
   const bool pinned = images_.is_cuda();
   const torch::Tensor host =
       torch::empty({5, batch}, torch::TensorOptions(torch::kLong).pinned_memory(pinned));

@@ -8,11 +8,10 @@
 
 namespace ddpm::data {
 
-/// A picture before it has pixels: the colour at p in [-1,1]^2 (y up) of a pixel that is `pixel`
-/// wide.
+/// A picture as a function: the colour at p in [-1,1]^2 (y up) of a pixel of width `pixel`.
 using Picture = std::function<drawing::Colour(drawing::Point p, float pixel)>;
 
-/// A kind of small painting. compose() chooses everything random about one of them.
+/// A kind of small painting. compose() draws all random parameters of one of them.
 struct SceneKind {
   const char* name;
   Picture (*compose)(RngStream& random);

@@ -20,7 +20,7 @@ void add(ValueCounts& sum, const ValueCounts& part) {
     sum.counts[value] += part.counts[value];
 }
 
-// What one thread has seen.
+// Statistics of one thread.
 struct Share {
   int64_t images = 0;
   std::vector<ValueCounts> channels;
@@ -88,7 +88,7 @@ ValueCounts Statistics::all_channels() const {
 std::vector<int64_t> spread_indices(int64_t size, int64_t count) {
   count = std::min(count, size);
   std::vector<int64_t> indices;
-  // Not i * size / count, which overflows where both are large.
+  // Not i * size / count, which overflows if both are large.
   for (int64_t i = 0; i < count; ++i) {
     indices.push_back(i * (size / count) + i * (size % count) / count);
   }

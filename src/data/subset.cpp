@@ -29,7 +29,7 @@ Split hold_out(std::shared_ptr<const Dataset> whole, int64_t count, uint64_t see
       random_permutation(whole->size(), rng_key(seed, Purpose::kHoldout), 0);
   std::vector<int64_t> held_out(order.begin(), order.begin() + count);
   std::vector<int64_t> training(order.begin() + count, order.end());
-  std::sort(held_out.begin(), held_out.end());  // files are best read in their order
+  std::sort(held_out.begin(), held_out.end());  // files are read fastest in their order
   std::sort(training.begin(), training.end());
   return {std::make_shared<Subset>(whole, std::move(training)),
           std::make_shared<Subset>(whole, std::move(held_out))};

@@ -14,13 +14,13 @@ bool has_alpha(int64_t channels) { return channels == 2 || channels == 4; }
 torch::Tensor with_colours(const torch::Tensor& colours, int64_t count) {
   if (colours.size(0) == count) return colours;
   if (count == 3) return colours.expand({3, -1, -1});
-  // The integer weights of stb_image, so that a grey picture is the same whichever reader made it.
+  // The integer weights of stb_image: all readers give the same grey image.
   const torch::Tensor x = colours.to(torch::kInt);
   return ((77 * x[0] + 150 * x[1] + 29 * x[2]) / 256).floor().to(torch::kUInt8).unsqueeze(0);
 }
 
-// Elements from which on the channels are scaled one by one, with the same result: as floats they
-// are what takes the most memory.
+// Channels of images with more elements are scaled one by one, with the same result, because floats
+// take the most memory.
 constexpr int64_t kLargeImage = int64_t{1} << 22;
 
 torch::Tensor scaled_to(const torch::Tensor& chw_u8, ImageSize size) {

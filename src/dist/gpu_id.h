@@ -7,7 +7,7 @@
 
 namespace ddpm::dist {
 
-/// What tells a GPU from all others, of any machine: its UUID. Zeros for a CPU.
+/// Globally unique identifier of a GPU: its UUID. Zeros for a CPU.
 std::array<int64_t, 2> gpu_id(const torch::Device& device);
 
 }  // namespace ddpm::dist

@@ -15,7 +15,8 @@ GradientReducer::~GradientReducer() = default;
 void GradientReducer::sum_during(const std::function<void()>& pass) {
   if (sum_) {
     world_.collectively("to sum gradients", [&] { sum_->expect(); });
-    // What the network itself throws is a c10::Error and stays one; broken connections are not.
+    // Errors of the network itself are c10::Error and pass unchanged; broken connections are
+    // others.
     try {
       pass();
     } catch (const std::exception& error) {

@@ -28,7 +28,7 @@ std::optional<int64_t> integer(const Environment& environment, const std::string
   return value;
 }
 
-// A launcher's names for its numbers. `local` ones may be missing.
+// A launcher's variables. The local ones may be missing.
 struct Names {
   const char* launcher;
   const char* rank;
@@ -44,7 +44,7 @@ constexpr Names kOpenMpi{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SI
                          "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
 constexpr Names kPmi{"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"};
 
-// Nothing where neither number is set.
+// None if neither number is set.
 std::optional<Launch> read(const Environment& environment, const Names& names) {
   const auto rank = integer(environment, names.rank), size = integer(environment, names.size);
   if (!rank && !size) return std::nullopt;
@@ -67,8 +67,9 @@ std::optional<Launch> read(const Environment& environment, const Names& names) {
   return launch;
 }
 
-// In a step that srun started to run tasks. A batch script, and a shell of salloc, are no such step
-// or one of SLURM's own (slurm.h: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP, SLURM_EXTERN_CONT).
+// Whether this is a step that srun started for tasks. Batch scripts and shells of salloc run in no
+// step, or in one of SLURM's own (slurm.h: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP,
+// SLURM_EXTERN_CONT).
 bool in_srun_step(const Environment& environment, bool on_terminal) {
   const auto step = environment("SLURM_STEP_ID");
   if (!step) return false;
@@ -76,12 +77,12 @@ bool in_srun_step(const Environment& environment, bool on_terminal) {
        {"batch", "interactive", "extern", "4294967291", "4294967290", "4294967292"}) {
     if (*step == own) return false;
   }
-  // srun --pty starts a shell at a terminal. A step within that shell inherits the variable, but
-  // srun gives its tasks no terminal.
+  // srun --pty starts a shell on a terminal. A step within that shell inherits the variable, but
+  // its tasks have no terminal.
   return !(on_terminal && environment("SLURM_PTY_PORT"));
 }
 
-// Outside of steps the job's name alone tells a shell of salloc from a script of sbatch.
+// Outside of steps only the job name distinguishes a shell of salloc from a script of sbatch.
 bool is_shell(const Environment& environment) {
   const auto name = environment("SLURM_JOB_NAME");
   return environment("SLURM_PTY_PORT") || environment("SLURM_STEP_ID") == "interactive" ||
@@ -109,7 +110,7 @@ std::optional<Launch> read_slurm(const Environment& environment, bool on_termina
   return launch;
 }
 
-// A job of several tasks whose script calls the program without srun.
+// Throws UsageError if the script of a job with several tasks calls the program without srun.
 void expect_no_lost_task(const Environment& environment) {
   const int64_t tasks = integer(environment, "SLURM_NTASKS").value_or(1);
   if (tasks == 1 || is_shell(environment)) return;
@@ -119,7 +120,7 @@ void expect_no_lost_task(const Environment& environment) {
       tasks));
 }
 
-// What a launcher calls this start of all processes; "" if it says nothing.
+// The launcher's name for this start of all processes, or "".
 std::string job_name(const Environment& environment, const Launch& launch) {
   const auto first_of = [&](std::initializer_list<const char*> names) {
     for (const char* name : names) {
@@ -134,7 +135,7 @@ std::string job_name(const Environment& environment, const Launch& launch) {
   return launch.job;
 }
 
-// The same on every machine: FNV-1a.
+// FNV-1a, the same on every machine.
 uint64_t hash_of(const std::string& text) {
   uint64_t hash = 14695981039346656037ULL;
   for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
@@ -152,13 +153,13 @@ void expect_local_ranks(const Launch& launch, const Names& names) {
 
 std::string master_address(const Environment& environment, const Launch& launch) {
   if (const auto address = environment("MASTER_ADDR")) return *address;
-  // Another launcher's processes may have inherited the step of the daemon that started them.
+  // Processes of another launcher may have inherited the SLURM step of its daemon.
   const bool own_step = launch.found == kSlurm.launcher;
   for (const char* name : {own_step ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST",
                            "SLURM_JOB_NODELIST", "SLURM_NODELIST"}) {
     if (const auto nodes = environment(name)) return expand_nodelist(*nodes).front();
   }
-  // Who sets RANK by hand says where to meet as well.
+  // If RANK is set by hand, MASTER_ADDR is required too.
   const bool all_here = launch.local_world_size == launch.world_size;
   if (all_here && launch.found != kTorchrun.launcher) return "127.0.0.1";
   throw UsageError(
@@ -172,7 +173,7 @@ int master_port(const Environment& environment, const Launch& launch) {
   if (port && (*port < 1 || *port > 65535))
     throw UsageError(fmt::format("MASTER_PORT is {}; use 1 to 65535", *port));
   if (port) return static_cast<int>(*port);
-  // By the job, so that two on one machine do not meet each other.
+  // Depends on the job, so that two jobs on one machine use different ports.
   constexpr int64_t kFirst = 15000, kCount = 10000;
   if (launch.found == kSlurm.launcher) {
     const int64_t job = integer(environment, "SLURM_JOB_ID").value_or(0);

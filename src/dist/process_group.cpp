@@ -35,7 +35,7 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-// Listens on `address`, and there alone. -1: it cannot, errno says why.
+// Listens only on `address`. Returns -1 and sets errno on failure.
 template <class Address>
 int listening_socket(const Address& address, int family) {
   const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -43,7 +43,7 @@ int listening_socket(const Address& address, int family) {
   const int yes = 1, no = 0;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
-  // Listens as well: of two that only bind, both would succeed.
+  // Also listens: if two processes only bind, both succeed.
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
       ::listen(fd, SOMAXCONN) == 0)
     return fd;
@@ -53,8 +53,8 @@ int listening_socket(const Address& address, int family) {
   return -1;
 }
 
-// The socket of rank 0's store. TCPStore's own would listen on every interface, also where all
-// processes are on one machine; and would say in many lines that the port is taken.
+// The socket of rank 0's store. TCPStore's own would listen on every interface, even if all
+// processes are on one machine, and would report a port in use in many lines.
 int store_socket(int port, bool only_this_machine) {
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
@@ -74,7 +74,7 @@ int store_socket(int port, bool only_this_machine) {
       port, std::generic_category().message(errno)));
 }
 
-// c10d's store as rendezvous.cpp sees it.
+// Adapts c10d's store to rendezvous.h.
 class StoreBoard : public Board {
  public:
   explicit StoreBoard(Store store) : store_(std::move(store)) {}
@@ -107,7 +107,7 @@ Store make_store(const Launch& launch, Milliseconds timeout) {
     options.masterListenFd = store_socket(launch.master_port, only_this_machine);
   auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
   store->setTimeout(timeout);
-  // Names of its own for each restart: torchrun's store outlives the processes.
+  // Separate names for each restart: torchrun's store outlives the processes.
   return c10::make_intrusive<c10d::PrefixStore>(fmt::format("ddpm/{}", launch.restart_count),
                                                 store);
 }
@@ -125,7 +125,7 @@ Backend make_gloo(const Launch& launch, const Store& store, Milliseconds timeout
                                    static_cast<int>(launch.world_size), options);
 }
 
-// The store, when all ranks have met there.
+// The store, after all ranks have met there.
 Store make_met_store(const Launch& launch, const Identity& identity, Milliseconds timeout) {
   const Store store = make_store(launch, timeout);
   StoreBoard board(c10::make_intrusive<c10d::PrefixStore>("meet", store));
@@ -147,7 +147,7 @@ Backend make_nccl([[maybe_unused]] const Launch& launch, [[maybe_unused]] const 
 #endif
 }
 
-// While it lives, c10d does not print what it throws, stack traces and all.
+// While alive, c10d does not print the exceptions that it throws, with stack traces.
 class QuietLog {
  public:
   QuietLog() { FLAGS_caffe2_log_level = c10::GLOG_FATAL; }
@@ -157,8 +157,8 @@ class QuietLog {
   const int former_ = FLAGS_caffe2_log_level;
 };
 
-// c10d::Reducer, which would choose its buckets anew after the first backward pass: told that it
-// has done so already, it keeps those it was given.
+// c10d::Reducer rebuilds its buckets after the first backward pass. Told that it has already done
+// so, it keeps the given ones.
 class FixedBuckets : public c10d::Reducer {
  public:
   FixedBuckets(const std::vector<at::Tensor>& parameters,
@@ -173,7 +173,7 @@ class FixedBuckets : public c10d::Reducer {
   }
 };
 
-// The sum of a bucket. Without a hook of its own c10d::Reducer would divide by the number of ranks.
+// Sums a bucket. Without a hook c10d::Reducer would divide by the number of ranks.
 class SumHook : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::ProcessGroup>> {
  public:
   using CppCommHookInterface::CppCommHookInterface;
@@ -203,8 +203,8 @@ class ReducerSum : public OverlappedSum {
   }
 
  private:
-  // Gradients come in about the reverse order of the parameters. The first bucket is small, so that
-  // it travels early.
+  // Gradients become ready roughly in reverse order of the parameters. The first bucket is small,
+  // so that its reduction starts early.
   static std::vector<std::vector<size_t>> buckets_from_the_end(
       const std::vector<at::Tensor>& parameters, int64_t bucket_bytes) {
     constexpr int64_t kFirstBucket = 1 << 20;
@@ -262,7 +262,7 @@ class C10dGroup : public ProcessGroup {
   void abandon() noexcept override {
     try {
       if (nccl_) nccl_->abort();
-    } catch (const std::exception&) {  // it was broken already
+    } catch (const std::exception&) {  // already broken
     }
   }
 
@@ -275,7 +275,7 @@ class C10dGroup : public ProcessGroup {
     });
   }
 
-  // On CUDA without NCCL the numbers travel through the CPU.
+  // On CUDA without NCCL, data is copied through the CPU.
   template <typename Operation>
   void run(torch::Tensor flat, const Operation& operation) {
     if (flat.is_cuda() && nccl_) {

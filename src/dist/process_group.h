@@ -16,19 +16,19 @@ namespace ddpm::dist {
 class OverlappedSum {
  public:
   virtual ~OverlappedSum() = default;
-  /// The next backward pass completes the gradients, and its end waits for their sums.
+  /// Announces the backward pass that completes the gradients; its end waits for their sums.
   virtual void expect() = 0;
-  /// Was this thrown because of the other ranks, and not by the pass itself?
+  /// Whether the other ranks caused the error, not the pass itself.
   virtual bool is_of_connection(const std::exception& error) const = 0;
 };
 
-/// The connections among all ranks: torch.distributed's C++ classes, which process_group.cpp alone
-/// sees. Every call is collective and throws what they throw (one line: first_line).
+/// The connections among all ranks, by torch.distributed's C++ classes, which only
+/// process_group.cpp includes. Every call is collective and throws their exceptions (for one line:
+/// first_line).
 class ProcessGroup {
  public:
-  /// Waits until all ranks have come (rendezvous.h). Tensors on `device` meet through NCCL where
-  /// that is CUDA and this build has NCCL, else through gloo; tensors on the CPU always through
-  /// gloo.
+  /// Waits until all ranks have come (rendezvous.h). Tensors on `device` use NCCL if that is CUDA
+  /// and this build has NCCL, else gloo; tensors on the CPU always use gloo.
   static std::unique_ptr<ProcessGroup> connect(const Launch& launch, const torch::Device& device,
                                                std::chrono::milliseconds timeout,
                                                const Identity& identity);
@@ -38,12 +38,12 @@ class ProcessGroup {
   virtual void sum_(torch::Tensor flat) = 0;
   virtual void max_(torch::Tensor flat) = 0;
   virtual void barrier() = 0;
-  /// Of parameters on one device. nullptr: there is none for that device.
+  /// For parameters on one device; nullptr if that device does not support it.
   virtual std::unique_ptr<OverlappedSum> overlapped_sum(
       const std::vector<torch::Tensor>& parameters, int64_t bucket_bytes) = 0;
-  /// Where this rank's tensors are.
+  /// The device of this rank's tensors.
   virtual torch::Device device() const = 0;
-  /// After an error: waits for nothing any more.
+  /// After an error: stops all waiting.
   virtual void abandon() noexcept = 0;
 };
 

@@ -20,13 +20,13 @@ using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds kPoll{20};
-// A server that rank 0 opens says at once whose it is; torchrun's is there before rank 0.
+// Rank 0's own server identifies itself immediately; torchrun's exists before rank 0.
 constexpr Milliseconds kOwnServerAnswers{30000};
 
-// Rank r's keys: here/r, this process; left/r, it has read the verdict.
+// Keys: here/r, the process of rank r; left, the number of ranks that have read the verdict.
 const std::string kIdentity = "identity", kRefused = "refused", kStranger = "stranger",
                   kVerdict = "verdict", kLeft = "left";
-// How a verdict begins. Go: the processes that were taken follow; else, why all stop.
+// First line of a verdict. kGo: the accepted processes follow; else the reason why all stop.
 const std::string kGo = "go", kUsage = "wrong settings", kFailure = "failure";
 
 std::string here(int64_t rank) { return fmt::format("here/{}", rank); }
@@ -47,7 +47,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-// A fact a line, "name\tvalue"; an empty line between the run's and the settings.
+// One fact per line, "name\tvalue"; an empty line separates run and settings.
 std::string to_text(const Identity& identity) {
   std::string text;
   const auto add = [&](const Facts& facts) {
@@ -99,10 +99,10 @@ std::string differences(const Facts& main, const std::string& of_main, const Fac
                      more > 0 ? fmt::format("; and {} more", more) : "");
 }
 
-// Through text, as rank 0's identity comes.
+// Converted through text, as rank 0's identity is.
 Identity normal(const Identity& identity) { return identity_of(to_text(identity)); }
 
-// Rank 0 among those that come.
+// Rank 0, which receives the others.
 class Host {
  public:
   Host(Board& board, const Launch& launch) : board_(board), launch_(launch) {}
@@ -156,7 +156,7 @@ class Host {
                  board_.get(kStranger, kOwnServerAnswers));
   }
 
-  // Why all stop. The server ends with this process, so the others are given time to read.
+  // Tells all ranks why they stop. The server ends with this process: gives them time to read.
   void publish(const std::string& kind, const std::string& why) {
     board_.set(kVerdict, kind + "\n" + why);
     int64_t present = 0;

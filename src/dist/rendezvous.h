@@ -8,22 +8,22 @@
 
 namespace ddpm::dist {
 
-/// What all ranks see and write to before they are connected: a c10d::Store.
+/// Key-value store shared by all ranks before they are connected: a c10d::Store.
 class Board {
  public:
   virtual ~Board() = default;
   virtual void set(const std::string& key, const std::string& text) = 0;
   virtual bool has(const std::string& key) = 0;
-  /// Waits up to `patience` for the key. Throws if it does not come.
+  /// Waits up to `patience` for the key. Throws if it does not appear.
   virtual std::string get(const std::string& key, std::chrono::milliseconds patience) = 0;
-  /// Adds to a number, which begins at 0, and returns it.
+  /// Adds to a counter that starts at 0 and returns its value.
   virtual int64_t add(const std::string& key, int64_t amount) = 0;
 };
 
 /// Waits until all ranks of `launch` have come to `board`, each once and each with rank 0's
-/// identity. A process of another run is refused there, and the run waits on for its own. If one of
-/// the run's own has other settings, all ranks throw UsageError, which names them. Throws Error if
-/// a rank does not come in time, or another program answers.
+/// identity. A process of another run is refused, and the run keeps waiting for its own. If one of
+/// its own has other settings, all ranks throw UsageError, which names them. Throws Error if a rank
+/// does not come in time, or if another program answers.
 void meet(Board& board, const Launch& launch, Identity identity, std::chrono::milliseconds timeout);
 
 }  // namespace ddpm::dist

@@ -39,8 +39,8 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-// One comma-free part outside brackets: "rack[1-2]node[01,03]" by its first bracket, the rest by
-// recursion.
+// One part without commas outside brackets, as "rack[1-2]node[01,03]": expands its first bracket,
+// and the rest by recursion.
 void expand(const std::string& part, const std::string& whole, std::vector<std::string>& names) {
   constexpr const char* kWhat = "the SLURM node list";
   const size_t open = part.find('['), close = part.find(']');

@@ -18,7 +18,7 @@ std::string seconds(std::chrono::milliseconds timeout) {
   return fmt::format("{:g} s", static_cast<double>(timeout.count()) / 1000.0);
 }
 
-// Consecutive tensors of one dtype and at most `bytes` together, or one larger: the same division
+// Consecutive tensors of one dtype and at most `bytes` in total, or a single larger one. The same
 // on every rank.
 std::vector<std::vector<torch::Tensor>> buckets(const std::vector<torch::Tensor>& tensors,
                                                 int64_t bytes) {
@@ -38,7 +38,7 @@ std::vector<std::vector<torch::Tensor>> buckets(const std::vector<torch::Tensor>
   return result;
 }
 
-// Does `operation` to the elements of all tensors as one of one dimension.
+// Applies `operation` to the elements of all tensors, concatenated to one dimension.
 void as_one(const std::vector<torch::Tensor>& tensors,
             const std::function<void(const torch::Tensor&)>& operation) {
   const torch::NoGradGuard no_grad;
@@ -129,7 +129,7 @@ void World::expect_same(const std::string& what, const std::string& value) const
   if (is_main()) std::copy(value.begin(), value.end(), bytes.begin());
   bytes = from_main(std::move(bytes));
   const std::string main(bytes.begin(), bytes.end());
-  // The highest rank that differs speaks; all others name it.
+  // The highest rank that differs reports both values; the others name that rank.
   const int64_t other = all_reduce_max({main == value ? -1 : rank_})[0];
   if (other < 0) return;
   if (rank_ == other) {

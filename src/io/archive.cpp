@@ -36,7 +36,7 @@ zip_t* open_archive(const std::filesystem::path& path) {
   return archive;
 }
 
-// What the archive says of an entry that can be read.
+// The archive's metadata of an entry, checked.
 zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::path& name,
                         uint64_t archive_bytes) {
   zip_stat_t stat;
@@ -47,8 +47,8 @@ zip_stat_t checked_stat(zip_t* archive, uint64_t entry, const std::filesystem::p
     throw IoError(
         name, "is encrypted; unpack the archive and use the folder, or pack it without a password");
   }
-  // Deflate packs 1032 bytes into one at most (zlib's technical details); 0 and 8 are by far the
-  // most common methods, so others are not judged.
+  // Deflate packs at most 1032 bytes into one (zlib's technical details). Methods other than stored
+  // and deflate are rare and not checked.
   constexpr uint64_t kBestRatio = 1032;
   const uint64_t ratio = stat.comp_method == ZIP_CM_STORE     ? 1
                          : stat.comp_method == ZIP_CM_DEFLATE ? kBestRatio
@@ -121,14 +121,14 @@ std::vector<uint8_t> ZipReader::read_entry(const std::string& name, uint64_t cou
     throw IoError(path_ / name, fmt::format("cannot be read from the zip archive ({})",
                                             zip_strerror(archive_.get())));
   }
-  // The stated size may be a lie where the ratio is not judged: memory grows as bytes arrive.
+  // The stated size is not checked for other methods: memory grows as bytes arrive.
   constexpr uint64_t kFirstPiece = 64 << 20;
   const uint64_t wanted = whole ? stat.size : std::min<uint64_t>(count, stat.size);
   std::vector<uint8_t> bytes(std::min(wanted, kFirstPiece));
   size_t done = 0;
   uint8_t beyond = 0;
   zip_int64_t got = 0;
-  // The last read, past the end, is what makes libzip compare the checksum.
+  // libzip compares the checksum at the read past the end.
   do {
     if (done == bytes.size() && done < wanted)
       bytes.resize(std::min<uint64_t>(wanted, 2 * bytes.size()));

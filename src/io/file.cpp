@@ -20,7 +20,7 @@ namespace ddpm::io {
 namespace fs = std::filesystem;
 namespace {
 
-// Pieces that stay in the cache between the checksum and the copy to or from the kernel.
+// Small enough to stay in the CPU cache between the checksum and the copy to or from the kernel.
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
 std::string reason(int error) { return std::generic_category().message(error); }
@@ -39,7 +39,7 @@ Buffer read_all(const fs::path& path) {
   Buffer content;
   size_t filled = 0;
   try {
-    // One byte more than expected, so that the end of the file is seen without growing.
+    // One byte more than expected, so that the end of the file is found without growing.
     for (content.resize(expected + 1);;) {
       const long got = checked_syscall("read", path, {}, [&] {
         return ::read(fd, content.data() + filled, content.size() - filled);
@@ -57,14 +57,14 @@ Buffer read_all(const fs::path& path) {
   return content;
 }
 
-// A device, a pipe: to be written to as it is.
+// A device or a pipe, which is written to directly.
 bool is_special(const fs::path& path) {
   std::error_code ignored;
   return fs::is_other(fs::status(path, ignored));
 }
 
-// Lets `write` fill a file beside `path`, which then takes its place; `close` is finish or close.
-// An error names `path`, which a user knows.
+// Lets `write` fill a temporary file, which then replaces `path`. `close` is finish or close.
+// Errors name `path`, which the user knows.
 FileSum replace(const fs::path& path, const std::function<void(OutputFile&)>& write,
                 FileSum (OutputFile::*close)(), const SyscallHook& hook) {
   if (is_special(path)) {
@@ -141,7 +141,7 @@ FileSum OutputFile::finish() {
 FileSum OutputFile::close() {
   const int fd = std::exchange(fd_, -1);
   checked_syscall("close", path_, hook_, [&] {
-    // Linux closes even where it reports an interruption; closing again could hit another's file.
+    // Linux closes the file even if it reports EINTR; closing again could close another file.
     const int result = ::close(fd);
     return result < 0 && errno == EINTR ? 0 : result;
   });

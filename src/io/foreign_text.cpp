@@ -69,7 +69,7 @@ void refuse_foreign_text(const std::filesystem::path& path) {
     const InputFile file(path);
     bytes.resize(std::min<uint64_t>(file.size(), kBegin));
     file.read_at(0, bytes);
-  } catch (const IoError&) {  // whoever opens it next says so
+  } catch (const IoError&) {  // the next reader reports it
     return;
   }
   refuse_foreign_text(path, bytes);

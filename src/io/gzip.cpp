@@ -30,7 +30,7 @@ std::vector<uint8_t> inflate_all(const std::vector<uint8_t>& packed,
   size_t consumed = 0, produced = 0;
   while (produced < most) {
     if (out.size() - produced < kChunk) out.resize(std::max(2 * out.size(), produced + 4 * kChunk));
-    // zlib counts in 32 bits, so hand it pieces.
+    // zlib counts in 32 bits, so it gets pieces.
     stream.next_in = const_cast<Bytef*>(packed.data() + consumed);
     stream.avail_in = static_cast<uInt>(std::min(kChunk, packed.size() - consumed));
     stream.next_out = out.data() + produced;

@@ -25,8 +25,8 @@ namespace {
 
 constexpr const char* kFormats = "PNG, JPEG, WebP, BMP, PGM/PPM or (named .tga) TGA";
 
-// Throws IoError unless a decoder may be given the bytes: a known format, whole, and not longer
-// than an int counts.
+// Throws IoError unless the bytes are safe for a decoder: of a known format, complete, and shorter
+// than 2 GiB.
 ImageFormat format_of_whole(std::span<const uint8_t> bytes, const std::string& name) {
   if (bytes.empty()) throw IoError(name, "is empty; remove the file or restore it");
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
@@ -56,12 +56,12 @@ ImageFormat format_of_whole(std::span<const uint8_t> bytes, const std::string& n
                             reason ? reason : "unknown"));
 }
 
-// The two that have a library of their own.
+// Formats that stb_image does not decode.
 bool has_own_decoder(ImageFormat format) {
   return format == ImageFormat::kJpeg || format == ImageFormat::kWebp;
 }
 
-// As it is stored. None if the bytes do not reach, or are no image's.
+// As stored. None if the bytes are too few, or not of an image.
 std::optional<ImageInfo> stored_info(std::span<const uint8_t> bytes, ImageFormat format) {
   if (format == ImageFormat::kUnknown) return std::nullopt;
   if (format == ImageFormat::kJpeg) return jpeg_header(bytes);
@@ -85,14 +85,14 @@ ImageInfo read_info(std::span<const uint8_t> bytes, ImageFormat format, const st
   return *info;
 }
 
-// Decoders are asked for the image as it is stored.
+// Decoders give the image as stored.
 ImageInfo upright(ImageInfo info, int orientation) {
   if (swaps_sides(orientation)) std::swap(info.height, info.width);
   return info;
 }
 
-// Grey <-> RGB by stb_image's integer weights, so that a grey picture is the same whichever decoder
-// made it; alpha, the last of 2 or 4, is kept, dropped, or 255.
+// Grey <-> RGB by stb_image's integer weights, so that all decoders give the same grey image.
+// Alpha, the last of 2 or 4 channels, is kept, dropped, or 255.
 Image converted(Image from, int64_t channels) {
   if (from.channels == channels) return from;
   Image to{from.height, from.width, channels, {}};
@@ -114,7 +114,7 @@ Image converted(Image from, int64_t channels) {
   return to;
 }
 
-// What stb_image may need in one block: all pixels at 8 or 16 bits, twice over while it grows.
+// Largest block that stb_image may need: all pixels at 8 or 16 bits, twice while it grows.
 size_t stb_bytes(std::span<const uint8_t> bytes, const ImageInfo& info) {
   const auto pixels = static_cast<size_t>(info.height * info.width);
   return std::max(2 * bytes.size(), pixels * 4 * (info.deep ? 2 : 1)) * 2 + (size_t{1} << 20);

@@ -58,7 +58,7 @@ std::string webp_damage(std::span<const uint8_t> bytes) {
   return little_endian(bytes.subspan(4, 4)) > bytes.size() - 8 ? "is cut short" : "";
 }
 
-// The header's file size; some writers leave it 0.
+// The file size in the header; some writers set it to 0.
 std::string bmp_damage(std::span<const uint8_t> bytes) {
   return bytes.size() < 26 || little_endian(bytes.subspan(2, 4)) > bytes.size() ? "is cut short"
                                                                                 : "";
@@ -66,7 +66,7 @@ std::string bmp_damage(std::span<const uint8_t> bytes) {
 
 struct PnmHeader {
   uint64_t width = 0, height = 0, maximum = 0;
-  size_t end = 2;  // behind the last digit
+  size_t end = 2;  // after the last digit
 };
 
 // "P5 width height maxval", comments allowed. Digits are read until a number passes kMaxPnmNumber.
@@ -90,7 +90,7 @@ PnmHeader pnm_header(std::span<const uint8_t> bytes) {
   return header;
 }
 
-// Behind the header stand one white space and the samples.
+// One white space and the samples follow the header.
 std::string pnm_damage(std::span<const uint8_t> bytes) {
   const PnmHeader header = pnm_header(bytes);
   if (header.maximum != 255)

@@ -14,8 +14,8 @@
 namespace ddpm::io {
 namespace {
 
-// libjpeg returns from an error by a jump, so what the jump passes over holds no destructors: all
-// state lives here, outside of it.
+// libjpeg returns from an error by longjmp, which runs no destructors: all state is kept here,
+// outside of the functions that are left.
 struct Decoder {
   jpeg_decompress_struct jpeg{};
   jpeg_error_mgr errors{};
@@ -40,7 +40,7 @@ struct Decoder {
     std::longjmp(of(jpeg).back, 1);
   }
 
-  // Warnings (level -1) that mean lost pixels. The others tell of harmless liberties, such as bytes
+  // Warnings (level -1) that mean lost pixels. Other warnings are harmless, such as extra bytes
   // before a marker.
   static void note(j_common_ptr jpeg, int level) {
     if (level >= 0) return;
@@ -73,7 +73,7 @@ void cmyk_to_rgb(const uint8_t* cmyk, uint8_t* rgb, int64_t width, bool inverted
   }
 }
 
-// False if libjpeg has jumped out: `decoder.problem` says why.
+// False if libjpeg failed; `decoder.problem` is the reason.
 bool read_header(Decoder& decoder, std::span<const uint8_t> bytes) {
   if (setjmp(decoder.back) != 0) return false;
   jpeg_create_decompress(&decoder.jpeg);
@@ -82,7 +82,7 @@ bool read_header(Decoder& decoder, std::span<const uint8_t> bytes) {
   return true;
 }
 
-// `row` holds a row of CMYK, if that is what the file holds.
+// `row` is a buffer for a row of CMYK, if the file holds CMYK.
 bool read_pixels(Decoder& decoder, uint8_t* row) {
   jpeg_decompress_struct& jpeg = decoder.jpeg;
   if (setjmp(decoder.back) != 0) return false;

@@ -9,12 +9,12 @@
 
 namespace ddpm::io {
 
-/// Size and channels (1 or 3) of a JPEG as it is stored; none if the bytes do not reach to its
-/// frame header, or it is none that libjpeg reads.
+/// Size and channels (1 or 3) of a JPEG as stored; none if the bytes do not include its frame
+/// header, or libjpeg cannot read it.
 std::optional<ImageInfo> jpeg_header(std::span<const uint8_t> beginning);
 
-/// Decodes a JPEG as it is stored: grey, or RGB (CMYK is converted). Throws IoError(name, ...) if
-/// it is damaged, which includes pixel data that end too early: decoders fill those up with grey.
+/// Decodes a JPEG as stored: grey, or RGB (CMYK is converted). Throws IoError(name, ...) if it is
+/// damaged or its pixel data are incomplete, which other decoders fill with grey.
 Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name);
 
 }  // namespace ddpm::io

@@ -152,13 +152,13 @@ class HeaderText {
   size_t at_ = 0;
 };
 
-// The number of values, or none where it or their bytes do not fit 62 bits.
+// The number of values; false if it or their bytes do not fit 62 bits.
 bool count_values(const NpyHeader& header, int64_t* count) {
   bool empty = false;
   *count = 1;
   for (const int64_t size : header.sizes) {
     empty = empty || size == 0;
-    const int64_t factor = std::max<int64_t>(size, 1);  // strides do not know of the 0
+    const int64_t factor = std::max<int64_t>(size, 1);  // strides ignore the 0
     if (__builtin_mul_overflow(*count, factor, count)) return false;
   }
   const bool fits = *count <= std::numeric_limits<int64_t>::max() / 16;
@@ -223,7 +223,7 @@ torch::ScalarType type_of(const NpyHeader& header) {
   }
 }
 
-// The values one after another, as they lie: [count].
+// The values in file order: [count].
 torch::Tensor flat_values(const NpyHeader& header, const Bytes& file, int64_t count) {
   uint8_t* data = file.data + header.data_offset;
   const bool aligned =

@@ -33,8 +33,8 @@ constexpr std::array<const char*, 8> kFunctions = {"collections.OrderedDict",
                                                    "torch.Size",
                                                    kFromType};
 
-// Python's stack machine, without its calls: what it knows to call is in kFunctions. Whatever else
-// is called, and what comes of it, is opaque: a name, which is carried along and never looked up.
+// Python's stack machine without its calls: it knows only the functions in kFunctions. Any other
+// function and its result are opaque: a name that is never looked up.
 class Machine : private PickleBytes {
  public:
   Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage)
@@ -50,7 +50,6 @@ class Machine : private PickleBytes {
  private:
   using Kind = PickleNode::Kind;
 
-  // --- stack
   PickleNode* make(Kind kind) {
     if (nodes_.size() >= kMaxNodes) fail("holds more values than any network has");
     PickleNode& node = nodes_.emplace_back();
@@ -138,7 +137,6 @@ class Machine : private PickleBytes {
     push_global(module->text + "." + name->text);
   }
 
-  // --- calls
   int64_t integer_of(const PickleNode* node) const {
     if (node->kind != Kind::kInteger) damaged();
     return node->integer;
@@ -157,7 +155,7 @@ class Machine : private PickleBytes {
   void push_storage() {
     const PickleNode* id = pop();
     const auto& part = id->items;
-    // The class of a whole module, with its source.
+    // The class of a complete module, with its source.
     if (id->kind == Kind::kTuple && part.size() == 4 && part[0]->text == "module")
       return push_opaque(part[1]->text);
     if (id->kind != Kind::kTuple || part.size() < 5) damaged();
@@ -237,8 +235,8 @@ class Machine : private PickleBytes {
     call();
   }
 
-  // The attributes of an OrderedDict (a state dict's _metadata) are no part of its content, and
-  // those of an opaque object stay with it.
+  // Attributes are dropped: those of an OrderedDict (a state dict's _metadata) are not content, and
+  // an opaque object stays opaque.
   void drop_attributes() {
     pop();
     if (stack_.size() <= floor()) damaged();

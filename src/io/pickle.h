@@ -9,12 +9,12 @@
 namespace ddpm::io {
 
 /// The memory of a tensor: its bytes, maybe filled in later, as uint8 [elements * size of type]. If
-/// the type is Undefined nobody will read it: no memory, or an IoError if it cannot be passed over.
+/// the type is Undefined, the memory is not used: undefined, or an IoError if it cannot be skipped.
 using StorageLoader =
     std::function<torch::Tensor(const std::string& key, torch::ScalarType type, int64_t elements)>;
 
-/// Interprets the pickle at the beginning of `bytes` and takes it off them. `name` is the file's in
-/// errors. Throws IoError.
+/// Interprets the pickle at the beginning of `bytes` and removes it from them. `name` is the file's
+/// name in errors. Throws IoError.
 TorchValue unpickle(std::span<const uint8_t>& bytes, const std::string& name,
                     const StorageLoader& storage);
 

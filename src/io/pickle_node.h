@@ -13,10 +13,10 @@
 
 namespace ddpm::io {
 
-inline constexpr size_t kMaxNodes = size_t{1} << 20;  // of a pickle: 10,000 tensors take 200,000
+inline constexpr size_t kMaxNodes = size_t{1} << 20;  // per pickle; 10,000 tensors take 200,000
 
-/// A value while it is being built. Nodes refer to each other, in circles if the pickle says so;
-/// the machine owns them all.
+/// A value under construction. Nodes refer to each other, maybe in cycles; the machine owns them
+/// all.
 struct PickleNode {
   enum class Kind {
     kNone,
@@ -42,8 +42,8 @@ struct PickleNode {
   torch::ScalarType type = torch::kByte;
 };
 
-/// The value of `root` as a tree. What it shares is copied, at most kMaxNodes times in all. Throws
-/// IoError, as `bytes` words it, where it is too deep or no value of ours.
+/// The value of `root` as a tree. Shared nodes are copied, at most kMaxNodes in total. Throws
+/// IoError by `bytes` if it is too deep.
 TorchValue tree_of(const PickleNode& root, const PickleBytes& bytes);
 
 /// The tensor at `offset` in `memory`, or none if it reaches beyond it.
@@ -51,7 +51,7 @@ std::optional<torch::Tensor> tensor_in(const torch::Tensor& memory, int64_t offs
                                        const std::vector<int64_t>& sizes,
                                        const std::vector<int64_t>& strides);
 
-/// What torch calls the memory of a type.
+/// torch's class name for the memory of a type.
 struct StorageTypeName {
   const char* storage;
   torch::ScalarType type;

@@ -7,7 +7,7 @@ constexpr int kMaxDepth = 64;
 
 using Kind = PickleNode::Kind;
 
-// Makes trees of nodes; budget_ bounds what sharing can multiply.
+// Turns nodes into trees; budget_ limits the copies of shared nodes.
 class TreeMaker {
  public:
   explicit TreeMaker(const PickleBytes& bytes) : bytes_(bytes) {}
@@ -68,7 +68,7 @@ class TreeMaker {
     value.text = std::move(what);
     return value;
   }
-  // What has neither a text nor a whole number for its key is no weight, and left out.
+  // Keys other than strings and integers are not those of weights, and are skipped.
   void add_entry(TorchValue& dict, const PickleNode& key, const PickleNode& item, int depth) {
     if (key.kind != Kind::kText && key.kind != Kind::kInteger) return;
     dict.entries.emplace_back(key.kind == Kind::kText ? key.text : fmt::format("{}", key.integer),

@@ -29,7 +29,7 @@ std::optional<torch::ScalarType> dtype_of(const std::string& name) {
   return std::nullopt;
 }
 
-// The bytes of a tensor; nothing where they, or its strides, do not fit in an int64.
+// Bytes of a tensor; none if they, or its strides, do not fit in an int64.
 std::optional<uint64_t> byte_count(const std::vector<uint64_t>& shape, uint64_t item_bytes) {
   constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
   uint64_t bytes = item_bytes;
@@ -47,7 +47,7 @@ std::optional<uint64_t> byte_count(const std::vector<uint64_t>& shape, uint64_t 
   throw IoError(path, "is not a valid safetensors file: " + problem);
 }
 
-// What the header says of one tensor, checked by itself. Throws IoError.
+// One tensor's entry, checked by itself. Throws IoError.
 TensorInfo checked_info(const std::filesystem::path& path, const HeaderEntry& entry,
                         uint64_t data_begin, uint64_t data_bytes) {
   const auto fail = [&](const std::string& problem) {
@@ -99,8 +99,7 @@ SafetensorsHeader read_header(const InputFile& file, uint64_t* data_begin) {
   return header;
 }
 
-// The tensors must tile the data: no gap, no overlap, nothing left over. Returns the problem, or
-// "".
+// The tensors must tile the data: no gap, no overlap, no rest. Returns the problem, or "".
 std::string tiling_problem(std::vector<std::pair<const std::string*, const TensorInfo*>> tensors,
                            uint64_t data_begin, uint64_t file_size) {
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {

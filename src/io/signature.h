@@ -7,15 +7,15 @@
 
 namespace ddpm::io {
 
-/// A kind of file that is none of those that a reader hoped for, in the words of an error message.
+/// A kind of file that no reader accepts, in the words of an error message.
 struct Signature {
   std::string_view what;     ///< "a GIF image", "a zip archive"
   std::string_view way_out;  ///< "convert it to PNG, JPEG or WebP", "unpack it"
 };
 
-/// What a file is that begins with these bytes (64 are enough), whatever its name says: an
-/// archive, a document, an image of a format that is not read. None if unknown. (What is no such
-/// file at all, foreign_text.h knows.)
+/// The kind of a file that begins with these bytes (300 are enough), whatever its name: an archive,
+/// a document, or an image of a format that is not supported. None if unknown. (foreign_text.h
+/// recognises failed downloads.)
 std::optional<Signature> signature_of(std::span<const uint8_t> beginning);
 
 }  // namespace ddpm::io

@@ -4,9 +4,9 @@
 
 namespace ddpm::io {
 
-/// While it lives, stb_image gets no block of more than `bytes` in this thread, and then fails. It
-/// unpacks a PNG's data before it compares them with the image's size: a small file may hold
-/// gigabytes.
+/// While alive, limits each allocation of stb_image in this thread to `bytes`; decoding fails
+/// beyond. stb_image unpacks a PNG's data before it compares them with the image's size, and a
+/// small file may hold gigabytes.
 class StbLimit {
  public:
   explicit StbLimit(size_t bytes);

@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What every file of torch.save before 1.6 begins with: the pickle of 0x1950a86a20f9469cfc6c.
+// Beginning of every file of torch.save before 1.6: the pickle of 0x1950a86a20f9469cfc6c.
 constexpr std::array<uint8_t, 15> kLegacyBegin = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,
                                                   0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e};
 constexpr std::array<uint8_t, 4> kZipBegin = {'P', 'K', 3, 4};
@@ -35,7 +35,7 @@ std::vector<uint8_t> first_bytes(const fs::path& path) {
   return bytes;
 }
 
-// Bytes of a tensor's memory; no more than the whole file may hold.
+// Bytes of a tensor's memory. Throws IoError if the file cannot hold them.
 uint64_t checked_bytes(const fs::path& path, torch::ScalarType type, int64_t elements,
                        uint64_t available) {
   uint64_t bytes = 0;
@@ -47,7 +47,7 @@ uint64_t checked_bytes(const fs::path& path, torch::ScalarType type, int64_t ele
 
 void check_booleans(const fs::path& path, torch::ScalarType type, const torch::Tensor& bytes) {
   if (type == torch::kBool && bytes.numel() > 0 && bytes.max().item<uint8_t>() > 1)
-    throw IoError(path, "is damaged: a truth value is neither 0 nor 1");
+    throw IoError(path, "is damaged: a boolean is neither 0 nor 1");
 }
 
 /// The archive of torch.save since 1.6: ROOT/data.pkl, ROOT/data/KEY, ROOT/byteorder, ...

@@ -7,13 +7,13 @@
 
 namespace ddpm::io {
 
-/// Writes a zip archive of uncompressed files, each aligned to 64 bytes, front to back (APPNOTE
-/// 6.3.3). Less than 4 GiB in all: throws IoError beyond.
+/// Writes a zip archive of uncompressed files sequentially, each aligned to 64 bytes (APPNOTE
+/// 6.3.3). Throws IoError if the archive would be larger than 4 GiB.
 class ZipWriter {
  public:
   explicit ZipWriter(OutputFile& file) : file_(file) {}
   void add(const std::string& name, std::span<const uint8_t> content);
-  /// Writes the directory, which ends the archive.
+  /// Writes the directory at the end of the archive.
   void finish();
 
  private:

@@ -49,7 +49,7 @@ class OperationLog {
 struct Tape {
   int prepared = 0, recorded = 0, replayed = 0, forgotten = 0;
   std::vector<std::vector<std::string>> operations;  ///< of each replay
-  std::string failure;                               ///< what record throws, where not empty
+  std::string failure;                               ///< message that record throws, if not empty
 };
 
 /// Keeps the work instead of its operations and does it again at a replay: everything about a

@@ -12,7 +12,7 @@ namespace ddpm::data {
 namespace {
 
 // Image i: channel 0 is all i, channel 1 holds 0 .. 15, channel 2 half 0 and half 255. Its label is
-// i mod 3, or none where i mod 3 is 2. Images 5 and 7 cannot be read.
+// i mod 3, or none if i mod 3 is 2. Images 5 and 7 cannot be read.
 class Known final : public Dataset {
  public:
   int64_t size() const override { return 10; }

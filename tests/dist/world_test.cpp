@@ -1,6 +1,7 @@
 #include "ddpm/dist/world.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 #include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/io/file.h"
 #include "tests/dist/start_world.h"
@@ -253,10 +254,8 @@ TEST(World, APortThatIsTakenIsOneLine) {
   ASSERT_EQ(::listen(listening, 1), 0);
   ASSERT_EQ(::getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size), 0);
   const int port = ntohs(address.sin_port);
-  std::array<char, 256> host{};
-  ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
-  // Where all are on one machine, and where others must reach it.
-  for (const std::string& name : std::vector<std::string>{"127.0.0.1", "localhost", host.data()}) {
+  // All on one machine, and a machine that others must reach.
+  for (const std::string& name : std::vector<std::string>{"127.0.0.1", "localhost", host_name()}) {
     EXPECT_EQ(run_in_child([&] {
                 Launch launch = launch_of(0, 2, port);
                 launch.master_addr = name;

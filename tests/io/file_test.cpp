@@ -210,7 +210,7 @@ TEST(File, RemoveTreeRemovesEverythingAndOnlyThat) {
   EXPECT_NO_THROW(remove_tree(folder / "tree"));
 }
 
-// libtorch exports parts of libstdc++; where they win over the real ones, this crashes.
+// libtorch exports parts of libstdc++; if they replace the real ones, this crashes.
 TEST(File, StandardFilesystemWorksBesideLibTorch) {
   const TemporaryFolder folder;
   fs::create_directories(folder / "tree/a/b");

@@ -13,7 +13,7 @@
 #include <zip.h>
 #include <zlib.h>
 
-// Files that the tests of images, archives and data sets are fed with.
+// Input files for the tests of images, archives and data sets.
 namespace ddpm::fixtures {
 
 using Bytes = std::vector<uint8_t>;
@@ -41,7 +41,7 @@ inline Bytes read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// A binary PGM (1 channel) or PPM (3): the simplest image there is.
+/// A binary PGM (1 channel) or PPM (3), the simplest image format.
 inline Bytes pnm(int height, int width, int channels, const Bytes& pixels) {
   Bytes bytes = from_text((channels == 1 ? "P5\n" : "P6\n") + std::to_string(width) + " " +
                           std::to_string(height) + "\n255\n");
@@ -87,8 +87,8 @@ inline Bytes gzip(const Bytes& bytes) {
   return packed;
 }
 
-/// The message of the exception of type E that `call` throws; fails the test, returning "", if none
-/// comes.
+/// The message of the exception of type E that `call` throws. If it throws none, fails the test and
+/// returns "".
 template <class E, class Call>
 std::string message_of(Call&& call) {
   try {
@@ -102,7 +102,7 @@ std::string message_of(Call&& call) {
 
 }  // namespace ddpm::fixtures
 
-/// The text holds the part; shows both where it does not.
+/// Expects that the text contains the part; shows both if it does not.
 #define EXPECT_CONTAINS(text, part)                          \
   EXPECT_NE(std::string(text).find(part), std::string::npos) \
       << "text: " << (text) << "\npart: " << (part)

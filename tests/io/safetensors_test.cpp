@@ -295,8 +295,7 @@ TEST(Safetensors, FileShortenedAfterOpeningIsAnError) {
   EXPECT_THROW(file.get("x"), IoError);
 }
 
-// Reads everything; false where the file is refused. Whatever else is thrown, or a crash, fails the
-// test.
+// Reads everything; false if the file is refused with IoError. Other exceptions fail the test.
 bool readable(const fs::path& path) {
   try {
     for (const auto& [name, tensor] : read_safetensors(path)) {

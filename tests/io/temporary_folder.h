@@ -9,8 +9,8 @@
 
 namespace ddpm {
 
-/// Where files are kept in memory, for tests that sync very often; the ordinary place where there
-/// is none.
+/// A folder in memory, for tests that sync very often; the ordinary temporary folder if there is
+/// none.
 inline std::filesystem::path memory_folder() {
   const std::filesystem::path memory = "/dev/shm";
   return ::access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();

@@ -161,7 +161,7 @@ TEST(TorchFile, WritesAStateDict) {
   }
 }
 
-// --- damage: an IoError or some value, but no other exception, crash or endless work.
+// Damage gives an IoError or some value, but no other exception, crash or endless work.
 void expect_no_harm(const fs::path& path, const std::string& what) {
   try {
     read_torch_file(path);

@@ -18,7 +18,7 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
-/// Sides of the images as they are stored, before they are scaled.
+/// Sizes of the stored images, before scaling.
 struct SizeRange {
   int64_t min_height = 0, max_height = 0;
   int64_t min_width = 0, max_width = 0;
@@ -27,7 +27,7 @@ struct SizeRange {
 
 struct Example {
   torch::Tensor image;  ///< uint8 [C,H,W]
-  int64_t label = -1;   ///< 0..class_count-1, or -1 where there are no labels
+  int64_t label = -1;   ///< 0..class_count-1, or -1 without labels
 };
 
 /// A fixed number of labelled images of one shape.
@@ -36,32 +36,32 @@ class Dataset {
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
   virtual ImageShape shape() const = 0;
-  /// 0 where the images have no labels.
+  /// 0 if the images have no labels.
   virtual int64_t class_count() const = 0;
   /// class_count() names.
   virtual std::vector<std::string> class_names() const = 0;
-  /// Image 0 <= index < size(), its middle cut out. Many threads may call this at once. Throws
-  /// IoError where the image cannot be read.
+  /// Image 0 <= index < size(), cropped to its centre. Thread-safe. Throws IoError if the image
+  /// cannot be read.
   virtual Example get(int64_t index) const = 0;
-  /// The same image, scaled until it just covers shape(), with nothing cut off: [C, >= H, >= W].
+  /// The same image, scaled to just cover shape(), without cropping: [C, >= H, >= W].
   virtual Example get_uncropped(int64_t index) const { return get(index); }
-  /// The shape of every uncropped image; none where they differ.
+  /// The shape of all uncropped images; none if shapes differ.
   virtual std::optional<ImageShape> uncropped_shape() const { return shape(); }
   virtual SizeRange source_sizes() const;
-  /// What was left out as damaged: "file: reason", in the files' order.
+  /// Damaged images that were left out: "file: reason", in the files' order.
   virtual std::vector<std::string> skipped() const { return {}; }
-  /// Files that are no images by their endings, ".gif" or "" for none, and how many there are.
+  /// Number of files that are not images, by ending (".gif", "" for none).
   virtual std::map<std::string, int64_t> passed_over() const { return {}; }
-  /// What a person should know of how the files become images: colours that are lost, links that
-  /// were not followed. One sentence each.
+  /// Notes for the user on how the files become images: lost colours, links that were not followed.
+  /// One sentence each.
   virtual std::vector<std::string> remarks() const { return {}; }
-  /// Writes what was found out of the files, for the next start (ImageOptions::index), unless that
-  /// is all known there. Throws IoError. Nothing for data that need no index.
+  /// Writes the known properties of the files for the next start (ImageOptions::index) if that has
+  /// not all of them. Throws IoError. Does nothing for data without an index.
   virtual void save_index(const std::filesystem::path& /*file*/) const {}
-  /// A checksum of what the images are, without reading them: names and sizes of their files,
-  /// labels, classes, number and shape. It does not depend on where they lie. Eight hex digits.
+  /// A checksum that identifies the images without reading them: names and sizes of their files,
+  /// labels, classes, number and shape, but not their location. Eight hex digits.
   virtual std::string fingerprint() const;
-  /// One line for people: kind, count, shape, classes.
+  /// One line for messages: kind, count, shape, classes.
   virtual std::string description() const = 0;
 
  protected:

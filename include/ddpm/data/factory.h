@@ -13,13 +13,13 @@
 
 namespace ddpm::data {
 
-/// Which part of an image that is larger than asked for is taken.
+/// Crop of an image that is larger than requested.
 enum class Crop { kCentre, kRandom };
 constexpr auto names_of(Crop) { return std::array{"centre", "random"}; }
 
 /// Where the decoded images are kept while training: see ResidentLoader.
 enum class Resident {
-  kAuto,    ///< on the device, where that is a GPU and a quarter of its free memory holds them
+  kAuto,    ///< on the device if that is a GPU and they fit a quarter of its free memory
   kNever,   ///< on the host
   kAlways,  ///< on the device
 };
@@ -29,12 +29,12 @@ struct DataConfig {
   std::string kind = "auto";            ///< auto (from the path), or a name of kind_names()
   std::filesystem::path path;           ///< file, folder or archive; not used by procedural
   std::optional<ImageSize> image_size;  ///< pixels; none: as in the files (procedural: 32x32)
-  int64_t channels =
-      0;  ///< 1 to 4; 0: as in the array or, less alpha, the first file (procedural: 3)
+  /// 1 to 4; 0: as in the array, or as in the first file without alpha (procedural: 3).
+  int64_t channels = 0;
   int64_t size = 50000;                        ///< number of procedural images
   std::string theme = "shapes";                ///< of procedural images: shapes or scenes
   bool flip = false;                           ///< mirror images left to right with probability 1/2
-  Crop crop = Crop::kCentre;                   ///< kRandom: at another place for every sample
+  Crop crop = Crop::kCentre;                   ///< kRandom: another offset for every sample
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
   std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
   std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255
@@ -42,20 +42,20 @@ struct DataConfig {
   int64_t workers = 2;  ///< decoding threads
   Resident resident = Resident::kAuto;
   int64_t cache_mb = 4096;  ///< keep the decoded images in memory up to this size, MiB
-  /// Where the classes of image files come from: auto, folders, prefix, none, or the path of a list
-  /// (labels.h).
+  /// Source of the classes of image files: auto, folders, prefix, none, or the path of a list
+  /// (src/data/labels.h).
   std::string labels = "auto";
   int64_t max_megapixels = io::kMaxPixels / 1'000'000;  ///< largest image that is decoded, 10^6
-  bool has_config = true;  ///< may errors name keys of [data] as the way out?
+  bool has_config = true;  ///< whether errors may suggest keys of [data]
 };
 
-/// What a run adds to the config: see ImageOptions.
+/// What a run adds to the config; see ImageOptions.
 struct DataIndex {
   std::filesystem::path file = {};
   ShareBytes share = {};
 };
 
-/// The file of a run's folder that keeps what is known of the image files.
+/// The file in a run's folder with the known properties of the image files.
 inline constexpr const char* kIndexName = "data.index";
 
 /// procedural, idx, cifar, npy, npz, folder, zip.
@@ -67,12 +67,12 @@ void fields(config::Fields& f, DataConfig& c);
 /// Throws ConfigError also if values contradict each other.
 DataConfig read_data_config(config::Reader& reader);
 
-/// Opens what the config describes; `seed` makes the procedural images. Throws UsageError where no
-/// path is given, IoError where files are missing, damaged or not of one size.
+/// Opens the data set of a config; `seed` is that of procedural images. Throws UsageError if no
+/// path is given, and IoError if files are missing, damaged or not of one size.
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
                                       const DataIndex& index = {});
 
-/// The kind that "auto" stands for at `path`. Throws IoError where it is none.
+/// The kind that "auto" means at `path`. Throws IoError if it is none.
 std::string kind_of_path(const std::filesystem::path& path, bool has_config = true);
 
 }  // namespace ddpm::data

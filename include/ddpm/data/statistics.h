@@ -9,7 +9,7 @@
 
 namespace ddpm::data {
 
-/// How often each value of 0..255 occurs in a channel: all that follows is exact.
+/// Number of occurrences of each value 0..255 in a channel; the statistics are exact.
 struct ValueCounts {
   std::array<int64_t, 256> counts{};
 
@@ -22,11 +22,11 @@ struct ValueCounts {
 };
 
 struct Statistics {
-  int64_t images = 0;  ///< that were read
+  int64_t images = 0;  ///< images that were read
   std::vector<ValueCounts> channels;
-  std::vector<int64_t> class_counts;  ///< one a class
+  std::vector<int64_t> class_counts;  ///< one per class
   int64_t unlabelled = 0;
-  std::vector<std::string> bad;  ///< what could not be read, "file: reason", in the images' order
+  std::vector<std::string> bad;  ///< images that could not be read, "file: reason", in order
   double seconds = 0;
 
   ValueCounts all_channels() const;
@@ -38,7 +38,7 @@ std::vector<int64_t> spread_indices(int64_t size, int64_t count);
 /// Reads the images of these indices with `workers` threads; shows a progress line.
 Statistics measure(const Dataset& dataset, const std::vector<int64_t>& indices, int64_t workers);
 
-/// Adds up `bins` groups of neighbouring values, of the same width; `bins` divides 256.
+/// Counts of `bins` intervals of equal width; `bins` divides 256.
 std::vector<int64_t> histogram(const ValueCounts& values, int64_t bins);
 
 }  // namespace ddpm::data

@@ -31,7 +31,7 @@ class Subset final : public View {
 /// A data set in two disjoint parts.
 struct Split {
   std::shared_ptr<const Dataset> training;
-  std::shared_ptr<const Dataset> held_out;  ///< nullptr where nothing is held out
+  std::shared_ptr<const Dataset> held_out;  ///< nullptr if nothing is held out
 };
 
 /// Holds out `count` images, chosen uniformly by `seed`. 0 <= count < whole.size().

@@ -20,38 +20,39 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
-/// What becomes of image files that cannot be read.
+/// Treatment of image files that cannot be read.
 enum class BadImages {
-  kError,  ///< the first is an IoError: where its header is bad at once, else when it is read
-  kSkip,   ///< all files are decoded at the beginning, and the bad ones left out
+  kError,  ///< the first is an IoError: at the start if its header is bad, else when it is read
+  kSkip,   ///< all files are decoded at the start, and bad ones left out
   kSkipByHeader,  ///< those with a bad header are left out; the others are an IoError when read
 };
 /// The names in a config; kSkipByHeader has none.
 constexpr auto names_of(BadImages) { return std::array{"error", "skip"}; }
 
-/// Calls `make` in one of several processes, and returns its result in all of them.
+/// Calls `make` in one of several processes and returns its result in all of them.
 using ShareBytes =
     std::function<std::vector<uint8_t>(const std::function<std::vector<uint8_t>()>& make)>;
 
-/// What the images of a file, folder or archive are turned into.
+/// Conversion of the images of a file, folder or archive.
 struct ImageOptions {
-  std::optional<ImageSize>
-      size;              ///< resized and cropped to this; without it all must have one size
-  int64_t channels = 0;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; 0: as in the array, or in the
-                         ///< first file less its alpha
+  /// Resized and cropped to this; without it all must have one size.
+  std::optional<ImageSize> size;
+  /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; 0: as in the array, or as in the first file without
+  /// alpha.
+  int64_t channels = 0;
   BadImages bad_images = BadImages::kError;
-  int64_t workers = 2;                  ///< threads that look at files
-  std::string labels = "auto";          ///< where classes come from: see labels.h
-  int64_t max_pixels = io::kMaxPixels;  ///< of an image, as stored and as scaled
-  /// May errors and remarks name keys of [data] as the way out?
+  int64_t workers = 2;                  ///< threads that read files
+  std::string labels = "auto";          ///< source of the classes: see src/data/labels.h
+  int64_t max_pixels = io::kMaxPixels;  ///< limit for an image, as stored and as scaled
+  /// Whether errors and remarks may suggest keys of [data].
   bool has_config = true;
-  /// What an earlier start has found out of the files (Dataset::save_index); empty: none.
+  /// Known properties of the files from an earlier start (Dataset::save_index); empty: none.
   std::filesystem::path index = {};
-  /// How several processes share what one of them finds out of the files; empty: each looks itself.
+  /// Lets one of several processes read the files' properties; empty: each reads them itself.
   ShareBytes share = {};
 };
 
-/// The size, aspect kept, at which an image of size `from` just covers `to`.
+/// The size at which an image of size `from` just covers `to`, with its aspect ratio kept.
 ImageSize covering_size(ImageSize from, ImageSize to);
 
 /// Scales an image (bicubic, antialiased) to covering_size. chw_u8: uint8 [C,H,W].

@@ -12,8 +12,8 @@
 
 namespace ddpm::data {
 
-/// Another data set seen through a class that changes some of what it says: everything that is not
-/// overridden is that of `whole`, which it keeps alive.
+/// Base of data sets that change another one: everything not overridden is that of `whole`, which
+/// it keeps alive.
 class View : public Dataset {
  public:
   explicit View(std::shared_ptr<const Dataset> whole) : whole_(std::move(whole)) {}

@@ -12,24 +12,24 @@ namespace ddpm::dist {
 
 class OverlappedSum;
 
-/// Sums the gradients of a network over all ranks while its backward pass still runs: a bucket of
-/// them travels as soon as all of its gradients are there (c10d::Reducer, the engine of PyTorch's
-/// DistributedDataParallel). Buckets are the same in every step, so that a resumed run adds in the
-/// same order as one that was never interrupted.
+/// Sums the gradients of a network over all ranks during its backward pass: a bucket is reduced as
+/// soon as all its gradients are ready (c10d::Reducer, the engine of PyTorch's
+/// DistributedDataParallel). Buckets are the same in every step, so that a resumed run sums in the
+/// same order as an uninterrupted one.
 class GradientReducer {
  public:
-  /// Every parameter must take part in every backward pass; all ranks give the same ones. `world`
-  /// must outlive it.
+  /// Every parameter must take part in every backward pass; all ranks pass the same ones. `world`
+  /// must outlive this object.
   GradientReducer(const World& world, const std::vector<torch::Tensor>& parameters,
                   int64_t bucket_bytes = int64_t{25} << 20);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  /// Runs `pass`, a forward pass with its backward pass. When it returns, every parameter's
-  /// gradient is the sum over the ranks of what each had accumulated up to then: earlier passes of
-  /// the step run outside. The same bits on every rank. Collective. Throws Error where a rank dies
-  /// or does not come.
+  /// Runs `pass`, a forward and a backward pass. Afterwards every parameter's gradient is the sum
+  /// over the ranks of what each has accumulated, including earlier passes of the step, which run
+  /// outside. Same bits on every rank. Collective. Throws Error if a rank dies or does not take
+  /// part.
   void sum_during(const std::function<void()>& pass);
 
  private:

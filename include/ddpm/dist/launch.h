@@ -9,41 +9,41 @@
 
 namespace ddpm::dist {
 
-/// Looks up a variable of the environment; nothing where it is not set or empty.
+/// Looks up an environment variable; none if it is not set or empty.
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 
-/// That of this process.
+/// The environment of this process.
 Environment process_environment();
 
-/// Which of the processes of one training this is, and where they meet.
+/// This process among those of one training, and where they meet.
 struct Launch {
   int64_t rank = 0;              ///< 0 .. world_size - 1
   int64_t world_size = 1;        ///< processes in all
-  int64_t local_rank = 0;        ///< among those of this machine
+  int64_t local_rank = 0;        ///< rank among those of this machine
   int64_t local_world_size = 1;  ///< processes on this machine
   std::string master_addr;       ///< rank 0's machine; "" for a single process
   int master_port = 0;
   std::string found = "single process";  ///< torchrun, SLURM, Open MPI, PMI
-  std::string job;                       ///< the launcher's name for this start; "": it has none
-  int restart_count = 0;                 ///< torchrun's: how often it began all processes anew
-  bool agent_store = false;              ///< torchrun itself listens at master_addr, not rank 0
+  std::string job;                       ///< the launcher's name for this job, or ""
+  int restart_count = 0;                 ///< restarts of all processes by torchrun
+  bool agent_store = false;              ///< torchrun, not rank 0, listens at master_addr
 
   bool single() const { return world_size == 1; }
 };
 
-/// Reads who started this process; the first that is there decides:
+/// Detects how this process was started. The first match decides:
 ///   1. RANK, WORLD_SIZE, and what torchrun sets beside them
-///   2. OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE: mpirun starts its daemons with srun, whose
-///      variables the processes inherit
+///   2. OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE. Before SLURM: mpirun starts its daemons with
+///      srun, whose variables the processes inherit
 ///   3. SLURM_PROCID, SLURM_STEP_NUM_TASKS, in a step of srun, whatever the job's name; not in a
 ///      shell of salloc, or of srun --pty (`on_terminal`)
 ///   4. PMI_RANK, PMI_SIZE
 ///   5. none: a single process
-/// MASTER_ADDR defaults to the first host of the SLURM step, or to this machine where all processes
-/// are on it; MASTER_PORT to 15000 + the last four digits of SLURM_JOB_ID + SLURM_STEP_ID, or of a
-/// number made of the launcher's name for the job, else to 29500.
-/// Throws UsageError where an environment is set in part or contradicts itself, or where a SLURM
-/// job asks for several tasks but this is not one of srun's.
+/// MASTER_ADDR defaults to the first host of the SLURM step, or to this machine if all processes
+/// are on it. MASTER_PORT defaults to 15000 + the last four digits of SLURM_JOB_ID + SLURM_STEP_ID,
+/// or of a hash of the launcher's job name, else to 29500. Throws UsageError if an environment is
+/// incomplete or contradictory, or if a SLURM job has several tasks but srun did not start this
+/// process.
 Launch detect_launch(const Environment& environment, bool on_terminal = false);
 
 /// One line: "4 processes on 2 machines (SLURM), rank 0 on cuda:0, meeting at node01:16234".

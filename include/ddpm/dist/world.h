@@ -16,25 +16,25 @@ namespace ddpm::dist {
 
 class ProcessGroup;
 
-/// Values by name, as people are shown them: "optimizer.lr", "0.001".
+/// Values by name, as in messages: "optimizer.lr", "0.001".
 using Facts = std::map<std::string, std::string>;
 
-/// By what processes that meet know each other.
+/// Identifies the processes of a run when they meet.
 struct Identity {
-  Facts run;       ///< which run it is; whoever has another belongs to another run
-  Facts settings;  ///< what all ranks of a run must have alike
+  Facts run;       ///< which run it is; a process with other values is of another run
+  Facts settings;  ///< must be equal on all ranks of a run
 };
 
-/// All processes of one training. Every operation is collective: all ranks call it, in one order,
-/// with tensors of the same shapes. A single process has no connections and every operation returns
-/// at once. Where a rank dies, hangs or does not come, the others throw Error, which says what they
-/// waited for, when the connection breaks or `timeout` has passed; the world is of no use then.
+/// All processes of one training. Every operation is collective: all ranks call it, in the same
+/// order, with tensors of the same shapes. In a single process every operation returns immediately.
+/// If a rank dies, hangs or does not take part, the others throw Error when the connection breaks
+/// or after `timeout`; the message says what they waited for. The world is then unusable.
 class World {
  public:
   World();  ///< a single process
-  /// Waits for all ranks. `device`: where this rank's tensors are. A process of another run is
-  /// never taken for one of this. Throws UsageError, on all ranks, if their settings differ, and
-  /// Error if one does not come or the port is taken.
+  /// Waits for all ranks. `device`: of this rank's tensors. Refuses processes of another run.
+  /// Throws UsageError on all ranks if their settings differ, and Error if a rank does not come or
+  /// the port is in use.
   World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout,
         const Identity& identity = {});
   ~World();
@@ -45,26 +45,25 @@ class World {
   int64_t size() const { return size_; }
   bool is_main() const { return rank_ == 0; }
 
-  /// Every rank's tensors become those of rank `from`. Any dtype that the backend knows, strides
-  /// kept.
+  /// Copies the tensors of rank `from` to all ranks. Any dtype of the backend; strides are kept.
   void broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from = 0) const;
-  /// Every tensor becomes the sum over the ranks, the same bits in each: float32, float64, bfloat16
-  /// or int64. Joined into buckets of `bucket_bytes`, one reduction each.
+  /// Replaces every tensor by its sum over the ranks, with the same bits on each: float32, float64,
+  /// bfloat16 or int64. Concatenated into buckets of `bucket_bytes`, one reduction each.
   void all_reduce_sum_(const std::vector<torch::Tensor>& tensors,
                        int64_t bucket_bytes = int64_t{25} << 20) const;
-  /// The largest of each number over the ranks: for flags. On the CPU, no GPU waits for it.
+  /// The maximum of each number over the ranks, for flags. On the CPU, without GPU synchronization.
   std::vector<int64_t> all_reduce_max(std::vector<int64_t> values) const;
-  /// True on every rank where it is on one.
+  /// True on every rank if it is true on one.
   bool any(bool value) const;
-  /// Rank 0's numbers, on every rank.
+  /// Rank 0's values, on every rank.
   std::vector<int64_t> from_main(std::vector<int64_t> values) const;
-  /// Throws UsageError on every rank unless all have rank 0's `value` ("data": its description).
+  /// Throws UsageError on every rank unless all have rank 0's `value`. `what` names it ("data").
   void expect_same(const std::string& what, const std::string& value) const;
-  /// Throws UsageError on every rank where two of them use one GPU, which NCCL cannot.
+  /// Throws UsageError on every rank if two of them use the same GPU, which NCCL does not support.
   void expect_own_gpus() const;
   /// Returns when all ranks have called it.
   void barrier() const;
-  /// Rank 0 does `work` while the others wait. Where it throws, the others throw Error too.
+  /// Rank 0 does `work` while the others wait. If it throws, the others throw Error.
   void on_main(const std::string& what, const std::function<void()>& work) const;
 
  private:
@@ -76,7 +75,7 @@ class World {
   std::unique_ptr<ProcessGroup> group_;  // nullptr: a single process
 };
 
-/// The world of one process.
+/// The world of a single process.
 const World& single_process();
 
 }  // namespace ddpm::dist

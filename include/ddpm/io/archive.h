@@ -14,23 +14,22 @@ namespace ddpm::io {
 /// Reads the files in a zip archive.
 class ZipReader {
  public:
-  /// Throws IoError where the file is missing or is no zip archive.
+  /// Throws IoError if the file is missing or not a zip archive.
   explicit ZipReader(const std::filesystem::path& path);
   ~ZipReader();
   ZipReader(const ZipReader&) = delete;
   ZipReader& operator=(const ZipReader&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  /// The files in it (folders left out), sorted.
+  /// The files in it (not the folders), sorted.
   const std::vector<std::string>& names() const { return names_; }
-  /// How large a file says it is, unpacked. Throws IoError where it is not in the archive.
+  /// The unpacked size that the archive states for a file. Throws IoError if it is not in it.
   uint64_t size_of(const std::string& name) const;
-  /// The content of one file, its CRC-32 checked. Many threads may call this at once. Throws
-  /// IoError("archive.zip/name", ...) if it is not in the archive, encrypted or damaged, or says
-  /// that it unpacks to more than any data of its packed size can.
+  /// The content of one file, with its CRC-32 checked. Thread-safe. Throws
+  /// IoError("archive.zip/name", ...) if it is not in the archive, encrypted or damaged, or if its
+  /// stated size is impossible for its packed size.
   std::vector<uint8_t> read(const std::string& name) const;
-  /// The first `count` bytes of one file, or all of a shorter one, no checksum compared. Otherwise
-  /// like read.
+  /// The first `count` bytes of one file, or all of a shorter one. Like read, without the checksum.
   std::vector<uint8_t> read_beginning(const std::string& name, uint64_t count) const;
 
  private:
@@ -41,7 +40,7 @@ class ZipReader {
   std::vector<uint8_t> read_entry(const std::string& name, uint64_t count, bool whole) const;
   std::filesystem::path path_;
   std::unique_ptr<zip, Close> archive_;
-  uint64_t bytes_;  ///< of the whole archive
+  uint64_t bytes_;            ///< of the archive file
   mutable std::mutex mutex_;  ///< a libzip handle serves one thread at a time
   std::vector<std::string> names_;
   std::vector<uint64_t> entries_;  ///< names_[i] is entry entries_[i] of the archive

@@ -17,13 +17,12 @@ struct Syscall {
   bool done;  ///< false: about to be made; true: made, with success
 };
 
-/// For tests that stop, fail or record at a chosen call: called before and after each one. A
-/// non-zero value returned before a call is the errno it fails with instead of being made. Empty
-/// otherwise.
+/// For tests that stop, fail or record at a chosen call; empty otherwise. Called before and after
+/// each call. If it returns non-zero before a call, the call is not made and fails with that errno.
 using SyscallHook = std::function<int(const Syscall&)>;
 
-/// Makes one system call, again where a signal interrupts it, and returns its result. Throws
-/// IoError "cannot <name>: <reason>" where the result is negative.
+/// Makes one system call, repeats it if a signal interrupts it, and returns its result. Throws
+/// IoError "cannot <name>: <reason>" if the result is negative.
 long checked_syscall(std::string_view name, const std::filesystem::path& path,
                      const SyscallHook& hook, const std::function<long()>& call);
 
@@ -34,10 +33,10 @@ struct FileSum {
   bool operator==(const FileSum&) const = default;
 };
 
-/// A file being written from its beginning. Every call is checked and throws IoError.
+/// A file that is written from its beginning. Every call is checked and throws IoError.
 class OutputFile {
  public:
-  /// Creates or empties the file.
+  /// Creates or truncates the file.
   explicit OutputFile(std::filesystem::path path, SyscallHook hook = {});
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -45,9 +44,9 @@ class OutputFile {
 
   void write(std::span<const uint8_t> bytes);
   void write(std::string_view text);
-  /// Brings the content to the disk (fsync) and closes. Without it the file is closed unsynced.
+  /// Syncs the content to the disk (fsync) and closes. The destructor closes without syncing.
   FileSum finish();
-  /// Closes without syncing: the content is whole unless the machine stops.
+  /// Closes without syncing: the content is complete unless the machine stops.
   FileSum close();
   const std::filesystem::path& path() const { return path_; }
 
@@ -61,15 +60,15 @@ class OutputFile {
 /// A regular file open for reading at any position; thread-safe.
 class InputFile {
  public:
-  /// Throws IoError where the file cannot be opened or is no regular file.
+  /// Throws IoError if the file cannot be opened or is not a regular file.
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
   InputFile& operator=(InputFile&& other) noexcept;
 
-  /// In bytes, when it was opened.
+  /// In bytes, at the time of opening.
   uint64_t size() const { return size_; }
-  /// Fills `bytes` from `offset` on. Throws IoError where the file cannot be read or ends before.
+  /// Fills `bytes` from `offset` on. Throws IoError if the file cannot be read or is too short.
   void read_at(uint64_t offset, std::span<uint8_t> bytes) const;
   const std::filesystem::path& path() const { return path_; }
 
@@ -79,14 +78,14 @@ class InputFile {
   uint64_t size_ = 0;
 };
 
-/// The whole content. Throws IoError.
+/// The complete content. Throws IoError.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
 
 /// Size and CRC32C of a regular file, read in pieces. Throws IoError.
 FileSum file_sum(const std::filesystem::path& path);
 
-/// Writes, syncs (fsync) and closes. Throws IoError; then the file may hold a part.
+/// Writes, syncs (fsync) and closes. Throws IoError; the file may then be incomplete.
 FileSum write_file_synced(const std::filesystem::path& path, std::span<const uint8_t> bytes,
                           const SyscallHook& hook = {});
 FileSum write_file_synced(const std::filesystem::path& path, std::string_view text,
@@ -95,29 +94,29 @@ FileSum write_file_synced(const std::filesystem::path& path, std::string_view te
 /// The hidden name ".NAME.tmp-PID" beside `path`, for content that takes its place when complete.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 
-/// Replaces `path` as one step: whenever the machine stops, it holds the old content or the new
-/// one. Writes a temporary file beside it, syncs, renames, syncs the folder. Throws IoError,
-/// leaving the old. What is no regular file (/dev/stdout, a pipe) is written to, not replaced.
+/// Replaces `path` atomically: if the machine stops, it holds either the old content or the new
+/// one. Writes a temporary file beside it, syncs, renames, syncs the folder. Throws IoError and
+/// keeps the old content. A device or pipe (/dev/stdout) is written to, not replaced.
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,
                        const SyscallHook& hook = {});
-/// The same for content that `write` puts into the temporary file (it must not finish the file).
+/// The same for content that `write` writes to the temporary file (it must not finish the file).
 FileSum write_file_atomic(const std::filesystem::path& path,
                           const std::function<void(OutputFile&)>& write,
                           const SyscallHook& hook = {});
 
-/// Replaces `path` without syncing, for results that can be made again: it holds the old content or
-/// the new one, whole, unless the machine stops. Throws IoError, leaving the old.
+/// Replaces `path` without syncing, for results that can be reproduced: it holds either the old or
+/// the new content unless the machine stops. Throws IoError and keeps the old content.
 void replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 
 /// Renames within a file system; the folder is not synced. Throws IoError.
 void rename_path(const std::filesystem::path& from, const std::filesystem::path& to,
                  const SyscallHook& hook = {});
-/// Makes names created, renamed or removed in a folder last (fsync of the folder). Throws IoError.
+/// Syncs the names created, renamed or removed in a folder (fsync of the folder). Throws IoError.
 void sync_directory(const std::filesystem::path& directory, const SyscallHook& hook = {});
-/// Removes a folder and what is in it; a folder that is not there is no error. Throws IoError.
+/// Removes a folder with its content; does nothing if it does not exist. Throws IoError.
 void remove_tree(const std::filesystem::path& directory, const SyscallHook& hook = {});
 
-/// Bytes that an ordinary user may still write where `path` lies. Throws IoError.
+/// Free bytes for an ordinary user on the file system of `path`. Throws IoError.
 uint64_t free_space(const std::filesystem::path& path);
 
 }  // namespace ddpm::io

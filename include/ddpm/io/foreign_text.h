@@ -5,22 +5,21 @@
 #include <span>
 #include <string>
 
-// What lies where a file of weights, images or numbers should be if fetching it went wrong.
+// Texts that replace a file of weights, images or numbers if a download went wrong.
 
 namespace ddpm::io {
 
-/// The first `most` bytes in lower case, without the byte order mark and the white space that may
-/// come first.
+/// The first `most` bytes in lower case, without a leading byte order mark and white space.
 std::string first_letters(std::span<const uint8_t> bytes, size_t most);
 
-/// If `bytes` (the file, or at least its first 512 bytes) are a Git LFS or git-annex pointer, a web
-/// page, a server's error message, or nothing: what they are and what to do, to stand behind the
-/// file's name. "" if they are none of these.
+/// Says if `bytes` (the file, or at least its first 512 bytes) are a Git LFS or git-annex pointer,
+/// a web page, a server's error message, or empty: what they are and what to do, to follow the
+/// file's name. "" otherwise.
 std::string foreign_text(std::span<const uint8_t> bytes);
 
-/// Throws IoError(path, foreign_text(bytes)) if it is one.
+/// Throws IoError(path, foreign_text(bytes)) if that is not empty.
 void refuse_foreign_text(const std::filesystem::path& path, std::span<const uint8_t> bytes);
-/// The same for a file, of which the first bytes are read; does nothing if it cannot be read.
+/// The same for the first bytes of a file. Does nothing if it cannot be read.
 void refuse_foreign_text(const std::filesystem::path& path);
 
 }  // namespace ddpm::io

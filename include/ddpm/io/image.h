@@ -11,21 +11,20 @@
 
 namespace ddpm::io {
 
-/// Size of an encoded image as it is shown (turned as its EXIF orientation says); channels 1
-/// (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
+/// Size of an encoded image after its EXIF orientation is applied; channels 1 (grey), 2 (grey and
+/// alpha), 3 (RGB) or 4 (RGBA).
 struct ImageInfo {
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
-  bool deep = false;  ///< 16 bits per channel, of which the decoded image keeps 8
+  bool deep = false;  ///< 16 bits per channel; the decoded image has 8
   bool operator==(const ImageInfo&) const = default;
 };
 
-/// The most pixels that an image may have unless a caller allows more. Decoding takes up to 10
-/// bytes per pixel.
+/// Default limit of an image's pixels. Decoding takes up to 10 bytes per pixel.
 inline constexpr int64_t kMaxPixels = 128'000'000;
 
-/// A decoded image, 8 bits a channel: pixels[(y * width + x) * channels + c].
+/// A decoded image, 8 bits per channel: pixels[(y * width + x) * channels + c].
 struct Image {
   int64_t height = 0;
   int64_t width = 0;
@@ -33,30 +32,30 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-/// Size and channels of a whole encoded image, without decoding its pixels. Throws IoError(name,
-/// ...) if it is no PNG, JPEG, WebP, BMP, PGM/PPM or TGA (TGA has no signature, so it is only tried
-/// if `name` ends in .tga), is cut short, or fails its checksum (PNG).
+/// Size and channels of a complete encoded image, without decoding its pixels. Throws IoError(name,
+/// ...) if it is not a PNG, JPEG, WebP, BMP, PGM/PPM or TGA, is truncated, or fails its checksum
+/// (PNG). TGA has no signature, so it is only tried if `name` ends in .tga.
 ImageInfo image_info(std::span<const uint8_t> bytes, const std::string& name);
 
-/// The same from the first bytes of an image alone, nothing else of it checked; none if they do
-/// not reach, or are no image's (then image_info of the whole says what is wrong).
+/// The same from the first bytes of an image, without other checks. None if they are too few, or
+/// not of an image (image_info then gives the reason).
 std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const std::string& name);
 
-/// Decodes a whole image, upright: the EXIF orientation of a JPEG or WebP is applied. `channels` 1
-/// to 4 converts (RGB to grey by 0.299 R + 0.587 G + 0.114 B; alpha is dropped, or 255 if the file
-/// has none); 0 keeps the file's. 16-bit PNG is rounded to the nearest of 8 bits, v / 257. Throws
-/// IoError(name, ...) if the bytes are no image, are cut short, fail their checksum (PNG), hold
-/// less data than pixels, or have more than `max_pixels`: this before memory is taken for them.
+/// Decodes a complete image and applies the EXIF orientation of a JPEG or WebP. `channels` 1 to 4
+/// converts (RGB to grey by 0.299 R + 0.587 G + 0.114 B; alpha is dropped, or 255 if the file has
+/// none); 0 keeps the file's. 16-bit PNG is rounded to the nearest 8-bit value, v / 257. Throws
+/// IoError(name, ...) if the bytes are not an image, are truncated, fail their checksum (PNG), or
+/// hold less data than pixels. Throws before allocating if there are more than `max_pixels`.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels = 0,
                    int64_t max_pixels = kMaxPixels);
 
-/// HWC pixels as a tensor, uint8 [C,H,W].
+/// The pixels as a tensor, uint8 [C,H,W].
 torch::Tensor to_tensor(const Image& image);
 
 /// chw_u8: uint8 [C,H,W], C = 1 to 4 (2: grey and alpha).
 std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
 
-/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4), whole or not at all (replace_file). Throws IoError.
+/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4) by replace_file. Throws IoError.
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
 
 /// Model range to pixels: x in [-1,1], any float type and shape -> uint8, 127.5 (x + 1) rounded to

@@ -23,17 +23,17 @@ struct NamedTensor {
 
 using Metadata = std::map<std::string, std::string>;
 
-/// Writes tensors of any device, shape and strides in logical (row-major) order; the header keeps
-/// their order. The data of wide types comes first, so that every tensor is aligned to its type.
-/// Only one tensor at a time is copied, and only where it is not contiguous CPU memory. Throws
-/// IoError, also for a type that the format lacks; c10::Error for a name given twice.
+/// Writes tensors of any device, shape and strides in row-major order; the header keeps their
+/// order. Data of wide types comes first, so that every tensor is aligned to its type. Copies one
+/// tensor at a time, and only if it is not contiguous CPU memory. Throws IoError, also for a type
+/// that the format lacks; c10::Error if a name occurs twice.
 void write_safetensors(OutputFile& file, const std::vector<NamedTensor>& tensors,
                        const Metadata& metadata = {});
-/// The same, replacing the file at `path` as one step (write_file_atomic).
+/// The same, replacing the file at `path` atomically (write_file_atomic).
 FileSum write_safetensors(const std::filesystem::path& path,
                           const std::vector<NamedTensor>& tensors, const Metadata& metadata = {});
 
-/// Where a tensor lies in a safetensors file.
+/// Type, shape and position of a tensor in a safetensors file.
 struct TensorInfo {
   torch::ScalarType dtype = torch::kFloat32;
   std::vector<int64_t> shape;
@@ -41,11 +41,11 @@ struct TensorInfo {
   uint64_t bytes = 0;
 };
 
-/// Does the file begin as one? False if it cannot be read.
+/// Whether the file begins like one. False if it cannot be read.
 bool is_safetensors_file(const std::filesystem::path& path);
 
-/// A safetensors file open for reading. Its header is trusted in nothing: open throws IoError,
-/// naming the tensor and the problem, unless the tensors tile the file exactly.
+/// A safetensors file open for reading. The header is fully checked: open throws IoError, with the
+/// tensor and the problem, unless the tensors tile the file exactly.
 class SafetensorsFile {
  public:
   static SafetensorsFile open(const std::filesystem::path& path);
@@ -53,10 +53,10 @@ class SafetensorsFile {
   /// In the header's order.
   const std::vector<std::string>& names() const { return names_; }
   bool contains(const std::string& name) const { return tensors_.contains(name); }
-  /// Throws IoError where there is no such tensor.
+  /// Throws IoError if there is no such tensor.
   const TensorInfo& info(const std::string& name) const;
-  /// Reads one tensor into contiguous CPU memory of its own; thread-safe. Throws IoError where
-  /// there is no such tensor, it cannot be read, or a BOOL is neither 0 nor 1.
+  /// Reads one tensor into new contiguous CPU memory; thread-safe. Throws IoError if there is no
+  /// such tensor, if it cannot be read, or if a BOOL is neither 0 nor 1.
   torch::Tensor get(const std::string& name) const;
   const Metadata& metadata() const { return metadata_; }
   const std::filesystem::path& path() const { return file_.path(); }

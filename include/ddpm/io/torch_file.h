@@ -14,16 +14,16 @@
 #include <torch/types.h>
 
 // Files of Python's torch.save (.pt, .pth, .bin, .ckpt): a zip archive with the values as a pickle
-// (a program for a stack machine that can call any Python function) and the tensors' memory beside
-// it; before torch 1.6 several pickles and the memory in one plain file. Both are read by an
-// interpreter of our own that knows lists, dicts, numbers, texts and tensors, and runs no code:
-// what else a pickle names is left as a name.
+// and the tensors' memory beside it; before torch 1.6, several pickles and the memory in one plain
+// file. A pickle is a program for a stack machine that can call any Python function. Our
+// interpreter knows lists, dicts, numbers, strings and tensors, and runs no code: other objects
+// stay names.
 
 namespace ddpm::io {
 
 /// A value in such a file.
 struct TorchValue {
-  // In torch_file.cpp, where the type is complete: `entries` holds pairs of it.
+  // Defined in torch_file.cpp, after the type is complete: `entries` holds pairs of it.
   TorchValue();
   TorchValue(const TorchValue&);
   TorchValue(TorchValue&&) noexcept;
@@ -38,9 +38,9 @@ struct TorchValue {
     kReal,
     kText,
     kList,  ///< list, tuple or set: `items`
-    kDict,  ///< `entries` in their order; whole numbers as keys are written in decimal
+    kDict,  ///< `entries` in their order; integer keys in decimal
     kTensor,
-    kOpaque,  ///< anything else: `text` says what it is; nothing was made of it, or called
+    kOpaque,  ///< anything else: `text` names it; no object was made and no function called
   };
   Kind kind = Kind::kNone;
   int64_t integer = 0;
@@ -54,22 +54,21 @@ struct TorchValue {
   bool is_dict() const { return kind == Kind::kDict; }
   bool is_tensor() const { return kind == Kind::kTensor; }
   bool is_opaque() const { return kind == Kind::kOpaque; }
-  /// A dict's value; nullptr where there is none.
+  /// A dict's value; nullptr if it has no such key.
   const TorchValue* find(std::string_view key) const;
 };
 
-/// Does the file begin as one of torch.save? False where it cannot be read.
+/// Whether the file begins like one of torch.save. False if it cannot be read.
 bool is_torch_file(const std::filesystem::path& path);
 
-/// Reads one. Nothing in it is trusted: throws IoError if it is damaged or nests deeper than 64
-/// levels; allocates no more than a small multiple of the file's size. Entries of dicts whose keys
-/// are neither texts nor whole numbers are left out.
+/// Reads one. Safe for untrusted files: throws IoError if it is damaged or nests deeper than 64
+/// levels, and allocates at most a small multiple of the file's size. Skips entries of dicts whose
+/// keys are neither strings nor integers.
 TorchValue read_torch_file(const std::filesystem::path& path);
 
 /// Writes tensors as a state dict that Python's torch.load(path, weights_only=True) reads: a zip
-/// archive, the tensors row by row, on the CPU, aligned to 64 bytes. `notes` are texts in files of
-/// the archive that Python passes over. Replaces the file as one step. Throws IoError, also for
-/// more than 4 GiB.
+/// archive with row-major CPU tensors, aligned to 64 bytes. `notes` are stored as files of the
+/// archive that Python ignores. Replaces the file atomically. Throws IoError, also beyond 4 GiB.
 FileSum write_torch_file(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                          const Metadata& notes = {});
 

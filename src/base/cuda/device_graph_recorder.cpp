@@ -20,22 +20,22 @@ namespace {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
-// What is queued on `later` from here on waits for what `earlier` holds now.
+// Work queued on `later` from now on waits for the work now queued on `earlier`.
 void wait_for(const c10::Stream& later, const c10::Stream& earlier) {
   c10::Event event(c10::DeviceType::CUDA);
   event.record(earlier);
   event.block(later);
 }
 
-// A generator state of a record's own, which goes on from wherever the device's default generator
-// stands at each replay. A recording takes hold of the default generator's state for good: two
-// records would tie each other's, and one that fails would leave it unusable.
+// A graph's own generator state, which follows the device's default generator at each replay.
+// Capture keeps the generator's state for good: two graphs would share the default one, and a
+// failed capture would leave it unusable.
 class OwnGenerator {
  public:
   explicit OwnGenerator(const torch::Device& device)
       : default_(at::globalContext().defaultGenerator(device)), own_(default_.clone()) {}
 
-  /// While `recording` runs, the default generator is this one.
+  /// Makes this the default generator while `recording` runs.
   template <class Recording>
   void lend_to(const Recording& recording) {
     const at::Generator before = default_.graphsafe_get_state();
@@ -55,16 +55,16 @@ class OwnGenerator {
   at::Generator default_, own_;
 };
 
-// What tidies up after a recording that failed: each step may have been done already.
+// One step of cleaning up after a failed capture; it may already have been done.
 template <class Step>
 void attempt(const Step& step) {
   try {
     step();
-  } catch (const std::exception&) {  // the recording's failure is the one to tell of
+  } catch (const std::exception&) {  // the failure of the capture is reported
   }
 }
 
-// Will the graph give its memory pool back? Not where its recording could not be ended.
+// Whether the graph returns its memory pool: not if its capture could not be ended.
 bool has_pool(at::cuda::CUDAGraph& graph) {
   try {
     graph.pool();
@@ -92,7 +92,7 @@ class CudaGraphRecorder : public GraphRecorder {
   void record(const std::function<void()>& work) override {
     forget();
     const c10::DeviceGuard device(device_);
-    // The record has memory of its own: what earlier runs left unused is given back first.
+    // The graph has its own memory: unused memory of earlier runs is released first.
     torch::cuda::synchronize(device_.index());
     c10::getDeviceAllocator(device_.type())->emptyCache();
     OwnGenerator generator(device_);
@@ -111,7 +111,7 @@ class CudaGraphRecorder : public GraphRecorder {
   }
 
  private:
-  // Sets graph_, or failure_ and leaves nothing open.
+  // Sets graph_, or failure_, and closes the capture.
   void capture(const std::function<void()>& work) {
     const c10::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
@@ -121,11 +121,11 @@ class CudaGraphRecorder : public GraphRecorder {
         try {
           step();
         } catch (...) {
-          if (!failure_) failure_ = std::current_exception();  // what follows is its consequence
+          if (!failure_) failure_ = std::current_exception();  // later errors are its consequences
         }
       };
       keep_failure([&] {
-        // Only this thread is watched: others may decode images or write a checkpoint meanwhile.
+        // Checks only this thread: others may decode images or write a checkpoint.
         graph->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
         work();
       });
