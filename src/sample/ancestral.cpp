@@ -1,4 +1,4 @@
-#include "ddpm/sample/ancestral.h"
+#include "ancestral.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "ddpm/sample/ddim.h"
+#include "ddim.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
-#include "ddpm/sample/graphed_denoiser.h"
+#include "graphed_denoiser.h"
 
 #include <algorithm>
 #include <chrono>

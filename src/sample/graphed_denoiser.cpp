@@ -1,4 +1,4 @@
-#include "ddpm/sample/graphed_denoiser.h"
+#include "graphed_denoiser.h"
 
 namespace ddpm::sample {
 

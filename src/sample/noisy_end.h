@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/sample/ancestral.h"
+#include "ancestral.h"
 
 namespace ddpm::sample {
 

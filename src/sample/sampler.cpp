@@ -1,7 +1,7 @@
 #include "ddpm/sample/sampler.h"
 
-#include "ddpm/sample/ancestral.h"
-#include "ddpm/sample/ddim.h"
+#include "ancestral.h"
+#include "ddim.h"
 #include "ddpm/sample/sample_config.h"
 #include "noisy_end.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/sample/ancestral.h"
+#include "src/sample/ancestral.h"
 
 #include "ddpm/sample/reverse_process.h"
 #include "tests/sample/exact_denoiser.h"

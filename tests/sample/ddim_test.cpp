@@ -1,6 +1,6 @@
-#include "ddpm/sample/ddim.h"
+#include "src/sample/ddim.h"
 
-#include "ddpm/sample/ancestral.h"
+#include "src/sample/ancestral.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "ddpm/sample/graphed_denoiser.h"
+#include "src/sample/graphed_denoiser.h"
 
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/reverse_process.h"
