@@ -184,7 +184,7 @@ class Benchmark {
 
   void sample() {
     sample::SampleConfig config = experiment_.sample;
-    config.method = sample::Method::kDdim;
+    config.method = sample::kDdim;
     config.eta = 0.0;
     config.sigma = sample::Sigma::kSmall;
     config.steps = sample_steps_;

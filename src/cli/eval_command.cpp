@@ -7,6 +7,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/sample/methods.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -26,9 +27,9 @@ namespace fs = std::filesystem;
 constexpr int64_t kDefaultSamples = 1000;
 constexpr int64_t kNeighbourRows = 12;
 constexpr int64_t kNeighbourColumns = 8;
-constexpr std::array kSamplingFlags{"--ckpt",  "--steps",   "--ddim",     "--ddpm",
-                                    "--eta",   "--sigma",   "--spacing",  "--clip",
-                                    "--class", "--weights", "--precision"};
+constexpr std::array kSamplingFlags{"--ckpt",   "--steps", "--ddim",    "--ddpm",
+                                    "--method", "--eta",   "--sigma",   "--spacing",
+                                    "--clip",   "--class", "--weights", "--precision"};
 
 struct ScoreOptions : EvalOptions {
   std::string neighbours;
@@ -121,7 +122,7 @@ Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   s.indices = plan.generate.images;
   s.shape = {plan.generate.channels, plan.generate.height, plan.generate.width};
   s.classes = classes_of(plan);
-  s.protocol = {{"num", s.indices.size()}, {"sampler", describe_sampler(plan.config)}};
+  s.protocol = {{"num", s.indices.size()}, {"sampler", sample::describe(plan.config)}};
   s.protocol.update(samples_json(plan, options));
   s.checkpoint = plan.checkpoint;
   return s;

@@ -164,24 +164,6 @@ eval::ImageSource drawn_images(const SamplePlan& plan) {
   };
 }
 
-std::string describe_sampler(const sample::SampleConfig& c) {
-  std::string noise;
-  if (c.sigma != sample::Sigma::kSmall || c.method == sample::Method::kDdpm) {
-    noise = "sigma " + config::to_string(c.sigma);
-  } else {
-    noise = fmt::format("eta {}", c.eta);
-  }
-  return fmt::format("{}, {} steps, {}, {}", config::to_string(c.method), c.steps, noise,
-                     describe_spacing(c));
-}
-
-std::string describe_spacing(const sample::SampleConfig& c) {
-  std::string clip = config::to_string(c.clip);
-  if (c.clip != sample::Clip::kNone) clip += fmt::format(" to {}", c.clip_range);
-  return fmt::format("{}, offset {}, last alpha {}, clip {}", config::to_string(c.spacing),
-                     c.steps_offset, config::to_string(c.last_alpha), clip);
-}
-
 std::vector<int64_t> classes_of(const SamplePlan& plan) {
   return classes_in_turn(plan.generate.images, std::ssize(plan.classes));
 }

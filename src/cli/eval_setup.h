@@ -65,12 +65,6 @@ Ruler open_ruler(const EvalOptions& options, const std::filesystem::path& checkp
 /// Images drawn when they are asked for, as `ddpm sample` draws them.
 eval::ImageSource drawn_images(const SamplePlan& plan);
 
-/// "ddim, 50 steps, eta 0, leading, ...": all of `config` that decides how an image looks.
-std::string describe_sampler(const sample::SampleConfig& config);
-/// What a sweep's cells have in common of it: "leading, offset 0, last alpha one, clip rederive to
-/// 1".
-std::string describe_spacing(const sample::SampleConfig& config);
-
 /// For each of a plan's images, which of the classes in turn it has; empty if there is one or none.
 std::vector<int64_t> classes_of(const SamplePlan& plan);
 /// Images of `period` classes in turn, likewise.

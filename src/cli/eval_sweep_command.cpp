@@ -6,6 +6,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/sample/methods.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -133,7 +134,7 @@ int run_sweep(SweepOptions o) {
   for (const std::string& warning : ruler.features->description().warnings)
     spdlog::warn("{}", warning);
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
-                                  {"sampler", describe_spacing(first.config)}};
+                                  {"sampler", sample::describe_spacing(first.config)}};
   protocol.update(samples_json(first, o.sample));
   protocol.update(protocol_json(ruler));
   nlohmann::ordered_json exact = protocol;

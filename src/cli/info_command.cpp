@@ -81,7 +81,7 @@ void print_foreign(const fs::path& source) {
   print_row(
       "drawn by",
       fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
-                  config::to_string(model.sample.method),
+                  model.sample.method,
                   model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                   config::to_string(model.sample.sigma), config::to_string(model.sample.spacing),
                   config::to_string(model.sample.clip)));

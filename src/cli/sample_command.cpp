@@ -88,8 +88,7 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
   }
   const nn::UNet unet = load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.checkpoint.string(),
-               plan.weights_name, generate.images.size(), config::to_string(plan.config.method),
-               plan.config.steps,
+               plan.weights_name, generate.images.size(), plan.config.method, plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));
 
@@ -187,7 +186,7 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   json.update(nlohmann::ordered_json::parse(plan.settings));
   json["images"] = result.images;
   json["kept"] = drawn.kept;
-  json["network_calls"] = plan.config.steps;
+  json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;
   json["seconds"] = result.seconds;
   json["images_per_s"] = rate;
   json["grid"] = grid.string();

@@ -1,8 +1,10 @@
 #include "sample_flags.h"
 
+#include "ddpm/sample/methods.h"
 #include "flags.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 namespace ddpm::cli {
 namespace {
@@ -11,6 +13,14 @@ namespace {
 constexpr const char* kSampler =
     "Sampler (a flag not given is as the checkpoint's [sample] section says)";
 constexpr const char* kDevice = "Device";
+
+// "the method by name: ddpm = Algorithm 2 (Ho 2020), ..."
+std::string method_help() {
+  std::string help = "the method by name:";
+  for (const sample::MethodEntry& method : sample::methods())
+    help += fmt::format("{} {} = {}", help.back() == ':' ? "" : ",", method.name, method.help);
+  return help;
+}
 
 }  // namespace
 
@@ -73,10 +83,16 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
   auto* ddim = command.add_flag("--ddim", options.ddim,
                                 "sample by DDIM (Song 2021), the method for few steps");
   ddim->group(kSampler);
-  command
-      .add_flag("--ddpm", options.ddpm,
-                "sample by Algorithm 2 (Ho 2020), also if the checkpoint's config says ddim")
+  auto* ddpm =
+      command
+          .add_flag("--ddpm", options.ddpm,
+                    "sample by Algorithm 2 (Ho 2020), also if the checkpoint's config says ddim")
+          ->excludes(ddim)
+          ->group(kSampler);
+  command.add_option("--method", options.method, method_help())
+      ->check(one_of(sample::method_names()))
       ->excludes(ddim)
+      ->excludes(ddpm)
       ->group(kSampler);
   command
       .add_option("--eta", options.eta,

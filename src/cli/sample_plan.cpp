@@ -34,21 +34,20 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
                                    const nn::ModelDescription& model) {
   const int64_t timesteps = model.diffusion.schedule.timesteps;
   const bool hat = options.sigma == "hat";
-  if (options.ddpm && options.eta)
+  std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
+  if (method == sample::kDdpm && options.eta)
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
-  if (options.ddpm && hat)
+  if (method == sample::kDdpm && hat)
     throw UsageError(
         "--sigma hat is a noise of DDIM: leave out --ddpm, or say --sigma large, which is the same "
         "noise with Algorithm 2");
-  if (options.ddim || options.eta || hat) {
-    c.method = sample::Method::kDdim;
+  if (method.empty() && (options.eta || hat)) method = sample::kDdim;
+  if (method.empty() && options.sigma) method = sample::kDdpm;
+  if (!method.empty()) {
+    c.method = method;
     c.eta = options.eta.value_or(0.0);
     c.sigma = sample::Sigma::kSmall;
-  } else if (options.ddpm || options.sigma) {
-    c.method = sample::Method::kDdpm;
-    c.eta = 0.0;
-    c.sigma = sample::Sigma::kSmall;
-    c.last_alpha = sample::LastAlpha::kOne;
+    if (method == sample::kDdpm) c.last_alpha = sample::LastAlpha::kOne;
   }
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
   if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();

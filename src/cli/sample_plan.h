@@ -18,6 +18,7 @@ struct SampleOptions {
   std::string checkpoint;
   bool ddim = false;
   bool ddpm = false;
+  std::string method;  // "": by the other flags, else the checkpoint's
   std::optional<double> eta;
   std::optional<std::string> sigma, spacing, stepping, clip;
   std::optional<int64_t> steps, num, batch;

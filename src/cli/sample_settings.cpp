@@ -88,7 +88,7 @@ std::string name_of_classes(const SamplePlan& plan) {
 // "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: what differs from the defaults.
 std::string name_of_sampler(const sample::SampleConfig& config) {
   const Json mine = sampler_settings(config), defaults = sampler_settings({});
-  std::string name = fmt::format("{}-{}", config::to_string(config.method), config.steps);
+  std::string name = fmt::format("{}-{}", config.method, config.steps);
   for (const auto& [key, value] : mine.items()) {
     if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
     const bool bare = key == "sigma" || key == "spacing" || key == "clip";

@@ -148,7 +148,7 @@ sample::Spacing nearest_of_diffusers(sample::Spacing spacing) {
 
 sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timesteps) {
   sample::SampleConfig c;
-  c.method = ddim ? sample::Method::kDdim : sample::Method::kDdpm;
+  c.method = ddim ? sample::kDdim : sample::kDdpm;
   c.steps = ddim ? std::min(kDdimSteps, timesteps) : timesteps > kDdpmSteps ? kDdpmSteps : 0;
   c.stepping = sample::Stepping::kDiffusers;
   const sample::Sigma sigma = read_variance(json);
@@ -203,7 +203,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
         "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
         config::to_string(settings.diffusion.prediction)));
   }
-  const bool ddim = c.method == sample::Method::kDdim;
+  const bool ddim = c.method == sample::kDdim;
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
   // The others as numbers: DDIMScheduler knows fewer names than DDPMScheduler.
@@ -243,7 +243,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
 }
 
 std::string pipeline_text(const sample::SampleConfig& sample) {
-  const bool ddim = sample.method == sample::Method::kDdim;
+  const bool ddim = sample.method == sample::kDdim;
   const Json json{{"_class_name", ddim ? "DDIMPipeline" : "DDPMPipeline"},
                   {"_diffusers_version", kDiffusersVersion},
                   {"scheduler", {"diffusers", ddim ? "DDIMScheduler" : "DDPMScheduler"}},
@@ -265,15 +265,15 @@ std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t ti
     lost.push_back(
         fmt::format("sample.stepping = own: of {} steps, diffusers takes others", plan.size()));
   }
-  const int64_t usual = c.method == sample::Method::kDdim ? kDdimSteps : kDdpmSteps;
+  const int64_t usual = c.method == sample::kDdim ? kDdimSteps : kDdpmSteps;
   if (const auto steps = static_cast<int64_t>(plan.size()); steps != usual)
     lost.push_back(fmt::format(
         "sample.steps = {} (give the pipeline num_inference_steps = {}; its default is {})", steps,
         steps, usual));
   const bool ends_above = plan.back().t > 1 && c.stepping == sample::Stepping::kOwn;
-  if (c.method == sample::Method::kDdpm && ends_above && c.sigma != sample::Sigma::kSmall)
+  if (c.method == sample::kDdpm && ends_above && c.sigma != sample::Sigma::kSmall)
     lost.push_back("a last step without noise (diffusers adds some, as it begins above t = 1)");
-  if (c.method == sample::Method::kDdim) {
+  if (c.method == sample::kDdim) {
     if (c.clip == sample::Clip::kRederive)
       lost.push_back(
           "sample.clip = rederive (clip_sample keeps eps; pipelines have "

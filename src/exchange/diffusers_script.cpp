@@ -9,14 +9,14 @@ std::string pipeline_obstacle(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
   if (c.class_conditional)
     return "the network is class-conditional, and DDPMPipeline and DDIMPipeline pass no classes";
-  if (c.learned_variance && model.sample.method == sample::Method::kDdim)
+  if (c.learned_variance && model.sample.method == sample::kDdim)
     return "the network has a learned variance, which DDIMPipeline does not take off its output";
   return "";
 }
 
 std::string sampling_script(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
-  const bool ddim = model.sample.method == sample::Method::kDdim;
+  const bool ddim = model.sample.method == sample::kDdim;
   const int64_t steps =
       model.sample.steps > 0 ? model.sample.steps : model.description.diffusion.schedule.timesteps;
   const std::string count = c.class_conditional ? "len(classes)" : "count";

@@ -1,6 +1,11 @@
 #pragma once
 
+#include "ddpm/sample/sample_config.h"
 #include "ddpm/sample/sampler.h"
+
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace ddpm::sample {
 
@@ -11,7 +16,7 @@ enum class AncestralVariance {
   kLearned,  ///< between them as the network says: beta^v beta_tilde^(1-v) (Nichol 2021, Eq. 15)
 };
 
-/// What one step from t to s multiplies, float64: x_s = x0 x0_hat + x_t x_t + sqrt(variance) z.
+/// The weights of one step from t to s, float64: x_s = x0 x0_hat + x_t x_t + sqrt(variance) z.
 struct AncestralWeights {
   double x0, x_t;       ///< of the posterior mean
   double small, large;  ///< the two variances, beta_tilde and beta; small is 0 at s = 0
@@ -24,14 +29,18 @@ class AncestralSampler : public Sampler {
   AncestralSampler(const diffusion::Schedule& schedule, AncestralVariance variance)
       : schedule_(schedule), variance_(variance) {}
 
-  bool uses_noise(const PlanStep& step) const override { return step.s > 0; }
   AncestralWeights weights(const PlanStep& step) const;
-  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
-                     const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
+  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
+                     const StepNoise& noise) override;
 
  private:
   diffusion::Schedule schedule_;
   AncestralVariance variance_;
 };
+
+std::unique_ptr<Sampler> make_ancestral(const SampleConfig& config,
+                                        const diffusion::Schedule& schedule);
+std::optional<Conflict> check_ancestral(const SampleConfig& config);
+std::string describe_ancestral_noise(const SampleConfig& config);
 
 }  // namespace ddpm::sample

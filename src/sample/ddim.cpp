@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
 namespace ddpm::sample {
@@ -12,13 +13,9 @@ DdimSampler::DdimSampler(const diffusion::Schedule& schedule, const DdimNoise& n
   TORCH_CHECK(noise.eta >= 0 && noise.eta <= 1, "eta = ", noise.eta, " is not in 0..1");
 }
 
-bool DdimSampler::uses_noise(const PlanStep& step) const {
-  return step.s > 0 && (noise_.sigma_hat || noise_.eta > 0);
-}
-
 torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
-                                const diffusion::Estimate& estimate, const torch::Tensor& z) const {
-  (void)x_t;  // x_t is in x0_hat and eps_hat already
+                                const Estimator& estimate, const StepNoise& noise) {
+  const diffusion::Estimate at_t = estimate(x_t, step.t);
   const double noise_s = schedule_.one_minus_alpha_bar(step.s);
   // s = t is diffusers' last step, which stays at t = 1 (SampleConfig::last_alpha).
   const double beta = step.s == step.t ? 0.0 : schedule_.jump_beta(step.t, step.s);
@@ -28,11 +25,30 @@ torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
   // sigma^2 <= 1 - alpha_bar_s for eta <= 1; rounding alone could pass it.
   const double direction = std::sqrt(std::max(noise_s - variance, 0.0));
   const torch::Tensor mean =
-      std::sqrt(schedule_.alpha_bar(step.s)) * estimate.x0 + direction * estimate.eps;
-  if (!uses_noise(step)) {
-    return mean;
-  }
-  return mean + std::sqrt(noise_.sigma_hat ? beta : variance) * z;
+      std::sqrt(schedule_.alpha_bar(step.s)) * at_t.x0 + direction * at_t.eps;
+  if (step.s == 0 || eta == 0) return mean;
+  return mean + std::sqrt(noise_.sigma_hat ? beta : variance) * noise(0);
+}
+
+std::unique_ptr<Sampler> make_ddim(const SampleConfig& config,
+                                   const diffusion::Schedule& schedule) {
+  return std::make_unique<DdimSampler>(schedule,
+                                       DdimNoise{config.eta, config.sigma == Sigma::kHat});
+}
+
+std::optional<Conflict> check_ddim(const SampleConfig& config) {
+  if (config.sigma == Sigma::kLarge)
+    return Conflict{"sigma", "needs method ddpm; the same noise is called hat with ddim"};
+  if (config.sigma == Sigma::kLearned)
+    return Conflict{"sigma", "needs method ddpm; ddim's noise is set by eta, or by sigma hat"};
+  if (config.sigma == Sigma::kHat && config.eta != 0)
+    return Conflict{"eta",
+                    "does not go with sigma hat, which sets the noise itself; leave one out"};
+  return std::nullopt;
+}
+
+std::string describe_ddim_noise(const SampleConfig& config) {
+  return config.sigma == Sigma::kHat ? "sigma hat" : fmt::format("eta {}", config.eta);
 }
 
 }  // namespace ddpm::sample

@@ -1,6 +1,11 @@
 #pragma once
 
+#include "ddpm/sample/sample_config.h"
 #include "ddpm/sample/sampler.h"
+
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace ddpm::sample {
 
@@ -20,13 +25,16 @@ class DdimSampler : public Sampler {
   /// c10::Error unless eta is in 0..1.
   DdimSampler(const diffusion::Schedule& schedule, const DdimNoise& noise);
 
-  bool uses_noise(const PlanStep& step) const override;
-  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
-                     const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
+  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
+                     const StepNoise& noise) override;
 
  private:
   diffusion::Schedule schedule_;
   DdimNoise noise_;
 };
+
+std::unique_ptr<Sampler> make_ddim(const SampleConfig& config, const diffusion::Schedule& schedule);
+std::optional<Conflict> check_ddim(const SampleConfig& config);
+std::string describe_ddim_noise(const SampleConfig& config);
 
 }  // namespace ddpm::sample

@@ -48,9 +48,15 @@ class BatchNoise {
     return options_.initial_noise.defined() ? given(options_.initial_noise)
                                             : drawn(Purpose::kInitialNoise, 0);
   }
-  torch::Tensor at(int64_t k) const {
-    return options_.step_noise.defined() ? given(options_.step_noise.select(0, k))
-                                         : drawn(Purpose::kSamplerNoise, k);
+  torch::Tensor at(int64_t k, int64_t draw) const {
+    constexpr int64_t kPositions = int64_t{1} << 20;  // above the largest T
+    if (options_.step_noise.defined()) {
+      if (draw > 0)
+        throw UsageError("the given noise z has one draw per step, this method needs more");
+      return given(options_.step_noise.select(0, k));
+    }
+    return draw == 0 ? drawn(Purpose::kSamplerNoise, k)
+                     : drawn(Purpose::kFurtherSamplerNoise, k + (draw - 1) * kPositions);
   }
 
  private:
@@ -101,16 +107,24 @@ std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t 
 GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
                         const GenerateOptions& options, const Sink& sink) {
+  return generate(denoiser, ReverseProcess(schedule, prediction, config), options, sink);
+}
+
+GenerateResult generate(const diffusion::Denoiser& denoiser, const ReverseProcess& process,
+                        const GenerateOptions& options, const Sink& sink) {
   const auto begin = std::chrono::steady_clock::now();
-  const ReverseProcess process(schedule, prediction, config);
   const auto steps = static_cast<int64_t>(process.plan().size());
   const auto total = static_cast<int64_t>(options.images.size());
   check(options, steps);
   const std::string why_not = why_not_recorded(options, steps * (total / options.batch));
-  GraphedDenoiser network(denoiser, DeviceGraph("sampling", options.device, why_not));
+  GraphedDenoiser graphed(denoiser, DeviceGraph("sampling", options.device, why_not));
+  int64_t calls = 0;
+  const auto network = [&](const torch::Tensor& x, const torch::Tensor& t) {
+    ++calls;
+    return graphed(x, t);
+  };
 
   GenerateResult result;
-  result.network_calls = steps;
   for (int64_t first = 0; first < total && !result.stopped; first += options.batch) {
     const int64_t count = std::min(options.batch, total - first);
     const BatchNoise noise(options, first, count);
@@ -127,13 +141,15 @@ GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Sc
     const auto batch = [&] {
       try {
         return process.run(
-            std::ref(network), noise.initial(), [&](int64_t k) { return noise.at(k); }, hook);
+            network, noise.initial(), [&](int64_t k, int64_t draw) { return noise.at(k, draw); },
+            hook);
       } catch (const NotFinite& error) {  // a row of the batch
         NotFinite::Place place = error.place();
         place.image = options.images[static_cast<size_t>(first + place.image)];
         throw NotFinite(place);
       }
     }();
+    if (result.batches == 1) result.network_calls = calls;
     if (batch) {
       sink(first, *batch);
       result.images += count;

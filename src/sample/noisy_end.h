@@ -12,15 +12,10 @@ class NoisyEnd : public Sampler {
   NoisyEnd(const diffusion::Schedule& schedule, AncestralVariance variance)
       : schedule_(schedule), variance_(variance), inner_(schedule, variance) {}
 
-  bool uses_noise(const PlanStep& step) const override {
-    return adds_noise_to_image(step) || inner_.uses_noise(step);
-  }
-  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t,
-                     const diffusion::Estimate& estimate, const torch::Tensor& z) const override;
+  torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
+                     const StepNoise& noise) override;
 
  private:
-  static bool adds_noise_to_image(const PlanStep& step) { return step.s == 0 && step.t > 1; }
-
   diffusion::Schedule schedule_;
   AncestralVariance variance_;
   AncestralSampler inner_;

@@ -1,8 +1,11 @@
 #include "ddpm/sample/reverse_process.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/sample/methods.h"
 
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -31,10 +34,9 @@ class FiniteWatch {
   explicit FiniteWatch(const torch::Tensor& x)
       : first_(torch::full({x.size(0)}, kNever, torch::dtype(torch::kInt64).device(x.device()))) {}
 
-  void see(int64_t position, const torch::Tensor& output, const torch::Tensor& x) {
-    // A sum is NaN or infinite if a term is: one pass over each tensor.
-    const torch::Tensor sums =
-        output.flatten(1).sum(1, false, torch::kFloat) + x.flatten(1).sum(1, false, torch::kFloat);
+  void see(int64_t position, const torch::Tensor& x) {
+    // A sum is NaN or infinite if a term is: one pass over the tensor.
+    const torch::Tensor sums = x.flatten(1).sum(1, false, torch::kFloat);
     const torch::Tensor now = torch::where(sums.isfinite(), kNever, position);
     first_ = torch::minimum(first_, now.to(torch::kInt64));
   }
@@ -60,51 +62,67 @@ NotFinite::NotFinite(const Place& place)
 
 ReverseProcess::ReverseProcess(const diffusion::Schedule& schedule,
                                diffusion::Prediction prediction, const SampleConfig& config)
+    : ReverseProcess(schedule, prediction, config, [=] { return make_sampler(config, schedule); }) {
+}
+
+ReverseProcess::ReverseProcess(const diffusion::Schedule& schedule,
+                               diffusion::Prediction prediction, const SampleConfig& config,
+                               MakeSampler make)
     : schedule_(schedule),
       prediction_(prediction),
-      clip_(config.clip),
-      clip_range_(config.clip_range),
+      config_(config),
       plan_(checked_plan(config, schedule.timesteps())),
-      sampler_(make_sampler(config, schedule)) {}
+      make_(std::move(make)) {}
 
 std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& denoiser,
                                                  const torch::Tensor& x_T, const NoiseSource& noise,
                                                  const StepHook& hook) const {
   const torch::NoGradGuard no_grad;
-  torch::Tensor x = x_T;
+  const std::unique_ptr<Sampler> sampler = make_();
+  torch::Tensor x = x_T, x0_hat;
   const torch::Tensor t = torch::empty({x.size(0)}, torch::dtype(torch::kInt64).device(x.device()));
   FiniteWatch watch(x);
-  for (size_t k = 0; k < plan_.size(); ++k) {
-    const PlanStep& step = plan_[k];
-    const auto position = static_cast<int64_t>(k);
+  int64_t position = 0;
+  bool first_call = true;
 
-    // 1. What does the network make of x_t?
-    t.fill_(step.t);
-    const torch::Tensor made = denoiser(x, t);
-    torch::Tensor output = made, variance_weight;
-    if (output.dim() == x.dim() && output.size(1) == 2 * x.size(1)) {
-      variance_weight = (output.narrow(1, x.size(1), x.size(1)).to(x.scalar_type()) + 1) / 2;
-      output = output.narrow(1, 0, x.size(1));
-    }
-    TORCH_CHECK(output.sizes() == x.sizes(), "the network made ", output.sizes(), " of ",
-                x.sizes());
-
+  const Estimator estimate = [&](const torch::Tensor& at, int64_t time) {
+    // 1. The network's output at (x, t).
+    t.fill_(time);
+    const torch::Tensor made = denoiser(at, t);
+    watch.see(position, made);
     // 2. As x0_hat and eps_hat, within the image range.
-    const auto raw = diffusion::estimate(prediction_, schedule_, output, x, step.t);
-    auto estimate = clipped(clip_, raw, schedule_, x, step.t, clip_range_);
-    estimate.variance_weight = variance_weight;
-
+    const auto raw = estimate_of(made, at, time);
+    auto clean = clipped(config_.clip, raw, schedule_, at, time, config_.clip_range);
+    clean.variance_weight = raw.variance_weight;
+    if (std::exchange(first_call, false)) x0_hat = clean.x0;
+    return clean;
+  };
+  for (const PlanStep& step : plan_) {
     // 3. To x_s.
-    const torch::Tensor z = sampler_->uses_noise(step) ? noise(position) : torch::Tensor();
-    const torch::Tensor x_s = sampler_->step(step, x, estimate, z);
-    watch.see(position, made, x_s);
-    if (x.is_cpu() || k % 16 == 15 || k + 1 == plan_.size()) watch.check(plan_);
-    if (hook && !hook({position, step, x, estimate.x0})) {
-      return std::nullopt;
-    }
+    first_call = true;
+    const torch::Tensor x_s =
+        sampler->step(step, x, estimate, [&](int64_t draw) { return noise(position, draw); });
+    watch.see(position, x_s);
+    const bool last = position + 1 == std::ssize(plan_);
+    if (x.is_cpu() || position % 16 == 15 || last) watch.check(plan_);
+    if (hook && !hook({position, step, x, x0_hat})) return std::nullopt;
     x = x_s;
+    ++position;
   }
   return x;
+}
+
+diffusion::Estimate ReverseProcess::estimate_of(const torch::Tensor& made, const torch::Tensor& x,
+                                                int64_t t) const {
+  torch::Tensor output = made, variance_weight;
+  if (output.dim() == x.dim() && output.size(1) == 2 * x.size(1)) {
+    variance_weight = (output.narrow(1, x.size(1), x.size(1)).to(x.scalar_type()) + 1) / 2;
+    output = output.narrow(1, 0, x.size(1));
+  }
+  TORCH_CHECK(output.sizes() == x.sizes(), "the network made ", output.sizes(), " of ", x.sizes());
+  auto estimate = diffusion::estimate(prediction_, schedule_, output, x, t);
+  estimate.variance_weight = variance_weight;
+  return estimate;
 }
 
 }  // namespace ddpm::sample

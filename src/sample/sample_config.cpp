@@ -1,5 +1,6 @@
 #include "ddpm/sample/sample_config.h"
 
+#include "ddpm/sample/methods.h"
 #include "diffusers_plan.h"
 
 #include <algorithm>
@@ -7,36 +8,6 @@
 #include <fmt/format.h>
 
 namespace ddpm::sample {
-namespace {
-
-std::optional<Conflict> find_ddpm_conflict(const SampleConfig& config) {
-  if (config.eta != 0) {
-    return Conflict{"eta", "needs method ddim; ddpm's noise is set by sigma (small or large)"};
-  }
-  if (config.sigma == Sigma::kHat) {
-    return Conflict{"sigma", "needs method ddim; the same noise is called large with ddpm"};
-  }
-  if (config.last_alpha != LastAlpha::kOne) {
-    return Conflict{"last_alpha", "needs method ddim; ddpm always ends at the finished image"};
-  }
-  return std::nullopt;
-}
-
-std::optional<Conflict> find_ddim_conflict(const SampleConfig& config) {
-  if (config.sigma == Sigma::kLarge) {
-    return Conflict{"sigma", "needs method ddpm; the same noise is called hat with ddim"};
-  }
-  if (config.sigma == Sigma::kLearned) {
-    return Conflict{"sigma", "needs method ddpm; ddim's noise is set by eta, or by sigma hat"};
-  }
-  if (config.sigma == Sigma::kHat && config.eta != 0) {
-    return Conflict{"eta",
-                    "does not go with sigma hat, which sets the noise itself; leave one out"};
-  }
-  return std::nullopt;
-}
-
-}  // namespace
 
 std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config) {
   const int64_t steps = config.steps == 0 ? timesteps : config.steps;
@@ -44,7 +15,7 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& confi
                       config.stepping == Stepping::kDiffusers;
   std::vector<PlanStep> plan =
       theirs ? diffusers_plan(timesteps, steps, config.spacing, config.steps_offset,
-                              config.method == Method::kDdim ? Landing::kStride : Landing::kNext)
+                              config.method == kDdim ? Landing::kStride : Landing::kNext)
              : timestep_plan(timesteps, steps, config.spacing);
   if (!theirs && config.spacing == Spacing::kLeading && config.steps_offset > 0) {
     for (int64_t k = 0; k < steps; ++k)  // the k-th t can be no more than T - k
@@ -62,11 +33,11 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
     return Conflict{"steps", fmt::format("is {0}, but the schedule has {1} timesteps; use 1 to {1}",
                                          config.steps, *timesteps)};
   }
-  return config.method == Method::kDdpm ? find_ddpm_conflict(config) : find_ddim_conflict(config);
+  return method_named(config.method).check(config);
 }
 
 void fields(config::Fields& f, SampleConfig& c) {
-  f("method", c.method);
+  f("method", c.method, method_names());
   f("steps", c.steps, config::at_least(0));
   f("eta", c.eta, {0.0, 1.0});
   f("sigma", c.sigma);

@@ -16,7 +16,7 @@ namespace {
 
 sample::SampleConfig preview_sampling(const Experiment& experiment) {
   sample::SampleConfig config = experiment.sample;
-  config.method = sample::Method::kDdim;
+  config.method = sample::kDdim;
   config.eta = 0.0;
   config.sigma = sample::Sigma::kSmall;
   config.steps = experiment.train.sample_steps;

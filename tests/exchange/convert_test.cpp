@@ -155,7 +155,7 @@ TEST(Convert, EveryOptionOfANetworkIsWrittenAndReadAgain) {
   model.description.diffusion.schedule.kind = diffusion::ScheduleKind::kTable;
   model.description.diffusion.schedule.timesteps = 3;
   model.description.diffusion.schedule.betas = {0.1, 1.0 / 3.0, 1.0};
-  model.sample = {.method = sample::Method::kDdim, .steps = 2, .eta = 0.1};
+  model.sample = {.method = sample::kDdim, .steps = 2, .eta = 0.1};
   model.sample.clip_range = 0.75;
   model.sample.steps_offset = 1;
   model.sample.last_alpha = sample::LastAlpha::kFirst;

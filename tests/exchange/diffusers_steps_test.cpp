@@ -37,7 +37,7 @@ TEST(DiffusersSteps, PathsOfAnyNumberOfStepsEndWhereTheSchedulersEnd) {
                                          settings.diffusion.prediction, settings.sample);
     const auto x_0 = process.run(
         [&](const torch::Tensor& x, const torch::Tensor& t) { return network(x, t, learned); },
-        golden.get("x_T"), [&](int64_t k) { return z[k]; });
+        golden.get("x_T"), [&](int64_t k, int64_t) { return z[k]; });
     const torch::Tensor expected = golden.get(key);
     // Their betas are float32.
     const double scale = std::max(1.0, expected.abs().max().item<double>());

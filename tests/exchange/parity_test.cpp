@@ -105,7 +105,7 @@ TEST_P(Schedulers, WholePathsEndWhereDiffusersSchedulersEnd) {
     settings.sample.eta = eta;
     const sample::ReverseProcess process(diffusion::Schedule(settings.diffusion.schedule),
                                          settings.diffusion.prediction, settings.sample);
-    const auto x_0 = process.run(denoiser, x_T, [&](int64_t k) { return z[k]; });
+    const auto x_0 = process.run(denoiser, x_T, [&](int64_t k, int64_t) { return z[k]; });
     const torch::Tensor expected = golden.get(key);
     // In float64, but for diffusers' betas, which are float32; without clipping x reaches hundreds.
     const double scale = std::max(1.0, expected.abs().max().item<double>());

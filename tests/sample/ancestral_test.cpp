@@ -2,6 +2,7 @@
 
 #include "ddpm/sample/reverse_process.h"
 #include "tests/sample/exact_denoiser.h"
+#include "tests/sample/one_step.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,14 +16,15 @@ namespace {
 torch::Tensor number(double value) { return torch::full({1, 1, 1, 1}, value, torch::kFloat64); }
 
 /// What the step makes of (x_t, x0_hat, z), eps_hat being none of its business.
-double stepped(const AncestralSampler& sampler, PlanStep step, double x_t, double x0, double z) {
-  return sampler.step(step, number(x_t), {number(x0), torch::Tensor()}, number(z)).item<double>();
+double stepped(AncestralSampler& sampler, PlanStep step, double x_t, double x0, double z) {
+  return one_step(sampler, step, number(x_t), {number(x0), torch::Tensor()}, number(z))
+      .x_s.item<double>();
 }
 
 TEST(Ancestral, StridedPosteriorIsTheProductOfTwoGaussians) {
   // q(x_s | x_t, x_0) ~ q(x_s | x_0) q(x_t | x_s): precisions add, means are weighted by them.
   const diffusion::Schedule schedule({});
-  const AncestralSampler sampler(schedule, AncestralVariance::kSmall);
+  AncestralSampler sampler(schedule, AncestralVariance::kSmall);
   for (const PlanStep step :
        {PlanStep{1000, 900}, PlanStep{501, 1}, PlanStep{2, 1}, PlanStep{30, 29}}) {
     const double ratio = schedule.alpha_bar(step.t) / schedule.alpha_bar(step.s);
@@ -40,8 +42,8 @@ TEST(Ancestral, StridedPosteriorIsTheProductOfTwoGaussians) {
 TEST(Ancestral, SingleStepsAreHosAlgorithm2) {
   // Line 4: (x_t - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t) + sigma_t z, from eps_hat.
   const diffusion::Schedule schedule({});
-  const AncestralSampler small(schedule, AncestralVariance::kSmall);
-  const AncestralSampler large(schedule, AncestralVariance::kLarge);
+  AncestralSampler small(schedule, AncestralVariance::kSmall);
+  AncestralSampler large(schedule, AncestralVariance::kLarge);
   for (const int64_t t : {2, 10, 500, 1000}) {
     const double noise = std::sqrt(1 - schedule.alpha_bar(t));
     const double x_t = 0.9, eps = -0.6, z = 1.3;
@@ -117,7 +119,7 @@ TEST(Ancestral, WeightsArePreciseForEveryNumberOfStepsOfEverySchedule) {
   for (const auto& [name, config] : schedules()) {
     const diffusion::Schedule schedule(config);
     const int64_t T = schedule.timesteps();
-    const AncestralSampler sampler(schedule, AncestralVariance::kSmall);
+    AncestralSampler sampler(schedule, AncestralVariance::kSmall);
     const LongPosterior exact(schedule);
     for (const Spacing spacing :
          {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace, Spacing::kQuadratic}) {
@@ -154,7 +156,8 @@ TEST(Ancestral, ChainsOfFewStepsEndInAnImageOnEverySchedule) {
         sampling.spacing = Spacing::kTrailing;
         const ReverseProcess process(schedule, diffusion::Prediction::kV, sampling);
         const torch::Tensor x_T = torch::linspace(-2, 2, 64).view({1, 1, 8, 8});
-        const auto image = process.run(network, x_T, [&](int64_t k) { return x_T.roll(k + 1, 3); });
+        const auto image =
+            process.run(network, x_T, [&](int64_t k, int64_t) { return x_T.roll(k + 1, 3); });
         // The data's mean is 0.3, its deviation 0.2: what is far from it is no image. 20 values of
         // x_0 and a chain of few steps with beta for its variance stray by a few deviations.
         EXPECT_LT((*image - 0.3).abs().max().item<double>(), 2.0)
@@ -167,9 +170,10 @@ TEST(Ancestral, ChainsOfFewStepsEndInAnImageOnEverySchedule) {
 TEST(Ancestral, LastStepIsX0WithoutNoise) {
   const diffusion::Schedule schedule({});
   for (const auto variance : {AncestralVariance::kSmall, AncestralVariance::kLarge}) {
-    const AncestralSampler sampler(schedule, variance);
+    AncestralSampler sampler(schedule, variance);
     for (const int64_t t : {1, 100, 1000}) {
-      EXPECT_FALSE(sampler.uses_noise({t, 0}));
+      const diffusion::Estimate estimate{number(0.4), torch::Tensor()};
+      EXPECT_EQ(one_step(sampler, {t, 0}, number(5.0), estimate, number(100.0)).noises, 0);
       EXPECT_NEAR(stepped(sampler, {t, 0}, 5.0, 0.4, 100.0), 0.4, 1e-13);
     }
   }

@@ -1,6 +1,7 @@
 #include "src/sample/ddim.h"
 
 #include "src/sample/ancestral.h"
+#include "tests/sample/one_step.h"
 
 #include <cmath>
 
@@ -16,11 +17,16 @@ struct Point {
   double x0 = 0.4, eps = -0.8, z = 1.7;
 };
 
-double stepped(const Sampler& sampler, const diffusion::Schedule& schedule, PlanStep step,
-               const Point& p) {
+OneStep step_at(Sampler& sampler, const diffusion::Schedule& schedule, PlanStep step,
+                const Point& p) {
   const double x_t = std::sqrt(schedule.alpha_bar(step.t)) * p.x0 +
                      std::sqrt(schedule.one_minus_alpha_bar(step.t)) * p.eps;
-  return sampler.step(step, number(x_t), {number(p.x0), number(p.eps)}, number(p.z)).item<double>();
+  return one_step(sampler, step, number(x_t), {number(p.x0), number(p.eps)}, number(p.z));
+}
+
+double stepped(Sampler& sampler, const diffusion::Schedule& schedule, PlanStep step,
+               const Point& p) {
+  return step_at(sampler, schedule, step, p).x_s.item<double>();
 }
 
 const std::vector<PlanStep> kSteps{{1000, 900}, {501, 1}, {2, 1}, {30, 29}};
@@ -28,7 +34,7 @@ const std::vector<PlanStep> kSteps{{1000, 900}, {501, 1}, {2, 1}, {30, 29}};
 TEST(Ddim, IsSongsEquation12With16) {
   const diffusion::Schedule schedule({});
   for (const double eta : {0.0, 0.3, 1.0}) {
-    const DdimSampler sampler(schedule, {.eta = eta});
+    DdimSampler sampler(schedule, {.eta = eta});
     for (const PlanStep step : kSteps) {
       const double now = schedule.alpha_bar(step.t), then = schedule.alpha_bar(step.s);
       const double sigma = eta * std::sqrt((1 - then) / (1 - now)) * std::sqrt(1 - now / then);
@@ -37,15 +43,15 @@ TEST(Ddim, IsSongsEquation12With16) {
           std::sqrt(then) * p.x0 + std::sqrt(1 - then - sigma * sigma) * p.eps + sigma * p.z;
       // 1e-11: the plain differences from 1 in `want` lose 4 of 16 digits near t = 1.
       EXPECT_NEAR(stepped(sampler, schedule, step, p), want, 1e-11);
-      EXPECT_EQ(sampler.uses_noise(step), eta > 0);
+      EXPECT_EQ(step_at(sampler, schedule, step, p).noises, eta > 0);
     }
   }
 }
 
 TEST(Ddim, EtaOneIsAnAncestralStepOfTheSmallVariance) {
   const diffusion::Schedule schedule({});
-  const DdimSampler ddim(schedule, {.eta = 1.0});
-  const AncestralSampler ancestral(schedule, AncestralVariance::kSmall);
+  DdimSampler ddim(schedule, {.eta = 1.0});
+  AncestralSampler ancestral(schedule, AncestralVariance::kSmall);
   for (const PlanStep step : kSteps) {
     EXPECT_NEAR(stepped(ddim, schedule, step, {}), stepped(ancestral, schedule, step, {}), 1e-13);
   }
@@ -53,10 +59,10 @@ TEST(Ddim, EtaOneIsAnAncestralStepOfTheSmallVariance) {
 
 TEST(Ddim, SigmaHatIsAnAncestralStepOfTheLargeVariance) {
   const diffusion::Schedule schedule({});
-  const DdimSampler ddim(schedule, {.sigma_hat = true});
-  const AncestralSampler ancestral(schedule, AncestralVariance::kLarge);
+  DdimSampler ddim(schedule, {.sigma_hat = true});
+  AncestralSampler ancestral(schedule, AncestralVariance::kLarge);
   for (const PlanStep step : kSteps) {
-    EXPECT_TRUE(ddim.uses_noise(step));
+    EXPECT_EQ(step_at(ddim, schedule, step, {}).noises, 1);
     EXPECT_NEAR(stepped(ddim, schedule, step, {}), stepped(ancestral, schedule, step, {}), 1e-13);
   }
 }
@@ -66,7 +72,7 @@ TEST(Ddim, EveryEtaKeepsTheMarginal) {
   // n_s^2).
   const diffusion::Schedule schedule({});
   for (const double eta : {0.0, 0.5, 1.0}) {
-    const DdimSampler sampler(schedule, {.eta = eta});
+    DdimSampler sampler(schedule, {.eta = eta});
     for (const PlanStep step : kSteps) {
       const double centre = stepped(sampler, schedule, step, {.x0 = 0.4, .eps = 0, .z = 0});
       const double by_eps =
@@ -82,8 +88,8 @@ TEST(Ddim, EveryEtaKeepsTheMarginal) {
 TEST(Ddim, LastStepIsX0WithoutNoise) {
   const diffusion::Schedule schedule({});
   for (const DdimNoise noise : {DdimNoise{0.0}, DdimNoise{1.0}, DdimNoise{0.0, true}}) {
-    const DdimSampler sampler(schedule, noise);
-    EXPECT_FALSE(sampler.uses_noise({20, 0}));
+    DdimSampler sampler(schedule, noise);
+    EXPECT_EQ(step_at(sampler, schedule, {20, 0}, {}).noises, 0);
     EXPECT_EQ(stepped(sampler, schedule, {20, 0}, {}), 0.4);
   }
 }

@@ -9,7 +9,7 @@ namespace ddpm::sample {
 JumpWeights jump_weights(const diffusion::Schedule& schedule, const SampleConfig& config,
                          PlanStep step) {
   const double at = schedule.alpha_bar(step.t), as = schedule.alpha_bar(step.s);
-  const bool ddim = config.method == Method::kDdim;
+  const bool ddim = config.method == kDdim;
   const double eta = ddim && config.sigma != Sigma::kHat ? config.eta : 1.0;
   const double beta = 1 - at / as;
   const double small = (1 - as) / (1 - at) * beta;
@@ -62,7 +62,7 @@ std::vector<NamedSampler> samplers_with(int64_t steps) {
   all[1].name = "Algorithm 2, beta" + of;
   all[1].config.sigma = Sigma::kLarge;
   for (size_t i = 2; i < 6; ++i) {
-    all[i].config.method = Method::kDdim;
+    all[i].config.method = kDdim;
   }
   all[2].name = "DDIM, eta 0" + of;
   all[3].name = "DDIM, eta 0.5" + of;

@@ -88,7 +88,7 @@ TEST(Generate, SeedsDiffer) {
 
 TEST(Generate, DdimWithoutNoiseIsAFunctionOfXT) {
   SampleConfig config = noisy(9);
-  config.method = Method::kDdim;
+  config.method = kDdim;
   GenerateOptions options = options_of(image_range(0, 4), 4);
   options.initial_noise = torch::randn({4, 2, 3, 5});
   const torch::Tensor one = drawn(config, options);

@@ -26,11 +26,11 @@ std::pair<SampleConfig, diffusion::Prediction> parsed(const std::string& name) {
     part.push_back(word);
   }
   SampleConfig config;
-  config.method = named<Method>(part.at(0));
+  config.method = part.at(0);
   config.spacing = named<Spacing>(part.at(1));
   config.clip = named<Clip>(part.at(2));
   config.steps = 10;
-  if (config.method == Method::kDdpm) {
+  if (config.method == kDdpm) {
     config.sigma = named<Sigma>(part.at(3));
   } else {
     config.eta = std::stod(part.size() == 6 ? part[3] + "." + part[4] : part.at(3));
@@ -54,7 +54,7 @@ TEST(ReverseProcess, MatchesDiffusersSchedulers) {
     }
     const auto [config, prediction] = parsed(name);
     const ReverseProcess process(schedule, prediction, config);
-    const auto got = process.run(network, x_T, [&](int64_t k) { return z[k]; });
+    const auto got = process.run(network, x_T, [&](int64_t k, int64_t) { return z[k]; });
     const torch::Tensor want = golden.get(name);
     // Without clipping values reach 1e3; the rest is float64 rounding over 10 steps.
     EXPECT_TRUE(torch::allclose(*got, want, 1e-9, 1e-9))
@@ -70,7 +70,8 @@ TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
   SampleConfig config;
   config.steps = 5;
   std::vector<int64_t> asked;
-  const auto source = [&](int64_t k) {
+  const auto source = [&](int64_t k, int64_t draw) {
+    EXPECT_EQ(draw, 0);
     asked.push_back(k);
     return torch::zeros({1, 1, 2, 2});
   };
@@ -78,7 +79,7 @@ TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
   ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
   EXPECT_EQ(asked, (std::vector<int64_t>{0, 1, 2, 3}));
   asked.clear();
-  config.method = Method::kDdim;
+  config.method = kDdim;
   ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
   EXPECT_TRUE(asked.empty());
   EXPECT_TRUE(torch::equal(x_T, torch::ones({1, 1, 2, 2})));  // the caller's noise is left alone
@@ -88,7 +89,7 @@ TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
 TEST(ReverseProcess, ALearnedVarianceRunsFromSmallToLarge) {
   const diffusion::Schedule schedule({.timesteps = 50});
   const torch::Tensor x_T = torch::linspace(-1, 1, 16, torch::kDouble).view({1, 1, 4, 4});
-  const auto noise = [&](int64_t k) { return x_T.roll(k, 3); };
+  const auto noise = [&](int64_t k, int64_t) { return x_T.roll(k, 3); };
   const auto run = [&](Sigma sigma, std::optional<double> weight) {
     const auto network = [&](const torch::Tensor& x, const torch::Tensor&) {
       return weight ? torch::cat({0.5 * x, torch::full_like(x, *weight)}, 1) : 0.5 * x;
@@ -113,7 +114,7 @@ TEST(ReverseProcess, RefusesANetworkOfAnotherShape) {
     return torch::cat({x, x, x}, 1);
   };
   const ReverseProcess process(schedule, diffusion::Prediction::kEpsilon, {});
-  const auto source = [](int64_t) { return torch::zeros({1, 1, 2, 2}); };
+  const auto source = [](int64_t, int64_t) { return torch::zeros({1, 1, 2, 2}); };
   EXPECT_THROW(process.run(three_for_one, torch::zeros({1, 1, 2, 2}), source), c10::Error);
 }
 

@@ -27,7 +27,7 @@ std::string error_of(const std::string& keys) {
 
 TEST(SampleConfig, DefaultIsAlgorithm2OverAllSteps) {
   const SampleConfig config = read("");
-  EXPECT_EQ(config.method, Method::kDdpm);
+  EXPECT_EQ(config.method, kDdpm);
   EXPECT_EQ(config.steps, 0);
   EXPECT_EQ(config.sigma, Sigma::kSmall);
   EXPECT_EQ(config.clip, Clip::kRederive);
@@ -37,7 +37,7 @@ TEST(SampleConfig, ReadsEveryKey) {
   const SampleConfig config = read(
       "method = 'ddim'\nsteps = 50\neta = 0.25\nsigma = 'small'\nspacing = 'quadratic'\n"
       "clip = 'none'\nnum = 9\nbatch = 4\n");
-  EXPECT_EQ(config.method, Method::kDdim);
+  EXPECT_EQ(config.method, kDdim);
   EXPECT_EQ(config.steps, 50);
   EXPECT_EQ(config.eta, 0.25);
   EXPECT_EQ(config.spacing, Spacing::kQuadratic);
@@ -92,7 +92,7 @@ TEST(SampleConfig, TheOffsetMovesTheLeadingStepsAsFarAsThereIsRoom) {
 
 TEST(SampleConfig, TheLastAlphaDecidesWhereTheLastJumpEnds) {
   SampleConfig config;
-  config.method = Method::kDdim;
+  config.method = kDdim;
   config.steps = 4;
   EXPECT_EQ(timestep_plan(100, config).back().s, 0);
   config.last_alpha = LastAlpha::kFirst;

@@ -115,9 +115,9 @@ io::SafetensorsFile steps_golden() {
 void expect_diffusers_plan(SampleConfig config, int64_t timesteps, const torch::Tensor& expected,
                            const std::string& name) {
   const auto want = expected.accessor<int16_t, 2>();
-  for (const Method method : {Method::kDdim, Method::kDdpm}) {
+  for (const std::string method : {kDdim, kDdpm}) {
     for (const LastAlpha last : {LastAlpha::kOne, LastAlpha::kFirst}) {
-      if (method == Method::kDdpm && last == LastAlpha::kFirst) continue;
+      if (method == kDdpm && last == LastAlpha::kFirst) continue;
       config.method = method;
       config.last_alpha = last;
       const auto plan = timestep_plan(timesteps, config);
@@ -125,7 +125,7 @@ void expect_diffusers_plan(SampleConfig config, int64_t timesteps, const torch::
       for (size_t k = 0; k < plan.size(); ++k) {
         const auto i = static_cast<int64_t>(k);
         int64_t landing = want[1][i] == 0 && last == LastAlpha::kFirst ? 1 : want[1][i];
-        if (method == Method::kDdpm) landing = k + 1 < plan.size() ? want[0][i + 1] : 0;
+        if (method == kDdpm) landing = k + 1 < plan.size() ? want[0][i + 1] : 0;
         ASSERT_EQ(plan[k].t, want[0][i]) << name << ", S = " << plan.size() << ", step " << k;
         ASSERT_EQ(plan[k].s, landing) << name << ", S = " << plan.size() << ", step " << k;
       }

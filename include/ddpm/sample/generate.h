@@ -66,7 +66,7 @@ using Sink = std::function<void(int64_t first, const torch::Tensor& batch)>;
 
 struct GenerateResult {
   int64_t images = 0;         ///< handed to the sink
-  int64_t network_calls = 0;  ///< per image: S
+  int64_t network_calls = 0;  ///< per image: S for a method with one call per step
   int64_t batches = 0;        ///< started; the network ran network_calls times in each finished one
   double seconds = 0;         ///< wall time, the sink's included
   bool stopped = false;       ///< by the progress callback
@@ -74,12 +74,15 @@ struct GenerateResult {
 
 /// Draws images batch by batch, each batch a run of ReverseProcess, and hands every finished batch
 /// over. x_T of image i is row i of the seed's stream kInitialNoise, z at plan position k is row i,
-/// step k of kSamplerNoise. Throws UsageError where settings do not go together or a given noise
+/// step k of kSamplerNoise; further draws within a step are of kFurtherSamplerNoise. Throws UsageError where settings do not go together or a given noise
 /// has another shape, and NotFinite, naming the image, if one is not finite: nothing of its batch
 /// is handed over. On CUDA the network is recorded as a graph once and replayed in every step of
 /// every whole batch (GraphedDenoiser).
 GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
+                        const GenerateOptions& options, const Sink& sink);
+/// The same with a process of the caller.
+GenerateResult generate(const diffusion::Denoiser& denoiser, const ReverseProcess& process,
                         const GenerateOptions& options, const Sink& sink);
 
 }  // namespace ddpm::sample

@@ -16,7 +16,7 @@
 
 namespace ddpm::sample {
 
-/// What one step saw: x_t, and the x0_hat made of it (clipped as the config says).
+/// What one step saw: x_t, and the first x0_hat made in it (clipped as configured).
 struct TrajectoryPoint {
   int64_t position;  ///< k = 0..S-1 in the plan
   PlanStep step;
@@ -27,8 +27,9 @@ struct TrajectoryPoint {
 /// Called after each step; false stops the process.
 using StepHook = std::function<bool(const TrajectoryPoint&)>;
 
-/// z ~ N(0,I) [B,C,H,W] for plan position k. The tensor is read before the next call.
-using NoiseSource = std::function<torch::Tensor(int64_t k)>;
+/// z ~ N(0,I) [B,C,H,W] for plan position k; draw = 0, 1, ... counts within the step. The tensor is
+/// read before the next call.
+using NoiseSource = std::function<torch::Tensor(int64_t k, int64_t draw)>;
 
 /// NaN or infinity in an image, or in what the network made of it.
 class NotFinite : public Error {
@@ -48,11 +49,17 @@ class NotFinite : public Error {
 /// for any number of batches.
 class ReverseProcess {
  public:
-  /// Throws UsageError where find_conflict finds something.
+  /// Makes the sampler of one batch.
+  using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
+
+  /// Throws UsageError if find_conflict finds something.
   ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
                  const SampleConfig& config);
+  /// With an update rule of the caller instead of the one that config.method names.
+  ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
+                 const SampleConfig& config, MakeSampler make);
 
-  /// S jumps; the network is called once for each.
+  /// S jumps.
   const std::vector<PlanStep>& plan() const { return plan_; }
 
   /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is asked for
@@ -63,12 +70,14 @@ class ReverseProcess {
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
 
  private:
+  diffusion::Estimate estimate_of(const torch::Tensor& made, const torch::Tensor& x,
+                                  int64_t t) const;
+
   diffusion::Schedule schedule_;
   diffusion::Prediction prediction_;
-  Clip clip_;
-  double clip_range_;
+  SampleConfig config_;
   std::vector<PlanStep> plan_;
-  std::unique_ptr<Sampler> sampler_;
+  MakeSampler make_;
 };
 
 }  // namespace ddpm::sample

@@ -11,10 +11,11 @@
 
 namespace ddpm::sample {
 
-enum class Method {
-  kDdpm,  ///< "ddpm": Algorithm 2 (Ho 2020)
-  kDdim,  ///< "ddim": Song 2021
-};
+/// Names of methods; methods.h has the table.
+inline constexpr const char* kDdpm = "ddpm";  ///< Algorithm 2 (Ho 2020)
+inline constexpr const char* kDdim = "ddim";  ///< Song 2021
+/// All of them, in the order of the table.
+std::vector<std::string> method_names();
 
 /// Where the noise of a step gets its size from.
 enum class Sigma {
@@ -25,7 +26,6 @@ enum class Sigma {
 };
 
 /// The names in a config.
-constexpr auto names_of(Method) { return std::array{"ddpm", "ddim"}; }
 constexpr auto names_of(Sigma) { return std::array{"small", "large", "hat", "learned"}; }
 
 /// What alpha_bar is where ddim ends.
@@ -40,7 +40,7 @@ constexpr auto names_of(LastAlpha) { return std::array{"one", "first"}; }
 /// far more noise than was there; leading, the skip of DDIM's published figures and of diffusers;
 /// rederive, which for ddpm is Ho's own clipping, and keeps ddim's two halves of x_t consistent.
 struct SampleConfig {
-  Method method = Method::kDdpm;
+  std::string method = kDdpm;           ///< a name of the table in methods.h
   int64_t steps = 0;                    ///< S, the network calls per image; 0 means all T
   double eta = 0.0;                     ///< ddim's noise, 0..1: 0 none, 1 as much as ddpm's
   Sigma sigma = Sigma::kSmall;          ///< see Sigma

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/sample/sample_config.h"
+#include "ddpm/sample/sampler.h"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace ddpm::sample {
+
+/// A sampling method: a row of the only list of them (src/sample/methods.cpp).
+struct MethodEntry {
+  const char* name;  ///< in a config and for --method
+  const char* help;  ///< a few words with the source
+  std::unique_ptr<Sampler> (*make)(const SampleConfig& config, const diffusion::Schedule& schedule);
+  /// The first setting that the method does not allow, if any.
+  std::optional<Conflict> (*check)(const SampleConfig& config);
+  /// The noise of a step for people, as "eta 0.5" or "sigma small".
+  std::string (*describe_noise)(const SampleConfig& config);
+};
+
+std::span<const MethodEntry> methods();
+/// c10::Error if no method has that name.
+const MethodEntry& method_named(const std::string& name);
+
+/// A sampler of config.method for one batch.
+std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
+                                      const diffusion::Schedule& schedule);
+
+/// "ddim, 50 steps, eta 0, ...": how images are sampled, for people.
+std::string describe(const SampleConfig& config);
+/// The part of it that a likelihood depends on too.
+std::string describe_spacing(const SampleConfig& config);
+
+}  // namespace ddpm::sample
