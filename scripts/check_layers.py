@@ -13,6 +13,8 @@ The rules:
     body may carry the header's name in front: unet_config.cpp belongs to unet.h. In a folder for one kind of
     hardware (cpu/, amx/, cuda/) the header may also be the module's, as the .cpp may be one of several bodies
   - a folder for one kind of hardware includes no other, but for amx/, which includes cpu/
+  - a header in include/ is needed by another module, directly or through a header that is; others lie beside
+    their bodies in src/ (checked once all else holds)
   - no folder is called utils
 """
 
@@ -149,8 +151,24 @@ class Tree:
                 if path.is_dir() and path.name in ("util", "utils"):
                     yield path, 1, "a folder of leftovers; name it after what it does"
 
+    def check_needed(self):
+        """Public headers that no other module needs."""
+        public = {path for path in self.files if path.is_relative_to(self.root / "include")}
+        leads = {path: {self.resolve(path, name) for _, name in includes(path)} & public for path in self.files}
+        needed = {
+            target for path in self.files for target in leads[path] if self.module(target) != self.module(path)
+        }
+        while more := {target for path in needed for target in leads[path]} - needed:
+            needed |= more
+        for path in sorted(public - needed):
+            yield path, 1, f"no other module needs it; move it to src/{self.module(path)}"
+
     def violations(self):
         """Every violation as (path, line, message)."""
+        found = list(self.placement_violations())
+        return found or list(self.check_needed())
+
+    def placement_violations(self):
         yield from self.check_modules()
         yield from self.check_headers()
         yield from self.check_folders()
@@ -171,7 +189,7 @@ CLEAN = {
     "include/ddpm/base/error.h": "#pragma once\n",
     "include/ddpm/config/document.h": '#include "ddpm/base/error.h"\n',
     "include/ddpm/io/image.h": '#include "ddpm/config/document.h"\n#include <torch/types.h>\n',
-    "include/ddpm/nn/unet.h": '#include "ddpm/io/image.h"\n',
+    "include/ddpm/nn/unet.h": '#include "ddpm/io/image.h"\n#include "ddpm/kernels/random.h"\n',
     "include/ddpm/kernels/random.h": "#include <torch/types.h>\n",
     "include/ddpm/sample/ddim.h": '#include "ddpm/io/image.h"\n',
     "include/ddpm/train/trainer.h": '#include "ddpm/nn/unet.h"\n#include "ddpm/sample/ddim.h"\n',
@@ -209,6 +227,7 @@ BROKEN = [
     ("src/kernels/cuda/norm.h", '#include "../cpu/loops.h"\n', "src/kernels/cuda/norm.h:1: cuda/ includes cpu/"),
     ("src/io/png.cpp", "", "src/io/png.cpp:1: has no header include/ddpm/io/png.h"),
     ("src/io/imagery.cpp", "", "src/io/imagery.cpp:1: has no header include/ddpm/io/imagery.h"),
+    ("include/ddpm/io/lonely.h", "", "include/ddpm/io/lonely.h:1: no other module needs it"),
     ("src/misc/x.h", "", "src/misc/x.h:1: module misc has no place"),
     ("src/nn/utils/x.h", "", "src/nn/utils:1: a folder of leftovers"),
     ("include/ddpm/nn/gone.h", '#include "ddpm/io/gone.h"\n', "include/ddpm/nn/gone.h:1: there is no ddpm/io/gone.h"),
