@@ -28,9 +28,12 @@ function(ddpm_add_tests name)
   endif()
 endfunction()
 
-foreach(module base config io kernels dist diffusion nn data sample train eval bench exchange cli)
+get_property(modules GLOBAL PROPERTY DDPM_MODULES)
+foreach(module IN LISTS modules)
   ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io)  # io: tests read golden files
 endforeach()
+# The examples of docs/extending.md.
+ddpm_add_tests(extending LINK ddpm_eval ddpm_io)
 # End-to-end tests drive the real binary.
 if(TARGET cli_test)
   add_dependencies(cli_test ddpm)

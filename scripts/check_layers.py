@@ -5,7 +5,8 @@
     check_layers.py --self-test  breaks each rule in a scratch tree and checks that it is reported
 
 The rules:
-  - an include leads to a lower layer, or stays within its module; base and config are open to all, and of
+  - an include stays within its module or leads to one that the module links (CMakeLists.txt), directly or through
+    others; base and config are open to all, and of
     these two only config includes base
   - sample does not include nn, so that a sampler knows no network
   - no .cu or .cuh file sees a torch header, directly or through a header of ours
@@ -24,19 +25,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Modules of one layer do not include each other.
-LAYERS = [
-    ["base"],
-    ["config"],
-    ["io", "kernels", "dist", "diffusion"],
-    ["nn", "data"],
-    ["sample"],
-    ["train", "eval", "exchange"],
-    ["bench"],
-    ["cli"],
-]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-LEVEL["main"] = len(LAYERS)
+# A module of CMakeLists.txt and what it links: the modules below it.
+MODULE = re.compile(r"ddpm_add_module\((\w+)([^)]*)\)")
+LINKED = re.compile(r"\bddpm_(\w+)")
 FORBIDDEN = {("sample", "nn")}
 # Bodies without a header of their own: stb.cpp compiles a third party's, the commands are declared together.
 # none.cpp takes the place of what cuda/ declares.
@@ -62,9 +53,20 @@ def includes(path):
             yield number, match.group(1)
 
 
+def layers(cmake):
+    """The modules that each module may include, from the text of CMakeLists.txt."""
+    below = {"base": set(), "main": set()}
+    for name, rest in MODULE.findall(cmake):
+        linked = set(LINKED.findall(rest)) & below.keys()
+        below[name] = linked.union(*(below[module] for module in linked)) | {"base", "config"} - {name}
+        below["main"].add(name)
+    return below | {"base": set(), "config": {"base"}}
+
+
 class Tree:
     def __init__(self, root):
         self.root = root
+        self.below = layers((root / "CMakeLists.txt").read_text(encoding="utf-8"))
         self.files = sorted(
             path
             for top in ("include/ddpm", "src")
@@ -115,19 +117,19 @@ class Tree:
         folder, other_folder = path.parent.name, target.parent.name
         if folder in VARIANT_FOLDERS and other_folder in VARIANT_FOLDERS.keys() - VARIANT_FOLDERS[folder] - {folder}:
             return f"{folder}/ includes {other_folder}/, which is for other hardware"
-        if module == other or module not in LEVEL or other not in LEVEL:
+        if module == other or module not in self.below or other not in self.below:
             return None  # a module without a place is reported once, by check_modules
         if (module, other) in FORBIDDEN:
             return f"{module} must not include {other}"
-        if LEVEL[other] >= LEVEL[module]:
+        if other not in self.below[module]:
             return f"{module} includes {other}, which is not below it"
         return None
 
     def check_modules(self):
         for path in self.files:
             module = self.module(path)
-            if module not in LEVEL:
-                yield path, 1, f"module {module} has no place in the layers of scripts/check_layers.py"
+            if module not in self.below:
+                yield path, 1, f"module {module} has no place in CMakeLists.txt"
 
     def check_headers(self):
         for path in self.files:
@@ -186,6 +188,17 @@ def report(root):
 
 
 CLEAN = {
+    "CMakeLists.txt": """ddpm_add_module(base)
+ddpm_add_module(config LINK ddpm_base toml)
+ddpm_add_module(io     LINK ddpm_base zip
+                       json)
+ddpm_add_module(kernels LINK ddpm_base)
+ddpm_add_module(nn     LINK ddpm_io ddpm_kernels)
+ddpm_add_module(sample LINK ddpm_io)
+ddpm_add_module(train  LINK ddpm_nn ddpm_sample)
+ddpm_add_module(eval   LINK ddpm_nn ddpm_sample)
+ddpm_add_module(cli    LINK ddpm_train ddpm_eval)
+""",
     "include/ddpm/base/error.h": "#pragma once\n",
     "include/ddpm/config/document.h": '#include "ddpm/base/error.h"\n',
     "include/ddpm/io/image.h": '#include "ddpm/config/document.h"\n#include <torch/types.h>\n',

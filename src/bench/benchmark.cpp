@@ -1,6 +1,6 @@
 #include "ddpm/bench/benchmark.h"
 
-#include "ddpm/bench/convolutions.h"
+#include "convolutions.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"

@@ -1,4 +1,4 @@
-#include "ddpm/bench/convolutions.h"
+#include "convolutions.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
+#include "common.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "flags.h"
 #include "processes.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/cli/common.h"
+#include "common.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
+#include "common.h"
 #include "data_report.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/train/experiment.h"

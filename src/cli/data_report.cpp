@@ -1,6 +1,6 @@
 #include "data_report.h"
 
-#include "ddpm/cli/common.h"
+#include "common.h"
 #include "ddpm/data/losses.h"
 #include "ddpm/io/json_text.h"
 

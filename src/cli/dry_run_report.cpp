@@ -1,10 +1,10 @@
 #include "dry_run_report.h"
 
 #include "advice.h"
+#include "common.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/kernels/device.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"

@@ -1,6 +1,6 @@
 #include "eval_setup.h"
 
-#include "ddpm/cli/common.h"
+#include "common.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/eval/classifier.h"
 #include "ddpm/eval/digest.h"

@@ -1,6 +1,6 @@
+#include "common.h"
 #include "ddpm/base/clock.h"
 #include "ddpm/base/signals.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/eval/result_folder.h"
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/file.h"

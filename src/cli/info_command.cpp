@@ -1,6 +1,6 @@
+#include "common.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/checkpoint.h"
@@ -80,8 +80,7 @@ void print_foreign(const fs::path& source) {
   print_model(d);
   print_row(
       "drawn by",
-      fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}",
-                  model.sample.method,
+      fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}", model.sample.method,
                   model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                   config::to_string(model.sample.sigma), config::to_string(model.sample.spacing),
                   config::to_string(model.sample.clip)));

@@ -1,5 +1,5 @@
+#include "common.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/diffusion/forward_process.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"

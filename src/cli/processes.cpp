@@ -1,7 +1,7 @@
 #include "processes.h"
 
+#include "common.h"
 #include "ddpm/base/cpu_quota.h"
-#include "ddpm/cli/common.h"
 #include "ddpm/io/file.h"
 #include "ddpm/train/experiment.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/eval/chart.h"
+#include "chart.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,10 +1,10 @@
 #include "ddpm/eval/features.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/eval/inception.h"
-#include "ddpm/eval/script_features.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/nn/precision.h"
+#include "inception.h"
+#include "script_features.h"
 
 #include <algorithm>
 

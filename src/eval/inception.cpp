@@ -1,4 +1,4 @@
-#include "ddpm/eval/inception.h"
+#include "inception.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/checksum.h"

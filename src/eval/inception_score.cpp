@@ -1,4 +1,4 @@
-#include "ddpm/eval/inception_score.h"
+#include "inception_score.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "ddpm/eval/kernel_distance.h"
+#include "kernel_distance.h"
 
 #include "ddpm/base/rng.h"
 

@@ -1,8 +1,8 @@
 #include "ddpm/eval/likelihood.h"
 
+#include "chart.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/eval/chart.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/sample/generate.h"
 

@@ -1,9 +1,9 @@
 #include "ddpm/eval/metrics.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/eval/inception_score.h"
-#include "ddpm/eval/kernel_distance.h"
 #include "ddpm/io/image_grid.h"
+#include "inception_score.h"
+#include "kernel_distance.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "ddpm/eval/script_features.h"
+#include "script_features.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"

@@ -1,7 +1,7 @@
 #include "ddpm/eval/sweep.h"
 
+#include "chart.h"
 #include "ddpm/base/error.h"
-#include "ddpm/eval/chart.h"
 #include "ddpm/eval/result_folder.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"

@@ -1,4 +1,4 @@
-#include "ddpm/exchange/diffusers_folder.h"
+#include "diffusers_folder.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_config.h"

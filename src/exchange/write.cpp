@@ -1,10 +1,10 @@
 #include "ddpm/exchange/write.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/exchange/diffusers_folder.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/torch_file.h"
+#include "diffusers_folder.h"
 
 #include <algorithm>
 #include <array>

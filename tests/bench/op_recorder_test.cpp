@@ -1,6 +1,6 @@
 #include "ddpm/bench/op_recorder.h"
 
-#include "ddpm/bench/convolutions.h"
+#include "src/bench/convolutions.h"
 
 #include <thread>
 

@@ -1,4 +1,4 @@
-#include "ddpm/eval/script_features.h"
+#include "src/eval/script_features.h"
 
 #include "ddpm/base/error.h"
 #include "tests/io/temporary_folder.h"

@@ -1,8 +1,8 @@
 #include "ddpm/eval/frechet.h"
-#include "ddpm/eval/inception_score.h"
-#include "ddpm/eval/kernel_distance.h"
 #include "ddpm/eval/manifold.h"
 #include "ddpm/kernels/random.h"
+#include "src/eval/inception_score.h"
+#include "src/eval/kernel_distance.h"
 #include "tests/base/test_purpose.h"
 #include "tests/eval/golden.h"
 

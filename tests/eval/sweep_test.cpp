@@ -1,8 +1,8 @@
 #include "ddpm/eval/sweep.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/eval/chart.h"
 #include "ddpm/io/file.h"
+#include "src/eval/chart.h"
 #include "tests/io/temporary_folder.h"
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // The example of docs/extending.md, "A data format": STL-10's binary files.
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/array_images.h"
 #include "ddpm/io/file.h"
+#include "src/data/array_images.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

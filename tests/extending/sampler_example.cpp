@@ -1,6 +1,7 @@
 // The example of docs/extending.md, "A sampler": DPM-Solver++(2M).
 
 #include "ddpm/diffusion/schedule.h"
+#include "ddpm/sample/sampler.h"
 #include "ddpm/sample/timestep_plan.h"
 
 #include <cmath>
@@ -15,14 +16,14 @@ namespace {
 
 /// DPM-Solver++(2M) (Lu 2022, "DPM-Solver++", Algorithm 2), without noise. A multistep method of
 /// second order: it remembers the x0_hat of the step before. One object per batch.
-class DpmSolver {
+class DpmSolver : public sample::Sampler {
  public:
   explicit DpmSolver(const diffusion::Schedule& schedule) : schedule_(schedule) {}
 
-  /// x_s from x_t [B,C,H,W] and x0_hat at x_t, of the same shape. Call it once per step, in the
-  /// order of the plan. The first step and the step to s = 0 are of first order: DDIM with eta = 0.
+  /// The first step and the step to s = 0 are of first order: DDIM with eta = 0.
   torch::Tensor step(const sample::PlanStep& step, const torch::Tensor& x_t,
-                     const torch::Tensor& x0_hat) {
+                     const sample::Estimator& estimate, const sample::StepNoise&) override {
+    const torch::Tensor x0_hat = estimate(x_t, step.t).x0;
     torch::Tensor x0 = x0_hat;
     if (step.s > 0) {
       const double h = lambda(step.s) - lambda(step.t);
@@ -56,9 +57,14 @@ double variance_at(const diffusion::Schedule& schedule, int64_t t) {
 }
 
 /// E[x0 | x_t] (docs/math.md, "The best possible network").
-torch::Tensor exact_x0(const diffusion::Schedule& schedule, int64_t t, const torch::Tensor& x_t) {
-  return std::sqrt(schedule.alpha_bar(t)) * kVariance / variance_at(schedule, t) * x_t;
+sample::Estimator exact_network(const diffusion::Schedule& schedule) {
+  return [&schedule](const torch::Tensor& x, int64_t t) {
+    const double weight = std::sqrt(schedule.alpha_bar(t)) * kVariance / variance_at(schedule, t);
+    return diffusion::Estimate{weight * x, torch::Tensor()};
+  };
 }
+
+torch::Tensor no_noise(int64_t) { return {}; }
 
 /// Distance from the exact solution x_1 = sqrt(Var(x_1) / Var(x_T)) x_T of the probability flow
 /// ODE, after `steps` steps from x_T = 1. `remember` false: one object per step, so first order.
@@ -71,7 +77,7 @@ double error_of(int64_t steps, bool remember) {
     const auto t_of = [&](int64_t k) { return T - k * (T - 1) / steps; };
     const sample::PlanStep step{t_of(i), t_of(i + 1)};
     if (!remember) solver = DpmSolver(schedule);
-    x = solver.step(step, x, exact_x0(schedule, step.t, x));
+    x = solver.step(step, x, exact_network(schedule), no_noise);
   }
   const double exact = std::sqrt(variance_at(schedule, 1) / variance_at(schedule, T));
   return std::abs(x.item<double>() - exact);
@@ -90,13 +96,15 @@ TEST(SamplerExample, IsOfSecondOrder) {
 
 TEST(SamplerExample, IsExactForASinglePoint) {
   const diffusion::Schedule schedule(diffusion::ScheduleConfig{});
-  const torch::Tensor point = scalar(-0.3);
+  const sample::Estimator point = [](const torch::Tensor&, int64_t) {
+    return diffusion::Estimate{scalar(-0.3), torch::Tensor()};
+  };
   for (const int64_t steps : {1, 2, 7, 1000}) {
     DpmSolver solver(schedule);
     torch::Tensor x = scalar(1.7);
     for (const sample::PlanStep& step :
          sample::timestep_plan(schedule.timesteps(), steps, sample::Spacing::kTrailing))
-      x = solver.step(step, x, point);
+      x = solver.step(step, x, point, no_noise);
     EXPECT_NEAR(x.item<double>(), -0.3, 1e-14) << steps;
   }
 }
