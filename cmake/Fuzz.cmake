@@ -9,8 +9,8 @@ endif()
 file(GLOB sources CONFIGURE_DEPENDS
   src/base/*.cpp src/config/*.cpp src/io/*.cpp src/data/*.cpp src/diffusion/*.cpp
   src/sample/ancestral.cpp src/sample/clip.cpp src/sample/ddim.cpp src/sample/diffusers_plan.cpp
-  src/sample/noisy_end.cpp src/sample/sample_config.cpp src/sample/sampler.cpp src/sample/timestep_plan.cpp
-  src/nn/unet_config.cpp src/train/checkpoint_manifest.cpp src/train/training_state.cpp
+  src/sample/noisy_end.cpp src/sample/methods.cpp src/sample/sample_config.cpp src/sample/timestep_plan.cpp
+  src/nn/unet_config.cpp src/checkpoint/manifest.cpp src/checkpoint/state.cpp
   src/exchange/diffusers_config*.cpp src/exchange/json_text.cpp)
 list(FILTER sources EXCLUDE REGEX "device_graph")
 add_library(ddpm_readers STATIC ${sources})

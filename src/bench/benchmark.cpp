@@ -1,10 +1,10 @@
 #include "ddpm/bench/benchmark.h"
 
 #include "convolutions.h"
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"
-#include "ddpm/train/checkpoint.h"
 #include "ddpm/train/learner.h"
 
 #include <algorithm>
@@ -130,20 +130,21 @@ class Benchmark {
 
   void measure_checkpoint(Report& report) {
     const ScratchFolder folder;
-    train::CheckpointStore store(folder.path() / "checkpoints", {1, 0});
+    checkpoint::CheckpointStore store(folder.path() / "checkpoints", {1, 0});
     int64_t step = 0;
     const auto save = [&] {
-      train::TrainingState state;
+      checkpoint::TrainingState state;
       state.step = ++step;
       state.ema_decays = experiment_.ema.decays;
-      train::write_checkpoint(
-          store, train::checkpoint_content(*learner_.unet(), learner_.snapshot(), state, "", ""));
+      checkpoint::write_checkpoint(
+          store,
+          checkpoint::checkpoint_content(*learner_.unet(), learner_.snapshot(), state, "", ""));
       store.retain();
     };
     const auto load = [&] {
-      const train::TrainingTensors tensors = learner_.empty_tensors();
-      train::read_checkpoint(store.folder_of(step), *learner_.unet(), experiment_.ema.decays,
-                             tensors);
+      const checkpoint::TrainingTensors tensors = learner_.empty_tensors();
+      checkpoint::read_checkpoint(store.folder_of(step), *learner_.unet(), experiment_.ema.decays,
+                                  tensors);
       learner_.restore_(tensors);
     };
     const auto times =

@@ -1,62 +1,23 @@
-#include "ddpm/base/clock.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/diffusers_script.h"
-#include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
-#include "ddpm/io/folder.h"
-#include "ddpm/train/checkpoint.h"
 #include "flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <torch/version.h>
 
 namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCheckpoint = "ddpm";  // a format of its own: exchange knows no checkpoints
-
 struct ConvertOptions {
   std::string source, destination, format;
   std::string weights;  // "": the averaged ones if there are any
   exchange::Hints hints;
 };
-
-std::vector<std::string> formats() {
-  std::vector<std::string> names = config::names<exchange::Format>();
-  names.push_back(kCheckpoint);
-  return names;
-}
-
-// A checkpoint of one set of weights, without the optimizer: to draw, evaluate, start from.
-void write_checkpoint(const exchange::Model& model, const fs::path& destination) {
-  train::TrainingState state;
-  state.dataset = fmt::format("unknown: imported ({})", model.origin);
-  state.precision = "fp32";
-  state.torch_version = TORCH_VERSION;
-  state.saved_at = utc_now();
-  io::write_folder_atomic(destination, [&](const fs::path& folder) {
-    train::Manifest manifest;
-    const auto add = [&](const std::string& name, const auto& write) {
-      io::OutputFile file(folder / name);
-      write(file);
-      manifest.files.push_back({name, file.finish()});
-    };
-    const auto add_text = [&](const std::string& name, const std::string& text) {
-      add(name, [&](io::OutputFile& file) { file.write(text); });
-    };
-    add("model.safetensors",
-        [&](io::OutputFile& file) { io::write_safetensors(file, model.weights, {}); });
-    add_text("model.toml", nn::to_toml(model.description));
-    add_text("config.toml", config::to_toml(model.sample, "sample"));
-    add_text("state.json", train::to_json_text(state));
-    io::write_file_synced(folder / train::kManifestName, train::to_text(manifest));
-  });
-}
 
 // What diffusers will do otherwise than this program, or not at all.
 void warn_of_diffusers(const exchange::Model& model, const std::string& folder) {
@@ -69,19 +30,12 @@ void warn_of_diffusers(const exchange::Model& model, const std::string& folder) 
 }
 
 int run_convert(const ConvertOptions& o) {
-  const fs::path source = fs::is_regular_file(o.source) || exchange::is_foreign(o.source)
-                              ? fs::path(o.source)
-                              : train::resolve_checkpoint(o.source);
-  const exchange::Model model = exchange::read_model(source, o.weights, o.hints);
-  spdlog::info("{}: {}, {}, {} tensors", source.string(), model.origin,
+  const exchange::Model model = exchange::open(o.source, o.weights, o.hints);
+  spdlog::info("{}: {}, {}, {} tensors", model.path.string(), model.origin,
                exchange::describe_weights(model.weights_name), model.weights.size());
-  if (o.format == kCheckpoint) {
-    write_checkpoint(model, o.destination);
-  } else {
-    const auto format = config::value_named<exchange::Format>(o.format).value();
-    exchange::write_model(model, o.destination, format);
-    if (format == exchange::Format::kDiffusers) warn_of_diffusers(model, o.destination);
-  }
+  const auto format = config::value_named<exchange::Format>(o.format).value();
+  exchange::save(model, o.destination, format);
+  if (format == exchange::Format::kDiffusers) warn_of_diffusers(model, o.destination);
   fmt::print("{}\n", o.destination);
   return kOk;
 }
@@ -127,7 +81,7 @@ void add_convert(CLI::App& app, Command& chosen) {
       ->required();
   command->add_option("--to", o->format, "the format; ddpm: a checkpoint of this program")
       ->required()
-      ->check(one_of(formats()));
+      ->check(one_of(config::names<exchange::Format>()));
   command
       ->add_option("--weights", o->weights,
                    "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "

@@ -4,14 +4,14 @@
 #include "common.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/run_lock.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/kernels/device.h"
 #include "ddpm/nn/model_file.h"
-#include "ddpm/train/checkpoint.h"
-#include "ddpm/train/checkpoint_store.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/holdout.h"
-#include "ddpm/train/run_lock.h"
 #include "processes.h"
 
 #include <ctime>
@@ -46,8 +46,8 @@ struct Beginning {
 
 Beginning beginning_of(const train::Experiment& experiment, const config::Document& document,
                        data::Split& data, const fs::path& run, const train::ResumePolicy& policy) {
-  train::RunLock::expect_free(run);
-  train::CheckpointStore store(run / "checkpoints");
+  checkpoint::RunLock::expect_free(run);
+  checkpoint::CheckpointStore store(run / "checkpoints");
   Beginning b{train::choose_checkpoint(store, policy, run), {}, {}};
   if (b.checkpoint.empty()) {
     b.prepare = [&policy](train::Learner& learner) {
@@ -64,8 +64,8 @@ Beginning beginning_of(const train::Experiment& experiment, const config::Docume
        nn::to_toml({experiment.unet, experiment.diffusion, data.training->class_names()}),
        data.training->fingerprint()});
   b.prepare = [&experiment, checkpoint = b.checkpoint](train::Learner& learner) {
-    const train::TrainingTensors tensors = learner.empty_tensors();
-    train::read_checkpoint(checkpoint, *learner.unet(), experiment.ema.decays, tensors);
+    const checkpoint::TrainingTensors tensors = learner.empty_tensors();
+    checkpoint::read_checkpoint(checkpoint, *learner.unet(), experiment.ema.decays, tensors);
     learner.restore_(tensors);
   };
   return b;

@@ -124,7 +124,7 @@ Samples samples_of_checkpoint(const EvalOptions& o, const Processes& world) {
   s.classes = classes_of(plan);
   s.protocol = {{"num", s.indices.size()}, {"sampler", sample::describe(plan.config)}};
   s.protocol.update(samples_json(plan, options));
-  s.checkpoint = plan.checkpoint;
+  s.checkpoint = plan.network->path;
   return s;
 }
 

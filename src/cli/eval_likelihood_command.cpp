@@ -55,7 +55,7 @@ std::shared_ptr<const data::Dataset> in_classes_of(const nn::ModelDescription& m
 
 // Throws UsageError if the bound cannot be measured as asked for.
 void check(const VlbOptions& o, const SamplePlan& plan, const ReferenceData& data) {
-  const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
+  const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   if (o.calls > 0 && o.calls < eval::fewest_calls(timesteps)) {
     throw UsageError(fmt::format(
         "--calls 1 sees t = 1 alone and leaves out the terms of t = 2 to {}; use 2 or more, or 0 "
@@ -66,9 +66,9 @@ void check(const VlbOptions& o, const SamplePlan& plan, const ReferenceData& dat
   const data::ImageShape shape{plan.generate.channels, plan.generate.height, plan.generate.width};
   if (data.images->shape() != shape)
     throw UsageError("the images of --reference have another shape than those of the network");
-  if (plan.model.unet.class_conditional && data.images->class_count() == 0)
+  if (plan.network->description.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
-  if (o.variance == "learned" && !plan.model.unet.learned_variance)
+  if (o.variance == "learned" && !plan.network->description.unet.learned_variance)
     throw UsageError(
         "--variance learned needs a network with model.learned_variance; this one has none");
 }
@@ -93,9 +93,10 @@ int run_likelihood(const VlbOptions& o) {
   options.num.reset();
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;
-  ReferenceData data = open_reference(o, plan.checkpoint, DefaultSplit::kHeldOut);
+  ReferenceData data = open_reference(o, plan.network->path, DefaultSplit::kHeldOut);
   check(o, plan, data);
-  if (plan.model.unet.class_conditional) data.images = in_classes_of(plan.model, data.images);
+  if (plan.network->description.unet.class_conditional)
+    data.images = in_classes_of(plan.network->description, data.images);
   if (data.split == "train" && world.world.is_main()) {
     spdlog::warn(
         "these images were trained on, and others may be less likely; hold some out with "
@@ -104,17 +105,18 @@ int run_likelihood(const VlbOptions& o) {
 
   const nn::UNet unet = load_unet(plan);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
-    return nn::make_denoiser(unet, plan.precision,
-                             plan.model.unet.class_conditional ? labels : torch::Tensor());
+    return nn::make_denoiser(
+        unet, plan.precision,
+        plan.network->description.unet.class_conditional ? labels : torch::Tensor());
   };
   const eval::ModelVariance variance = variance_of(o, plan);
-  const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
+  const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   const auto images = eval::representative_indices(data.images->size(), wanted);
   const std::string protocol = fmt::format(
       "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
       "calls per image; seed {}",
-      images.size(), data.split, data.images->description(), plan.checkpoint.string(),
-      plan.weights_name, config::to_string(plan.precision),
+      images.size(), data.split, data.images->description(), plan.network->path.string(),
+      plan.weights_name(), config::to_string(plan.precision),
       plan.deterministic ? ", deterministic" : "", variance_name(variance),
       plan.config.clip == sample::Clip::kNone ? "not clamped" : "clamped to [-1,1]",
       o.calls > 0 ? std::min(o.calls, timesteps) : timesteps, timesteps, options.seed);
@@ -126,21 +128,21 @@ int run_likelihood(const VlbOptions& o) {
       o.out.empty() ? eval::default_result_folder(plan.folder.parent_path(), "likelihood", settings)
                     : fs::path(o.out);
   world.world.on_main("make the folder", [&] { eval::claim_result_folder(folder, settings); });
-  const eval::Likelihood found =
-      eval::measure_likelihood(denoiser_of, diffusion::Schedule(plan.model.diffusion.schedule),
-                               plan.model.diffusion.prediction, *data.images, images,
-                               {.variance = variance,
-                                .clip = plan.config.clip != sample::Clip::kNone,
-                                .calls = o.calls,
-                                .seed = static_cast<uint64_t>(options.seed),
-                                .batch = options.batch.value_or(64),
-                                .device = plan.generate.device,
-                                .precision = plan.precision,
-                                .deterministic = plan.deterministic},
-                               world.world);
+  const eval::Likelihood found = eval::measure_likelihood(
+      denoiser_of, diffusion::Schedule(plan.network->description.diffusion.schedule),
+      plan.network->description.diffusion.prediction, *data.images, images,
+      {.variance = variance,
+       .clip = plan.config.clip != sample::Clip::kNone,
+       .calls = o.calls,
+       .seed = static_cast<uint64_t>(options.seed),
+       .batch = options.batch.value_or(64),
+       .device = plan.generate.device,
+       .precision = plan.precision,
+       .deterministic = plan.deterministic},
+      world.world);
   if (!world.world.is_main()) return kOk;
   write_files(folder, found,
-              fmt::format("{} ({})", plan.checkpoint.filename().string(), plan.weights_name));
+              fmt::format("{} ({})", plan.network->path.filename().string(), plan.weights_name()));
 
   if (o.json) {
     nlohmann::ordered_json json{{"bits_per_dim", found.total.value},

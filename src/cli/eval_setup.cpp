@@ -176,11 +176,12 @@ std::vector<int64_t> classes_in_turn(const std::vector<int64_t>& images, int64_t
 }
 
 nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options) {
-  const bool all = plan.classes == sample::image_range(0, plan.model.unet.image.classes);
+  const bool all =
+      plan.classes == sample::image_range(0, plan.network->description.unet.image.classes);
   std::string precision = config::to_string(plan.precision);
   if (plan.deterministic) precision += ", deterministic";
-  return {{"samples", plan.checkpoint.string()},
-          {"weights", plan.weights_name},
+  return {{"samples", plan.network->path.string()},
+          {"weights", plan.weights_name()},
           {"precision", precision},
           {"classes", plan.classes.empty() ? "none"
                       : all                ? fmt::format("all {} in turn", plan.classes.size())

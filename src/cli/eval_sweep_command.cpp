@@ -129,7 +129,7 @@ int run_sweep(SweepOptions o) {
     }
   }
   const SamplePlan& first = plans.front();
-  const Ruler ruler = open_ruler(o, first.checkpoint, world);
+  const Ruler ruler = open_ruler(o, first.network->path, world);
 
   for (const std::string& warning : ruler.features->description().warnings)
     spdlog::warn("{}", warning);

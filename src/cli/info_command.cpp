@@ -1,14 +1,17 @@
 #include "common.h"
 #include "ddpm/base/text.h"
+#include "ddpm/base/utf8.h"
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/model.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
-#include "ddpm/train/checkpoint.h"
-#include "ddpm/train/young_average.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 namespace ddpm::cli {
 namespace {
@@ -42,11 +45,11 @@ void print_model(const nn::ModelDescription& model) {
 }
 
 bool print_checkpoint(const fs::path& checkpoint) {
-  const train::Verification verification = train::CheckpointStore::verify(checkpoint);
+  const checkpoint::Verification verification = checkpoint::CheckpointStore::verify(checkpoint);
   print_row("checkpoint", checkpoint.string());
   print_row("checksums", verification.ok() ? "all hold" : "DAMAGED: " + verification.problem);
   if (!verification.ok()) return false;
-  const train::TrainingState state = train::read_training_state(checkpoint);
+  const checkpoint::TrainingState state = checkpoint::read_training_state(checkpoint);
   const nn::ModelDescription model = nn::read_model_description(checkpoint / "model.toml");
   print_row("step", fmt::format("{} ({} images seen, batch {}, {} of training)", state.step,
                                 with_commas(state.samples_seen), state.batch_size,
@@ -55,7 +58,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
   print_model(model);
   print_row("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
-    const std::string young = train::young_average(checkpoint, train::ema_name(i));
+    const std::string young = checkpoint::young_average(checkpoint, checkpoint::ema_name(i));
     if (!young.empty()) print_row("", young + ": sample with --weights raw");
   }
   print_row("data", state.dataset);
@@ -63,7 +66,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
                                     counted(state.threads, "CPU thread"),
                                     counted(state.skipped_steps, "skipped step")));
   uint64_t bytes = 0;
-  for (const train::CheckpointFile& file : verification.files) bytes += file.sum.size;
+  for (const checkpoint::CheckpointFile& file : verification.files) bytes += file.sum.size;
   print_row("size", fmt::format("{} in {}", format_bytes(bytes),
                                 counted(std::ssize(verification.files), "file")));
   return true;
@@ -89,36 +92,53 @@ void print_foreign(const fs::path& source) {
                         c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));
 }
 
-int run_info(const std::string& path) {
+// Every key of the network's description, and how it is sampled if nothing else is said.
+int print_json(const fs::path& given) {
+  const exchange::Model model = exchange::open(given);
+  nlohmann::ordered_json json{
+      {"path", as_utf8(model.path.string())},
+      {"origin", model.origin},
+      {"weights", model.weights_name},
+      {"parameters", nn::parameter_count(*nn::UNet(model.description.unet))}};
+  json.update(nn::to_json(model.description));
+  json["sample"] = config::to_json(model.sample);
+  fmt::print("{}\n", io::json_text(json));
+  return kOk;
+}
+
+int run_info(const std::string& path, bool json) {
   const fs::path given = path;
   if (!fs::exists(given)) throw IoError(given, "is not there; give a checkpoint or a run's folder");
+  if (json) return print_json(given);
   if (exchange::is_foreign(given)) {
     print_foreign(given);
     return kOk;
   }
   if (fs::exists(given / "checkpoints")) {  // a run
-    const train::CheckpointStore store(given / "checkpoints");
+    const checkpoint::CheckpointStore store(given / "checkpoints");
     std::vector<int64_t> steps = store.steps();
     print_row("run", given.string());
     print_row("saved steps", steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
     bool sound = true;
     for (const int64_t step : steps) {
-      if (const auto v = train::CheckpointStore::verify(store.folder_of(step)); !v.ok()) {
+      if (const auto v = checkpoint::CheckpointStore::verify(store.folder_of(step)); !v.ok()) {
         print_row("DAMAGED", fmt::format("{}: {}", store.folder_of(step).string(), v.problem));
         sound = false;
       }
     }
     if (steps.empty()) return sound ? kOk : kFailure;
-    return print_checkpoint(train::resolve_checkpoint(given)) && sound ? kOk : kFailure;
+    return print_checkpoint(checkpoint::resolve_checkpoint(given)) && sound ? kOk : kFailure;
   }
-  if (fs::exists(given / train::kManifestName)) return print_checkpoint(given) ? kOk : kFailure;
-  return print_checkpoint(train::resolve_checkpoint(given)) ? kOk : kFailure;
+  if (fs::exists(given / checkpoint::kManifestName))
+    return print_checkpoint(given) ? kOk : kFailure;
+  return print_checkpoint(checkpoint::resolve_checkpoint(given)) ? kOk : kFailure;
 }
 
 }  // namespace
 
 void add_info(CLI::App& app, Command& chosen) {
   auto path = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand(
       "info",
       "Describe a checkpoint or a run, and check its checksums; or a network from elsewhere");
@@ -126,8 +146,10 @@ void add_info(CLI::App& app, Command& chosen) {
       ->add_option("path", *path,
                    "a checkpoint, a run, a folder of runs, a diffusers folder or a file of weights")
       ->required();
+  command->add_flag("--json", *json, "print one machine-readable line: the network's description");
   command->footer("Example:\n  ddpm info runs/mine");
-  command->callback([path, &chosen] { chosen = [path] { return run_info(*path); }; });
+  command->callback(
+      [path, json, &chosen] { chosen = [path, json] { return run_info(*path, *json); }; });
 }
 
 }  // namespace ddpm::cli

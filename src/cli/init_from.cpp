@@ -2,10 +2,10 @@
 
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/data/relabelled.h"
 #include "ddpm/exchange/model_text.h"
-#include "ddpm/train/checkpoint_store.h"
 
 #include <algorithm>
 #include <array>
@@ -43,11 +43,6 @@ void check_images(const nn::UNetConfig& network, const std::string& path,
 }
 
 }  // namespace
-
-exchange::Model read_initial_network(const std::string& path) {
-  if (exchange::is_foreign(path)) return exchange::read_model(path);
-  return exchange::read_model(train::resolve_checkpoint(path));
-}
 
 void describe_in_(config::Document& document, const exchange::Model& network,
                   const std::string& path) {

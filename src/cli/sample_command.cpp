@@ -1,6 +1,7 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/base/text.h"
+#include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
@@ -9,7 +10,6 @@
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/trajectory.h"
-#include "ddpm/train/run_lock.h"
 #include "flags.h"
 #include "output_path.h"
 #include "processes.h"
@@ -87,8 +87,8 @@ Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::Picture
     if (generate.images.empty()) return drawn;
   }
   const nn::UNet unet = load_unet(plan);
-  spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.checkpoint.string(),
-               plan.weights_name, generate.images.size(), plan.config.method, plan.config.steps,
+  spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.network->path.string(),
+               plan.weights_name(), generate.images.size(), plan.config.method, plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));
 
@@ -236,18 +236,18 @@ int run_sample(const SampleOptions& options) {
   if (options.keep && options.trajectory)
     throw UsageError("--trajectory needs every image sampled anew; leave out --continue");
   SamplePlan plan = plan_sampling(options);
-  expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.checkpoint);
+  expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
   const Processes processes = join_to_draw(launch, options.device, facts_of(plan.settings));
   const dist::World& world = processes.world;
   plan.generate.device = processes.device;
-  const int64_t timesteps = plan.model.diffusion.schedule.timesteps;
+  const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   const auto steps = sample::timestep_plan(timesteps, plan.config);
   warn_of_small_times(steps, timesteps);
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
   const sample::PictureFolder folder(plan.folder);
   const Beside beside = beside_of(options, folder);
-  std::optional<train::RunLock> lock;  // two at once would mix their images
+  std::optional<checkpoint::RunLock> lock;  // two at once would mix their images
   world.on_main("make the folder", [&] {
     sample::PictureSet set = picture_set(plan);
     set.beside = {beside.grid};

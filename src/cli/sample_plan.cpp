@@ -2,13 +2,13 @@
 
 #include "class_choice.h"
 #include "ddpm/base/utf8.h"
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
-#include "ddpm/train/checkpoint.h"
 #include "ddpm/train/experiment.h"
-#include "ddpm/train/young_average.h"
 #include "sample_settings.h"
 
 #include <algorithm>
@@ -21,13 +21,6 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The checkpoint's own [sample] section.
-sample::SampleConfig saved_config(const fs::path& checkpoint) {
-  config::Document document = config::Document::load(checkpoint / "config.toml");
-  config::Reader section = document.section("sample");
-  return sample::read_sample_config(section);
-}
 
 // What the flags say over the checkpoint's own settings.
 sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
@@ -106,35 +99,15 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   return classes;
 }
 
-// Which of the checkpoint's weights: sets weights and weights_name. "" asks for the averaged ones.
-void choose_weights(const std::string& wanted, SamplePlan& plan) {
-  const size_t averages = train::read_training_state(plan.checkpoint).ema_decays.size();
-  plan.weights = plan.checkpoint / "model.safetensors";
-  if (averages == 0) {  // imported: one set, which may be either
-    if (wanted.empty()) return;
-    throw UsageError(
-        fmt::format("--weights {}: {} has one set of weights, which it calls neither raw nor ema; "
-                    "leave out --weights",
-                    wanted, plan.checkpoint.string()));
-  }
-  std::vector<std::string> known{"raw"};
-  for (size_t i = 0; i < averages; ++i) known.push_back(train::ema_name(i));
-  plan.weights_name = wanted.empty() ? known[1] : wanted;
-  if (std::find(known.begin(), known.end(), plan.weights_name) == known.end()) {
-    throw UsageError(
-        fmt::format("--weights {}: this checkpoint has {}", wanted, fmt::join(known, ", ")));
-  }
-  if (plan.weights_name != "raw")
-    plan.weights = plan.checkpoint / (plan.weights_name + ".safetensors");
-}
-
-fs::path find_checkpoint(const std::string& given) {
-  if (given.empty() && !fs::exists("runs"))
+exchange::Model open_network(const SampleOptions& options) {
+  if (options.checkpoint.empty() && !fs::exists("runs"))
     throw UsageError("there is no folder runs here; name a checkpoint or run with --ckpt");
-  const auto report = [](const fs::path& damaged, const std::string& problem) {
-    spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
-  };
-  return train::resolve_checkpoint(given.empty() ? "runs" : given, report);
+  exchange::Model network =
+      exchange::open(options.checkpoint.empty() ? "runs" : options.checkpoint, options.weights);
+  if (!network.is_checkpoint) return network;
+  const auto young = checkpoint::young_average(network.path, network.weights_name);
+  if (!young.empty()) spdlog::warn("{}: sample with --weights raw, or train on", young);
+  return network;
 }
 
 // Before hours of drawing, not after them.
@@ -151,25 +124,6 @@ void check_tensor_file(const SampleOptions& options) {
   }
 }
 
-// Sets checkpoint, model, weights, weights_name and foreign; returns how to draw where the flags
-// say nothing.
-sample::SampleConfig open_source(const SampleOptions& options, SamplePlan& plan) {
-  if (!options.checkpoint.empty() && exchange::is_foreign(options.checkpoint)) {
-    plan.checkpoint = plan.weights = options.checkpoint;
-    plan.foreign = std::make_shared<const exchange::Model>(
-        exchange::read_model(plan.checkpoint, options.weights));
-    plan.model = plan.foreign->description;
-    if (!plan.foreign->weights_name.empty()) plan.weights_name = plan.foreign->weights_name;
-    return plan.foreign->sample;
-  }
-  plan.checkpoint = find_checkpoint(options.checkpoint);
-  plan.model = nn::read_model_description(plan.checkpoint / "model.toml");
-  choose_weights(options.weights, plan);
-  if (const auto young = train::young_average(plan.checkpoint, plan.weights_name); !young.empty())
-    spdlog::warn("{}: sample with --weights raw, or train on", young);
-  return saved_config(plan.checkpoint);
-}
-
 // Why an image is not finite, as far as can be found out, and the way out.
 std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
   for (const auto& item : unet->named_parameters()) {
@@ -177,7 +131,7 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
     return fmt::format(
         "tensor {} of {} holds NaN or infinity; use an earlier checkpoint (--ckpt), or other "
         "weights of it (--weights)",
-        item.key(), plan.weights.string());
+        item.key(), plan.network->weights_file.string());
   }
   return fmt::format("the network's numbers overflowed; {}",
                      plan.config.clip == sample::Clip::kNone ? "use --clip rederive"
@@ -192,9 +146,9 @@ SamplePlan plan_sampling(const SampleOptions& options) {
   check_tensor_file(options);
 
   SamplePlan plan;
-  const sample::SampleConfig own = open_source(options, plan);
-  plan.config = sample_config(options, own, plan.model);
-  plan.classes = classes_in_turn(options, plan.model);
+  plan.network = std::make_shared<const exchange::Model>(open_network(options));
+  plan.config = sample_config(options, plan.network->sample, plan.network->description);
+  plan.classes = classes_in_turn(options, plan.network->description);
   plan.precision = nn::parse_precision(options.precision);
   plan.deterministic = options.deterministic;
   if (plan.deterministic && plan.precision == nn::Precision::kTf32)
@@ -209,9 +163,9 @@ SamplePlan plan_sampling(const SampleOptions& options) {
   if (plan.config.num > kMost)
     throw UsageError(fmt::format("--num {}: at most {} images at a time", plan.config.num, kMost));
   generate.images = sample::image_range(0, plan.config.num);
-  generate.channels = plan.model.unet.image.channels;
-  generate.height = plan.model.unet.image.height;
-  generate.width = plan.model.unet.image.width;
+  generate.channels = plan.network->description.unet.image.channels;
+  generate.height = plan.network->description.unet.image.height;
+  generate.width = plan.network->description.unet.image.width;
   generate.batch = std::min(plan.config.batch, plan.config.num);
   generate.seed = static_cast<uint64_t>(options.seed);
   generate.device = train::parse_device(options.device);
@@ -222,9 +176,7 @@ SamplePlan plan_sampling(const SampleOptions& options) {
 }
 
 nn::UNet load_unet(const SamplePlan& plan) {
-  const torch::Device& device = plan.generate.device;
-  return plan.foreign ? exchange::make_unet(*plan.foreign, device, plan.precision)
-                      : nn::load_unet(plan.model.unet, plan.weights, device, plan.precision);
+  return exchange::make_unet(*plan.network, plan.generate.device, plan.precision);
 }
 
 sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
@@ -232,15 +184,17 @@ sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
                                    const sample::Sink& sink) {
   const auto images = static_cast<int64_t>(options.images.size());
   const int64_t batches = (images + options.batch - 1) / options.batch;
-  const auto steps = sample::timestep_plan(plan.model.diffusion.schedule.timesteps, plan.config);
+  const auto steps =
+      sample::timestep_plan(plan.network->description.diffusion.schedule.timesteps, plan.config);
   const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
                                        batches * static_cast<int64_t>(steps.size()));
   nn::DrawingNetwork network(unet, plan.precision, plan.classes, options.batch, options.device);
   sample::GenerateOptions generate = options;
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   try {
-    return sample::generate(network.denoiser(), diffusion::Schedule(plan.model.diffusion.schedule),
-                            plan.model.diffusion.prediction, plan.config, generate, sink);
+    return sample::generate(
+        network.denoiser(), diffusion::Schedule(plan.network->description.diffusion.schedule),
+        plan.network->description.diffusion.prediction, plan.config, generate, sink);
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }

@@ -38,12 +38,7 @@ struct SampleOptions {
 
 /// All that decides what is drawn, worked out from the flags and the checkpoint.
 struct SamplePlan {
-  std::filesystem::path checkpoint;
-  nn::ModelDescription model;
-  std::filesystem::path weights;      ///< the file; `checkpoint` itself where it is not one of ours
-  std::string weights_name = "only";  ///< those taken: "ema", "raw", "ema-2", ..., or "only" if the
-                                      ///< source has one set and does not say which
-  std::shared_ptr<const exchange::Model> foreign;  ///< then: the network with its weights
+  std::shared_ptr<const exchange::Model> network;  ///< where from, which weights, how described
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
@@ -52,10 +47,14 @@ struct SamplePlan {
   std::filesystem::path folder;
   std::string settings;  ///< JSON: what decides how image i looks
   std::string source;    ///< JSON: the files that it comes from, for people
+
+  /// "ema", "raw", "ema-2", ..., or "only" if the source has one set and does not say which.
+  std::string weights_name() const {
+    return network->weights_name.empty() ? "only" : network->weights_name;
+  }
 };
 
-/// Opens the checkpoint, or whatever else exchange::read_model reads, and checks every flag against
-/// it. Throws UsageError or IoError; makes nothing.
+/// Opens the network (exchange::open), and checks every flag against it. Throws UsageError or IoError; makes nothing.
 SamplePlan plan_sampling(const SampleOptions& options);
 
 /// The plan's network with its weights, on its device, in eval mode. Throws IoError.

@@ -1,11 +1,11 @@
 #include "sample_settings.h"
 
+#include "ddpm/checkpoint/manifest.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/train/checkpoint_manifest.h"
 
 #include <algorithm>
 
@@ -52,8 +52,9 @@ uint32_t checksum_of_weights(const exchange::Model& model) {
 
 // As the checkpoint's manifest has it: the file was compared with it when the checkpoint was found.
 uint32_t checksum_in_manifest(const fs::path& file) {
-  const fs::path path = file.parent_path() / train::kManifestName;
-  for (const train::CheckpointFile& f : train::parse_manifest(path, io::read_text(path)).files) {
+  const fs::path path = file.parent_path() / checkpoint::kManifestName;
+  for (const checkpoint::CheckpointFile& f :
+       checkpoint::parse_manifest(path, io::read_text(path)).files) {
     if (f.name == file.filename()) return f.sum.crc32c;
   }
   throw IoError(path, fmt::format("does not list {}", file.filename().string()));
@@ -69,9 +70,9 @@ bool is_plain(const std::string& text) {
 // Classes by name if that is plain, else by number; a long list by its checksum. "" if there are
 // none, or each is sampled in turn.
 std::string name_of_classes(const SamplePlan& plan) {
-  const auto& names = plan.model.class_names;
+  const auto& names = plan.network->description.class_names;
   if (plan.classes.empty() ||  // the network knows none, whatever the data had
-      plan.classes == sample::image_range(0, plan.model.unet.image.classes))
+      plan.classes == sample::image_range(0, plan.network->description.unet.image.classes))
     return "";
   std::vector<std::string> named;
   for (const int64_t c : plan.classes) {
@@ -103,20 +104,21 @@ std::string name_of_sampler(const sample::SampleConfig& config) {
 // The checkpoint's step, or the name of whatever else the network came from, with a checksum: two
 // files of one name may lie in different folders.
 std::string name_of_source(const SamplePlan& plan, const Json& settings) {
-  const fs::path path = fs::absolute(plan.checkpoint).lexically_normal();
+  const fs::path path = fs::absolute(plan.network->path).lexically_normal();
   const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
-  if (!plan.foreign) return name;
+  if (plan.network->is_checkpoint) return name;
   return fmt::format("{}-{:08x}", name, settings.at("weights_crc32c").get<uint32_t>());
 }
 
 // RUN/generated/..., if the checkpoint is RUN/checkpoints/step-N; else generated/... here.
 fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
                         const Json& settings) {
-  const fs::path parent = plan.checkpoint.parent_path();
-  const bool in_run = !plan.foreign && parent.filename() == "checkpoints";
+  const fs::path parent = plan.network->path.parent_path();
+  const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
   std::string name = name_of_source(plan, settings) + "-" + name_of_sampler(plan.config);
   name += name_of_classes(plan);
-  if (plan.weights_name != "only" && plan.weights_name != "ema") name += "-" + plan.weights_name;
+  if (plan.weights_name() != "only" && plan.weights_name() != "ema")
+    name += "-" + plan.weights_name();
   if (plan.precision != nn::Precision::kFp32) name += "-" + options.precision;
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
@@ -127,15 +129,17 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
 }  // namespace
 
 void describe_settings(const SampleOptions& options, SamplePlan& plan) {
-  Json source{{"checkpoint", plan.checkpoint.string()}, {"weights", plan.weights.string()}};
+  Json source{{"checkpoint", plan.network->path.string()},
+              {"weights", plan.network->weights_file.string()}};
   Json settings = sampler_settings(plan.config);
   settings["seed"] = options.seed;
   settings["classes"] = plan.classes;
   settings["precision"] = options.precision;
-  settings["weights"] = plan.weights_name;
-  settings["weights_crc32c"] =
-      plan.foreign ? checksum_of_weights(*plan.foreign) : checksum_in_manifest(plan.weights);
-  settings.update(diffusion_settings(plan.model.diffusion));
+  settings["weights"] = plan.weights_name();
+  settings["weights_crc32c"] = plan.network->is_checkpoint
+                                   ? checksum_in_manifest(plan.network->weights_file)
+                                   : checksum_of_weights(*plan.network);
+  settings.update(diffusion_settings(plan.network->description.diffusion));
   if (!options.init_noise.empty()) {
     source["init_noise"] = options.init_noise;
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;

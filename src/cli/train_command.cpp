@@ -2,12 +2,12 @@
 #include "common.h"
 #include "data_identity.h"
 #include "ddpm/base/progress.h"
+#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/train/run_folder.h"
 #include "ddpm/train/trainer.h"
-#include "ddpm/train/young_average.h"
 #include "dry_run_report.h"
 #include "init_from.h"
 #include "processes.h"
@@ -90,7 +90,7 @@ int run_train(const TrainOptions& options) {
   config::Document document = load_config(options.config, {});
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
-    initial = read_initial_network(options.init_from);
+    initial = exchange::open(options.init_from);
     describe_in_(document, *initial, options.init_from);
   }
   for (const std::string& assignment : options.overrides) document.set(assignment);
@@ -127,7 +127,7 @@ int run_train(const TrainOptions& options) {
   world.on_main("check the run's folder", [&] {
     train::check_run_folder(run, experiment.data);
     if (resume.kind == train::ResumePolicy::Kind::kFrom) {  // before the run's folder is made
-      train::CheckpointStore store(run / "checkpoints");
+      checkpoint::CheckpointStore store(run / "checkpoints");
       train::choose_checkpoint(store, resume, run);
     }
     train::check_trainable(experiment, document, train::begins_anew(run, resume),
@@ -154,9 +154,9 @@ int run_train(const TrainOptions& options) {
       nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
       describe_device(device), trainer.batch_description(), with_commas(experiment.train.steps));
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
-  const bool young =
-      !train::young_average(experiment.ema.decays.front(), experiment.ema.warmup, trainer.step())
-           .empty();
+  const bool young = !checkpoint::young_average(experiment.ema.decays.front(),
+                                                experiment.ema.warmup, trainer.step())
+                          .empty();
   spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim{}", run.string(),
                young ? " --weights raw" : "");
   return kOk;

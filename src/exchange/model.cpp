@@ -1,6 +1,7 @@
 #include "ddpm/exchange/model.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
@@ -15,6 +16,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 #include <torch/utils.h>
 
 namespace ddpm::exchange {
@@ -38,25 +40,20 @@ void check_no_hints(const Hints& hints, const fs::path& source) {
                   source.string()));
 }
 
-// A checkpoint of ours: raw is model.safetensors, the averages are ema.safetensors, ...
 Model read_checkpoint(const fs::path& folder, const std::string& weights) {
   Model model;
   model.origin = "checkpoint";
+  model.is_checkpoint = true;
   model.description = nn::read_model_description(folder / "model.toml");
   if (fs::exists(folder / "config.toml")) {
     config::Document document = config::Document::load(folder / "config.toml");
     config::Reader sample = document.section("sample");
     model.sample = sample::read_sample_config(sample);
   }
-  const bool trained = fs::exists(folder / "ema.safetensors");  // an imported one has one set
-  if (!trained) expect_choice(weights, "", folder);
-  model.weights_name = trained && weights.empty() ? "ema" : weights;
-  const bool raw = !trained || weights == "raw";
-  const fs::path file = folder / ((raw ? "model" : model.weights_name) + ".safetensors");
-  const bool known = raw || model.weights_name.starts_with("ema");
-  if (!known || !fs::exists(file))
-    throw UsageError(fmt::format("--weights {}: {} has no such weights", weights, folder.string()));
-  model.weights = arranged(io::read_safetensors(file), model.description.unet, file);
+  const checkpoint::WeightsChoice choice = checkpoint::choose_weights(folder, weights);
+  model.weights_name = choice.name;
+  model.weights_file = choice.file;
+  model.weights = arranged(io::read_safetensors(choice.file), model.description.unet, choice.file);
   return model;
 }
 
@@ -186,15 +183,7 @@ void check_widths(const std::unordered_map<std::string, torch::Tensor>& by_name,
   }
 }
 
-}  // namespace
-
-bool Hints::any_of_network() const {
-  return image_size || heads || head_channels || groups || new_attention_order || rescale_timesteps;
-}
-
-bool Hints::any() const { return any_of_network() || timesteps || schedule || prediction; }
-
-Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
+Model read_any(const fs::path& source, const std::string& weights, const Hints& hints) {
   if (!fs::exists(source)) throw IoError(source, "does not exist; check the path");
   if (fs::is_regular_file(source)) {
     const bool safetensors =
@@ -216,6 +205,29 @@ Model read_model(const fs::path& source, const std::string& weights, const Hints
   Model model = read_diffusers_folder(source, weights, hints);
   check_description(model, source);
   return model;
+}
+
+}  // namespace
+
+bool Hints::any_of_network() const {
+  return image_size || heads || head_channels || groups || new_attention_order || rescale_timesteps;
+}
+
+bool Hints::any() const { return any_of_network() || timesteps || schedule || prediction; }
+
+Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
+  Model model = read_any(source, weights, hints);
+  model.path = source;
+  if (model.weights_file.empty()) model.weights_file = source;
+  return model;
+}
+
+Model open(const fs::path& source, const std::string& weights, const Hints& hints) {
+  if (is_foreign(source)) return read_model(source, weights, hints);
+  const auto report = [](const fs::path& damaged, const std::string& problem) {
+    spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
+  };
+  return read_model(checkpoint::resolve_checkpoint(source, report), weights, hints);
 }
 
 std::string describe_weights(const std::string& weights_name) {
@@ -261,22 +273,7 @@ std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weight
 }
 
 void load_weights_(const Model& model, nn::UNetImpl& unet) {
-  const torch::NoGradGuard no_grad;
-  const auto parameters = unet.named_parameters();
-  const fs::path source = model.origin;
-  if (parameters.size() != model.weights.size())
-    throw IoError(source,
-                  fmt::format("has {} tensors, the network {}; it belongs to another network",
-                              model.weights.size(), parameters.size()));
-  for (const io::NamedTensor& weight : model.weights) {
-    const torch::Tensor* parameter = parameters.find(weight.name);
-    if (!parameter || parameter->sizes() != weight.tensor.sizes()) {
-      throw IoError(source,
-                    fmt::format("tensor {} [{}] is not the network's; it belongs to another",
-                                weight.name, fmt::join(weight.tensor.sizes(), ", ")));
-    }
-    torch::Tensor(*parameter).copy_(weight.tensor);
-  }
+  nn::load_(unet, model.weights, model.path);
 }
 
 nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision) {

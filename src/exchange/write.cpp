@@ -1,6 +1,9 @@
 #include "ddpm/exchange/write.h"
 
+#include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
+#include "ddpm/checkpoint/manifest.h"
+#include "ddpm/checkpoint/state.h"
 #include "ddpm/exchange/model_text.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/torch_file.h"
@@ -11,6 +14,7 @@
 
 #include <fmt/format.h>
 #include <torch/serialize/output-archive.h>
+#include <torch/version.h>
 
 namespace ddpm::exchange {
 namespace {
@@ -19,6 +23,7 @@ namespace fs = std::filesystem;
 
 // Other programs choose their reader by a file's ending.
 void check_ending(const fs::path& destination, Format format) {
+  if (format == Format::kDdpm) return;
   const std::string ending = destination.extension().string();
   constexpr std::array<std::string_view, 4> kTorch = {".pt", ".pth", ".ckpt", ".bin"};
   const bool torch = std::find(kTorch.begin(), kTorch.end(), ending) != kTorch.end();
@@ -53,9 +58,35 @@ void write_module(const Model& model, const fs::path& destination) {
   });
 }
 
+// A checkpoint of one set of weights, without the optimizer: to sample, to evaluate, to start from.
+void write_checkpoint(const Model& model, const fs::path& destination) {
+  checkpoint::TrainingState state;
+  state.dataset = fmt::format("unknown: imported ({})", model.origin);
+  state.precision = "fp32";
+  state.torch_version = TORCH_VERSION;
+  state.saved_at = utc_now();
+  io::write_folder_atomic(destination, [&](const fs::path& folder) {
+    checkpoint::Manifest manifest;
+    const auto add = [&](const std::string& name, const auto& write) {
+      io::OutputFile file(folder / name);
+      write(file);
+      manifest.files.push_back({name, file.finish()});
+    };
+    const auto add_text = [&](const std::string& name, const std::string& text) {
+      add(name, [&](io::OutputFile& file) { file.write(text); });
+    };
+    add("model.safetensors",
+        [&](io::OutputFile& file) { io::write_safetensors(file, model.weights, {}); });
+    add_text("model.toml", nn::to_toml(model.description));
+    add_text("config.toml", config::to_toml(model.sample, "sample"));
+    add_text("state.json", checkpoint::to_json_text(state));
+    io::write_file_synced(folder / checkpoint::kManifestName, checkpoint::to_text(manifest));
+  });
+}
+
 }  // namespace
 
-void write_model(const Model& model, const fs::path& destination, Format format) {
+void save(const Model& model, const fs::path& destination, Format format) {
   check_ending(destination, format);
   io::expect_absent(destination);
   switch (format) {
@@ -71,6 +102,8 @@ void write_model(const Model& model, const fs::path& destination, Format format)
       return;
     case Format::kTorchModule:
       return write_module(model, destination);
+    case Format::kDdpm:
+      return write_checkpoint(model, destination);
   }
 }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
 namespace ddpm::nn {
@@ -29,6 +31,20 @@ std::vector<int64_t> in_order(std::vector<int64_t> resolutions) {
   std::sort(resolutions.begin(), resolutions.end(), std::greater());
   resolutions.erase(std::unique(resolutions.begin(), resolutions.end()), resolutions.end());
   return resolutions;
+}
+
+[[noreturn]] void fail_missing(const std::filesystem::path& source, const std::string& name) {
+  throw IoError(source, fmt::format("holds no tensor {}; it belongs to another network", name));
+}
+
+void copy_checked_(torch::Tensor destination, const torch::Tensor& tensor, const std::string& name,
+                   const std::filesystem::path& source) {
+  if (tensor.sizes() != destination.sizes()) {
+    throw IoError(
+        source, fmt::format("tensor {} has shape [{}], the network's has [{}]", name,
+                            fmt::join(tensor.sizes(), ", "), fmt::join(destination.sizes(), ", ")));
+  }
+  destination.copy_(tensor);
 }
 
 }  // namespace
@@ -67,6 +83,12 @@ std::string to_toml(const ModelDescription& d) {
          config::to_toml(d.unet, "model") + "\n" + config::to_toml(d.diffusion, "diffusion");
 }
 
+nlohmann::ordered_json to_json(const ModelDescription& d) {
+  return {{"image", config::to_json(ImageSection{d.unet.image, d.class_names})},
+          {"model", config::to_json(d.unet)},
+          {"diffusion", config::to_json(d.diffusion)}};
+}
+
 std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module) {
   return named_weights(module, module.parameters());
 }
@@ -87,37 +109,27 @@ void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& mod
   const torch::NoGradGuard no_grad;
   size_t i = 0;
   for (const auto& item : module.named_parameters()) {
-    const torch::Tensor& destination = tensors.at(i++);
     const std::string name = prefix + item.key();
-    if (!file.contains(name)) {
-      throw IoError(file.path(),
-                    fmt::format("holds no tensor {}; it belongs to another network", name));
-    }
-    const torch::Tensor source = file.get(name);
-    if (source.sizes() != destination.sizes()) {
-      throw IoError(file.path(), fmt::format("tensor {} has shape [{}], the network's has [{}]",
-                                             name, fmt::join(source.sizes(), ", "),
-                                             fmt::join(destination.sizes(), ", ")));
-    }
-    destination.copy_(source);
+    if (!file.contains(name)) fail_missing(file.path(), name);
+    copy_checked_(tensors.at(i++), file.get(name), name, file.path());
   }
 }
 
-UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
-               const torch::Device& device, Precision precision) {
-  const io::SafetensorsFile file = io::SafetensorsFile::open(weights);
-  UNet unet(config);
-  // Before loading, or float64 weights would pass through float32.
-  unet->to(device, storage_type(precision));
-  use_channels_last_(*unet);
-  load_weights_(file, *unet, unet->parameters());
-  if (file.names().size() != unet->parameters().size()) {
-    throw IoError(weights,
-                  fmt::format("holds {} tensors, the network has {}; it belongs to another network",
-                              file.names().size(), unet->parameters().size()));
+void load_(torch::nn::Module& module, const std::vector<io::NamedTensor>& weights,
+           const std::filesystem::path& source) {
+  const torch::NoGradGuard no_grad;
+  std::unordered_map<std::string, torch::Tensor> by_name;
+  for (const io::NamedTensor& weight : weights) by_name[weight.name] = weight.tensor;
+  const auto parameters = module.named_parameters();
+  for (const auto& item : parameters) {
+    const auto found = by_name.find(item.key());
+    if (found == by_name.end()) fail_missing(source, item.key());
+    copy_checked_(item.value(), found->second, item.key(), source);
   }
-  unet->eval();
-  return unet;
+  if (weights.size() == parameters.size()) return;
+  throw IoError(source,
+                fmt::format("holds {} tensors, the network has {}; it belongs to another network",
+                            weights.size(), parameters.size()));
 }
 
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,

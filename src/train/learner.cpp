@@ -179,9 +179,9 @@ int64_t Learner::fit_micro_batch_() {
   return share / rounds_;
 }
 
-TrainingTensors Learner::snapshot() const {
+checkpoint::TrainingTensors Learner::snapshot() const {
   const torch::NoGradGuard no_grad;
-  TrainingTensors tensors;
+  checkpoint::TrainingTensors tensors;
   for (int64_t i = 0; i < average_count(); ++i) tensors.averages.push_back(host_copies(average(i)));
   tensors.first_moments = host_copies(shards_.gather(optimizer_.first_moments()));
   tensors.second_moments = host_copies(shards_.gather(optimizer_.second_moments()));
@@ -191,8 +191,8 @@ TrainingTensors Learner::snapshot() const {
   return tensors;
 }
 
-TrainingTensors Learner::empty_tensors() const {
-  TrainingTensors tensors;
+checkpoint::TrainingTensors Learner::empty_tensors() const {
+  checkpoint::TrainingTensors tensors;
   tensors.weights = host_space(parameters_);
   tensors.averages.resize(averages_.size());
   for (auto& average : tensors.averages) average = host_space(parameters_);
@@ -202,7 +202,7 @@ TrainingTensors Learner::empty_tensors() const {
   return tensors;
 }
 
-void Learner::restore_(const TrainingTensors& tensors) {
+void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
   const torch::NoGradGuard no_grad;
   const auto take = [&](const std::vector<torch::Tensor>& to,
                         const std::vector<torch::Tensor>& from) {

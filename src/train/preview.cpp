@@ -52,7 +52,7 @@ void Preview::draw(Learner& learner, const dist::World& world, const Watch& watc
     const std::vector<torch::Tensor> average = learner.average(i);
     if (!world.is_main()) continue;
     const nn::WeightSwap averaged(*learner.unet(), average);
-    deliver(ema_name(static_cast<size_t>(i)));
+    deliver(checkpoint::ema_name(static_cast<size_t>(i)));
   }
   learner.unet()->train();
 }

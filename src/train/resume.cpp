@@ -73,7 +73,7 @@ void check_same_network(const fs::path& checkpoint, const RunIdentity& now) {
 }
 
 // What decides which samples and noise a step sees.
-void check_same_order(const TrainingState& was, const RunIdentity& now) {
+void check_same_order(const checkpoint::TrainingState& was, const RunIdentity& now) {
   const auto refuse = [&](const std::string& key, const auto& before, const auto& value) {
     throw IoError(now.run,
                   changed_keys({{key, fmt::format("{}", before), fmt::format("{}", value)}}));
@@ -129,7 +129,7 @@ void compare_configs(const fs::path& checkpoint, const RunIdentity& now, Resumpt
 
 }  // namespace
 
-fs::path choose_checkpoint(CheckpointStore& store, const ResumePolicy& policy,
+fs::path choose_checkpoint(checkpoint::CheckpointStore& store, const ResumePolicy& policy,
                            const fs::path& run) {
   if (policy.kind == ResumePolicy::Kind::kNever) {
     if (store.steps().empty()) return {};
@@ -146,8 +146,8 @@ fs::path choose_checkpoint(CheckpointStore& store, const ResumePolicy& policy,
     throw IoError(store.directory(),
                   "holds only damaged checkpoints; move the run's folder aside to begin again");
   }
-  fs::path checkpoint = resolve_checkpoint(policy.path);
-  const int64_t step = read_training_state(checkpoint).step;
+  fs::path checkpoint = checkpoint::resolve_checkpoint(policy.path);
+  const int64_t step = checkpoint::read_training_state(checkpoint).step;
   if (store.steps().empty() || store.steps().front() <= step) return checkpoint;
   throw IoError(run, fmt::format("holds newer checkpoints (step {}) than the one asked for (step "
                                  "{}); give another folder with --out to branch off",
@@ -171,7 +171,7 @@ std::vector<int64_t> classes_of_run(const fs::path& checkpoint, const Experiment
 Resumption compare_with(const fs::path& checkpoint, const RunIdentity& now) {
   check_same_network(checkpoint, now);
   Resumption found;
-  found.state = read_training_state(checkpoint);
+  found.state = checkpoint::read_training_state(checkpoint);
   check_same_order(found.state, now);
   compare_configs(checkpoint, now, found);
   const std::string& was = found.state.fingerprint;  // none in files of former versions
@@ -191,7 +191,7 @@ data::Split in_class_order(const data::Split& data, const std::vector<int64_t>& 
 
 bool begins_anew(const fs::path& run, const ResumePolicy& policy) {
   return policy.kind != ResumePolicy::Kind::kFrom &&
-         CheckpointStore(run / "checkpoints").steps().empty();
+         checkpoint::CheckpointStore(run / "checkpoints").steps().empty();
 }
 
 void check_trainable(const Experiment& experiment, config::Document& document, bool begins,

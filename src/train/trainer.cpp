@@ -4,13 +4,13 @@
 #include "ddpm/base/console.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/text.h"
+#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
 #include "ddpm/train/run_folder.h"
-#include "ddpm/train/young_average.h"
 
 #include <algorithm>
 
@@ -43,7 +43,7 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
       world_(world),
       signal_(stop.signal),
       deadline_(stop.deadline),
-      lock_(world.is_main() ? std::make_unique<RunLock>(run_) : nullptr),
+      lock_(world.is_main() ? std::make_unique<checkpoint::RunLock>(run_) : nullptr),
       store_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every}),
       checkpoint_(starting_point(resume_policy)),
       data_(in_class_order(std::move(data))),
@@ -54,7 +54,7 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
       loader_(open_batches(experiment_, *data_.training, device, world)),
       preview_(experiment_, device),
       writer_(store_) {
-  TrainingTensors tensors;  // of the checkpoint, where there is one
+  checkpoint::TrainingTensors tensors;  // of the checkpoint, where there is one
   world_.on_main("open the run's folder", [&] {
     const std::string fingerprint = data_.training->fingerprint();
     if (checkpoint_.empty()) {
@@ -116,10 +116,11 @@ void Trainer::begin(const ResumePolicy& policy) {
   write_run_config(run_, 0, "", false, config_toml_);
 }
 
-void Trainer::resume(const RunIdentity& identity, TrainingTensors& tensors) {
+void Trainer::resume(const RunIdentity& identity, checkpoint::TrainingTensors& tensors) {
   const Resumption found = compare_with(checkpoint_, identity);
   tensors = learner_.empty_tensors();
-  state_ = read_checkpoint(checkpoint_, *learner_.unet(), experiment_.ema.decays, tensors);
+  state_ =
+      checkpoint::read_checkpoint(checkpoint_, *learner_.unet(), experiment_.ema.decays, tensors);
   spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint_.string(), state_.step,
                with_commas(state_.samples_seen));
   if (!found.changes.empty())
@@ -139,7 +140,7 @@ void Trainer::resume(const RunIdentity& identity, TrainingTensors& tensors) {
 }
 
 // What rank 0 loaded, to every rank.
-void Trainer::share_state(const TrainingTensors& tensors) {
+void Trainer::share_state(const checkpoint::TrainingTensors& tensors) {
   const auto numbers =
       world_.from_main({state_.step, state_.samples_seen, state_.skipped_steps,
                         state_.skipped_in_a_row, tensors.updates.defined() ? 1 : 0});
@@ -394,7 +395,7 @@ void Trainer::draw_samples() {
 
 std::string Trainer::young_averages() const {
   for (const double decay : experiment_.ema.decays) {
-    const std::string young = young_average(decay, experiment_.ema.warmup, state_.step);
+    const std::string young = checkpoint::young_average(decay, experiment_.ema.warmup, state_.step);
     if (!young.empty()) return young;
   }
   return "";
@@ -406,13 +407,14 @@ void Trainer::save() {
   const auto begin = Interval::Clock::now();
   saving_step_ = state_.step;
   collect(writer_.wait());  // before the next copy is made: one at a time is in memory
-  const TrainingTensors tensors = learner_.snapshot();
+  const checkpoint::TrainingTensors tensors = learner_.snapshot();
   if (world_.is_main()) {
-    TrainingState state = state_;
+    checkpoint::TrainingState state = state_;
     const MetricsReading since_log = learner_.metrics().peek();
     state.skipped_steps += since_log.skipped;
     state.skipped_in_a_row = since_log.skipped_in_a_row;
-    writer_.start(checkpoint_content(*learner_.unet(), tensors, state, model_toml_, config_toml_));
+    writer_.start(checkpoint::checkpoint_content(*learner_.unet(), tensors, state, model_toml_,
+                                                 config_toml_));
     if (!experiment_.train.background_saves) collect(writer_.wait());
   }
   interval_.aside_s += seconds_since(begin);
@@ -426,7 +428,7 @@ void Trainer::finish_save() {
 }
 
 // On rank 0, where a save has ended.
-void Trainer::collect(const std::optional<SaveOutcome>& outcome) {
+void Trainer::collect(const std::optional<checkpoint::SaveOutcome>& outcome) {
   if (!outcome) return;
   clear_progress();
   deadline_.saw_save(outcome->seconds);

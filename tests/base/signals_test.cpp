@@ -1,6 +1,6 @@
 #include "ddpm/base/signals.h"
 
-#include "tests/train/child_process.h"
+#include "tests/checkpoint/child_process.h"
 
 #include <chrono>
 #include <functional>

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "ddpm/dist/world.h"
+#include "tests/checkpoint/child_process.h"
 #include "tests/dist/free_port.h"
-#include "tests/train/child_process.h"
 
 #include <chrono>
 #include <cstdio>

@@ -60,19 +60,19 @@ INSTANTIATE_TEST_SUITE_P(Folders, RoundTrip,
 
 TEST_P(RoundTrip, DiffusersFoldersComeBackBitForBit) {
   const Model model = read_model(kGolden / GetParam());
-  write_model(model, folder_ / "copy", Format::kDiffusers);
+  save(model, folder_ / "copy", Format::kDiffusers);
   expect_same(model, read_model(folder_ / "copy"));
 }
 
 TEST_P(RoundTrip, SafetensorsDescribeThemselves) {
   const Model model = read_model(kGolden / GetParam());
-  write_model(model, folder_ / "copy.safetensors", Format::kSafetensors);
+  save(model, folder_ / "copy.safetensors", Format::kSafetensors);
   expect_same(model, read_model(folder_ / "copy.safetensors"));
 }
 
 TEST_P(RoundTrip, TorchFilesDescribeThemselves) {
   const Model model = read_model(kGolden / GetParam());
-  write_model(model, folder_ / "copy.pt", Format::kTorch);
+  save(model, folder_ / "copy.pt", Format::kTorch);
   expect_same(model, read_model(folder_ / "copy.pt"));
 }
 
@@ -90,15 +90,15 @@ TEST_P(RoundTrip, FilesAreReadByWhatTheyHoldWhateverTheirNames) {
   const Model model = read_model(kGolden / GetParam());
   for (const Format format : {Format::kSafetensors, Format::kTorch}) {
     for (const char* name : {"copy", "copy.weights", "copy.model-v1.2"}) {
-      write_model(model, folder_ / name, format);
+      save(model, folder_ / name, format);
       expect_same(model, read_model(folder_ / name));
       fs::remove(folder_ / name);
     }
   }
-  write_model(model, folder_ / "copy.pt", Format::kTorch);  // what someone else named wrongly
+  save(model, folder_ / "copy.pt", Format::kTorch);  // what someone else named wrongly
   fs::rename(folder_ / "copy.pt", folder_ / "torch.safetensors");
   expect_same(model, read_model(folder_ / "torch.safetensors"));
-  write_model(model, folder_ / "copy.safetensors", Format::kSafetensors);
+  save(model, folder_ / "copy.safetensors", Format::kSafetensors);
   fs::rename(folder_ / "copy.safetensors", folder_ / "safetensors.pt");
   expect_same(model, read_model(folder_ / "safetensors.pt"));
 }
@@ -112,14 +112,14 @@ TEST(Convert, AnEndingThatPromisesAnotherFormatIsRefused) {
                                      {"x.safetensors", Format::kTorchModule},
                                      {"x.safetensors", Format::kDiffusers},
                                      {"x.ckpt", Format::kDiffusers}}) {
-    EXPECT_THROW(write_model(model, folder / name, format), UsageError) << name;
+    EXPECT_THROW(save(model, folder / name, format), UsageError) << name;
     EXPECT_FALSE(fs::exists(folder / name)) << name;
   }
 }
 
 TEST_P(RoundTrip, TheArchiveOfAModuleIsLoadedByLibTorch) {
   const Model model = read_model(kGolden / GetParam());
-  write_model(model, folder_ / "copy.pt", Format::kTorchModule);
+  save(model, folder_ / "copy.pt", Format::kTorchModule);
   nn::UNet unet(model.description.unet);
   torch::load(unet, (folder_ / "copy.pt").string());
   for (const io::NamedTensor& weight : model.weights)
@@ -176,13 +176,12 @@ TEST(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
   Model model = read_model(kGolden / "google");
   for (const Format format : {Format::kDiffusers, Format::kSafetensors, Format::kTorch}) {
     io::write_file_synced(folder / "there", std::string_view("mine"));
-    EXPECT_NE(
-        message_of([&] { write_model(model, folder / "there", format); }).find("already exists"),
-        std::string::npos);
+    EXPECT_NE(message_of([&] { save(model, folder / "there", format); }).find("already exists"),
+              std::string::npos);
     EXPECT_EQ(io::read_text(folder / "there"), "mine");
   }
   model.description.diffusion.prediction = diffusion::Prediction::kMu;
-  EXPECT_THROW(write_model(model, folder / "new", Format::kDiffusers), UsageError);
+  EXPECT_THROW(save(model, folder / "new", Format::kDiffusers), UsageError);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
 }
 

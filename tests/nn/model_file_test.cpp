@@ -132,20 +132,24 @@ TEST(ModelDescription, WithASectionTooManyIsRefused) {
   EXPECT_THROW(read_model_description(folder / "other.toml"), IoError);
 }
 
-TEST(LoadUnet, RestoresEveryWeight) {
+TEST(Load, RestoresEveryWeight) {
   const Saved saved("classes");
-  UNet loaded = load_unet(saved.golden.config, saved.path(), torch::kCPU, Precision::kFp64);
-  EXPECT_FALSE(loaded->is_training());
+  UNet loaded(saved.golden.config);
+  loaded->to(torch::kDouble);
+  load_(*loaded, io::read_safetensors(saved.path()), saved.path());
   const auto expected = saved.golden.net->named_parameters();
   for (const auto& item : loaded->named_parameters())
     EXPECT_TRUE(item.value().equal(expected[item.key()])) << item.key();
 }
 
-TEST(LoadUnet, NamesWhatDoesNotFit) {
+TEST(Load, NamesWhatDoesNotFit) {
   const Saved saved("ho");
   const std::string path = saved.path().string();
   const auto load = [&](const UNetConfig& config) {
-    return complaint([&] { load_unet(config, path, torch::kCPU, Precision::kFp32); });
+    return complaint([&] {
+      UNet unet(config);
+      load_(*unet, io::read_safetensors(path), path);
+    });
   };
   UNetConfig config = saved.golden.config;
   EXPECT_EQ(load(config), "");

@@ -38,13 +38,13 @@ TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
     io::write_file_synced(folder / std::to_string(world.rank()), bytes);
 
     // What was saved and restored goes on like what was not.
-    const TrainingTensors saved = learner.snapshot();
+    const checkpoint::TrainingTensors saved = learner.snapshot();
     Learner again(experiment, torch::kCPU, world);
     again.restore_(saved);
     const data::Batch batch = loader.next();
     learner.step_(batch, 5);
     again.step_(batch, 5);
-    const TrainingTensors a = learner.snapshot(), b = again.snapshot();
+    const checkpoint::TrainingTensors a = learner.snapshot(), b = again.snapshot();
     if (a.averages.size() != b.averages.size()) return 1;
     for (size_t i = 0; i < a.weights.size(); ++i) {
       if (!a.weights[i].equal(b.weights[i])) return 2;

@@ -30,7 +30,7 @@ std::vector<data::Batch> batches_of(const Experiment& experiment, int64_t count)
   return batches;
 }
 
-std::vector<torch::Tensor> everything(const TrainingTensors& t) {
+std::vector<torch::Tensor> everything(const checkpoint::TrainingTensors& t) {
   std::vector<torch::Tensor> all{t.updates};
   const auto add = [&](const std::vector<torch::Tensor>& more) {
     all.insert(all.end(), more.begin(), more.end());
@@ -68,7 +68,7 @@ TEST(Learner, TakesTheStepsThatAreWrittenOutHere) {
     const torch::NoGradGuard no_grad;
     at::_foreach_lerp_(average, parameters, 1.0 - decays.decay_at(step));
   }
-  const TrainingTensors found = learner.snapshot();
+  const checkpoint::TrainingTensors found = learner.snapshot();
   for (size_t i = 0; i < parameters.size(); ++i) {
     EXPECT_TRUE(found.weights[i].equal(parameters[i])) << "weight " << i;
     EXPECT_TRUE(found.averages[0][i].equal(average[i])) << "average of weight " << i;

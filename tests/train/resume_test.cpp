@@ -1,10 +1,10 @@
 #include "ddpm/train/resume.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/checkpoint/run_lock.h"
+#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
-#include "ddpm/train/run_lock.h"
-#include "ddpm/train/young_average.h"
 #include "src/data/array_images.h"
 #include "tests/io/temporary_folder.h"
 
@@ -72,14 +72,14 @@ class Resuming : public testing::Test {
  protected:
   void SetUp() override {
     const OpenRun run(kConfig);
-    TrainingState state;
+    checkpoint::TrainingState state;
     state.step = 50;
     state.batch_size = run.experiment.train.batch_size;
     state.dataset_size = run.data->size();
     state.precision = "fp32";
     state.ema_decays = run.experiment.ema.decays;
     state.fingerprint = run.data->fingerprint();
-    write("state.json", to_json_text(state));
+    write("state.json", checkpoint::to_json_text(state));
     write("config.toml", run.document.effective());
     write("model.toml", run.model_toml);
   }
@@ -257,35 +257,35 @@ TEST(Trainable, MuIsRefusedWithBf16) {
 
 // 0.9999^500 = 0.951, 0.9999^29956 = 0.05.
 TEST(YoungAverage, IsSaidAsLongAsItShowsItsBeginning) {
-  EXPECT_EQ(young_average(0.9999, false, 500),
+  EXPECT_EQ(checkpoint::young_average(0.9999, false, 500),
             "after 500 steps the average of decay 0.9999 still is 95 % the weights that training "
             "began with");
-  EXPECT_NE(young_average(0.9999, false, 29900), "");
-  EXPECT_EQ(young_average(0.9999, false, 30000), "");
-  EXPECT_EQ(young_average(0.9999, true, 500), "");
+  EXPECT_NE(checkpoint::young_average(0.9999, false, 29900), "");
+  EXPECT_EQ(checkpoint::young_average(0.9999, false, 30000), "");
+  EXPECT_EQ(checkpoint::young_average(0.9999, true, 500), "");
 }
 
 TEST_F(Resuming, AYoungAverageOfACheckpointIsSaid) {
-  EXPECT_EQ(young_average(folder_.path(), "ema"), "");
+  EXPECT_EQ(checkpoint::young_average(folder_.path(), "ema"), "");
   write("state.json", replaced(text("state.json"), "\"step\": 50", "\"step\": 10"));
   write("config.toml", replaced(text("config.toml"), "warmup = true", "warmup = false"));
-  EXPECT_EQ(young_average(folder_.path(), "ema"),
+  EXPECT_EQ(checkpoint::young_average(folder_.path(), "ema"),
             "after 10 steps the average of decay 0.9 still is 35 % the weights that training "
             "began with");
-  EXPECT_EQ(young_average(folder_.path(), "ema-2"), "");
-  EXPECT_EQ(young_average(folder_.path(), "raw"), "");
+  EXPECT_EQ(checkpoint::young_average(folder_.path(), "ema-2"), "");
+  EXPECT_EQ(checkpoint::young_average(folder_.path(), "raw"), "");
 }
 
 TEST(RunLockProbe, FindsAHolderAndMakesNothing) {
   const TemporaryFolder folder;
-  RunLock::expect_free(folder.path());
+  checkpoint::RunLock::expect_free(folder.path());
   EXPECT_FALSE(fs::exists(folder / "run.lock"));
   {
-    const RunLock lock(folder.path());
-    EXPECT_THROW(RunLock::expect_free(folder.path()), IoError);
+    const checkpoint::RunLock lock(folder.path());
+    EXPECT_THROW(checkpoint::RunLock::expect_free(folder.path()), IoError);
   }
-  RunLock::expect_free(folder.path());
-  const RunLock again(folder.path());
+  checkpoint::RunLock::expect_free(folder.path());
+  const checkpoint::RunLock again(folder.path());
 }
 
 }  // namespace

@@ -20,8 +20,12 @@ struct Model {
   std::vector<io::NamedTensor> weights;  ///< under the network's names, in the order of its
                                          ///< parameters, on the CPU, in the type of the source
   std::string origin;                    ///< for people: "diffusers folder", ...
-  std::string weights_name;              ///< "raw", "ema", "ema-2", ...; "" if the source has one
-                                         ///< set and does not say which
+  std::filesystem::path path;            ///< the checkpoint, folder or file that it was read from
+  /// The file of the weights; `path` if the source is not a checkpoint of this program.
+  std::filesystem::path weights_file;
+  bool is_checkpoint = false;  ///< of this program
+  std::string weights_name;    ///< "raw", "ema", "ema-2", ...; "" if the source has one
+                               ///< set and does not say which
 };
 
 /// What a file of bare weights does not say of its network. Where a source says it, a hint is a
@@ -51,6 +55,11 @@ struct Hints {
 /// taken. Throws IoError or UsageError, naming what cannot be expressed or is not there.
 Model read_model(const std::filesystem::path& source, const std::string& weights = "",
                  const Hints& hints = {});
+
+/// The same for whatever a user names: also a run, or a folder of runs, which stand for their newest
+/// intact checkpoint (damaged ones are passed over with a warning). The one door for networks.
+Model open(const std::filesystem::path& source, const std::string& weights = "",
+           const Hints& hints = {});
 
 /// "raw weights", "ema weights", ...: Model::weights_name for people.
 std::string describe_weights(const std::string& weights_name);

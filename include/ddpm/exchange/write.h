@@ -17,14 +17,15 @@ enum class Format {
   kSafetensors,  ///< "safetensors": one file, with its description inside
   kTorch,        ///< "torch": a state dict for torch.load(path, weights_only=True)
   kTorchModule,  ///< "torch-module": an archive for torch::load(nn::UNet&, path) of LibTorch
+  kDdpm,         ///< "ddpm": a checkpoint of this program, with one set of weights
 };
 /// The names on a command line.
 constexpr auto names_of(Format) {
-  return std::array{"diffusers", "safetensors", "torch", "torch-module"};
+  return std::array{"diffusers", "safetensors", "torch", "torch-module", "ddpm"};
 }
 
 /// Writes a network, whole or not at all. Throws UsageError where the format cannot hold it, and
 /// IoError if `destination` already exists or cannot be written.
-void write_model(const Model& model, const std::filesystem::path& destination, Format format);
+void save(const Model& model, const std::filesystem::path& destination, Format format);
 
 }  // namespace ddpm::exchange

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace ddpm::nn {
 
 /// What must be known, besides weights, to use a network: a checkpoint's model.toml, whose sections
@@ -34,6 +36,8 @@ ModelDescription read_model_description(config::Document& document);
 
 /// The text of a model.toml: reading it gives the same description.
 std::string to_toml(const ModelDescription& description);
+/// The same as {"image": {...}, "model": {...}, "diffusion": {...}}.
+nlohmann::ordered_json to_json(const ModelDescription& description);
 
 /// Parameters under their names, or other tensors (averages, moments) under the same names with a
 /// prefix.
@@ -47,10 +51,10 @@ std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module,
 void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& module,
                    const std::vector<torch::Tensor>& tensors, const std::string& prefix = "");
 
-/// A network with the weights of a safetensors file, in eval mode. Throws IoError where the file's
-/// tensors are not this network's.
-UNet load_unet(const UNetConfig& config, const std::filesystem::path& weights,
-               const torch::Device& device, Precision precision);
+/// Copies weights into the module's parameters by their names. Throws IoError(source, ...) if one is
+/// missing, left over or of another shape.
+void load_(torch::nn::Module& module, const std::vector<io::NamedTensor>& weights,
+           const std::filesystem::path& source);
 
 /// The class of each image where `classes` are drawn in turn: image i is of classes[i mod size].
 /// int64 [images] on `device`; undefined where there are no classes.

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "ddpm/base/device_graph.h"
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/dist/gradient_reducer.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/unet.h"
-#include "ddpm/train/checkpoint.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/optimizer.h"
@@ -48,11 +48,11 @@ class Learner {
 
   /// Copies of all that a checkpoint keeps, in host memory: on rank 0, nothing elsewhere.
   /// Collective.
-  TrainingTensors snapshot() const;
+  checkpoint::TrainingTensors snapshot() const;
   /// Takes what rank 0 gives on all ranks; the others' argument is not read. Collective.
-  void restore_(const TrainingTensors& tensors);
+  void restore_(const checkpoint::TrainingTensors& tensors);
   /// Space in host memory to read a checkpoint into: what restore_ takes.
-  TrainingTensors empty_tensors() const;
+  checkpoint::TrainingTensors empty_tensors() const;
 
   nn::UNet unet() const { return unet_; }
   int64_t rounds() const { return rounds_; }  ///< micro-batches a step

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/config/document.h"
 #include "ddpm/data/subset.h"
 #include "ddpm/nn/unet.h"
-#include "ddpm/train/checkpoint.h"
-#include "ddpm/train/checkpoint_store.h"
 #include "ddpm/train/experiment.h"
 
 #include <filesystem>
@@ -31,7 +31,8 @@ struct ResumePolicy {
 };
 
 /// The checkpoint that `policy` means, verified; empty if the run begins at step 0. Throws IoError.
-std::filesystem::path choose_checkpoint(CheckpointStore& store, const ResumePolicy& policy,
+std::filesystem::path choose_checkpoint(checkpoint::CheckpointStore& store,
+                                        const ResumePolicy& policy,
                                         const std::filesystem::path& run);
 
 /// The number, in the checkpoint's network, of each class of the data; empty if nothing is to be
@@ -54,7 +55,7 @@ struct RunIdentity {
 
 /// What a run goes on from, and with what that is new.
 struct Resumption {
-  TrainingState state;
+  checkpoint::TrainingState state;
   std::vector<std::string> changes;  ///< "optimizer.lr 0.001 -> 1e-05"
   std::string rate;                  ///< "the learning rate goes from ... to ..."; "": no jump
   std::string config;                ///< the checkpoint's config.toml

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "ddpm/base/signals.h"
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/run_lock.h"
+#include "ddpm/checkpoint/writer.h"
 #include "ddpm/config/document.h"
 #include "ddpm/data/batch_source.h"
 #include "ddpm/data/subset.h"
 #include "ddpm/dist/world.h"
-#include "ddpm/train/checkpoint.h"
-#include "ddpm/train/checkpoint_writer.h"
 #include "ddpm/train/deadline.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/holdout.h"
@@ -14,7 +15,6 @@
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/preview.h"
 #include "ddpm/train/resume.h"
-#include "ddpm/train/run_lock.h"
 #include "ddpm/train/running_loss.h"
 
 #include <chrono>
@@ -93,8 +93,8 @@ class Trainer {
   std::filesystem::path starting_point(const ResumePolicy& policy);
   data::Split in_class_order(data::Split data) const;
   void begin(const ResumePolicy& policy);
-  void resume(const RunIdentity& identity, TrainingTensors& tensors);
-  void share_state(const TrainingTensors& tensors);
+  void resume(const RunIdentity& identity, checkpoint::TrainingTensors& tensors);
+  void share_state(const checkpoint::TrainingTensors& tensors);
   std::exception_ptr next_batch(data::Batch& batch);
   Agreement agree(bool data_failed);
   void take_step(const data::Batch& batch);
@@ -107,7 +107,7 @@ class Trainer {
   std::string young_averages() const;
   void save();
   void finish_save();
-  void collect(const std::optional<SaveOutcome>& outcome);
+  void collect(const std::optional<checkpoint::SaveOutcome>& outcome);
   void show_progress();
   void note_progress(const std::string& what);
   void clear_progress();
@@ -118,8 +118,8 @@ class Trainer {
   const dist::World& world_;
   StopSignal& signal_;
   Deadline deadline_;
-  std::unique_ptr<RunLock> lock_;  // this, holdout_, log_ and progress_ on rank 0 only
-  CheckpointStore store_;
+  std::unique_ptr<checkpoint::RunLock> lock_;  // this, holdout_, log_ and progress_ on rank 0 only
+  checkpoint::CheckpointStore store_;
   std::filesystem::path checkpoint_;  // that the run begins from; rank 0; empty: at step 0
   data::Split data_;
   std::string model_toml_, config_toml_;
@@ -130,7 +130,7 @@ class Trainer {
   std::unique_ptr<MetricsLog> log_;
   std::unique_ptr<Progress> progress_;
 
-  TrainingState state_;
+  checkpoint::TrainingState state_;
   int64_t first_step_ = 0;    // of this session
   int64_t saving_step_ = -1;  // newest step handed to writer_
   int64_t saved_step_ = -1;   // newest published checkpoint of this session
@@ -141,8 +141,8 @@ class Trainer {
   std::optional<double> holdout_loss_;  // the last, with the averaged weights
   Interval::Clock::time_point loss_read_{};
   Interval interval_;
-  StepTimes step_times_;     // since the last save ended
-  CheckpointWriter writer_;  // last: its thread uses the store
+  StepTimes step_times_;                 // since the last save ended
+  checkpoint::CheckpointWriter writer_;  // last: its thread uses the store
 };
 
 }  // namespace ddpm::train

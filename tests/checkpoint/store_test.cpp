@@ -1,10 +1,10 @@
-#include "ddpm/train/checkpoint_store.h"
+#include "ddpm/checkpoint/store.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
 #include "tests/base/test_purpose.h"
+#include "tests/checkpoint/child_process.h"
 #include "tests/io/temporary_folder.h"
-#include "tests/train/child_process.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -21,7 +21,7 @@
 #include <torch/types.h>
 #include <unistd.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
@@ -628,4 +628,4 @@ TEST(Manifest, FileNamesStayInTheFolder) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

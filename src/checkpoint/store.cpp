@@ -1,4 +1,4 @@
-#include "ddpm/train/checkpoint_store.h"
+#include "ddpm/checkpoint/store.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
@@ -15,7 +15,7 @@
 #include <torch/types.h>
 #include <unistd.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace fs = std::filesystem;
 namespace {
 
@@ -376,4 +376,4 @@ fs::path resolve_checkpoint(const fs::path& path, const DamageReport& report) {
   throw IoError(path, "holds no checkpoint, neither of a run nor of runs below it");
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

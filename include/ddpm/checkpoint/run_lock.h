@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 /// Holds a run's folder for this process: two writers would destroy each other's checkpoints. The
 /// kernel releases the lock when the process ends, however it ends, so none is ever stale.
@@ -23,4 +23,4 @@ class RunLock {
   int fd_ = -1;
 };
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

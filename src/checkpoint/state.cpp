@@ -1,4 +1,4 @@
-#include "ddpm/train/training_state.h"
+#include "ddpm/checkpoint/state.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 constexpr int64_t kFormatVersion = 1;
@@ -103,4 +103,4 @@ TrainingState read_training_state(const std::filesystem::path& checkpoint) {
   return parse_training_state(path, io::read_text(path));
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,4 +1,4 @@
-#include "ddpm/train/checkpoint_manifest.h"
+#include "ddpm/checkpoint/manifest.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/checksum.h"
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 constexpr const char* kFirstLine = "ddpm-checkpoint 1";
@@ -57,4 +57,4 @@ Manifest parse_manifest(const std::filesystem::path& path, std::string_view text
   return manifest;
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,9 +1,9 @@
 #pragma once
 
+#include "ddpm/checkpoint/state.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/unet.h"
-#include "ddpm/train/checkpoint_store.h"
-#include "ddpm/train/training_state.h"
 
 #include <filesystem>
 #include <string>
@@ -16,7 +16,7 @@
 // optimizer.safetensors, model.toml (how to use the network), config.toml (how it was trained),
 // state.json.
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 /// The tensors of a checkpoint, in host memory; the lists have one tensor a parameter.
 struct TrainingTensors {
@@ -50,4 +50,16 @@ TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn:
 /// "ema", "ema-2", ...: the name of the i-th average; its file is NAME.safetensors.
 std::string ema_name(size_t i);
 
-}  // namespace ddpm::train
+/// One set of a checkpoint's weights.
+struct WeightsChoice {
+  std::string
+      name;  ///< "raw", "ema", "ema-2", ...; "" if the checkpoint has one set and does not say
+             ///< which (an imported network)
+  std::filesystem::path file;
+};
+
+/// The weights of that name; "" asks for the EMA weights if there are any, else the only ones.
+/// Throws UsageError, naming --weights, if the checkpoint does not have them.
+WeightsChoice choose_weights(const std::filesystem::path& checkpoint, const std::string& wanted);
+
+}  // namespace ddpm::checkpoint

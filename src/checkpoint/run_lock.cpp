@@ -1,4 +1,4 @@
-#include "ddpm/train/run_lock.h"
+#include "ddpm/checkpoint/run_lock.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/host.h"
@@ -17,7 +17,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 // The first line that the holder wrote.
@@ -75,4 +75,4 @@ RunLock::~RunLock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "ddpm/checkpoint/manifest.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/safetensors.h"
-#include "ddpm/train/checkpoint_manifest.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -16,7 +16,7 @@
 // Checkpoints on disk, so that one can stop the program or the machine at any moment and lose none
 // that was published. The layout and what is guaranteed: docs/checkpoints.md.
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 /// Which checkpoints stay: the newest `keep_last` (at least 1) and every step divisible by
 /// `keep_every` (0: none for that reason).
@@ -120,4 +120,4 @@ class CheckpointStore {
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& path,
                                          const DamageReport& report = {});
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 /// Where a run stands, beside its tensors: state.json. Order of data, noise, t, dropout and
 /// learning rate are functions of seed and step, so no generator state is needed.
@@ -35,4 +35,4 @@ TrainingState parse_training_state(const std::filesystem::path& path, const std:
 /// The same of a checkpoint's file.
 TrainingState read_training_state(const std::filesystem::path& checkpoint);
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 constexpr const char* kManifestName = "MANIFEST";
 
@@ -38,4 +38,4 @@ Manifest parse_manifest(const std::filesystem::path& path, std::string_view text
 /// MANIFEST.
 bool is_checkpoint_file_name(std::string_view name);
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

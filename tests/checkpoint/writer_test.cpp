@@ -1,4 +1,4 @@
-#include "ddpm/train/checkpoint_writer.h"
+#include "ddpm/checkpoint/writer.h"
 
 #include "ddpm/io/safetensors.h"
 #include "tests/io/temporary_folder.h"
@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 CheckpointContent content_of(int64_t step, const torch::Tensor& weight) {
@@ -87,4 +87,4 @@ TEST(CheckpointWriter, OldCheckpointsAreRemovedAfterEachSave) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,4 +1,4 @@
-#include "ddpm/train/training_state.h"
+#include "ddpm/checkpoint/state.h"
 
 #include "ddpm/base/error.h"
 #include "tests/io/fixtures.h"
@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 TrainingState read_with(const std::string& key, const std::string& value) {
@@ -62,4 +62,4 @@ TEST(TrainingStateText, MembersOfLaterVersionsMayBeMissing) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

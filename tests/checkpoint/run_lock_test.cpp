@@ -1,9 +1,9 @@
-#include "ddpm/train/run_lock.h"
+#include "ddpm/checkpoint/run_lock.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "tests/checkpoint/child_process.h"
 #include "tests/io/temporary_folder.h"
-#include "tests/train/child_process.h"
 
 #include <string>
 
@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 std::string lock_error(const std::filesystem::path& run) {
@@ -85,4 +85,4 @@ TEST(RunLock, MissingFolderIsNamed) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,4 +1,4 @@
-#include "ddpm/train/checkpoint.h"
+#include "ddpm/checkpoint/content.h"
 
 #include "ddpm/base/clock.h"
 #include "ddpm/nn/model_file.h"
@@ -8,7 +8,7 @@
 #include <torch/utils.h>
 #include <torch/version.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 constexpr const char* kFirstMoment = "exp_avg.";
@@ -85,4 +85,23 @@ TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn:
   return state;
 }
 
-}  // namespace ddpm::train
+WeightsChoice choose_weights(const std::filesystem::path& checkpoint, const std::string& wanted) {
+  const size_t averages = read_training_state(checkpoint).ema_decays.size();
+  if (averages == 0) {
+    if (wanted.empty()) return {"", checkpoint / file_of("model")};
+    throw UsageError(
+        fmt::format("--weights {}: {} has one set of weights, which it calls neither raw nor ema; "
+                    "leave out --weights",
+                    wanted, checkpoint.string()));
+  }
+  std::vector<std::string> known{"raw"};
+  for (size_t i = 0; i < averages; ++i) known.push_back(ema_name(i));
+  const std::string name = wanted.empty() ? known[1] : wanted;
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw UsageError(
+        fmt::format("--weights {}: this checkpoint has {}", wanted, fmt::join(known, ", ")));
+  }
+  return {name, checkpoint / file_of(name == "raw" ? "model" : name)};
+}
+
+}  // namespace ddpm::checkpoint

@@ -1,11 +1,11 @@
-#include "ddpm/train/young_average.h"
+#include "ddpm/checkpoint/young_average.h"
 
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/nn/ema.h"
-#include "ddpm/train/checkpoint.h"
 
 #include <fmt/format.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 std::string young_average(double decay, bool warmup, int64_t steps) {
   const double share = nn::initial_share(decay, warmup, steps);
@@ -29,4 +29,4 @@ std::string young_average(const std::filesystem::path& checkpoint, const std::st
   return "";
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,14 +1,14 @@
 #pragma once
 
-#include "ddpm/train/checkpoint.h"
-#include "ddpm/train/checkpoint_store.h"
+#include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/store.h"
 
 #include <filesystem>
 #include <future>
 #include <optional>
 #include <string>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 
 /// What became of a save.
 struct SaveOutcome {
@@ -42,4 +42,4 @@ class CheckpointWriter {
   std::future<SaveOutcome> under_way_;  // its destructor waits
 };
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

@@ -1,4 +1,4 @@
-#include "ddpm/train/checkpoint_writer.h"
+#include "ddpm/checkpoint/writer.h"
 
 #include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <torch/utils.h>
 
-namespace ddpm::train {
+namespace ddpm::checkpoint {
 namespace {
 
 // Signals are for the training thread: it polls them.
@@ -55,4 +55,4 @@ std::optional<SaveOutcome> CheckpointWriter::wait() {
   return under_way_.get();
 }
 
-}  // namespace ddpm::train
+}  // namespace ddpm::checkpoint

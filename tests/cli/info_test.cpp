@@ -1,0 +1,46 @@
+#include "ddpm/io/file.h"
+#include "tests/cli/fixture.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm {
+namespace {
+
+class Info : public CliTest {};
+
+// The lists of keys are the only source: what a checkpoint holds, info --json prints.
+TEST_F(Info, JsonHasEveryKeyOfTheCheckpoint) {
+  train("runs/tiny");
+  const ProgramResult result = run({"info", "runs/tiny", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto json = nlohmann::ordered_json::parse(result.out);
+  const std::filesystem::path checkpoint = folder_ / json.at("path").get<std::string>();
+  const std::string model = io::read_text(checkpoint / "model.toml");
+  const std::string config = io::read_text(checkpoint / "config.toml");
+  EXPECT_EQ(json.at("weights"), "ema");
+  size_t keys = 0;
+  for (const char* section : {"image", "model", "diffusion"}) {
+    EXPECT_NE(model.find(fmt::format("[{}]\n", section)), std::string::npos);
+    for (const auto& [key, value] : json.at(section).items()) {
+      EXPECT_NE(model.find(fmt::format("\n{} = ", key)), std::string::npos) << section << key;
+      ++keys;
+    }
+  }
+  EXPECT_EQ(std::count(model.begin(), model.end(), '='), keys);
+  const std::string sample = config.substr(config.find("\n[sample]\n"));
+  for (const auto& [key, value] : json.at("sample").items())
+    EXPECT_NE(sample.find(fmt::format("\n{} = ", key)), std::string::npos) << key;
+}
+
+TEST_F(Info, JsonOfAnExportIsThatOfItsCheckpoint) {
+  train("runs/tiny");
+  ASSERT_EQ(run({"convert", "runs/tiny", "copy.safetensors", "--to", "safetensors"}).status, 0);
+  auto own = nlohmann::json::parse(run({"info", "runs/tiny", "--json"}).out);
+  auto copy = nlohmann::json::parse(run({"info", "copy.safetensors", "--json"}).out);
+  for (const char* section : {"image", "model", "diffusion", "sample", "parameters"})
+    EXPECT_EQ(own.at(section), copy.at(section)) << section;
+}
+
+}  // namespace
+}  // namespace ddpm
