@@ -115,17 +115,17 @@ int run_sweep(SweepOptions o) {
   const EndOnSignal ending("the same command goes on after the last finished cell", kStopped);
   const Processes world = join_to_draw(detected_launch(), o.sample.device);
   o.sample.num = o.sample.num.value_or(1000);
-  if (o.steps.empty())
-    o.steps = default_steps(plan_sampling(o.sample).model.diffusion.schedule.timesteps);
+  // All cells are of one network, which is read once.
+  const std::shared_ptr<const exchange::Model> network = plan_sampling(o.sample).network;
+  if (o.steps.empty()) o.steps = default_steps(network->description.diffusion.schedule.timesteps);
   eval::SweepTable table{o.steps, o.etas, {}};
   std::vector<eval::SweepCell> cells;
   std::vector<SamplePlan> plans;
   for (const std::string& eta : o.etas) {
     for (const int64_t steps : o.steps) {
       cells.push_back({steps, eta});
-      plans.push_back(plan_sampling(options_of(o, cells.back())));  // wrong flags show before work
+      plans.push_back(plan_sampling(options_of(o, cells.back()), network));  // before work
       plans.back().generate.device = world.device;
-      o.sample.checkpoint = plans.back().checkpoint.string();  // all cells from one checkpoint
     }
   }
   const SamplePlan& first = plans.front();

@@ -142,11 +142,13 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
 
 }  // namespace
 
-SamplePlan plan_sampling(const SampleOptions& options) {
+SamplePlan plan_sampling(const SampleOptions& options,
+                         std::shared_ptr<const exchange::Model> network) {
   check_tensor_file(options);
 
   SamplePlan plan;
-  plan.network = std::make_shared<const exchange::Model>(open_network(options));
+  plan.network =
+      network ? std::move(network) : std::make_shared<const exchange::Model>(open_network(options));
   plan.config = sample_config(options, plan.network->sample, plan.network->description);
   plan.classes = classes_in_turn(options, plan.network->description);
   plan.precision = nn::parse_precision(options.precision);

@@ -54,8 +54,10 @@ struct SamplePlan {
   }
 };
 
-/// Opens the network (exchange::open), and checks every flag against it. Throws UsageError or IoError; makes nothing.
-SamplePlan plan_sampling(const SampleOptions& options);
+/// Opens the network (exchange::open) unless it is given, and checks every flag against it. Throws
+/// UsageError or IoError; makes nothing.
+SamplePlan plan_sampling(const SampleOptions& options,
+                         std::shared_ptr<const exchange::Model> network = nullptr);
 
 /// The plan's network with its weights, on its device, in eval mode. Throws IoError.
 nn::UNet load_unet(const SamplePlan& plan);

@@ -1,4 +1,4 @@
-#include "ddpm/train/preview.h"
+#include "preview.h"
 
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"

@@ -1,4 +1,4 @@
-#include "ddpm/train/running_loss.h"
+#include "src/train/running_loss.h"
 
 #include <cmath>
 #include <limits>

@@ -1,0 +1,172 @@
+#include "reporter.h"
+
+#include "ddpm/base/clock.h"
+#include "ddpm/base/console.h"
+#include "ddpm/base/text.h"
+#include "ddpm/checkpoint/young_average.h"
+#include "ddpm/io/folder.h"
+#include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+#include <torch/types.h>
+
+namespace ddpm::train {
+
+namespace fs = std::filesystem;
+
+Reporter::Reporter(const Experiment& experiment, const torch::Device& device, const fs::path& run,
+                   const dist::World& world, StopSignal& signal, Learner& learner)
+    : experiment_(experiment),
+      device_(device),
+      run_(run),
+      world_(world),
+      signal_(signal),
+      learner_(learner),
+      preview_(experiment, device) {}
+
+void Reporter::open(int64_t step, const data::Dataset* held_out) {
+  if (held_out) {
+    holdout_ =
+        std::make_unique<Holdout>(*held_out, learner_.settings(), experiment_.train.batch_size);
+  }
+  log_ = std::make_unique<MetricsLog>(run_, step);
+}
+
+void Reporter::begin(int64_t step) {
+  if (world_.is_main())
+    progress_ = std::make_unique<Progress>("training", experiment_.train.steps, step);
+  interval_ = Interval{.first_step = step};
+}
+
+void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) {
+  MetricsLine line;
+  line.reading = learner_.read_metrics();
+  const double elapsed = std::max(1e-9, seconds_since(interval_.begin) - interval_.aside_s);
+  const auto images =
+      static_cast<double>((state.step - interval_.first_step) * experiment_.train.batch_size);
+  line.step = state.step;
+  line.images = state.samples_seen;
+  line.lr = learning_rate(experiment_.optimizer, state.step, experiment_.train.steps);
+  line.images_per_s = images / elapsed;
+  line.data_wait = interval_.data_wait_s / elapsed;
+  line.memory_mib = peak_memory_mib(device_);
+  line.seconds = state.seconds;
+  line.eta_s =
+      static_cast<double>((experiment_.train.steps - state.step) * experiment_.train.batch_size) /
+      line.images_per_s;
+  if (with_holdout) measure_holdout(line);
+  if (log_) log_->write(line);
+  running_loss_.add(line.reading.loss, state.step - interval_.first_step);
+  shown_loss_ = running_loss_.with(0.0, 0);
+  shown_rate_ = line.images_per_s;
+  interval_ = Interval{.first_step = state.step};
+
+  state.skipped_steps += line.reading.skipped;
+  if (line.reading.skipped > 0 && world_.is_main()) {
+    spdlog::warn("step {}: {} updates skipped, their gradient was not finite", state.step,
+                 line.reading.skipped);
+  }
+  if (line.reading.skipped_in_a_row >= experiment_.train.max_bad_steps) {
+    throw Error(fmt::format(
+        "step {}: the gradient was not finite for {} steps in a row (train.max_bad_steps = {}); "
+        "the "
+        "weights are those before. Lower optimizer.lr or use train.precision = \"fp32\"; the "
+        "last "
+        "checkpoint in {} is intact",
+        state.step, line.reading.skipped_in_a_row, experiment_.train.max_bad_steps,
+        (run_ / "checkpoints").string()));
+  }
+}
+
+// On rank 0; the others bring their share of the average.
+void Reporter::measure_holdout(MetricsLine& line) {
+  const std::vector<torch::Tensor> average = learner_.average(0);
+  if (!world_.is_main()) return;
+  const auto go_on = [&] { return !signal_.stop_requested(); };
+  note_progress("held-out loss");
+  line.holdout_loss = holdout_->loss(*learner_.unet(), go_on);
+  const nn::WeightSwap averaged(*learner_.unet(), average);
+  line.holdout_loss_ema = holdout_->loss(*learner_.unet(), go_on);
+  if (!line.holdout_loss || !line.holdout_loss_ema) return;
+  holdout_loss_ = line.holdout_loss_ema;
+  spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", line.step,
+               *line.holdout_loss, *line.holdout_loss_ema);
+}
+
+void Reporter::draw_samples(int64_t step) {
+  const auto begin = Interval::Clock::now();
+  std::vector<std::string> pictures;
+  preview_.draw(
+      learner_, world_,
+      [&](const std::string& weights, const sample::Progress& p) {
+        note_progress(fmt::format("sampling {} {}/{}", weights, p.step, p.steps));
+        return !signal_.stop_requested();
+      },
+      [&](const std::string& weights, const torch::Tensor& grid) {
+        const fs::path folder = run_ / "samples";
+        const fs::path picture = folder / fmt::format("step-{:09}-{}.png", step, weights);
+        try {
+          io::make_folder(folder);
+          io::write_png(picture, io::enlarged(grid));
+          pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
+        } catch (const IoError& error) {  // a full disk costs a picture, not the run
+          spdlog::warn("{} (training goes on without it)", error.what());
+        }
+        log_->image("samples/" + weights, step, grid);
+      });
+  clear_progress();
+  if (!pictures.empty()) {
+    const std::string first = pictures.front();
+    pictures.erase(pictures.begin());
+    spdlog::info("step {}: samples: {}{}, {}", step, first,
+                 pictures.empty() ? "" : fmt::format(" (and {})", fmt::join(pictures, ", ")),
+                 format_duration(seconds_since(begin)));
+  }
+  if (const std::string young = young_averages(step); !young.empty() && world_.is_main())
+    spdlog::warn("{}: look at the grid of the raw weights", young);
+  interval_.aside_s += seconds_since(begin);
+}
+
+std::string Reporter::young_averages(int64_t step) const {
+  for (const double decay : experiment_.ema.decays) {
+    const std::string young = checkpoint::young_average(decay, experiment_.ema.warmup, step);
+    if (!young.empty()) return young;
+  }
+  return "";
+}
+
+// The loss is read once a second: it waits for the device.
+void Reporter::show_progress(int64_t step) {
+  if (!progress_) return;
+  const int64_t steps = step - interval_.first_step;
+  if (steps > 0 && seconds_since(loss_read_) >= 1.0 && stderr_is_terminal()) {
+    const double elapsed = seconds_since(interval_.begin) - interval_.aside_s;
+    shown_loss_ = running_loss_.with(learner_.metrics().peek().loss, steps);
+    if (shown_rate_ == 0.0 || elapsed > 2.0)
+      shown_rate_ =
+          static_cast<double>(steps * experiment_.train.batch_size) / std::max(1e-9, elapsed);
+    loss_read_ = Interval::Clock::now();
+  }
+  ProgressText text;
+  if (shown_rate_ > 0.0) {
+    text.detail = fmt::format("loss {:.4f}", shown_loss_);
+    text.rate = fmt::format("{:.1f} images/s", shown_rate_);
+  }
+  progress_->update(step, text);
+}
+
+void Reporter::note_progress(const std::string& what) {
+  if (progress_) progress_->note(what);
+}
+
+void Reporter::clear_progress() {
+  if (progress_) progress_->clear();
+}
+
+}  // namespace ddpm::train

@@ -1,0 +1,90 @@
+#pragma once
+
+#include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
+#include "ddpm/checkpoint/state.h"
+#include "ddpm/data/dataset.h"
+#include "ddpm/dist/world.h"
+#include "ddpm/train/experiment.h"
+#include "ddpm/train/holdout.h"
+#include "ddpm/train/learner.h"
+#include "ddpm/train/metrics.h"
+#include "preview.h"
+#include "running_loss.h"
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace ddpm::train {
+
+/// What a run tells of itself while it trains: metrics, held-out loss, sample grids, the progress
+/// line. Every rank has one; rank 0 alone writes.
+class Reporter {
+ public:
+  /// All references must outlive it.
+  Reporter(const Experiment& experiment, const torch::Device& device,
+           const std::filesystem::path& run, const dist::World& world, StopSignal& signal,
+           Learner& learner);
+
+  /// Rank 0: opens metrics.jsonl, of which what follows `step` is dropped. Throws IoError.
+  void open(int64_t step, const data::Dataset* held_out);
+  /// Training begins, or resumes, at `step`.
+  void begin(int64_t step);
+
+  /// Seconds since the last metrics that were spent waiting for data, and those that do not count
+  /// as training (copies for a save, sampling).
+  void waited(double seconds) { interval_.data_wait_s += seconds; }
+  void aside(double seconds) { interval_.aside_s += seconds; }
+  bool has_news(int64_t step) const { return step > interval_.first_step; }
+
+  /// A line of metrics up to state.step; counts skipped steps in `state`. Throws Error after
+  /// train.max_bad_steps updates in a row with a gradient that is not finite.
+  void log_metrics(checkpoint::TrainingState& state, bool with_holdout);
+  /// A grid of samples of each set of weights.
+  void draw_samples(int64_t step);
+
+  void show_progress(int64_t step);
+  void note_progress(const std::string& what);
+  void clear_progress();
+
+  double loss() const { return shown_loss_; }
+  /// The last one, with the EMA weights.
+  std::optional<double> holdout_loss() const { return holdout_loss_; }
+  /// Which EMA weights still show mostly the initial weights, for people; "" if none.
+  std::string young_averages(int64_t step) const;
+
+ private:
+  /// Where the time since the last metrics went.
+  struct Interval {
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point begin = Clock::now();
+    int64_t first_step = 0;
+    double data_wait_s = 0.0;  // waiting for the loader
+    double aside_s = 0.0;
+  };
+
+  void measure_holdout(MetricsLine& line);
+
+  const Experiment& experiment_;
+  torch::Device device_;
+  std::filesystem::path run_;
+  const dist::World& world_;
+  StopSignal& signal_;
+  Learner& learner_;
+  Preview preview_;
+  std::unique_ptr<Holdout> holdout_;  // this, log_ and progress_ on rank 0 only
+  std::unique_ptr<MetricsLog> log_;
+  std::unique_ptr<Progress> progress_;
+
+  Interval interval_;
+  RunningLoss running_loss_;  // for the progress line, as what follows
+  double shown_loss_ = 0.0;
+  double shown_rate_ = 0.0;  // images/s
+  Interval::Clock::time_point loss_read_{};
+  std::optional<double> holdout_loss_;
+};
+
+}  // namespace ddpm::train

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "ddpm/checkpoint/store.h"
+#include "ddpm/checkpoint/writer.h"
+#include "ddpm/train/deadline.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+namespace ddpm::train {
+
+/// Writes a run's checkpoints, one at a time, while training continues, and says how each fared.
+class Saver {
+ public:
+  /// `before_line` is called before a line is logged. `deadline` hears how long saves take.
+  Saver(const std::filesystem::path& directory, const checkpoint::RetentionPolicy& policy,
+        bool background, Deadline& deadline, std::function<void()> before_line);
+
+  checkpoint::CheckpointStore& store() { return store_; }
+
+  /// Takes the outcome of a save that has ended.
+  void poll() { collect(writer_.poll()); }
+  /// Waits for the save under way, if any.
+  void wait() { collect(writer_.wait()); }
+  /// Marks `step` as handed over; false if it was already.
+  bool begin(int64_t step);
+  /// Writes it, in the background if so configured. No save may be under way.
+  void start(checkpoint::CheckpointContent content);
+
+  /// How long a training step took, to compare those during a save with the others.
+  void saw_step(double seconds) {
+    (writer_.busy() ? times_.saving : times_.otherwise).add(seconds);
+  }
+
+  int64_t saved_step() const { return saved_step_; }  ///< newest of this session; -1: none
+  int64_t failures() const { return failures_; }      ///< saves in a row
+  /// What all ranks have agreed on.
+  void agree(int64_t saved_step, int64_t failures) {
+    saved_step_ = saved_step;
+    failures_ = failures;
+  }
+
+ private:
+  /// How long steps took while a checkpoint was written, and otherwise, since the last save ended.
+  struct StepTimes {
+    struct Mean {
+      double seconds = 0.0;
+      int64_t steps = 0;
+      void add(double s) { seconds += s, ++steps; }
+      double value() const { return seconds / static_cast<double>(std::max<int64_t>(steps, 1)); }
+    };
+    Mean saving, otherwise;
+  };
+
+  void collect(const std::optional<checkpoint::SaveOutcome>& outcome);
+
+  checkpoint::CheckpointStore store_;
+  bool background_;
+  Deadline& deadline_;
+  std::function<void()> before_line_;
+  int64_t handed_over_ = -1;  // newest step
+  int64_t saved_step_ = -1;
+  int64_t failures_ = 0;
+  StepTimes times_;
+  checkpoint::CheckpointWriter writer_;  // last: its thread uses the store
+};
+
+}  // namespace ddpm::train

@@ -1,0 +1,69 @@
+#pragma once
+
+#include "ddpm/checkpoint/run_lock.h"
+#include "ddpm/train/trainer.h"
+#include "reporter.h"
+#include "saver.h"
+
+#include <chrono>
+#include <exception>
+
+namespace ddpm::train {
+
+/// The body of a Trainer: the loop and what all ranks must decide alike. The Saver writes
+/// checkpoints, the Reporter tells of progress, resume.h chooses where to begin.
+class TrainingRun {
+ public:
+  TrainingRun(Experiment experiment, config::Document& document, data::Split data,
+              const torch::Device& device, const std::filesystem::path& run,
+              const ResumePolicy& resume, const StopConditions& stop, const dist::World& world);
+
+  TrainOutcome run();
+  int64_t step() const { return state_.step; }
+  nn::UNet unet() const { return learner_.unet(); }
+  std::string batch_description() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// What all ranks know before a step, of any of them.
+  struct Agreement {
+    bool data_failed = false;
+    int64_t stop_signal = 0;  ///< its number; 0: none
+    bool save = false;        ///< a signal asked for it
+    bool out_of_time = false;
+  };
+
+  std::filesystem::path starting_point(const ResumePolicy& policy);
+  data::Split in_class_order(data::Split data) const;
+  void begin(const ResumePolicy& policy);
+  void resume(const RunIdentity& identity, checkpoint::TrainingTensors& tensors);
+  void share_state(const checkpoint::TrainingTensors& tensors);
+  std::exception_ptr next_batch(data::Batch& batch);
+  Agreement agree(bool data_failed);
+  void take_step(const data::Batch& batch);
+  [[noreturn]] void fail_after_saving(const std::exception_ptr& failure);
+  TrainOutcome stop(const Agreement& agreed);
+  TrainOutcome finish();
+  void save();
+  void finish_save();
+
+  Experiment experiment_;
+  torch::Device device_;
+  std::filesystem::path run_;
+  const dist::World& world_;
+  StopSignal& signal_;
+  Deadline deadline_;
+  std::unique_ptr<checkpoint::RunLock> lock_;  // on rank 0
+  Saver saver_;
+  std::filesystem::path checkpoint_;  // that the run begins from; rank 0; empty: at step 0
+  data::Split data_;
+  std::string model_toml_, config_toml_;
+  Learner learner_;
+  std::unique_ptr<data::BatchSource> loader_;
+  Reporter reporter_;
+  checkpoint::TrainingState state_;
+  int64_t first_step_ = 0;  // of this session
+};
+
+}  // namespace ddpm::train
