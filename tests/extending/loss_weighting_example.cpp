@@ -54,7 +54,7 @@ TEST(LossWeightingExample, IsTheSameLossForEveryPrediction) {
   };
   const torch::Tensor expected = weighted_loss(Prediction::kX0);
   for (const Prediction p : {Prediction::kEpsilon, Prediction::kV, Prediction::kMu})
-    EXPECT_TRUE(torch::allclose(weighted_loss(p), expected, 1e-8, 0.0)) << to_string(p);
+    EXPECT_TRUE(torch::allclose(weighted_loss(p), expected, 1e-8, 0.0)) << config::to_string(p);
 }
 
 }  // namespace
