@@ -1,5 +1,6 @@
 #include "src/kernels/group_norm_math.h"
 
+#include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +9,7 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2018, Purpose::kTest);
+const RngKey kKey = rng_key(2018, kTestPurpose);
 
 torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
   return normal_row(kKey, shape, id, torch::kDouble);
