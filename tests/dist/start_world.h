@@ -5,6 +5,7 @@
 #include "tests/dist/free_port.h"
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <vector>
@@ -32,6 +33,7 @@ inline std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds ti
   std::vector<pid_t> children;
   for (int64_t rank = 0; rank < size; ++rank) {
     children.push_back(start_child([=] {
+      ::signal(SIGPIPE, SIG_IGN);  // as the program does: a lost peer is an error of the socket
       try {
         const World world(launch_of(rank, size, port), torch::kCPU, timeout);
         return work(world);
