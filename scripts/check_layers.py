@@ -6,8 +6,7 @@
 
 The rules:
   - an include stays within its module or leads to one that the module links (CMakeLists.txt), directly or through
-    others; base and config are open to all, and of
-    these two only config includes base
+    others; base and config are open to all, and of these two only config includes base
   - sample does not include nn, so that a sampler knows no network
   - no .cu or .cuh file sees a torch header, directly or through a header of ours
   - src/<module>/<name>.cpp has include/ddpm/<module>/<name>.h, or a private <name>.h beside it; a part of a larger

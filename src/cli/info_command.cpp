@@ -95,11 +95,12 @@ void print_foreign(const fs::path& source) {
 // Every key of the network's description, and how it is sampled if nothing else is said.
 int print_json(const fs::path& given) {
   const exchange::Model model = exchange::open(given);
-  nlohmann::ordered_json json{
-      {"path", as_utf8(model.path.string())},
-      {"origin", model.origin},
-      {"weights", model.weights_name},
-      {"parameters", nn::parameter_count(*nn::UNet(model.description.unet))}};
+  int64_t parameters = 0;
+  for (const io::NamedTensor& weight : model.weights) parameters += weight.tensor.numel();
+  nlohmann::ordered_json json{{"path", as_utf8(model.path.string())},
+                              {"origin", model.origin},
+                              {"weights", model.weights_name},
+                              {"parameters", parameters}};
   json.update(nn::to_json(model.description));
   json["sample"] = config::to_json(model.sample);
   fmt::print("{}\n", io::json_text(json));

@@ -2,10 +2,8 @@
 
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
-#include "ddpm/checkpoint/store.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/data/relabelled.h"
-#include "ddpm/exchange/model_text.h"
 
 #include <algorithm>
 #include <array>

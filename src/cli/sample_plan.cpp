@@ -2,7 +2,6 @@
 
 #include "class_choice.h"
 #include "ddpm/base/utf8.h"
-#include "ddpm/checkpoint/content.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
@@ -102,8 +101,8 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
 exchange::Model open_network(const SampleOptions& options) {
   if (options.checkpoint.empty() && !fs::exists("runs"))
     throw UsageError("there is no folder runs here; name a checkpoint or run with --ckpt");
-  exchange::Model network =
-      exchange::open(options.checkpoint.empty() ? "runs" : options.checkpoint, options.weights);
+  exchange::Model network = exchange::open(options.checkpoint.empty() ? "runs" : options.checkpoint,
+                                           options.weights, {}, exchange::Parts::kDescription);
   if (!network.is_checkpoint) return network;
   const auto young = checkpoint::young_average(network.path, network.weights_name);
   if (!young.empty()) spdlog::warn("{}: sample with --weights raw, or train on", young);

@@ -1,7 +1,6 @@
 #include "sample_settings.h"
 
 #include "ddpm/checkpoint/manifest.h"
-#include "ddpm/exchange/model_text.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
@@ -29,15 +28,9 @@ Json sampler_settings(const sample::SampleConfig& config) {
 
 // The same weights and settings make other images with another schedule or prediction.
 Json diffusion_settings(const diffusion::DiffusionConfig& config) {
-  const diffusion::ScheduleConfig& s = config.schedule;
-  Json json{{"prediction", config::to_string(config.prediction)},
-            {"schedule", config::to_string(s.kind)},
-            {"timesteps", s.timesteps},
-            {"beta_start", s.beta_start},
-            {"beta_end", s.beta_end},
-            {"cosine_s", s.cosine_s}};
-  if (s.betas.empty()) return json;
-  json["betas_crc32c"] = io::crc32c(io::bytes_of(std::span(s.betas)));
+  Json json = config::to_json(config);
+  if (json.erase("betas") > 0)
+    json["betas_crc32c"] = io::crc32c(io::bytes_of(std::span(config.schedule.betas)));
   return json;
 }
 

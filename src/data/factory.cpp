@@ -118,9 +118,7 @@ void expect_labels(const DataConfig& config, const std::string& kind) {
 }
 
 // Contradictions among valid keys.
-void check_together(config::Reader& reader, const DataConfig& config) {
-  if (reader.integers("image_size", {}, {1, kMaxSide}).size() > 2)
-    reader.fail("image_size", "has more than two numbers; write one side or [height, width]");
+void check_together(const config::Reader& reader, const DataConfig& config) {
   if (config.crop == Crop::kRandom && !config.image_size && config.kind != "procedural") {
     reader.fail("crop",
                 "is \"random\", but images that keep their size are not cropped; set "
@@ -158,6 +156,8 @@ void fields(config::Fields& f, DataConfig& c) {
   f("kind", c.kind, kinds);
   f("path", c.path);
   f("image_size", sides, {1, kMaxSide});
+  if (sides.size() > 2)
+    f.reject("image_size", "has more than two numbers; write one side or [height, width]");
   f("channels", c.channels, {0, 4});
   f("size", c.size, {1, std::numeric_limits<uint32_t>::max()});
   f("theme", c.theme, {"shapes", "scenes"});

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -40,7 +39,7 @@ void check_no_hints(const Hints& hints, const fs::path& source) {
                   source.string()));
 }
 
-Model read_checkpoint(const fs::path& folder, const std::string& weights) {
+Model read_checkpoint(const fs::path& folder, const std::string& weights, Parts parts) {
   Model model;
   model.origin = "checkpoint";
   model.is_checkpoint = true;
@@ -53,7 +52,9 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights) {
   const checkpoint::WeightsChoice choice = checkpoint::choose_weights(folder, weights);
   model.weights_name = choice.name;
   model.weights_file = choice.file;
-  model.weights = arranged(io::read_safetensors(choice.file), model.description.unet, choice.file);
+  if (parts == Parts::kAll)
+    model.weights =
+        arranged(io::read_safetensors(choice.file), model.description.unet, choice.file);
   return model;
 }
 
@@ -164,11 +165,11 @@ Model read_torch_model(const fs::path& file, const std::string& weights, const H
 }
 
 // Are the tensors as large as the config says? Checked before a network of that size is built.
-void check_widths(const std::unordered_map<std::string, torch::Tensor>& by_name,
-                  const nn::UNetConfig& config, const fs::path& source) {
+void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetConfig& config,
+                  const fs::path& source) {
   const auto expect = [&](const std::string& name, const std::vector<int64_t>& sizes) {
-    const auto found = by_name.find(name);
-    if (found == by_name.end() || found->second.sizes() != torch::IntArrayRef(sizes)) {
+    const torch::Tensor* found = find_tensor(weights, name);
+    if (!found || found->sizes() != torch::IntArrayRef(sizes)) {
       throw IoError(source, fmt::format("holds no tensor {} [{}]; it belongs to another network",
                                         name, fmt::join(sizes, ", ")));
     }
@@ -183,7 +184,8 @@ void check_widths(const std::unordered_map<std::string, torch::Tensor>& by_name,
   }
 }
 
-Model read_any(const fs::path& source, const std::string& weights, const Hints& hints) {
+Model read_any(const fs::path& source, const std::string& weights, const Hints& hints,
+               Parts parts) {
   if (!fs::exists(source)) throw IoError(source, "does not exist; check the path");
   if (fs::is_regular_file(source)) {
     const bool safetensors =
@@ -194,7 +196,7 @@ Model read_any(const fs::path& source, const std::string& weights, const Hints& 
   }
   if (fs::exists(source / "model.toml")) {
     check_no_hints(hints, source);
-    return read_checkpoint(source, weights);
+    return read_checkpoint(source, weights, parts);
   }
   check_no_network_hints(hints, source);
   if (!is_diffusers_folder(source)) {
@@ -207,6 +209,14 @@ Model read_any(const fs::path& source, const std::string& weights, const Hints& 
   return model;
 }
 
+Model read_parts(const fs::path& source, const std::string& weights, const Hints& hints,
+                 Parts parts) {
+  Model model = read_any(source, weights, hints, parts);
+  model.path = source;
+  if (model.weights_file.empty()) model.weights_file = source;
+  return model;
+}
+
 }  // namespace
 
 bool Hints::any_of_network() const {
@@ -216,18 +226,15 @@ bool Hints::any_of_network() const {
 bool Hints::any() const { return any_of_network() || timesteps || schedule || prediction; }
 
 Model read_model(const fs::path& source, const std::string& weights, const Hints& hints) {
-  Model model = read_any(source, weights, hints);
-  model.path = source;
-  if (model.weights_file.empty()) model.weights_file = source;
-  return model;
+  return read_parts(source, weights, hints, Parts::kAll);
 }
 
-Model open(const fs::path& source, const std::string& weights, const Hints& hints) {
-  if (is_foreign(source)) return read_model(source, weights, hints);
+Model open(const fs::path& source, const std::string& weights, const Hints& hints, Parts parts) {
+  if (is_foreign(source)) return read_parts(source, weights, hints, parts);
   const auto report = [](const fs::path& damaged, const std::string& problem) {
     spdlog::warn("{} is damaged ({}); using the one before it", damaged.string(), problem);
   };
-  return read_model(checkpoint::resolve_checkpoint(source, report), weights, hints);
+  return read_parts(checkpoint::resolve_checkpoint(source, report), weights, hints, parts);
 }
 
 std::string describe_weights(const std::string& weights_name) {
@@ -242,37 +249,12 @@ bool is_foreign(const fs::path& source) {
 
 std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
                                       const nn::UNetConfig& config, const fs::path& source) {
-  std::unordered_map<std::string, torch::Tensor> by_name;
-  for (const io::NamedTensor& weight : weights) {
-    if (!by_name.emplace(weight.name, weight.tensor).second)
-      throw IoError(source, fmt::format("holds tensor {} twice", weight.name));
-  }
-  check_widths(by_name, config, source);
-  const nn::UNet unet(config);
-  std::vector<io::NamedTensor> result;
-  for (const auto& item : unet->named_parameters()) {
-    const auto found = by_name.find(item.key());
-    if (found == by_name.end()) {
-      throw IoError(source,
-                    fmt::format("holds no tensor {}; it belongs to another network", item.key()));
-    }
-    const torch::Tensor& tensor = found->second;
-    if (tensor.sizes() != item.value().sizes() || !tensor.is_floating_point()) {
-      throw IoError(source, fmt::format("tensor {} has shape [{}], the network's has [{}]",
-                                        item.key(), fmt::join(tensor.sizes(), ", "),
-                                        fmt::join(item.value().sizes(), ", ")));
-    }
-    result.push_back({item.key(), tensor});
-    by_name.erase(found);
-  }
-  if (!by_name.empty()) {
-    throw IoError(
-        source, fmt::format("holds tensor {}, which the network has not", by_name.begin()->first));
-  }
-  return result;
+  check_widths(weights, config, source);
+  return nn::ordered_like(*nn::UNet(config), weights, source);
 }
 
 void load_weights_(const Model& model, nn::UNetImpl& unet) {
+  if (model.weights.empty()) return nn::load_(unet, io::SafetensorsFile::open(model.weights_file));
   nn::load_(unet, model.weights, model.path);
 }
 

@@ -37,14 +37,18 @@ std::vector<int64_t> in_order(std::vector<int64_t> resolutions) {
   throw IoError(source, fmt::format("holds no tensor {}; it belongs to another network", name));
 }
 
-void copy_checked_(torch::Tensor destination, const torch::Tensor& tensor, const std::string& name,
-                   const std::filesystem::path& source) {
-  if (tensor.sizes() != destination.sizes()) {
-    throw IoError(
-        source, fmt::format("tensor {} has shape [{}], the network's has [{}]", name,
-                            fmt::join(tensor.sizes(), ", "), fmt::join(destination.sizes(), ", ")));
-  }
-  destination.copy_(tensor);
+[[noreturn]] void fail_left_over(const std::filesystem::path& source, const std::string& name) {
+  throw IoError(source, fmt::format("holds tensor {}, which the network has not; it belongs to "
+                                    "another network",
+                                    name));
+}
+
+void check_shape(const torch::Tensor& parameter, const torch::Tensor& tensor,
+                 const std::string& name, const std::filesystem::path& source) {
+  if (tensor.sizes() == parameter.sizes() && tensor.is_floating_point()) return;
+  throw IoError(source,
+                fmt::format("tensor {} has shape [{}], the network's has [{}]", name,
+                            fmt::join(tensor.sizes(), ", "), fmt::join(parameter.sizes(), ", ")));
 }
 
 }  // namespace
@@ -111,25 +115,47 @@ void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& mod
   for (const auto& item : module.named_parameters()) {
     const std::string name = prefix + item.key();
     if (!file.contains(name)) fail_missing(file.path(), name);
-    copy_checked_(tensors.at(i++), file.get(name), name, file.path());
+    torch::Tensor destination = tensors.at(i++);
+    const torch::Tensor tensor = file.get(name);
+    check_shape(destination, tensor, name, file.path());
+    destination.copy_(tensor);
   }
+}
+
+std::vector<io::NamedTensor> ordered_like(const torch::nn::Module& module,
+                                          const std::vector<io::NamedTensor>& weights,
+                                          const std::filesystem::path& source) {
+  std::unordered_map<std::string, torch::Tensor> by_name;
+  for (const io::NamedTensor& weight : weights) {
+    if (!by_name.emplace(weight.name, weight.tensor).second)
+      throw IoError(source, fmt::format("holds tensor {} twice", weight.name));
+  }
+  std::vector<io::NamedTensor> result;
+  for (const auto& item : module.named_parameters()) {
+    const auto found = by_name.find(item.key());
+    if (found == by_name.end()) fail_missing(source, item.key());
+    check_shape(item.value(), found->second, item.key(), source);
+    result.push_back({item.key(), found->second});
+    by_name.erase(found);
+  }
+  if (!by_name.empty()) fail_left_over(source, by_name.begin()->first);
+  return result;
 }
 
 void load_(torch::nn::Module& module, const std::vector<io::NamedTensor>& weights,
            const std::filesystem::path& source) {
   const torch::NoGradGuard no_grad;
-  std::unordered_map<std::string, torch::Tensor> by_name;
-  for (const io::NamedTensor& weight : weights) by_name[weight.name] = weight.tensor;
+  const std::vector<torch::Tensor> parameters = module.parameters();
+  const std::vector<io::NamedTensor> ordered = ordered_like(module, weights, source);
+  for (size_t i = 0; i < ordered.size(); ++i) torch::Tensor(parameters[i]).copy_(ordered[i].tensor);
+}
+
+void load_(torch::nn::Module& module, const io::SafetensorsFile& file) {
+  load_weights_(file, module, module.parameters());
   const auto parameters = module.named_parameters();
-  for (const auto& item : parameters) {
-    const auto found = by_name.find(item.key());
-    if (found == by_name.end()) fail_missing(source, item.key());
-    copy_checked_(item.value(), found->second, item.key(), source);
+  for (const std::string& name : file.names()) {
+    if (!parameters.contains(name)) fail_left_over(file.path(), name);
   }
-  if (weights.size() == parameters.size()) return;
-  throw IoError(source,
-                fmt::format("holds {} tensors, the network has {}; it belongs to another network",
-                            weights.size(), parameters.size()));
 }
 
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,

@@ -57,6 +57,8 @@ class Fields {
   /// A bool whose two values have names in a config.
   void two(const std::string& key, bool& value, const std::string& if_false,
            const std::string& if_true);
+  /// What was read at `key` is wrong for a reason that no range states.
+  virtual void reject(const std::string& /*key*/, const std::string& /*message*/) {}
   /// true, false or "auto"; `value` is false while `automatic` is true.
   virtual void boolean_or_auto(const std::string& key, bool& value, bool& automatic) = 0;
 
@@ -78,6 +80,9 @@ class Fields {
 class FieldReader : public Fields {
  public:
   explicit FieldReader(Reader& reader) : reader_(reader) {}
+  void reject(const std::string& key, const std::string& message) override {
+    reader_.fail(key, message);
+  }
   void boolean_or_auto(const std::string& key, bool& value, bool& automatic) override;
 
  protected:

@@ -56,10 +56,16 @@ struct Hints {
 Model read_model(const std::filesystem::path& source, const std::string& weights = "",
                  const Hints& hints = {});
 
+/// How much of a network to read.
+enum class Parts {
+  kAll,
+  kDescription,  ///< of a checkpoint of this program no weights: load_weights_ reads their file
+};
+
 /// The same for whatever a user names: also a run, or a folder of runs, which stand for their newest
 /// intact checkpoint (damaged ones are passed over with a warning). The one door for networks.
 Model open(const std::filesystem::path& source, const std::string& weights = "",
-           const Hints& hints = {});
+           const Hints& hints = {}, Parts parts = Parts::kAll);
 
 /// "raw weights", "ema weights", ...: Model::weights_name for people.
 std::string describe_weights(const std::string& weights_name);

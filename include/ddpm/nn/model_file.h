@@ -51,10 +51,17 @@ std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module,
 void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& module,
                    const std::vector<torch::Tensor>& tensors, const std::string& prefix = "");
 
-/// Copies weights into the module's parameters by their names. Throws IoError(source, ...) if one is
-/// missing, left over or of another shape.
+/// `weights` in the order of the module's parameters, by name. Throws IoError(source, ...) if a
+/// tensor is missing, left over, there twice, of another shape or of integers.
+std::vector<io::NamedTensor> ordered_like(const torch::nn::Module& module,
+                                          const std::vector<io::NamedTensor>& weights,
+                                          const std::filesystem::path& source);
+
+/// Copies weights into the module's parameters by their names. Throws IoError as ordered_like.
 void load_(torch::nn::Module& module, const std::vector<io::NamedTensor>& weights,
            const std::filesystem::path& source);
+/// The same from a file, of which one tensor at a time is in memory.
+void load_(torch::nn::Module& module, const io::SafetensorsFile& file);
 
 /// The class of each image where `classes` are drawn in turn: image i is of classes[i mod size].
 /// int64 [images] on `device`; undefined where there are no classes.

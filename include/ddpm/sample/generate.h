@@ -74,9 +74,9 @@ struct GenerateResult {
 
 /// Draws images batch by batch, each batch a run of ReverseProcess, and hands every finished batch
 /// over. x_T of image i is row i of the seed's stream kInitialNoise, z at plan position k is row i,
-/// step k of kSamplerNoise; further draws within a step are of kFurtherSamplerNoise. Throws UsageError where settings do not go together or a given noise
-/// has another shape, and NotFinite, naming the image, if one is not finite: nothing of its batch
-/// is handed over. On CUDA the network is recorded as a graph once and replayed in every step of
+/// step k of kSamplerNoise; further draws within a step are of kFurtherSamplerNoise. Throws
+/// UsageError where settings do not go together or a given noise has another shape, and NotFinite,
+/// naming the image, if one is not finite: nothing of its batch is handed over. On CUDA the network is recorded as a graph once and replayed in every step of
 /// every whole batch (GraphedDenoiser).
 GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
                         diffusion::Prediction prediction, const SampleConfig& config,
