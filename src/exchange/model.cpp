@@ -3,10 +3,10 @@
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/content.h"
 #include "ddpm/exchange/diffusers_config.h"
-#include "ddpm/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/io/torch_file.h"
 #include "diffusers_folder.h"
+#include "model_text.h"
 #include "networks_in.h"
 #include "state_dict.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/exchange/model_text.h"
+#include "model_text.h"
 
 namespace ddpm::exchange {
 void parse_model_text(std::string_view text, const std::string& name, Model& model) {

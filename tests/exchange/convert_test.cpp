@@ -1,7 +1,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/model.h"
-#include "ddpm/exchange/model_text.h"
+#include "src/exchange/model_text.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/io/torch_file.h"
