@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Training step and forward of one network, here and in PyTorch, in turn on one machine, a CPU.
+"""Training step and forward of one network, here and in PyTorch, in turn on one machine.
 
     compare_pytorch.py [--program build/release/ddpm] [--config configs/bench_small.toml] [--rounds 5] [--repeats 3]
-                       [--what eager,compile] [--precision fp32,bf16] [--diffusers] [--only-prepare] [--json FILE]
+                       [--device cpu|cuda] [--what eager,compile] [--precision fp32,bf16] [--set SECTION.KEY=VALUE]
+                       [--diffusers] [--only-prepare] [--json FILE]
 
 Each round runs `ddpm bench --json` and then every PyTorch variant, so that other load on the machine affects all. The
 table gives the medians over the rounds, and the ratios of ours to the best of PyTorch.
@@ -16,6 +17,11 @@ with eager float32:
     compile       torch.compile, training with its backward pass; for the forward, with weights frozen (freezing)
     max-autotune  the same, and kernels are chosen by measurement; slow to compile, verbose
     openvino      forward only: the module converted by OpenVINO, for inputs of this shape
+    graph         a GPU only: eager, the whole training step and the forward captured as CUDA graphs
+    reduce-overhead
+                  a GPU only: torch.compile, which captures CUDA graphs itself
+
+On a GPU the forward of ours is a network call while sampling, captured as a graph (ddpm bench --what sample).
 
 Freed memory is kept by the process, as in ours. torch.compile keeps its results in a cache, so a second run starts
 faster. --only-prepare compiles, compares and stops. Needs Python 3.11 and PyTorch; the program does not use them.
@@ -39,7 +45,8 @@ from torch._inductor import metrics
 from arguments import config_file, names, positive, program
 from pytorch_unet import TrainingStep, autocast, images_of, network_of
 
-VARIANTS = ("eager", "cast", "compile", "max-autotune", "openvino")
+VARIANTS = ("eager", "cast", "compile", "max-autotune", "openvino", "graph", "reduce-overhead")
+GPU_VARIANTS = ("graph", "reduce-overhead")
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}  # relative, of the full output
 
 
@@ -51,7 +58,8 @@ def keep_freed_memory():
 
 
 def compiled(net, what):
-    mode = "max-autotune-no-cudagraphs" if what == "max-autotune" else "default"
+    modes = {"max-autotune": "max-autotune-no-cudagraphs", "reduce-overhead": "reduce-overhead"}
+    mode = modes.get(what, "default")
     return torch.compile(net, fullgraph=True, dynamic=False, mode=mode)
 
 
@@ -69,13 +77,33 @@ def openvino_call(net, x, t, precision):
     return lambda: torch.from_numpy(request.infer(inputs, share_inputs=True, share_outputs=True)[0])
 
 
+def captured(work):
+    """`work`, without arguments, as a CUDA graph; returns what it returns."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+
+    def replay():
+        graph.replay()
+        return result
+
+    return replay
+
+
 class Variant:
     """One way of running PyTorch's network: `train` (None if it cannot train) and `forward` process one batch each."""
 
-    def __init__(self, what, precision, net, config):
-        self.name, self.precision = f"{what} {precision}", precision
+    def __init__(self, what, precision, net, config, device):
+        self.name, self.precision, self.device = f"{what} {precision}", precision, device
         self.train = None
-        x, t = images_of(config), torch.ones(config["train"]["batch_size"], dtype=torch.long)
+        x = images_of(config, device)
+        t = torch.ones(config["train"]["batch_size"], dtype=torch.long, device=device)
         still = copy.deepcopy(net).eval().requires_grad_(False)
         expected = self.no_grad(lambda: still(x, t), "fp32")()
         if what == "openvino":
@@ -85,19 +113,20 @@ class Variant:
             self.forward = self.no_grad(lambda: still(x, t), "fp32")
         else:
             moving = copy.deepcopy(net).train()
-            if what == "eager":
+            if what in ("eager", "graph"):
                 run = still
                 self.train = TrainingStep(moving, moving, config, precision)
             else:
                 run = compiled(still, what)
                 self.train = TrainingStep(moving, compiled(moving, what), config, precision)
             self.forward = self.no_grad(lambda: run(x, t), precision)
+            if what == "graph":
+                self.forward, self.train = captured(self.forward), captured(self.train)
         self.prepare(expected)
 
-    @staticmethod
-    def no_grad(work, precision):
+    def no_grad(self, work, precision):
         def run():
-            with torch.no_grad(), autocast(precision):
+            with torch.no_grad(), autocast(precision, self.device):
                 return work()
 
         return run
@@ -119,20 +148,31 @@ class Variant:
             sys.exit(f"{self.name}: is not the same network: a relative error of {error}")
 
 
-def images_per_s(work, batch, repeats):
-    work()
+def images_per_s(work, batch, repeats, device):
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    for _ in range(3 if device == "cuda" else 1):
+        work()
+    wait()
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
         work()
+        wait()
         times.append(time.perf_counter() - begin)
     return batch / statistics.median(times)
 
 
 def run_ours(arguments, precision):
-    command = [arguments.program, "bench", "--config", arguments.config, "--what", "train,forward", "--json", "--device",
-               "cpu", "--warm-up", "1", "--repeats", str(arguments.repeats), "--set", f"train.precision={precision}"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    gpu = arguments.device == "cuda"
+    command = [arguments.program, "bench", "--config", arguments.config, "--json", "--device", arguments.device, "--what",
+               "train,sample" if gpu else "train,forward", "--warm-up", "5" if gpu else "1", "--repeats",
+               str(arguments.repeats), "--set", f"train.precision={precision}"]
+    for setting in arguments.set:
+        command += ["--set", setting]
+    ours = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    if gpu:
+        ours["forward"] = {"images_per_s": ours["sample"]["images_per_s"] * ours["sample"]["steps"]}
+    return ours
 
 
 def measure(arguments, precisions, variants, batch, parameters):
@@ -150,8 +190,8 @@ def measure(arguments, precisions, variants, batch, parameters):
             add(f"convolutions {precision}", "forward", ours["conv_forward_gflops"])
         for variant in variants:
             if variant.train:
-                add(variant.name, "train", images_per_s(variant.train, batch, arguments.repeats))
-            add(variant.name, "forward", images_per_s(variant.forward, batch, arguments.repeats))
+                add(variant.name, "train", images_per_s(variant.train, batch, arguments.repeats, arguments.device))
+            add(variant.name, "forward", images_per_s(variant.forward, batch, arguments.repeats, arguments.device))
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
     return rates, ours["forward_gflop"]
 
@@ -191,10 +231,14 @@ def parse_arguments():
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--what", type=names(*VARIANTS), default="eager,compile", help=", ".join(VARIANTS))
     parser.add_argument("--precision", type=names("fp32", "bf16"), default="fp32", help="fp32, bf16 or both")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config value")
     parser.add_argument("--diffusers", action="store_true", help="diffusers' UNet2DModel instead of a plain module")
     parser.add_argument("--only-prepare", action="store_true", help="compile everything, compare the outputs, and stop")
     parser.add_argument("--json", help="also write every number here")
     arguments = parser.parse_args()
+    if arguments.device == "cpu" and set(arguments.what) & set(GPU_VARIANTS):
+        parser.error(f"{', '.join(GPU_VARIANTS)}: only with --device cuda")
     for name, wanted, version in (("openvino", "openvino" in arguments.what, ">=2026"),
                                   ("diffusers", arguments.diffusers, "==0.42.1")):
         if wanted and importlib.util.find_spec(name) is None:
@@ -207,12 +251,19 @@ def main():
     arguments = parse_arguments()
     with open(arguments.config, "rb") as file:
         config = tomllib.load(file)
+    for setting in arguments.set:
+        key, value = setting.split("=", 1)
+        section, name = key.split(".", 1)
+        try:
+            config.setdefault(section, {})[name] = tomllib.loads(f"v = {value}")["v"]
+        except tomllib.TOMLDecodeError:
+            config.setdefault(section, {})[name] = value
     batch = config["train"]["batch_size"]
     torch.manual_seed(0)
-    net = network_of(config, arguments.diffusers).to(memory_format=torch.channels_last)
+    net = network_of(config, arguments.diffusers).to(arguments.device, memory_format=torch.channels_last)
     parameters = sum(p.numel() for p in net.parameters())
     precisions = arguments.precision
-    variants = [Variant(what, precision, net, config) for precision in precisions for what in arguments.what
+    variants = [Variant(what, precision, net, config, arguments.device) for precision in precisions for what in arguments.what
                 if (what, precision) != ("cast", "fp32")]
     if arguments.only_prepare:
         return
@@ -221,8 +272,9 @@ def main():
     kind = "diffusers UNet2DModel" if arguments.diffusers else "plain nn.Module"
     conv = ", ".join(f"{statistics.median(rates[(f'convolutions {p}', 'train')]):.0f} with backward and "
                      f"{statistics.median(rates[(f'convolutions {p}', 'forward')]):.0f} forward in {p}" for p in precisions)
-    print(f"torch {torch.__version__} ({kind}), {torch.get_num_threads()} threads, batch {batch}, {parameters:,} parameters, "
-          f"{arguments.rounds} rounds; oneDNN's 3x3 convolutions alone, GFLOP/s: {conv}")
+    place = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__} ({kind}), {place}, batch {batch}, {parameters:,} parameters, "
+          f"{arguments.rounds} rounds; {'cuDNN' if arguments.device == 'cuda' else 'oneDNN'}'s 3x3 convolutions alone, GFLOP/s: {conv}")
     print_table(rates, gflop)
     for precision in precisions:
         for part in ("train", "forward"):

@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 class ResnetBlock(nn.Module):
-    def __init__(self, channels_in, channels_out, time_channels, groups, eps):
+    def __init__(self, channels_in, channels_out, time_channels, groups, eps, dropout=0.0):
         super().__init__()
+        self.dropout = dropout
         self.norm1 = nn.GroupNorm(groups, channels_in, eps)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.time = nn.Linear(time_channels, channels_out)
@@ -23,7 +24,8 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x, temb):
         h = self.conv1(F.silu(self.norm1(x))) + self.time(temb)[:, :, None, None]
-        return self.conv2(F.silu(self.norm2(h))) + self.shortcut(x)
+        h = F.dropout(F.silu(self.norm2(h)), self.dropout, self.training)
+        return self.conv2(h) + self.shortcut(x)
 
 
 class Attention(nn.Module):
@@ -60,7 +62,8 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """Ho 2020, App. B, as in include/ddpm/nn/unet.h."""
 
-    def __init__(self, image_channels, size, channels, multipliers, blocks, attention, groups, eps, mid_attention):
+    def __init__(self, image_channels, size, channels, multipliers, blocks, attention, groups, eps, mid_attention,
+                 dropout=0.0):
         super().__init__()
         self.channels = channels
         time_channels = 4 * channels
@@ -68,7 +71,7 @@ class UNet(nn.Module):
         self.conv_in = nn.Conv2d(image_channels, channels, 3, padding=1)
 
         def block(channels_in, channels_out, attend):
-            resnet = ResnetBlock(channels_in, channels_out, time_channels, groups, eps)
+            resnet = ResnetBlock(channels_in, channels_out, time_channels, groups, eps, dropout)
             return Block(resnet, Attention(channels_out, groups, eps) if attend else nn.Identity())
 
         skips, current = [channels], channels
@@ -97,7 +100,7 @@ class UNet(nn.Module):
 
     def forward(self, x, t):
         half = self.channels // 2
-        angle = t[:, None].float() * torch.exp(torch.arange(half) * (-math.log(10000.0) / (half - 1)))[None]
+        angle = t[:, None].float() * torch.exp(torch.arange(half, device=t.device) * (-math.log(10000.0) / (half - 1)))[None]
         temb = torch.cat([angle.sin(), angle.cos()], 1).to(self.time1.weight.dtype)
         temb = F.silu(self.time2(F.silu(self.time1(temb))))
         h = self.conv_in(x)
@@ -140,7 +143,7 @@ def network_of(config, use_diffusers):
     mid_attention = model.get("mid_attention", True)
     if not use_diffusers:
         return UNet(data["channels"], size, model["channels"], multipliers, model["blocks"], attention, groups, 1e-6,
-                    mid_attention)
+                    mid_attention, model.get("dropout", 0.0))
     from diffusers import UNet2DModel
 
     levels = [size >> level in attention for level in range(len(multipliers))]
@@ -152,15 +155,15 @@ def network_of(config, use_diffusers):
         up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(levels)]))
 
 
-def images_of(config):
+def images_of(config, device="cpu"):
     """A batch of noise in the place of images, channels_last."""
     data = config["data"]
     shape = (config["train"]["batch_size"], data["channels"], data["image_size"], data["image_size"])
-    return (torch.rand(shape) * 2 - 1).contiguous(memory_format=torch.channels_last)
+    return (torch.rand(shape, device=device) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def autocast(precision):
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+def autocast(precision, device="cpu"):
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
 class TrainingStep:
@@ -172,16 +175,17 @@ class TrainingStep:
     def __init__(self, net, run, config, precision):
         self.net, self.run, self.precision = net, run, precision
         self.parameters = list(net.parameters())
+        self.device = self.parameters[0].device.type
         self.average = [p.detach().clone() for p in self.parameters]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=2e-4, fused=True)
-        self.x0 = images_of(config)
-        self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float()
+        self.optimizer = torch.optim.Adam(self.parameters, lr=2e-4, fused=True, capturable=self.device == "cuda")
+        self.x0 = images_of(config, self.device)
+        self.alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float().to(self.device)
 
     def __call__(self):
-        t = torch.randint(0, 1000, (len(self.x0),))
+        t = torch.randint(0, 1000, (len(self.x0),), device=self.device)
         noise = torch.randn_like(self.x0)
         a = self.alpha_bar[t].view(-1, 1, 1, 1)
-        with autocast(self.precision):
+        with autocast(self.precision, self.device):
             output = self.run(a.sqrt() * self.x0 + (1 - a).sqrt() * noise, t)
         loss = F.mse_loss(output.float(), noise)
         self.optimizer.zero_grad(set_to_none=True)

@@ -76,7 +76,7 @@ class Benchmark {
     measure_network(report, shapes);
     if (wants("data")) measure_data(report);
     if (wants("checkpoint")) measure_checkpoint(report);
-    if (options_.profile) report.profile = profile();
+    if (options_.profile || !options_.trace.empty()) profile(report);
     report.memory_mib = train::peak_memory_mib(device_);
     return report;
   }
@@ -155,8 +155,25 @@ class Benchmark {
 
   void train_step() { learner_.step_(batch_, ++step_); }
 
+  void profile(Report& report) {
+    const auto step = [&] { train_step(); };
+    if (device_.is_cuda()) {
+      for (int64_t i = 0; i <= DeviceGraph::kRunsBefore; ++i) step();
+      report.device_profiles.emplace_back("one training step",
+                                          profile_device(device_, step, options_.trace));
+      if (wants("sample")) {
+        DeviceProfile calls = profile_device(device_, [&] { sample(); });
+        report.device_profiles.emplace_back("one network call while sampling",
+                                            per_run(std::move(calls), sample_steps_));
+      }
+    } else if (!options_.trace.empty()) {
+      profile_device(device_, step, options_.trace);
+    }
+    report.profile = operations();
+  }
+
   // A CUDA graph's replay shows no operations: there, the step of a learner without one.
-  std::map<std::string, OpTotal> profile() {
+  std::map<std::string, OpTotal> operations() {
     train::Experiment eager = experiment_;
     eager.train.cuda_graph = false;
     std::optional<train::Learner> other;

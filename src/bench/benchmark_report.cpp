@@ -9,7 +9,7 @@
 namespace ddpm::bench {
 namespace {
 
-constexpr size_t kProfileRows = 25;
+constexpr size_t kProfileRows = 25, kKernelRows = 40;
 
 struct Label {
   const char* name;
@@ -58,6 +58,56 @@ std::string profile_text(const std::map<std::string, OpTotal>& profile) {
   return text;
 }
 
+struct GroupTotal {
+  int64_t calls = 0;
+  double seconds = 0.0;
+};
+
+std::vector<std::pair<std::string, GroupTotal>> group_totals(const DeviceProfile& profile) {
+  std::map<std::string, GroupTotal> totals;
+  for (const KernelTotal& kernel : profile.kernels) {
+    totals[kernel.group].calls += kernel.calls;
+    totals[kernel.group].seconds += kernel.seconds;
+  }
+  std::vector<std::pair<std::string, GroupTotal>> rows(totals.begin(), totals.end());
+  std::sort(rows.begin(), rows.end(),
+            [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  return rows;
+}
+
+std::string kernel_row(const std::string& name, int64_t calls, double seconds, double of) {
+  return fmt::format("{:>9.3f} {:>6.1f} % {:>7}  {}\n", 1e3 * seconds, 1e2 * seconds / of, calls,
+                     name);
+}
+
+std::string device_profile_text(const std::string& what, const DeviceProfile& profile) {
+  std::string text = fmt::format(
+      "\n{} on the GPU: {:.3f} ms, idle for {:.3f} of them\n{:>9} {:>8} {:>7}\n", what,
+      1e3 * profile.span_s, 1e3 * (profile.span_s - profile.busy_s), "ms", "share", "kernels");
+  for (const auto& [name, total] : group_totals(profile))
+    text += kernel_row(name, total.calls, total.seconds, profile.span_s);
+  text += "\n";
+  for (size_t i = 0; i < std::min(profile.kernels.size(), kKernelRows); ++i) {
+    const KernelTotal& kernel = profile.kernels[i];
+    text += kernel_row(fmt::format("[{}] {}", kernel.group, kernel.name), kernel.calls,
+                       kernel.seconds, profile.span_s);
+  }
+  return text;
+}
+
+nlohmann::ordered_json device_profile_json(const DeviceProfile& profile) {
+  nlohmann::ordered_json json{{"span_s", profile.span_s}, {"busy_s", profile.busy_s}};
+  for (const auto& [name, total] : group_totals(profile))
+    json["groups"][name] = {{"calls", total.calls}, {"seconds", total.seconds}};
+  for (const KernelTotal& kernel : profile.kernels) {
+    json["kernels"].push_back({{"name", kernel.name},
+                               {"group", kernel.group},
+                               {"calls", kernel.calls},
+                               {"seconds", kernel.seconds}});
+  }
+  return json;
+}
+
 nlohmann::ordered_json json_of(const Report& report, const Part& part) {
   nlohmann::ordered_json json{{"seconds", part.times.median()},
                               {"spread", part.times.spread()},
@@ -86,6 +136,8 @@ std::string to_text(const Report& report) {
   }
   text +=
       "Share: of the rate of the 3x3 convolutions. Spread: half the distance of the quartiles.\n";
+  for (const auto& [what, profile] : report.device_profiles)
+    text += device_profile_text(what, profile);
   if (!report.profile.empty()) text += profile_text(report.profile);
   return text;
 }
@@ -107,6 +159,8 @@ std::string to_json(const Report& report) {
   for (const auto& [name, total] : report.profile) {
     json["profile"][name] = {{"calls", total.calls}, {"self_s", total.self_s}};
   }
+  for (const auto& [what, profile] : report.device_profiles)
+    json["device_profile"][what] = device_profile_json(profile);
   return io::json_text(json);
 }
 

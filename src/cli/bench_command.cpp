@@ -120,7 +120,11 @@ void add_bench(CLI::App& app, Command& chosen) {
       ->check(whole(1, int64_t{1} << 40))
       ->capture_default_str();
   command->add_flag("--profile", options->bench.profile,
-                    "also list one training step by operation");
+                    "also list one training step by operation, on a GPU by kernel");
+  command
+      ->add_option("--trace", options->bench.trace,
+                   "also write one training step in Chrome's trace format (ui.perfetto.dev)")
+      ->type_name("FILE");
   command->add_flag("--json", options->json, "one machine-readable line");
   command->footer("Example:\n  ddpm bench --config configs/mnist.toml --what train");
   command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });

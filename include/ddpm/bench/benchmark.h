@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/bench/device_profile.h"
 #include "ddpm/bench/op_recorder.h"
 #include "ddpm/bench/timing.h"
 #include "ddpm/config/document.h"
@@ -25,6 +26,8 @@ struct Options {
   int64_t sample_steps = 0;    ///< network calls an image (DDIM), 1..T; 0: 10, or T if that is less
   int64_t data_images = 2000;  ///< read at a time, at most
   bool profile = false;
+  /// A file for the profile in Chrome's trace format; empty: none.
+  std::filesystem::path trace = {};
 };
 
 /// What one part takes.
@@ -43,7 +46,10 @@ struct Report {
   double forward_flops = 0.0;  ///< an image: convolutions, matrix products, attention
   double memory_mib = 0.0;     ///< peak, after all parts
   std::vector<Part> parts;
-  std::map<std::string, OpTotal> profile;  ///< of one training step, where asked for
+  std::map<std::string, OpTotal> profile;  ///< of one training step, if asked for
+  /// On a GPU, if a profile is asked for: of what runs once in each, a training step and a network
+  /// call while sampling.
+  std::vector<std::pair<std::string, DeviceProfile>> device_profiles;
 
   const Part* find(const std::string& name) const;
   /// Of the machine's convolution rate, forward or with backward: what a part reaches of it.
