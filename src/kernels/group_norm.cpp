@@ -1,67 +1,22 @@
 #include "ddpm/kernels/group_norm.h"
 
 #include "autograd_arguments.h"
-#include "cpu/group_norm.h"
-#include "cuda/kernels.h"
 #include "ddpm/base/shape.h"
-#include "group_norm_buffers.h"
+#include "norm_pass.h"
 
 #include <optional>
 
 #include <ATen/record_function.h>
-#include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// GroupNorm as an autograd function: saves x, the parameters and the statistics; cpu/group_norm.h
-// and cuda/kernels.h compute. Inputs without a kernel are composed of ATen's operations.
+// GroupNorm as an autograd function: saves x, the parameters and the statistics; norm_pass.h
+// computes. Inputs without a kernel are composed of ATen's operations.
 
 namespace ddpm::kernels {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-Element element_of(const torch::Tensor& x) {
-  switch (x.scalar_type()) {
-    case torch::kDouble:
-      return Element::kDouble;
-    case torch::kBFloat16:
-      return Element::kBFloat16;
-    case torch::kHalf:
-      return Element::kFloat16;
-    default:
-      return Element::kFloat;
-  }
-}
-
-bool has_kernel(const torch::Tensor& x) {
-  if (x.dim() != 4 || x.numel() == 0 || !x.is_contiguous(torch::MemoryFormat::ChannelsLast))
-    return false;
-  const auto type = x.scalar_type();
-  const bool common = type == torch::kFloat || type == torch::kDouble || type == torch::kBFloat16;
-  if (x.is_cpu()) return common;
-  return x.is_cuda() && cuda::cuda_kernels() && (common || type == torch::kHalf);
-}
-
-// Calls on_cpu(args) or on_cuda(kernels, args, stream), with args of the type of x's sums.
-template <class OnCpu, class OnCuda>
-void dispatch(const torch::Tensor& x, const GroupNormBuffers& buffers, const OnCpu& on_cpu,
-              const OnCuda& on_cuda) {
-  const auto call = [&]<class A>(const GroupNormArgs<A>& args) {
-    if (x.is_cpu()) return on_cpu(args);
-    // A stream accepts work only while its device is the current one.
-    const c10::DeviceGuard on(x.device());
-    const c10::impl::VirtualGuardImpl guard(x.device().type());
-    on_cuda(cuda::cuda_kernels()->group_norm<A>(), args,
-            guard.getStreamNativeHandle(guard.getStream(x.device())));
-  };
-  if (x.scalar_type() == torch::kDouble) {
-    call(buffers.args<double>());
-  } else {
-    call(buffers.args<float>());
-  }
-}
 
 class GroupNormFunction : public torch::autograd::Function<GroupNormFunction> {
  public:
@@ -74,20 +29,8 @@ class GroupNormFunction : public torch::autograd::Function<GroupNormFunction> {
     const torch::Tensor add = tensor_of(add_BC);
     const torch::Tensor scale = tensor_of(scale_BC);
     const torch::Tensor shift = tensor_of(shift_BC);
-    const GroupNormShape s = group_norm_shape(x, x.size(1), groups, eps, silu);
-    GroupNormBuffers buffers(x, s, weight, bias, {add, scale, shift});
-    buffers.allocate_statistics(s);
-    torch::Tensor y = torch::empty_like(x);
-    const Element element = element_of(x);
-    dispatch(
-        x, buffers,
-        [&](const auto& args) {
-          cpu::group_norm_forward(s, element, x.data_ptr(), y.data_ptr(), args);
-        },
-        [&](const auto& kernels, const auto& args, void* stream) {
-          kernels.forward(s, element, x.data_ptr(), y.data_ptr(), args, stream);
-        });
-    const GroupNormStatistics& statistics = buffers.statistics;
+    const auto [y, statistics] =
+        norm_forward({x, {}, {weight, bias, groups, eps, {add, scale, shift}}, silu});
     context->save_for_backward({x, weight, bias, add, scale, shift, statistics.mean,
                                 statistics.rstd, statistics.channel_mean});
     context->saved_data["groups"] = groups;
@@ -100,28 +43,16 @@ class GroupNormFunction : public torch::autograd::Function<GroupNormFunction> {
     TORCH_CHECK(!torch::GradMode::is_enabled(), "group_norm has no second derivative");
     RECORD_FUNCTION("ddpm::group_norm_backward", {});
     const variable_list saved = context->get_saved_variables();
-    const torch::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
-    const Modulation modulation{saved[3], saved[4], saved[5]};
-    const GroupNormShape s = group_norm_shape(x, x.size(1), context->saved_data["groups"].toInt(),
-                                              context->saved_data["eps"].toDouble(),
-                                              context->saved_data["silu"].toBool());
-    const torch::Tensor dy =
-        gradients[0].to(x.scalar_type()).contiguous(torch::MemoryFormat::ChannelsLast);
-    GroupNormBuffers buffers(x, s, weight, bias, modulation);
-    buffers.statistics = {saved[6], saved[7], saved[8]};
-    buffers.allocate_gradients(s);
-    torch::Tensor dx = torch::empty_like(x);
-    const Element element = element_of(x);
-    dispatch(
-        x, buffers,
-        [&](const auto& args) {
-          cpu::group_norm_backward(s, element, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), args);
-        },
-        [&](const auto& kernels, const auto& args, void* stream) {
-          kernels.backward(s, element, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), args, stream);
-        });
-    const variable_list g = buffers.gradients(weight, bias, modulation);
-    return {dx, g[0], g[1], g[2], g[3], g[4], {}, {}, {}};
+    const NormPass pass{saved[0],
+                        {},
+                        {saved[1],
+                         saved[2],
+                         context->saved_data["groups"].toInt(),
+                         context->saved_data["eps"].toDouble(),
+                         {saved[3], saved[4], saved[5]}},
+                        context->saved_data["silu"].toBool()};
+    const NormGradients g = norm_backward(pass, {saved[6], saved[7], saved[8]}, gradients[0]);
+    return {g.x, g.weight, g.bias, g.add, g.scale, g.shift, {}, {}, {}};
   }
 };
 
@@ -135,7 +66,7 @@ torch::Tensor normalise(const torch::Tensor& x, const torch::Tensor& weight,
     if (t.defined()) expect_shape(t, {x.size(0), x.size(1)}, "modulation");
   }
   RECORD_FUNCTION("ddpm::group_norm", {});
-  if (!has_kernel(x)) return composed_group_norm(x, weight, bias, groups, eps, m, silu);
+  if (!has_norm_kernel(x)) return composed_group_norm(x, weight, bias, groups, eps, m, silu);
   return GroupNormFunction::apply(x, weight, bias, optional_of(m.add), optional_of(m.scale),
                                   optional_of(m.shift), groups, eps, silu);
 }

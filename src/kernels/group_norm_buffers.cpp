@@ -1,5 +1,7 @@
 #include "group_norm_buffers.h"
 
+#include "channel_operations.h"
+
 #include <algorithm>
 
 namespace ddpm::kernels {
@@ -46,7 +48,8 @@ void GroupNormBuffers::allocate_gradients(const GroupNormShape& s) {
   const auto like = [&](const torch::Tensor& t) {
     return t.defined() ? torch::empty({s.batch, s.channels}, coefficients.options()) : t;
   };
-  d_weight = like(weight), d_bias = like(bias);
+  d_parameters = torch::empty({2, s.batch, s.channels}, coefficients.options());
+  d_weight = d_parameters[0], d_bias = d_parameters[1];
   d_add = like(add), d_scale = like(scale), d_shift = like(shift);
 }
 
@@ -56,8 +59,9 @@ std::vector<torch::Tensor> GroupNormBuffers::gradients(const torch::Tensor& weig
   const auto in_type_of = [](const torch::Tensor& gradient, const torch::Tensor& of) {
     return of.defined() ? gradient.to(of.scalar_type()) : torch::Tensor();
   };
-  return {in_type_of(d_weight.sum(0), weight_C), in_type_of(d_bias.sum(0), bias_C),
-          in_type_of(d_add, m.add), in_type_of(d_scale, m.scale), in_type_of(d_shift, m.shift)};
+  const torch::Tensor sums = row_sums(d_parameters);
+  return {in_type_of(sums[0], weight_C), in_type_of(sums[1], bias_C), in_type_of(d_add, m.add),
+          in_type_of(d_scale, m.scale), in_type_of(d_shift, m.shift)};
 }
 
 }  // namespace ddpm::kernels

@@ -27,7 +27,8 @@ struct GroupNormBuffers {
   torch::Tensor weight, bias, add, scale, shift;
   GroupNormStatistics statistics;
   torch::Tensor partial, coefficients;
-  torch::Tensor d_weight, d_bias, d_add, d_scale, d_shift;
+  torch::Tensor d_parameters;                               ///< d_weight and d_bias, [2, B, C]
+  torch::Tensor d_weight, d_bias, d_add, d_scale, d_shift;  ///< [B, C] each
 
   GroupNormBuffers(const torch::Tensor& x, const GroupNormShape& s, const torch::Tensor& weight_C,
                    const torch::Tensor& bias_C, const Modulation& m);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/base/philox.h"  // DDPM_HOST_DEVICE
+#include "dropout.h"
 
 #include <cmath>
 #include <cstdint>
@@ -52,6 +53,33 @@ struct GroupNormArgs {
   DDPM_HOST_DEVICE A* coefficients_of(const GroupNormShape& s, int64_t b) const {
     return coefficients + b * 5 * s.channels;
   }
+};
+
+/// Where a pass's images lie: [B, pixels, channels] each, of one type. x may be in two parts, which
+/// are concatenated along the channels. The forward pass reads x and sets y; the backward pass reads
+/// x and dy, and sets dx.
+struct GroupNormImages {
+  const void* x = nullptr;
+  const void* skip = nullptr;  ///< [B, pixels, channels - first]; may be null
+  int64_t first = 0;           ///< channels of x: all without a skip
+  void* y = nullptr;
+  const void* dy = nullptr;
+  void *dx = nullptr, *d_skip = nullptr;  ///< as x and skip
+  /// Added to dx and d_skip: the gradient that another way around gives. May be null.
+  const void *dx_addend = nullptr, *d_skip_addend = nullptr;
+  Dropout dropout = {};  ///< of y
+};
+
+/// The part of x that has channel c of the joined image b: its numbers per pixel, and where pixel 0
+/// of the channel lies in it.
+struct ImagePart {
+  bool skip;
+  int64_t channels, offset;
+
+  DDPM_HOST_DEVICE ImagePart(const GroupNormShape& s, int64_t first, int64_t b, int64_t c)
+      : skip(c >= first),
+        channels(skip ? s.channels - first : first),
+        offset(b * s.pixels * channels + (skip ? c - first : c)) {}
 };
 
 /// Of `count` numbers: their mean, and the sum of their squared deviations from it.

@@ -1,6 +1,7 @@
 #include "ddpm/nn/attention_block.h"
 
 #include "ddpm/kernels/attention.h"
+#include "ddpm/kernels/linear.h"
 #include "fused.h"
 
 #include <torch/types.h>
@@ -27,11 +28,14 @@ torch::Tensor AttentionBlockImpl::forward(const torch::Tensor& x) {
   const torch::Tensor h_BNC =
       norm_alone(group_norm_, x).permute({0, 2, 3, 1}).reshape({batch, height * width, channels});
   // One product for all three: the weights are small, h is not.
-  const torch::Tensor weight = torch::cat({to_q_->weight, to_k_->weight, to_v_->weight});
+  const torch::Tensor weight =
+      torch::cat({used(to_q_->weight), used(to_k_->weight), used(to_v_->weight)});
   const torch::Tensor bias = torch::cat({to_q_->bias, to_k_->bias, to_v_->bias});
-  const torch::Tensor out_BNC = kernels::attention(at::linear(h_BNC, weight, bias), heads_);
-  const torch::Tensor projected_BNC = to_out_[0]->as<torch::nn::Linear>()->forward(out_BNC);
-  return x + projected_BNC.view({batch, height, width, channels}).permute({0, 3, 1, 2});
+  const torch::Tensor out_BNC = kernels::attention(kernels::linear(h_BNC, weight, bias), heads_);
+  const auto* out = to_out_[0]->as<torch::nn::Linear>();
+  const torch::Tensor x_BNC = x.permute({0, 2, 3, 1}).reshape(h_BNC.sizes());
+  const torch::Tensor y_BNC = kernels::linear(out_BNC, used(out->weight), out->bias, x_BNC);
+  return y_BNC.view({batch, height, width, channels}).permute({0, 3, 1, 2});
 }
 
 }  // namespace ddpm::nn

@@ -17,10 +17,10 @@ void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
 }
 
 diffusion::Denoiser DrawingNetwork::denoiser() const {
-  return [*this](const torch::Tensor& x_t, const torch::Tensor& t) {
-    const torch::Tensor labels = labels_.defined() ? labels_.narrow(0, 0, x_t.size(0)) : labels_;
-    return make_denoiser(unet_, precision_, labels)(x_t, t);
-  };
+  const torch::Tensor labels = labels_;
+  return make_denoiser(unet_, precision_, [labels](int64_t count) {
+    return labels.defined() ? labels.narrow(0, 0, count) : labels;
+  });
 }
 
 }  // namespace ddpm::nn

@@ -1,5 +1,7 @@
 #include "ddpm/nn/ema.h"
 
+#include "ddpm/kernels/multi_tensor.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -29,16 +31,16 @@ Ema::Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup
     : decay_(decay), warmup_(warmup) {
   for (const torch::Tensor& p : parameters) averages_.push_back(p.detach().clone());
   if (averages_.empty()) return;
-  weights_.assign(averages_.size(), torch::zeros({}, averages_[0].options()));
+  weight_ = torch::zeros({}, averages_[0].options());
 }
 
 void Ema::set_update_(int64_t n) {
-  if (!weights_.empty()) weights_[0].fill_(1.0 - decay_at(n));
+  if (weight_.defined()) weight_.fill_(1.0 - decay_at(n));
 }
 
 void Ema::update_(const std::vector<torch::Tensor>& parameters) {
   const torch::NoGradGuard no_grad;
-  at::_foreach_lerp_(averages_, parameters, weights_);
+  kernels::lerp_all_(averages_, parameters, weight_);
 }
 
 WeightSwap::WeightSwap(torch::nn::Module& module, const std::vector<torch::Tensor>& weights)

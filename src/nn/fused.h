@@ -3,6 +3,7 @@
 #include "ddpm/kernels/convolution.h"
 #include "ddpm/kernels/group_norm.h"
 #include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/nn/weight_copies.h"
 
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/normalization.h>
@@ -24,7 +25,7 @@ inline torch::Tensor norm_alone(const torch::nn::GroupNorm& norm, const torch::T
 
 /// A 3x3 convolution of stride 1 with a border of one zero.
 inline torch::Tensor convolve(const torch::nn::Conv2d& conv, const torch::Tensor& x) {
-  return kernels::conv3x3(x, conv->weight, conv->bias);
+  return kernels::conv3x3(x, used(conv->weight), conv->bias);
 }
 
 inline kernels::Norm parameters_of(const torch::nn::GroupNorm& norm,
@@ -37,8 +38,8 @@ inline torch::Tensor norm_silu_convolve(const torch::nn::GroupNorm& norm,
                                         const kernels::Modulation& modulation,
                                         const torch::nn::Conv2d& conv, const torch::Tensor& x,
                                         const torch::Tensor& residual = {}) {
-  return kernels::norm_silu_conv3x3(x, parameters_of(norm, modulation), conv->weight, conv->bias,
-                                    residual);
+  return kernels::norm_silu_conv3x3(x, parameters_of(norm, modulation), used(conv->weight),
+                                    conv->bias, residual);
 }
 
 }  // namespace ddpm::nn

@@ -166,14 +166,27 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
   return torch::tensor(labels, torch::kInt64).to(device);
 }
 
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::Tensor& labels) {
-  return [unet, precision, labels](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, BatchLabels labels) {
+  const torch::InferenceMode no_grad;
+  const torch::DeviceType device = unet->parameters().front().device().type();
+  std::shared_ptr<const WeightCopies> copies;
+  {
+    const AutocastGuard autocast(device, precision);
+    if (unet->uses_copies(device)) copies = std::make_shared<WeightCopies>(unet->weight_copies());
+  }
+  return [=](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
     const torch::InferenceMode no_grad;
-    const AutocastGuard autocast(x_t.device().type(), precision);
+    const AutocastGuard autocast(device, precision);
+    std::optional<WeightCopiesGuard> guard;
+    if (copies) guard.emplace(*copies);
     const torch::Tensor x =
         x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-    return unet->forward(x, t - 1, labels);  // the network counts t from 0
+    return unet->forward(x, t - 1, labels(x_t.size(0)));  // the network counts t from 0
   };
+}
+
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::Tensor& labels) {
+  return make_denoiser(std::move(unet), precision, [labels](int64_t) { return labels; });
 }
 
 }  // namespace ddpm::nn

@@ -1,5 +1,6 @@
 #include "ddpm/nn/resample.h"
 
+#include "ddpm/kernels/upsample.h"
 #include "fused.h"
 
 #include <torch/types.h>
@@ -14,7 +15,8 @@ DownsampleImpl::DownsampleImpl(int64_t channels, bool same_padding)
                                                         .padding(same_padding ? 0 : 1)))) {}
 
 torch::Tensor DownsampleImpl::forward(const torch::Tensor& x) {
-  return conv_(same_padding_ ? torch::constant_pad_nd(x, {0, 1, 0, 1}) : x);
+  const torch::Tensor padded = same_padding_ ? torch::constant_pad_nd(x, {0, 1, 0, 1}) : x;
+  return kernels::convolution(padded, used(conv_->weight), conv_->bias, 2, same_padding_ ? 0 : 1);
 }
 
 UpsampleImpl::UpsampleImpl(int64_t channels)
@@ -22,7 +24,7 @@ UpsampleImpl::UpsampleImpl(int64_t channels)
           "conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, channels, 3).padding(1)))) {}
 
 torch::Tensor UpsampleImpl::forward(const torch::Tensor& x) {
-  return convolve(conv_, torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+  return convolve(conv_, kernels::upsample_nearest(x));
 }
 
 }  // namespace ddpm::nn

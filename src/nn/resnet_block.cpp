@@ -1,5 +1,6 @@
 #include "ddpm/nn/resnet_block.h"
 
+#include "ddpm/kernels/linear.h"
 #include "fused.h"
 
 #include <torch/types.h>
@@ -46,45 +47,45 @@ torch::Tensor ResnetBlockImpl::forward(const torch::Tensor& x, const torch::Tens
 
 torch::Tensor ResnetBlockImpl::forward_around(const torch::Tensor& x, const torch::Tensor& around,
                                               const torch::Tensor& temb) {
-  if (first_half_is_one(x)) return halves(x, /*skip=*/{}, temb);
-  const bool resample = resample_ != Resample::kNone;
-  const torch::Tensor h = resample ? convolve(conv1_, resampled(norm_silu(norm1_, x), resample_))
-                                   : norm_silu_convolve(norm1_, {}, conv1_, x);
-  const torch::Tensor same = resample ? resampled(around, resample_) : around;
+  if (resample_ == Resample::kNone) return kernels::residual_block(as_block(temb), x, around);
+  const torch::Tensor h = convolve(conv1_, resampled(norm_silu(norm1_, x), resample_));
+  const torch::Tensor same = resampled(around, resample_);
   return second_half(h, conv_shortcut_ ? conv_shortcut_(same) : same, temb);
 }
 
 torch::Tensor ResnetBlockImpl::forward_joined(const torch::Tensor& x, const torch::Tensor& skip,
                                               const torch::Tensor& temb) {
-  if (first_half_is_one(x)) return halves(x, skip, temb);
+  if (resample_ == Resample::kNone) return kernels::residual_block(as_block(temb), x, x, skip);
   return forward(torch::cat({x, skip}, 1), temb);
 }
 
-bool ResnetBlockImpl::first_half_is_one(const torch::Tensor& x) const {
-  return resample_ == Resample::kNone && conv_shortcut_ &&
-         kernels::is_fused(x, conv1_->weight, conv1_->bias);
+kernels::Modulation ResnetBlockImpl::modulation(const torch::Tensor& temb) {
+  const torch::Tensor projected =
+      kernels::linear(temb, used(time_emb_proj_->weight), time_emb_proj_->bias);
+  if (!time_scale_shift_) return {projected};
+  const std::vector<torch::Tensor> parts = projected.chunk(2, 1);
+  return {.add = {}, .scale = parts[0], .shift = parts[1]};
 }
 
-torch::Tensor ResnetBlockImpl::halves(const torch::Tensor& x, const torch::Tensor& skip,
-                                      const torch::Tensor& temb) {
-  const kernels::FirstHalf first = kernels::norm_silu_conv3x3_and_shortcut(
-      x, skip, parameters_of(norm1_), conv1_->weight, conv1_->bias, conv_shortcut_->weight,
-      conv_shortcut_->bias);
-  return second_half(first.y, first.shortcut, temb);
+kernels::ResidualBlock ResnetBlockImpl::as_block(const torch::Tensor& temb) {
+  kernels::ResidualBlock block;
+  block.norm1 = parameters_of(norm1_);
+  block.conv1 = {used(conv1_->weight), conv1_->bias};
+  block.norm2 = parameters_of(norm2_, modulation(temb));
+  block.dropout = is_training() ? dropout_ : 0.0;
+  block.conv2 = {used(conv2_->weight), conv2_->bias};
+  if (conv_shortcut_) block.shortcut = {used(conv_shortcut_->weight), conv_shortcut_->bias};
+  return block;
 }
 
 torch::Tensor ResnetBlockImpl::second_half(const torch::Tensor& h, const torch::Tensor& shortcut,
                                            const torch::Tensor& temb) {
-  kernels::Modulation modulation{time_emb_proj_(temb)};
-  if (time_scale_shift_) {
-    const std::vector<torch::Tensor> parts = modulation.add.chunk(2, 1);
-    modulation = {.scale = parts[0], .shift = parts[1]};
-  }
+  const kernels::Modulation modulated = modulation(temb);
   if (dropout_ > 0.0 && is_training()) {
-    const torch::Tensor kept = torch::dropout(norm_silu(norm2_, h, modulation), dropout_, true);
+    const torch::Tensor kept = torch::dropout(norm_silu(norm2_, h, modulated), dropout_, true);
     return convolve(conv2_, kept) + shortcut;
   }
-  return norm_silu_convolve(norm2_, modulation, conv2_, h, shortcut);
+  return norm_silu_convolve(norm2_, modulated, conv2_, h, shortcut);
 }
 
 }  // namespace ddpm::nn

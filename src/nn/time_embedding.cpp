@@ -1,5 +1,8 @@
 #include "ddpm/nn/time_embedding.h"
 
+#include "ddpm/kernels/linear.h"
+#include "ddpm/nn/weight_copies.h"
+
 #include <cmath>
 
 #include <torch/types.h>
@@ -31,7 +34,8 @@ TimeEmbeddingImpl::TimeEmbeddingImpl(int64_t channels, int64_t time_channels,
 torch::Tensor TimeEmbeddingImpl::forward(const torch::Tensor& t) {
   const torch::Tensor embedding =
       sinusoidal_embedding(t, channels_, sinusoid_).to(linear_1_->weight.dtype());
-  return linear_2_(torch::silu(linear_1_(embedding)));
+  const torch::Tensor h = kernels::linear(embedding, used(linear_1_->weight), linear_1_->bias);
+  return kernels::linear(torch::silu(h), used(linear_2_->weight), linear_2_->bias);
 }
 
 }  // namespace ddpm::nn

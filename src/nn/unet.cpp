@@ -4,6 +4,8 @@
 #include "ddpm/nn/precision.h"
 #include "fused.h"
 
+#include <optional>
+
 #include <ATen/autocast_mode.h>
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -114,6 +116,10 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   TORCH_CHECK(labels.defined() == config_.class_conditional,
               "labels go with a class-conditional network, and only with one");
 
+  std::optional<WeightCopies> copies;
+  std::optional<WeightCopiesGuard> guard;
+  if (!WeightCopiesGuard::active() && uses_copies(x.device()))
+    guard.emplace(copies.emplace(weight_copies()));
   torch::Tensor temb = time_embedding_(t);
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
@@ -126,6 +132,26 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   return to_image(norm_silu(conv_norm_out_, h));
 }
 
+bool UNetImpl::uses_copies(const torch::Device& device) const {
+  return device.is_cuda() && conv_in_->weight.scalar_type() == torch::kFloat &&
+         at::autocast::is_autocast_enabled(torch::kCUDA) &&
+         at::autocast::get_autocast_dtype(torch::kCUDA) == torch::kBFloat16;
+}
+
+WeightCopies UNetImpl::weight_copies() const {
+  std::vector<torch::Tensor> weights;
+  const auto add = [&](const torch::nn::Module& module) {
+    for (const torch::Tensor& p : module.parameters()) {
+      if (p.dim() > 1) weights.push_back(p);
+    }
+  };
+  add(*time_embedding_);
+  for (const DownStage& stage : down_blocks_) add(*stage);
+  add(*mid_block_);
+  for (const UpStage& stage : up_blocks_) add(*stage);
+  return WeightCopies(weights);
+}
+
 // Under autocast, the image and what is predicted of it keep float32's digits: the first and the
 // last convolution, a small part of the work, run in it.
 torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
@@ -134,7 +160,8 @@ torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
   {
     const NoAutocastGuard full(device);
     // With one image channel both orders are one, and the convolution would take the slower.
-    h = conv_in_(x).contiguous(torch::MemoryFormat::ChannelsLast);
+    h = kernels::convolution(x, conv_in_->weight, conv_in_->bias, 1, 1)
+            .contiguous(torch::MemoryFormat::ChannelsLast);
   }
   if (at::autocast::is_autocast_enabled(device)) h = h.to(at::autocast::get_autocast_dtype(device));
   return h;
@@ -142,7 +169,8 @@ torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
 
 torch::Tensor UNetImpl::to_image(const torch::Tensor& h) {
   const NoAutocastGuard full(h.device().type());
-  return conv_out_(h.to(conv_out_->weight.scalar_type()));
+  return kernels::convolution(h.to(conv_out_->weight.scalar_type()), conv_out_->weight,
+                              conv_out_->bias, 1, 1);
 }
 
 void UNetImpl::set_recompute_(bool recompute) {

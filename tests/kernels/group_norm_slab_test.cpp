@@ -1,16 +1,9 @@
 #include "src/kernels/cuda/group_norm_slab.h"
 
-#include "ddpm/kernels/group_norm.h"
 #include "src/kernels/cpu/group_norm.h"
-#include "tests/base/test_purpose.h"
-#include "tests/kernels/normal.h"
+#include "tests/kernels/group_norm_cases.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstddef>
-#include <cstring>
-#include <numeric>
-#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -24,205 +17,41 @@
 namespace ddpm::kernels {
 namespace {
 
-const RngKey kKey = rng_key(2018, kTestPurpose);
-constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
-constexpr double kEps = 1e-6;
-
-torch::Tensor normal(at::IntArrayRef shape, int64_t id) {
-  return normal_row(kKey, shape, id, torch::kDouble);
-}
-
-struct Case {
-  std::string name;
-  std::vector<int64_t> shape;
-  int64_t groups;
-  bool add, scale, shift, silu;
-  double spread = 1.0, offset = 0.0;  // of x
-
-  // With a group a channel nothing depends on what is added to it: that gradient is 0.
-  double least() const { return groups == shape[1] ? 1.0 : 1e-300; }
-};
-
-std::vector<Case> cases() {
-  return {{"plain", {2, 8, 4, 4}, 4, false, false, false, false},
-          {"silu", {2, 16, 4, 4}, 4, false, false, false, true},
-          {"time_added", {3, 32, 8, 8}, 8, true, false, false, true},
-          {"scaled", {2, 32, 8, 8}, 8, false, true, false, true},
-          {"shifted", {2, 32, 8, 8}, 8, false, false, true, false},
-          {"everything", {2, 24, 5, 7}, 3, true, true, true, true},
-          {"odd_channels", {2, 15, 3, 5}, 5, true, false, false, true},
-          {"one_group", {2, 21, 6, 6}, 1, true, false, false, true},
-          {"a_group_a_channel", {2, 16, 6, 6}, 16, true, true, true, true},
-          {"groups_of_twelve", {1, 96, 9, 7}, 8, true, true, true, true},
-          {"one_pixel", {3, 24, 1, 1}, 3, true, false, false, true},
-          {"many_pixels", {1, 16, 31, 33}, 4, true, false, false, true},
-          {"huge", {2, 16, 6, 6}, 4, true, false, false, true, 1e6},
-          {"tiny", {2, 16, 6, 6}, 4, true, false, false, true, 1e-9},
-          {"far_from_zero", {2, 16, 9, 9}, 4, false, false, false, true, 1.0, 1000.0}};
-}
-
-/// A case's tensors: images of T, the rest of A.
-struct Inputs {
-  torch::Tensor x, weight, bias, add, scale, shift, dy;
-};
-
-Inputs inputs_of(const Case& c, torch::Dtype image, torch::Dtype sum) {
-  const int64_t batch = c.shape[0], channels = c.shape[1];
-  Inputs in;
-  in.x = (normal(c.shape, 0) * c.spread + c.offset).to(image).contiguous(kLast);
-  in.weight = (normal({channels}, 1) * 0.5 + 1).to(sum);
-  in.bias = normal({channels}, 2).to(sum);
-  if (c.add) in.add = (normal({batch, channels}, 3) * c.spread).to(sum);
-  if (c.scale) in.scale = (normal({batch, channels}, 4) * 0.3).to(sum);
-  if (c.shift) in.shift = normal({batch, channels}, 5).to(sum);
-  in.dy = normal(c.shape, 6).to(image).contiguous(kLast);
-  return in;
-}
-
-/// What the kernels set.
-struct Results {
-  torch::Tensor y, dx, mean, rstd, channel_mean;
-  torch::Tensor d_weight, d_bias, d_add, d_scale, d_shift;
-
-  std::vector<torch::Tensor> all() const {
-    std::vector<torch::Tensor> defined;
-    for (const torch::Tensor& t :
-         {y, dx, d_weight, d_bias, d_add, d_scale, d_shift, rstd, mean, channel_mean}) {
-      if (t.defined()) defined.push_back(t);
-    }
-    return defined;
-  }
-};
-
-/// ATen's in float64, of the inputs as they were rounded.
-Results wanted(const Case& c, const Inputs& in) {
-  const auto leaf = [](const torch::Tensor& t) {
-    return t.defined() ? t.to(torch::kDouble).detach().clone().requires_grad_() : t;
-  };
-  const Modulation m{leaf(in.add), leaf(in.scale), leaf(in.shift)};
-  const torch::Tensor x = leaf(in.x), weight = leaf(in.weight), bias = leaf(in.bias);
-  const torch::Tensor y = composed_group_norm(x, weight, bias, c.groups, kEps, m, c.silu);
-  y.backward(in.dy.to(torch::kDouble));
-  const auto grad = [](const torch::Tensor& t) { return t.defined() ? t.grad() : t; };
-  const torch::NoGradGuard no_grad;
-  const torch::Tensor h = m.add.defined() ? x + m.add.unsqueeze(-1).unsqueeze(-1) : x;
-  const torch::Tensor grouped = h.contiguous().view({c.shape[0], c.groups, -1});
-  return {y.detach(),      x.grad(),
-          grouped.mean(2), 1 / (grouped.var(2, /*unbiased=*/false) + kEps).sqrt(),
-          x.mean({2, 3}),  weight.grad(),
-          bias.grad(),     grad(m.add),
-          grad(m.scale),   grad(m.shift)};
-}
+using Case = GroupNormCase;
+using Inputs = GroupNormInputs;
+using Results = GroupNormResults;
 
 template <class T, class A, int V>
-class Emulation {
+class Emulation : public GroupNormEmulation<T, A> {
+  using Base = GroupNormEmulation<T, A>;
+
  public:
-  static constexpr torch::Dtype kImage = c10::CppTypeToScalarType<T>::value;
-  static constexpr torch::Dtype kSum = c10::CppTypeToScalarType<A>::value;
   static constexpr SlabElement kElement{sizeof(T), sizeof(A), V};
+  using Base::Base;
 
-  Emulation(const Case& c, Inputs in) : case_(c), in_(std::move(in)) {
-    const int64_t batch = c.shape[0], channels = c.shape[1];
-    const auto of = [&](torch::Dtype type, int64_t n) {
-      return torch::full({batch, n}, std::nan(""), type);
-    };
-    out_.y = torch::full_like(in_.x, std::nan(""));
-    out_.dx = torch::full_like(in_.x, std::nan(""));
-    out_.mean = of(torch::kDouble, c.groups);
-    out_.rstd = of(torch::kDouble, c.groups);
-    out_.channel_mean = of(torch::kDouble, channels);
-    out_.d_weight = of(kSum, channels);
-    out_.d_bias = of(kSum, channels);
-    if (c.add) out_.d_add = of(kSum, channels);
-    if (c.scale) out_.d_scale = of(kSum, channels);
-    if (c.shift) out_.d_shift = of(kSum, channels);
-  }
-
-  GroupNormShape shape() const {
-    const int64_t pixels = case_.shape[2] * case_.shape[3];
-    return {case_.shape[0], pixels, case_.shape[1], case_.groups, pixels, kEps, case_.silu};
-  }
-  GroupNormArgs<A> args() const {
-    const auto at = [](const torch::Tensor& t) {
-      return t.defined() ? t.template data_ptr<A>() : nullptr;
-    };
-    return {at(in_.weight),
-            at(in_.bias),
-            at(in_.add),
-            at(in_.scale),
-            at(in_.shift),
-            out_.mean.template data_ptr<double>(),
-            out_.rstd.template data_ptr<double>(),
-            out_.channel_mean.template data_ptr<double>(),
-            nullptr,
-            nullptr,
-            at(out_.d_weight),
-            at(out_.d_bias),
-            at(out_.d_add),
-            at(out_.d_scale),
-            at(out_.d_shift)};
-  }
-
-  void forward(const Slab& slab, bool backwards) {
-    const GroupNormArgs<A> a = args();
-    run<SlabForward<T, A, V>>(slab, backwards, [&](int64_t b, int t, unsigned char* shared) {
-      return SlabForward<T, A, V>(shape(), a, slab, data(in_.x), data(out_.y), b, t, shared);
-    });
-  }
-  void backward(const Slab& slab, bool backwards) {
-    const GroupNormArgs<A> a = args();
-    run<SlabBackward<T, A, V>>(slab, backwards, [&](int64_t b, int t, unsigned char* shared) {
-      return SlabBackward<T, A, V>(shape(), a, slab, data(in_.x), data(in_.dy), data(out_.dx), b, t,
-                                   shared);
-    });
-  }
-
-  /// d_weight and d_bias summed over the images, as the caller does.
-  Results results() const {
-    Results r = out_;
-    r.d_weight = r.d_weight.sum(0);
-    r.d_bias = r.d_bias.sum(0);
-    return r;
-  }
+  void forward(const Slab& slab, bool backwards) { pass<SlabForward<T, A, V>>(slab, backwards); }
+  void backward(const Slab& slab, bool backwards) { pass<SlabBackward<T, A, V>>(slab, backwards); }
 
  private:
-  static T* data(const torch::Tensor& t) { return t.data_ptr<T>(); }
-
-  template <class Thread, class Make>
-  void run(const Slab& slab, bool backwards, const Make& make) const {
-    std::vector<int> order(slab.threads);
-    std::iota(order.begin(), order.end(), 0);
-    if (backwards) std::reverse(order.begin(), order.end());
-    std::vector<std::max_align_t> shared(slab.shared / sizeof(std::max_align_t) + 1);
-    for (int64_t block = 0; block < case_.shape[0] * (case_.groups / slab.groups); ++block) {
-      std::memset(shared.data(), 0xFF, shared.size() * sizeof(shared[0]));
-      std::vector<Thread> threads;
-      for (int t = 0; t < slab.threads; ++t) {
-        threads.push_back(make(block, t, reinterpret_cast<unsigned char*>(shared.data())));
-      }
-      for (int i = 0; i < Thread::kPhases; ++i) {
-        for (const int t : order) threads[t].phase(i);
-      }
-    }
+  template <class Thread>
+  void pass(const Slab& slab, bool backwards) const {
+    const GroupNormShape s = this->shape();
+    const GroupNormArgs<A> a = this->args();
+    const GroupNormImages m = this->images();
+    this->template run<Thread>(s.batch * (s.groups / slab.groups), slab.threads, slab.shared,
+                               backwards, [&](int64_t b, int t, void* shared) {
+                                 return Thread(s, a, slab, m, b, t,
+                                               static_cast<unsigned char*>(shared));
+                               });
   }
-
-  Case case_;
-  Inputs in_;
-  Results out_;
 };
-
-// The largest difference, against the largest value, or `least` where that is more.
-double difference(const torch::Tensor& a, const torch::Tensor& b, double least) {
-  const torch::Tensor x = a.to(torch::kDouble), y = b.to(torch::kDouble);
-  return (x - y).abs().max().item<double>() / std::max(y.abs().max().item<double>(), least);
-}
 
 // Every slab of a case at several numbers of threads, against `wanted`; y and dx within `image`,
 // the rest within `sums`. Vectors that do not divide the channels are passed over.
 template <class T, class A, int V>
 void expect_close(const Case& c, double image, double sums) {
   using Kernel = Emulation<T, A, V>;
-  if (c.shape[1] % V != 0) return;
+  if (c.shape[1] % V != 0 || c.skip % V != 0) return;
   const Inputs in = inputs_of(c, Kernel::kImage, Kernel::kSum);
   const std::vector<torch::Tensor> exact = wanted(c, in).all();
   int count = 0;
@@ -278,7 +107,7 @@ TEST_P(GroupNormSlab, In16BitsOnlyTheResultsAreRounded) {
   expect_close<at::Half, float, 8>(c, 1.0 / 2048, sums);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GroupNormSlab, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, GroupNormSlab, testing::ValuesIn(group_norm_cases()),
                          [](const auto& info) { return info.param.name; });
 
 // The backward pass may be done by blocks (or the CPU), the forward pass by slabs, or the other way
@@ -301,9 +130,9 @@ TEST(GroupNormSlabAndBlocks, AreInterchangeable) {
     return make_slab(shape, Kernel::kElement, images, 2, 256, 232448);
   };
   const auto at = [](const torch::Tensor& t) { return t.data_ptr<float>(); };
-  Results ours = kernel.results(), others = blocks.results();
+  const Results others = blocks.results();
   kernel.forward(slab(1), false);
-  cpu::group_norm_backward(shape, Element::kFloat, at(in.x), at(in.dy), at(ours.dx),
+  cpu::group_norm_backward(shape, Element::kFloat, at(in.x), at(in.dy), at(kernel.dx()),
                            with_buffers(kernel.args()));
   cpu::group_norm_forward(shape, Element::kFloat, at(in.x), at(others.y),
                           with_buffers(blocks.args()));
@@ -327,6 +156,42 @@ TEST(GroupNormSlabInputs, OneBadNumberIsSeenInItsGroupAlone) {
     EXPECT_TRUE(y.slice(1, 8, 16).isnan().all().item<bool>());
     EXPECT_TRUE(y.slice(1, 0, 8).isfinite().all().item<bool>());
     EXPECT_TRUE(y.slice(1, 16).isfinite().all().item<bool>());
+  }
+}
+
+// 1 - p of the numbers are kept, scaled so that the mean stays, and neighbours are independent.
+TEST(Dropout, KeepsWhatItSaysAndTheMean) {
+  const int64_t n = 1 << 20;
+  for (const double p : {0.1, 0.5}) {
+    const torch::Tensor factors = dropout_factors({"", {1, 1, 1, n}, 1, 0, 0, 0, 0, 1, 0, 0, p});
+    const torch::Tensor kept = factors.gt(0).to(torch::kDouble).flatten();
+    const double sigma = std::sqrt(p * (1 - p) / static_cast<double>(n));
+    EXPECT_NEAR(kept.mean().item<double>(), 1 - p, 5 * sigma);
+    EXPECT_NEAR(factors.max().item<double>(), 1 / (1 - p), 2e-5);
+    for (const int64_t lag : {1, 2, 4, 8}) {
+      const double both = (kept.slice(0, lag) * kept.slice(0, 0, n - lag)).mean().item<double>();
+      EXPECT_NEAR(both, (1 - p) * (1 - p), 6 * sigma) << lag;
+    }
+  }
+}
+
+TEST(Dropout, IsTheSameInVectorsOfAnyWidth) {
+  const Dropout dropout = dropout_of(0.4, &kDropoutKey);
+  const RngKey key = dropout_key(dropout);
+  for (int64_t at = 0; at < 64; at += 8) {
+    double eight[8], four[4], one[1];
+    for (double& v : eight) v = 1;
+    drop(eight, dropout, key, at);
+    for (int i = 0; i < 8; ++i) {
+      if (i % 4 == 0) {
+        for (double& v : four) v = 1;
+        drop(four, dropout, key, at + i);
+      }
+      one[0] = 1;
+      drop(one, dropout, key, at + i);
+      EXPECT_EQ(one[0], eight[i]);
+      EXPECT_EQ(four[i % 4], eight[i]);
+    }
   }
 }
 

@@ -12,8 +12,13 @@ namespace ddpm::kernels {
 /// On a CPU with Intel AMX, under autocast to bfloat16, they are products of AMX tiles, if C and O
 /// are multiples of 32. x and the result are then bfloat16; sums and the weights' gradients are
 /// float32.
-/// Otherwise, and for few pixels, it is at::conv2d.
+/// Otherwise, and for few pixels, it is at::conv2d; on a GPU convolution() below.
 torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias);
+
+/// at::conv2d. On a GPU, in autocast's type, the bias is added, and its gradient summed, in float32,
+/// by one pass over memory each. weight may be in autocast's type already.
+torch::Tensor convolution(const torch::Tensor& x, const torch::Tensor& weight,
+                          const torch::Tensor& bias, int64_t stride, int64_t padding);
 
 }  // namespace ddpm::kernels

@@ -55,7 +55,7 @@ class Ema {
   double decay_;
   bool warmup_;
   std::vector<torch::Tensor> averages_;
-  std::vector<torch::Tensor> weights_;  // one scalar, once an average, as the kernels want it
+  torch::Tensor weight_;  // of the parameters in the next update
 };
 
 /// While it lives, the module's parameters are the given tensors instead of its own.

@@ -7,6 +7,7 @@
 #include "ddpm/nn/unet.h"
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -71,7 +72,12 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
 /// The network as samplers see it (diffusion/denoiser.h). Runs without gradients, in eval mode as
 /// it stands. labels: the class of each image of the batches it is given, int64 [B] on the
 /// network's device; read only by a class-conditional network.
+/// On a GPU in bf16 the weights are cast here, once: the denoiser is of the weights as they are now.
 diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
                                   const torch::Tensor& labels = torch::Tensor());
+
+/// The classes of a batch of so many images: int64 [count], or undefined.
+using BatchLabels = std::function<torch::Tensor(int64_t count)>;
+diffusion::Denoiser make_denoiser(UNet unet, Precision precision, BatchLabels labels);
 
 }  // namespace ddpm::nn

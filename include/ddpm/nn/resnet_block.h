@@ -1,5 +1,7 @@
 #pragma once
 
+#include "ddpm/kernels/residual_block.h"
+
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
@@ -43,10 +45,9 @@ class ResnetBlockImpl : public torch::nn::Module {
                                const torch::Tensor& temb);
 
  private:
-  // conv1 and the shortcut are one operation, which takes a skip connection unjoined.
-  bool first_half_is_one(const torch::Tensor& x) const;
-  torch::Tensor halves(const torch::Tensor& x, const torch::Tensor& skip,
-                       const torch::Tensor& temb);
+  // What the time embedding does at the second norm.
+  kernels::Modulation modulation(const torch::Tensor& temb);
+  kernels::ResidualBlock as_block(const torch::Tensor& temb);
   // h: conv1's result.
   torch::Tensor second_half(const torch::Tensor& h, const torch::Tensor& shortcut,
                             const torch::Tensor& temb);

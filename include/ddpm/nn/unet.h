@@ -3,6 +3,7 @@
 #include "ddpm/config/fields.h"
 #include "ddpm/nn/stage.h"
 #include "ddpm/nn/time_embedding.h"
+#include "ddpm/nn/weight_copies.h"
 
 #include <vector>
 
@@ -79,6 +80,12 @@ class UNetImpl : public torch::nn::Module {
 
   /// Gradient checkpointing: see StageImpl::set_recompute_. Changes no bit of any result.
   void set_recompute_(bool recompute);
+
+  /// Copies of all weights that autocast to bfloat16 would cast on a GPU. forward() makes its own
+  /// if no WeightCopiesGuard is alive.
+  WeightCopies weight_copies() const;
+  /// Whether forward(), called now on this device, uses such copies.
+  bool uses_copies(const torch::Device& device) const;
 
   const UNetConfig& config() const { return config_; }
 

@@ -8,13 +8,15 @@
 
 namespace ddpm::kernels::cuda {
 
-void group_norm_forward(const GroupNormShape& shape, Element element, const void* x, void* y,
+void group_norm_forward(const GroupNormShape& shape, Element element, const GroupNormImages& images,
                         const GroupNormArgs<float>& args, void* stream);
-void group_norm_forward(const GroupNormShape& shape, Element element, const void* x, void* y,
+void group_norm_forward(const GroupNormShape& shape, Element element, const GroupNormImages& images,
                         const GroupNormArgs<double>& args, void* stream);
-void group_norm_backward(const GroupNormShape& shape, Element element, const void* x,
-                         const void* dy, void* dx, const GroupNormArgs<float>& args, void* stream);
-void group_norm_backward(const GroupNormShape& shape, Element element, const void* x,
-                         const void* dy, void* dx, const GroupNormArgs<double>& args, void* stream);
+void group_norm_backward(const GroupNormShape& shape, Element element,
+                         const GroupNormImages& images, const GroupNormArgs<float>& args,
+                         void* stream);
+void group_norm_backward(const GroupNormShape& shape, Element element,
+                         const GroupNormImages& images, const GroupNormArgs<double>& args,
+                         void* stream);
 
 }  // namespace ddpm::kernels::cuda

@@ -51,6 +51,24 @@ struct Work {
   }
 };
 
+/// Of a thread's V channels from c on: where they lie in x, in their part of it, at pixel 0 of the
+/// block.
+template <class T>
+struct Place {
+  bool skip;
+  int64_t stride, offset;
+  __device__ Place(const GroupNormShape& s, const GroupNormImages& m, const Work& work, int64_t c) {
+    const ImagePart part(s, m.first, work.b, c);
+    skip = part.skip;
+    stride = part.channels;
+    offset = part.offset + work.block * s.block * stride;
+  }
+  __device__ const T* in(const void* x, const void* of_skip) const {
+    const auto* p = static_cast<const T*>(skip ? of_skip : x);
+    return p ? p + offset : nullptr;
+  }
+};
+
 /// Adds the rows' pairs of sums in the order of the rows; row 0 gets the result.
 template <class A, int V>
 __device__ void add_rows(const Work& work, A (&sum)[V], A (&second)[V]) {
@@ -72,18 +90,19 @@ __device__ void add_rows(const Work& work, A (&sum)[V], A (&second)[V]) {
 }
 
 template <class T, class A, int V>
-__global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x) {
+__global__ void moments_kernel(GroupNormShape s, GroupNormArgs<A> a, GroupNormImages m) {
   const Work work(s, V);
-  const T* block = x + work.offset;
   for (int64_t round = 0; round < s.channels / V; round += work.lanes) {
     const int64_t c = (round + work.first) * V;
     const bool mine = work.row < work.rows && c < s.channels;
     A origin[V] = {}, sum[V] = {}, square[V] = {};
     if (mine) {
-      load(block + c, origin);
+      const Place<T> place(s, m, work, c);
+      const T* x = place.in(m.x, m.skip);
+      load(x, origin);
       for (int64_t p = work.row; p < work.pixels; p += work.rows) {
         A v[V];
-        load(block + p * s.channels + c, v);
+        load(x + p * place.stride, v);
         for (int i = 0; i < V; ++i) {
           const A d = v[i] - origin[i];
           sum[i] += d;
@@ -141,21 +160,26 @@ __device__ void read_coefficients(const GroupNormShape& s, const GroupNormArgs<A
 }
 
 template <class T, class A, int V>
-__global__ void apply_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, T* y) {
+__global__ void apply_kernel(GroupNormShape s, GroupNormArgs<A> a, GroupNormImages m) {
   const Work work(s, V);
   if (work.row >= work.rows) return;
+  const RngKey key = dropout_key(m.dropout);
+  T* y = static_cast<T*>(m.y);
   for (int64_t c = work.first * V; c < s.channels; c += work.lanes * V) {
     A k0[V], k1[V], k2[V], v[V];
     read_coefficients(s, a, work.b, 0, c, k0);
     read_coefficients(s, a, work.b, 1, c, k1);
     read_coefficients(s, a, work.b, 2, c, k2);
+    const Place<T> place(s, m, work, c);
+    const T* x = place.in(m.x, m.skip);
     for (int64_t p = work.row; p < work.pixels; p += work.rows) {
       const int64_t at = work.offset + p * s.channels + c;
-      load(x + at, v);
+      load(x + p * place.stride, v);
       for (int i = 0; i < V; ++i) v[i] = (v[i] - k0[i]) * k1[i] + k2[i];
       if (s.silu) {
         for (int i = 0; i < V; ++i) v[i] *= sigmoid(v[i]);
       }
+      if (m.dropout.key) drop(v, m.dropout, key, at);
       store(y + at, v);
     }
   }
@@ -163,8 +187,10 @@ __global__ void apply_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, T
 
 // Each thread computes its channels' coefficients itself, which saves a launch before this one.
 template <class T, class A, int V>
-__global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, const T* dy) {
+__global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, GroupNormImages m) {
   const Work work(s, V);
+  const RngKey key = dropout_key(m.dropout);
+  const T* dy = static_cast<const T*>(m.dy);
   for (int64_t round = 0; round < s.channels / V; round += work.lanes) {
     const int64_t c = (round + work.first) * V;
     const bool mine = work.row < work.rows && c < s.channels;
@@ -174,11 +200,14 @@ __global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, co
       const GroupStatistics group = saved_statistics(s, a, work.b, (c + i) / s.group_size());
       k[i] = affine_of(s, a, work.b, c + i, group);
     }
+    const Place<T> place(s, m, work, mine ? c : 0);
+    const T* x = place.in(m.x, m.skip);
     for (int64_t p = work.row; mine && p < work.pixels; p += work.rows) {
       const int64_t at = work.offset + p * s.channels + c;
       A v[V], dz[V];
-      load(x + at, v);
+      load(x + p * place.stride, v);
       load(dy + at, dz);
+      if (m.dropout.key) drop(dz, m.dropout, key, at);
       for (int i = 0; i < V; ++i) v[i] -= k[i].k0;
       if (s.silu) {
         for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], v[i] * k[i].k1 + k[i].k2);
@@ -199,10 +228,11 @@ __global__ void sums_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, co
 }
 
 template <class T, class A, int V>
-__global__ void gradient_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x, const T* dy,
-                                T* dx) {
+__global__ void gradient_kernel(GroupNormShape s, GroupNormArgs<A> a, GroupNormImages m) {
   const Work work(s, V);
   if (work.row >= work.rows) return;
+  const RngKey key = dropout_key(m.dropout);
+  const T* dy = static_cast<const T*>(m.dy);
   for (int64_t c = work.first * V; c < s.channels; c += work.lanes * V) {
     A k0[V], k1[V], k2[V], k3[V], k4[V];
     read_coefficients(s, a, work.b, 0, c, k0);
@@ -210,17 +240,25 @@ __global__ void gradient_kernel(GroupNormShape s, GroupNormArgs<A> a, const T* x
     read_coefficients(s, a, work.b, 2, c, k2);
     read_coefficients(s, a, work.b, 3, c, k3);
     read_coefficients(s, a, work.b, 4, c, k4);
+    const Place<T> place(s, m, work, c);
+    const T *x = place.in(m.x, m.skip), *addend = place.in(m.dx_addend, m.d_skip_addend);
+    T* dx = static_cast<T*>(place.skip ? m.d_skip : m.dx) + place.offset;
     for (int64_t p = work.row; p < work.pixels; p += work.rows) {
       const int64_t at = work.offset + p * s.channels + c;
-      A v[V], dz[V];
-      load(x + at, v);
+      A v[V], dz[V], more[V] = {};
+      load(x + p * place.stride, v);
       load(dy + at, dz);
+      if (addend) load(addend + p * place.stride, more);
+      if (m.dropout.key) drop(dz, m.dropout, key, at);
       for (int i = 0; i < V; ++i) v[i] -= k0[i];
       if (s.silu) {
         for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], v[i] * k1[i] + k2[i]);
       }
-      for (int i = 0; i < V; ++i) v[i] = k1[i] * dz[i] + (k3[i] + v[i] * k4[i]);
-      store(dx + at, v);
+      for (int i = 0; i < V; ++i) {
+        v[i] = k1[i] * dz[i] + (k3[i] + v[i] * k4[i]);
+        if (addend) v[i] += more[i];
+      }
+      store(dx + p * place.stride, v);
     }
   }
 }
@@ -235,22 +273,22 @@ inline unsigned thread_blocks(const GroupNormShape& s) {
 }
 
 template <class T, class A, int V>
-void blocks_forward(const GroupNormShape& s, const T* x, T* y, const GroupNormArgs<A>& a,
-                    cudaStream_t stream) {
-  const unsigned blocks = thread_blocks(s), images = static_cast<unsigned>(s.batch);
-  moments_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x);
-  finish_forward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
-  apply_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, y);
+void blocks_forward(const GroupNormShape& s, const GroupNormImages& images,
+                    const GroupNormArgs<A>& a, cudaStream_t stream) {
+  const unsigned blocks = thread_blocks(s), batch = static_cast<unsigned>(s.batch);
+  moments_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, images);
+  finish_forward_kernel<A><<<batch, kThreads, 0, stream>>>(s, a);
+  apply_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, images);
   check_launch("group_norm_forward");
 }
 
 template <class T, class A, int V>
-void blocks_backward(const GroupNormShape& s, const T* x, const T* dy, T* dx,
+void blocks_backward(const GroupNormShape& s, const GroupNormImages& images,
                      const GroupNormArgs<A>& a, cudaStream_t stream) {
-  const unsigned blocks = thread_blocks(s), images = static_cast<unsigned>(s.batch);
-  sums_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, dy);
-  finish_backward_kernel<A><<<images, kThreads, 0, stream>>>(s, a);
-  gradient_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, x, dy, dx);
+  const unsigned blocks = thread_blocks(s), batch = static_cast<unsigned>(s.batch);
+  sums_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, images);
+  finish_backward_kernel<A><<<batch, kThreads, 0, stream>>>(s, a);
+  gradient_kernel<T, A, V><<<blocks, kThreads, 0, stream>>>(s, a, images);
   check_launch("group_norm_backward");
 }
 

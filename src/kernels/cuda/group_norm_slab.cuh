@@ -22,10 +22,11 @@ constexpr int slab_min_blocks(int vector) {
 template <class T, class A, int V>
 __global__ void __launch_bounds__(slab_max_threads(V), slab_min_blocks<A>(V))
     slab_forward_kernel(const __grid_constant__ GroupNormShape s,
-                        const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x, T* y) {
+                        const __grid_constant__ GroupNormArgs<A> a, Slab slab,
+                        const __grid_constant__ GroupNormImages images) {
   extern __shared__ __align__(16) unsigned char shared[];
   using Thread = SlabForward<T, A, V>;
-  Thread thread(s, a, slab, x, y, blockIdx.x, static_cast<int>(threadIdx.x), shared);
+  Thread thread(s, a, slab, images, blockIdx.x, static_cast<int>(threadIdx.x), shared);
 #pragma unroll
   for (int i = 0; i < Thread::kPhases; ++i) {
     thread.phase(i);
@@ -36,11 +37,11 @@ __global__ void __launch_bounds__(slab_max_threads(V), slab_min_blocks<A>(V))
 template <class T, class A, int V>
 __global__ void __launch_bounds__(slab_max_threads(V), slab_min_blocks<A>(V))
     slab_backward_kernel(const __grid_constant__ GroupNormShape s,
-                         const __grid_constant__ GroupNormArgs<A> a, Slab slab, const T* x,
-                         const T* dy, T* dx) {
+                         const __grid_constant__ GroupNormArgs<A> a, Slab slab,
+                         const __grid_constant__ GroupNormImages images) {
   extern __shared__ __align__(16) unsigned char shared[];
   using Thread = SlabBackward<T, A, V>;
-  Thread thread(s, a, slab, x, dy, dx, blockIdx.x, static_cast<int>(threadIdx.x), shared);
+  Thread thread(s, a, slab, images, blockIdx.x, static_cast<int>(threadIdx.x), shared);
 #pragma unroll
   for (int i = 0; i < Thread::kPhases; ++i) {
     thread.phase(i);
@@ -101,20 +102,20 @@ inline unsigned slab_blocks(const GroupNormShape& s, const Slab& slab) {
 }
 
 template <class T, class A, int V>
-void slab_forward(const GroupNormShape& s, const Slab& slab, const T* x, T* y,
+void slab_forward(const GroupNormShape& s, const Slab& slab, const GroupNormImages& images,
                   const GroupNormArgs<A>& a, cudaStream_t stream) {
   constexpr auto kKernel = slab_forward_kernel<T, A, V>;
   allow_all_shared_memory<kKernel>(current_device());
-  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, x, y);
+  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, images);
   check_launch("group_norm_forward");
 }
 
 template <class T, class A, int V>
-void slab_backward(const GroupNormShape& s, const Slab& slab, const T* x, const T* dy, T* dx,
+void slab_backward(const GroupNormShape& s, const Slab& slab, const GroupNormImages& images,
                    const GroupNormArgs<A>& a, cudaStream_t stream) {
   constexpr auto kKernel = slab_backward_kernel<T, A, V>;
   allow_all_shared_memory<kKernel>(current_device());
-  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, x, dy, dx);
+  kKernel<<<slab_blocks(s, slab), slab.threads, slab.shared, stream>>>(s, a, slab, images);
   check_launch("group_norm_backward");
 }
 

@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <type_traits>
 
-// GroupNorm with one read and one write of memory. A thread block keeps a slab in shared memory:
+// GroupNorm with one read and one write of memory, for float32 and float64 (16-bit numbers have
+// group_norm_slab16.h, and this where they do not fit there). A thread block keeps a slab in shared memory:
 // whole groups of one image, with all pixels. There it computes the mean, the squared deviations
 // from it and the result; for the backward pass, the two sums and the gradient. group_norm_math.h
 // has the formulas.
@@ -19,8 +20,8 @@
 namespace ddpm::kernels {
 
 template <class T, class A, int V>
-class SlabForward : SlabThread<T, A, V> {
-  using Base = SlabThread<T, A, V>;
+class SlabForward : SlabThread<T, A, V, 1> {
+  using Base = SlabThread<T, A, V, 1>;
   using Base::args_, Base::shape_, Base::column_;
   using typename Base::Vector;
 
@@ -28,9 +29,9 @@ class SlabForward : SlabThread<T, A, V> {
   static constexpr int kPhases = 10;
 
   DDPM_HOST_DEVICE SlabForward(const GroupNormShape& shape, const GroupNormArgs<A>& args,
-                               const Slab& slab, const T* x, T* y, uint32_t block, int32_t thread,
-                               unsigned char* shared)
-      : Base(shape, args, slab, 1, block, thread, shared), x_(x), y_(y) {}
+                               const Slab& slab, const GroupNormImages& images, uint32_t block,
+                               int32_t thread, unsigned char* shared)
+      : Base(shape, args, slab, images, block, thread, shared) {}
 
   DDPM_HOST_DEVICE void phase(int i) {
     switch (i) {
@@ -57,21 +58,23 @@ class SlabForward : SlabThread<T, A, V> {
   }
 
  private:
-  DDPM_HOST_DEVICE void load() const {
-    this->begin_load(x_, this->image(0));
-    this->for_channels([&](int32_t c) { this->load_parameters(c); });
+  DDPM_HOST_DEVICE void load() {
+    this->load_x();
+    this->for_channels([&](int32_t c) {
+      this->load_parameters(c);
+      // The channel's first pixel: sums are of x minus it, so that a mean far from 0 loses no digits.
+      const ImagePart part = this->part_of_channel(c);
+      const void* from = part.skip ? this->memory_.skip : this->memory_.x;
+      args_.partial[2 * c] = static_cast<A>(static_cast<const T*>(from)[part.offset]);
+    });
     end_copies();
   }
 
-  // Sums are of x minus the channel's first pixel, so that a mean far from 0 loses no digits.
-  DDPM_HOST_DEVICE A origin(int32_t c) const {
-    return static_cast<A>(this->image(0)[c / V].v[c % V]);
-  }
-  DDPM_HOST_DEVICE void sum() const {
+  DDPM_HOST_DEVICE void sum() {
     A first[V], sum[V] = {};
-    for (int i = 0; i < V; ++i) first[i] = origin(column_ + i);
-    this->for_vectors([&](int32_t at, int64_t) {
-      const Vector x = this->image(0)[at];
+    for (int i = 0; i < V; ++i) first[i] = static_cast<A>(args_.partial[2 * (column_ + i)]);
+    this->for_vectors([&](int32_t k) {
+      const Vector x = this->held(0, k);
       for (int i = 0; i < V; ++i) sum[i] += static_cast<A>(x.v[i]) - first[i];
     });
     this->put_row(sum);
@@ -79,17 +82,17 @@ class SlabForward : SlabThread<T, A, V> {
   DDPM_HOST_DEVICE void channel_means() const {
     this->for_channels([&](int32_t c) {
       const double sum = this->folded_sum(c);
-      const double mean = origin(c) + sum / static_cast<double>(shape_.pixels);
+      const double mean = args_.partial[2 * c] + sum / static_cast<double>(shape_.pixels);
       args_.partial[2 * c] = args_.channel_mean[c] = mean;
     });
   }
 
   // Of the deviations from the mean, rounded to A.
-  DDPM_HOST_DEVICE void squares() const {
+  DDPM_HOST_DEVICE void squares() {
     A mean[V], sum[V] = {};
     for (int i = 0; i < V; ++i) mean[i] = static_cast<A>(args_.partial[2 * (column_ + i)]);
-    this->for_vectors([&](int32_t at, int64_t) {
-      const Vector x = this->image(0)[at];
+    this->for_vectors([&](int32_t k) {
+      const Vector x = this->held(0, k);
       for (int i = 0; i < V; ++i) {
         const A d = static_cast<A>(x.v[i]) - mean[i];
         sum[i] += d * d;
@@ -120,30 +123,29 @@ class SlabForward : SlabThread<T, A, V> {
         [&](int32_t c) { channel_affine(shape_, args_, 0, c, this->statistics_[c / size]); });
   }
 
-  DDPM_HOST_DEVICE void apply() const {
+  DDPM_HOST_DEVICE void apply() {
+    T* y = static_cast<T*>(this->memory_.y);
     A k0[V], k1[V], k2[V];
     this->read_coefficients(0, k0);
     this->read_coefficients(1, k1);
     this->read_coefficients(2, k2);
-    this->for_vectors([&](int32_t from, int64_t to) {
-      Vector x = this->image(0)[from];
+    this->for_vectors([&](int32_t k) {
+      Vector x = this->held(0, k);
       A z[V];
       for (int i = 0; i < V; ++i) z[i] = (static_cast<A>(x.v[i]) - k0[i]) * k1[i] + k2[i];
       if (shape_.silu) {
         for (int i = 0; i < V; ++i) z[i] *= sigmoid(z[i]);
       }
+      this->drop_if_asked(z, k);
       for (int i = 0; i < V; ++i) x.v[i] = static_cast<T>(z[i]);
-      *reinterpret_cast<Vector*>(y_ + to) = x;
+      *reinterpret_cast<Vector*>(y + this->joined(k)) = x;
     });
   }
-
-  const T* x_;
-  T* y_;
 };
 
 template <class T, class A, int V>
-class SlabBackward : SlabThread<T, A, V> {
-  using Base = SlabThread<T, A, V>;
+class SlabBackward : SlabThread<T, A, V, 2> {
+  using Base = SlabThread<T, A, V, 2>;
   using Base::args_, Base::shape_;
   using typename Base::Vector;
 
@@ -151,9 +153,9 @@ class SlabBackward : SlabThread<T, A, V> {
   static constexpr int kPhases = 8;
 
   DDPM_HOST_DEVICE SlabBackward(const GroupNormShape& shape, const GroupNormArgs<A>& args,
-                                const Slab& slab, const T* x, const T* dy, T* dx, uint32_t block,
+                                const Slab& slab, const GroupNormImages& images, uint32_t block,
                                 int32_t thread, unsigned char* shared)
-      : Base(shape, args, slab, 2, block, thread, shared), x_(x), dy_(dy), dx_(dx) {}
+      : Base(shape, args, slab, images, block, thread, shared) {}
 
   DDPM_HOST_DEVICE void phase(int i) {
     switch (i) {
@@ -177,9 +179,10 @@ class SlabBackward : SlabThread<T, A, V> {
   }
 
  private:
-  DDPM_HOST_DEVICE void load() const {
-    this->begin_load(x_, this->image(0));
-    this->begin_load(dy_, this->image(1));
+  DDPM_HOST_DEVICE void load() {
+    const T* dy = static_cast<const T*>(this->memory_.dy);
+    this->load_x();
+    this->for_vectors([&](int32_t k) { this->begin_load(1, k, dy + this->joined(k)); });
     this->for_channels([&](int32_t c) {
       this->load_parameters(c);
       const GroupStatistics group = saved_statistics(shape_, args_, 0, group_of(c));
@@ -200,14 +203,15 @@ class SlabBackward : SlabThread<T, A, V> {
     this->read_coefficients(0, k0);
     this->read_coefficients(1, k1);
     this->read_coefficients(2, k2);
-    this->for_vectors([&](int32_t at, int64_t) {
-      const Vector x = this->image(0)[at];
-      Vector dy = this->image(1)[at];
+    this->for_vectors([&](int32_t k) {
+      const Vector x = this->held(0, k);
+      Vector dy = this->held(1, k);
       A d[V], dz[V];
       for (int i = 0; i < V; ++i) {
         d[i] = static_cast<A>(x.v[i]) - k0[i];
         dz[i] = static_cast<A>(dy.v[i]);
       }
+      this->drop_if_asked(dz, k);
       if (shape_.silu) {
         for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], d[i] * k1[i] + k2[i]);
       }
@@ -216,7 +220,7 @@ class SlabBackward : SlabThread<T, A, V> {
         product_[i] += dz[i] * d[i];
         if constexpr (kKeepsDz) dy.v[i] = dz[i];
       }
-      if constexpr (kKeepsDz) this->image(1)[at] = dy;
+      if constexpr (kKeepsDz) this->held(1, k) = dy;
     });
     this->put_row(sum);
   }
@@ -232,31 +236,39 @@ class SlabBackward : SlabThread<T, A, V> {
     });
   }
 
-  DDPM_HOST_DEVICE void gradient() const {
+  DDPM_HOST_DEVICE void gradient() {
+    const GroupNormImages& memory = this->memory_;
+    T* dx = static_cast<T*>(this->skip_ ? memory.d_skip : memory.dx);
+    const T* addend = this->part_of(memory.dx_addend, memory.d_skip_addend);
     A k0[V], k1[V], k2[V], k3[V], k4[V];
     this->read_coefficients(0, k0);
     this->read_coefficients(1, k1);
     this->read_coefficients(2, k2);
     this->read_coefficients(3, k3);
     this->read_coefficients(4, k4);
-    this->for_vectors([&](int32_t from, int64_t to) {
-      Vector x = this->image(0)[from];
-      const Vector dy = this->image(1)[from];
+    this->for_vectors([&](int32_t k) {
+      Vector x = this->held(0, k), more{};
+      const Vector dy = this->held(1, k);
+      if (addend) more = *reinterpret_cast<const Vector*>(addend + this->in_part(k));
       A d[V], dz[V];
       for (int i = 0; i < V; ++i) {
         d[i] = static_cast<A>(x.v[i]) - k0[i];
         dz[i] = static_cast<A>(dy.v[i]);
       }
-      if (!kKeepsDz && shape_.silu) {
-        for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], d[i] * k1[i] + k2[i]);
+      if constexpr (!kKeepsDz) {
+        this->drop_if_asked(dz, k);
+        if (shape_.silu) {
+          for (int i = 0; i < V; ++i) dz[i] = through_silu(dz[i], d[i] * k1[i] + k2[i]);
+        }
       }
-      for (int i = 0; i < V; ++i) x.v[i] = static_cast<T>(k1[i] * dz[i] + (k3[i] + d[i] * k4[i]));
-      *reinterpret_cast<Vector*>(dx_ + to) = x;
+      for (int i = 0; i < V; ++i) {
+        const A gradient = k1[i] * dz[i] + (k3[i] + d[i] * k4[i]);
+        x.v[i] = static_cast<T>(addend ? gradient + static_cast<A>(more.v[i]) : gradient);
+      }
+      *reinterpret_cast<Vector*>(dx + this->in_part(k)) = x;
     });
   }
 
-  const T *x_, *dy_;
-  T* dx_;
   A product_[V];
 };
 

@@ -17,30 +17,38 @@
 namespace ddpm::kernels {
 
 /// What one thread knows in both passes. T: type in memory; A: type of sums; V: channels per
-/// vector.
-template <class T, class A, int V>
+/// vector; kImages: 1 forward (x), 2 backward (x, dy).
+template <class T, class A, int V, int kImages>
 class SlabThread {
  protected:
   using Vector = Pack<T, V>;
 
   DDPM_HOST_DEVICE SlabThread(const GroupNormShape& s, const GroupNormArgs<A>& args,
-                              const Slab& slab, int32_t images, uint32_t block, int32_t thread,
-                              unsigned char* shared)
+                              const Slab& slab, const GroupNormImages& images, uint32_t block,
+                              int32_t thread, unsigned char* shared)
       : slab_(slab),
         thread_(thread),
         active_(slab.lanes * slab.rows),
         vectors_(static_cast<int32_t>(s.pixels) * slab.lanes),
         column_(thread % slab.lanes * V),
+        image_shape_(s),
+        key_(dropout_key(images.dropout)),
+        memory_(images),
         image_args_(args) {
-    const SlabOffsets at(slab, static_cast<int32_t>(s.pixels), images, sizeof(T), sizeof(A));
+    const SlabOffsets at(slab, static_cast<int32_t>(s.pixels), kImages, sizeof(T), sizeof(A));
     const uint32_t slabs = static_cast<uint32_t>(s.groups) / slab.groups;
     const int64_t b = block / slabs, i = block % slabs;
     const int64_t first = i * slab.channels;  // channel of the image
+    image_ = b;
     first_channel_ = first;
     first_number_ = b * s.channels + first;
     first_group_ = b * s.groups + i * slab.groups;
     offset_ = b * s.pixels * s.channels + first + thread / slab.lanes * s.channels + column_;
     step_ = slab.rows * s.channels;
+    const ImagePart part(s, images.first, b, first + column_);
+    skip_ = part.skip;
+    part_offset_ = part.offset + thread / slab.lanes * part.channels;
+    part_step_ = slab.rows * part.channels;
     images_ = shared;
     image_bytes_ = at.image;
     folded_ = reinterpret_cast<double*>(shared + at.folded);
@@ -70,16 +78,30 @@ class SlabThread {
              from(args.d_shift)};
   }
 
-  DDPM_HOST_DEVICE Vector* image(int32_t i) const {
-    return reinterpret_cast<Vector*>(images_ + i * image_bytes_);
+  /// Vector k of the thread's vectors of image i.
+  DDPM_HOST_DEVICE Vector& held(int32_t i, int32_t k) const {
+    return reinterpret_cast<Vector*>(images_ + i * image_bytes_)[thread_ + k * active_];
+  }
+  /// Where it lies in memory: in an image of all channels (y, dy), and in its part of x.
+  DDPM_HOST_DEVICE int64_t joined(int32_t k) const { return offset_ + k * step_; }
+  DDPM_HOST_DEVICE int64_t in_part(int32_t k) const { return part_offset_ + k * part_step_; }
+  DDPM_HOST_DEVICE const T* part_of(const void* x, const void* skip) const {
+    return static_cast<const T*>(skip_ ? skip : x);
   }
 
-  /// body(index in the slab, offset in memory) of each of the thread's vectors.
+  /// The part of x with channel c of the slab, from pixel 0 on.
+  DDPM_HOST_DEVICE ImagePart part_of_channel(int32_t c) const {
+    return {image_shape_, memory_.first, image_, first_channel_ + c};
+  }
+  DDPM_HOST_DEVICE void drop_if_asked(A (&v)[V], int32_t k) const {
+    if (memory_.dropout.key) drop(v, memory_.dropout, key_, joined(k));
+  }
+
+  /// body(k) of each of the thread's vectors.
   template <class Body>
   DDPM_HOST_DEVICE void for_vectors(const Body& body) const {
     if (thread_ >= active_) return;
-    int64_t at = offset_;
-    for (int32_t i = thread_; i < vectors_; i += active_, at += step_) body(i, at);
+    for (int32_t k = 0; thread_ + k * active_ < vectors_; ++k) body(k);
   }
 
   template <class Body>
@@ -87,10 +109,12 @@ class SlabThread {
     for (int32_t c = thread_; c < slab_.channels; c += slab_.threads) body(c);
   }
 
-  DDPM_HOST_DEVICE void begin_load(const T* from, Vector* to) const {
-    for_vectors([&](int32_t i, int64_t at) {
-      begin_copy(to + i, reinterpret_cast<const Vector*>(from + at));
-    });
+  DDPM_HOST_DEVICE void begin_load(int32_t i, int32_t k, const T* from) const {
+    begin_copy(&held(i, k), reinterpret_cast<const Vector*>(from));
+  }
+  DDPM_HOST_DEVICE void load_x() const {
+    const T* x = part_of(memory_.x, memory_.skip);
+    for_vectors([&](int32_t k) { begin_load(0, k, x + in_part(k)); });
   }
 
   /// A channel's parameters; the thread that loads them may use them at once.
@@ -134,13 +158,18 @@ class SlabThread {
 
   Slab slab_;
   int32_t thread_, active_, vectors_, column_;
-  int64_t first_channel_, first_number_, first_group_;
+  int64_t image_, first_channel_, first_number_, first_group_;
   int64_t offset_, step_;  ///< in memory, of the thread's first vector and from one to the next
+  bool skip_;              ///< the thread's channels belong to the skip
+  int64_t part_offset_, part_step_;
   int32_t image_bytes_;
   unsigned char* images_;
   double* folded_;
   GroupStatistics* statistics_;
   A *rows_, *parameters_;
+  const GroupNormShape& image_shape_;
+  RngKey key_;
+  const GroupNormImages& memory_;
   const GroupNormArgs<A>& image_args_;
   GroupNormShape shape_;
   GroupNormArgs<A> args_;

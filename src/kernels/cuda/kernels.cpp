@@ -9,7 +9,11 @@ const CudaKernels* cuda_kernels() {
   static constexpr CudaKernels kKernels{{group_norm_forward, group_norm_backward},
                                         {group_norm_forward, group_norm_backward},
                                         normal,
-                                        uniform_int};
+                                        uniform_int,
+                                        row_sums,
+                                        add_bias_residual,
+                                        convert,
+                                        lerp};
   return &kKernels;
 }
 

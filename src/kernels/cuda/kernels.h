@@ -1,7 +1,9 @@
 #pragma once
 
 #include "../group_norm_math.h"
+#include "channel_operations.h"
 #include "ddpm/base/philox.h"
+#include "multi_tensor.h"
 
 #include <cstdint>
 #include <type_traits>
@@ -12,15 +14,14 @@
 
 namespace ddpm::kernels::cuda {
 
-/// x, y, dy, dx: [B, pixels, channels] of `element`, no size 0. As kernels::cpu::group_norm_*;
-/// images of which whole groups fit on chip (group_norm_slab_plan.h) use neither partial nor
+/// Images of `element`, no size 0. As kernels::cpu::group_norm_*; images of which whole groups fit on chip (group_norm_slab_plan.h) use neither partial nor
 /// coefficients.
 template <class A>
 struct GroupNormKernels {
-  void (*forward)(const GroupNormShape& shape, Element element, const void* x, void* y,
+  void (*forward)(const GroupNormShape& shape, Element element, const GroupNormImages& images,
                   const GroupNormArgs<A>& args, void* stream);
-  void (*backward)(const GroupNormShape& shape, Element element, const void* x, const void* dy,
-                   void* dx, const GroupNormArgs<A>& args, void* stream);
+  void (*backward)(const GroupNormShape& shape, Element element, const GroupNormImages& images,
+                   const GroupNormArgs<A>& args, void* stream);
 };
 
 struct CudaKernels {
@@ -33,6 +34,11 @@ struct CudaKernels {
   /// out[b] uniform in low .. low + count - 1.
   void (*uniform_int)(int64_t* out, int64_t rows, const int64_t* ids, RngKey key, int64_t low,
                       uint32_t count, void* stream);
+
+  decltype(&cuda::row_sums) row_sums;
+  decltype(&cuda::add_bias_residual) add_bias_residual;
+  decltype(&cuda::convert) convert;
+  decltype(&cuda::lerp) lerp;
 
   template <class A>
   const GroupNormKernels<A>& group_norm() const {
