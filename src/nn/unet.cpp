@@ -1,6 +1,7 @@
 #include "ddpm/nn/unet.h"
 
 #include "ddpm/base/shape.h"
+#include "ddpm/kernels/thin_convolution.h"
 #include "ddpm/nn/precision.h"
 #include "fused.h"
 
@@ -156,21 +157,17 @@ WeightCopies UNetImpl::weight_copies() const {
 // last convolution, a small part of the work, run in it.
 torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
   const torch::DeviceType device = x.device().type();
-  torch::Tensor h;
-  {
-    const NoAutocastGuard full(device);
-    // With one image channel both orders are one, and the convolution would take the slower.
-    h = kernels::convolution(x, conv_in_->weight, conv_in_->bias, 1, 1)
-            .contiguous(torch::MemoryFormat::ChannelsLast);
-  }
-  if (at::autocast::is_autocast_enabled(device)) h = h.to(at::autocast::get_autocast_dtype(device));
-  return h;
+  const torch::Dtype type = at::autocast::is_autocast_enabled(device)
+                                ? at::autocast::get_autocast_dtype(device)
+                                : conv_in_->weight.scalar_type();
+  const NoAutocastGuard full(device);
+  return kernels::thin_convolution(x, conv_in_->weight, conv_in_->bias, type);
 }
 
 torch::Tensor UNetImpl::to_image(const torch::Tensor& h) {
   const NoAutocastGuard full(h.device().type());
-  return kernels::convolution(h.to(conv_out_->weight.scalar_type()), conv_out_->weight,
-                              conv_out_->bias, 1, 1);
+  return kernels::thin_convolution(h, conv_out_->weight, conv_out_->bias,
+                                   conv_out_->weight.scalar_type());
 }
 
 void UNetImpl::set_recompute_(bool recompute) {

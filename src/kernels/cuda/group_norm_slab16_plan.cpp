@@ -5,9 +5,9 @@
 namespace ddpm::kernels {
 namespace {
 
-constexpr int64_t kWarp = 32;
+constexpr int64_t kSlab16Warp = 32;
 constexpr int32_t kMaxShared = 48 << 10;  // without opting in
-constexpr int64_t kMaxBlocks = (int64_t{1} << 31) - 1;
+constexpr int64_t kSlab16MaxBlocks = (int64_t{1} << 31) - 1;
 
 int64_t round_up_to(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -29,10 +29,10 @@ Slab16 of_best_threads(const GroupNormShape& s, int64_t groups) {
 Slab16 make_slab16(const GroupNormShape& s, int64_t groups, int32_t max_threads) {
   const int64_t channels = groups * s.group_size(), lanes = channels / kSlab16Vector;
   if (channels % kSlab16Vector != 0 || lanes > max_threads ||
-      s.batch > kMaxBlocks / (s.groups / groups)) {
+      s.batch > kSlab16MaxBlocks / (s.groups / groups)) {
     return {};
   }
-  const int64_t threads = std::min<int64_t>(max_threads, round_up_to(s.pixels * lanes, kWarp));
+  const int64_t threads = std::min<int64_t>(max_threads, round_up_to(s.pixels * lanes, kSlab16Warp));
   const int64_t rows = threads / lanes;
   int32_t held = 1;
   while (held * rows < s.pixels && held <= kSlab16MaxHeld) held *= 2;

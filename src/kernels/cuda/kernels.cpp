@@ -13,7 +13,10 @@ const CudaKernels* cuda_kernels() {
                                         row_sums,
                                         add_bias_residual,
                                         convert,
-                                        lerp};
+                                        lerp,
+                                        thin_to_wide,
+                                        wide_to_thin,
+                                        thin_wide_products};
   return &kKernels;
 }
 

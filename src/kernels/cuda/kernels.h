@@ -4,6 +4,7 @@
 #include "channel_operations.h"
 #include "ddpm/base/philox.h"
 #include "multi_tensor.h"
+#include "thin_convolution.h"
 
 #include <cstdint>
 #include <type_traits>
@@ -39,6 +40,9 @@ struct CudaKernels {
   decltype(&cuda::add_bias_residual) add_bias_residual;
   decltype(&cuda::convert) convert;
   decltype(&cuda::lerp) lerp;
+  decltype(&cuda::thin_to_wide) thin_to_wide;
+  decltype(&cuda::wide_to_thin) wide_to_thin;
+  decltype(&cuda::thin_wide_products) thin_wide_products;
 
   template <class A>
   const GroupNormKernels<A>& group_norm() const {

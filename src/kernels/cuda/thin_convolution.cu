@@ -1,0 +1,297 @@
+#include "check.h"
+#include "thin_convolution.h"
+#include "vector.h"
+
+#include <stdexcept>
+#include <string>
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+// A library multiplies matrices, and few channels fill little of its tiles. Here a thread has four
+// wide channels, a warp 128 neighbouring ones, and the 9 x thin x 4 weights or sums of a thread stay
+// in its registers. Thin channels are padded to kThin, a template argument; a block has three rows
+// of the thin image, with a border of zeros, in shared memory.
+
+namespace ddpm::kernels::cuda {
+namespace {
+
+constexpr int kWarps = 8, kThreads = 32 * kWarps, kLanes = 4;  // wide channels per thread
+constexpr int kPerWarp = 32 * kLanes;
+
+template <class T>
+__device__ void load4(const T* from, float (&to)[4]) {
+  const auto pack = *reinterpret_cast<const Pack<T, 4>*>(from);
+  for (int i = 0; i < 4; ++i) to[i] = static_cast<float>(pack.v[i]);
+}
+template <class T>
+__device__ void store4(T* to, const float (&from)[4]) {
+  Pack<T, 4> pack;
+  for (int i = 0; i < 4; ++i) pack.v[i] = static_cast<T>(from[i]);
+  *reinterpret_cast<Pack<T, 4>*>(to) = pack;
+}
+
+// Rows y - 1, y and y + 1 of image b, [3][width + 2][kThin].
+template <class T, int kThin>
+__device__ void load_rows(const ThinConvShape& s, const T* thin, int64_t b, int64_t y,
+                          float* shared) {
+  const int columns = static_cast<int>(s.width) + 2, count = 3 * columns * kThin;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
+    const int n = i % kThin, column = i / kThin % columns, row = i / kThin / columns;
+    const int64_t from_y = y + row - 1, from_x = column - 1;
+    const bool inside =
+        n < s.thin && from_y >= 0 && from_y < s.height && from_x >= 0 && from_x < s.width;
+    shared[i] =
+        inside ? static_cast<float>(thin[((b * s.height + from_y) * s.width + from_x) * s.thin + n])
+               : 0.0f;
+  }
+}
+
+// A thread's weights, [9][kThin][4]; 0 beyond the last channel.
+template <int kThin>
+__device__ void load_weights(const ThinConvShape& s, const float* weight, int64_t w,
+                             float (&to)[9][kThin][kLanes]) {
+#pragma unroll
+  for (int t = 0; t < 9; ++t) {
+#pragma unroll
+    for (int n = 0; n < kThin; ++n) {
+      if (n < s.thin && w < s.wide) {
+        load4(weight + (t * s.thin + n) * s.wide + w, to[t][n]);
+      } else {
+        for (float& v : to[t][n]) v = 0.0f;
+      }
+    }
+  }
+}
+
+// grid: (rows of all images, blocks of 128 wide channels). A warp takes every 8th pixel of the row.
+template <class Thin, class Wide, int kThin>
+__global__ void __launch_bounds__(kThreads)
+    thin_to_wide_kernel(ThinConvShape s, const Thin* thin, const float* weight, const float* bias,
+                        Wide* wide) {
+  extern __shared__ __align__(16) float rows[];
+  const int64_t b = blockIdx.x / s.height, y = blockIdx.x % s.height;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t w = blockIdx.y * int64_t{kPerWarp} + lane * kLanes;
+  load_rows<Thin, kThin>(s, thin, b, y, rows);
+  float weights[9][kThin][kLanes];
+  load_weights<kThin>(s, weight, w, weights);
+  float first[kLanes] = {};
+  if (bias && w < s.wide) load4(bias + w, first);
+  __syncthreads();
+  const int columns = static_cast<int>(s.width) + 2;
+  for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
+    float sum[kLanes];
+    for (int i = 0; i < kLanes; ++i) sum[i] = first[i];
+#pragma unroll
+    for (int t = 0; t < 9; ++t) {
+      const auto in = *reinterpret_cast<const Pack<float, kThin>*>(
+          rows + (t / 3 * columns + x + t % 3) * kThin);
+#pragma unroll
+      for (int n = 0; n < kThin; ++n) {
+        for (int i = 0; i < kLanes; ++i) sum[i] += in.v[n] * weights[t][n][i];
+      }
+    }
+    if (w < s.wide) store4(wide + (blockIdx.x * s.width + x) * s.wide + w, sum);
+  }
+}
+
+// grid: rows of all images. A warp computes neighbouring pixels of its part of the row, keeps the
+// three columns around a pixel in registers, and adds up its threads' channels.
+template <class Wide, int kThin>
+__global__ void __launch_bounds__(kThreads)
+    wide_to_thin_kernel(ThinConvShape s, const Wide* wide, const float* weight, const float* bias,
+                        float* thin) {
+  extern __shared__ __align__(16) float sums[];  // [width][kThin]
+  const int64_t b = blockIdx.x / s.height, y = blockIdx.x % s.height;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int width = static_cast<int>(s.width), part = (width + kWarps - 1) / kWarps;
+  const int begin = warp * part, end = begin + part < width ? begin + part : width;
+  for (int64_t w0 = 0; w0 < s.wide; w0 += kPerWarp) {
+    const int64_t w = w0 + lane * kLanes;
+    float weights[9][kThin][kLanes];
+    load_weights<kThin>(s, weight, w, weights);
+    const auto load_column = [&](int x, float(&to)[3][kLanes]) {
+#pragma unroll
+      for (int r = 0; r < 3; ++r) {
+        const int64_t from_y = y + r - 1;
+        const bool inside = w < s.wide && x >= 0 && x < width && from_y >= 0 && from_y < s.height;
+        if (inside) {
+          load4(wide + ((b * s.height + from_y) * s.width + x) * s.wide + w, to[r]);
+        } else {
+          for (float& v : to[r]) v = 0.0f;
+        }
+      }
+    };
+    float column[3][3][kLanes];  // [x - 1, x, x + 1]
+    if (begin < end) {
+      load_column(begin - 1, column[0]);
+      load_column(begin, column[1]);
+    }
+    for (int x = begin; x < end; ++x) {
+      load_column(x + 1, column[2]);
+      float sum[kThin] = {};
+#pragma unroll
+      for (int t = 0; t < 9; ++t) {
+#pragma unroll
+        for (int n = 0; n < kThin; ++n) {
+          for (int i = 0; i < kLanes; ++i) sum[n] += column[t % 3][t / 3][i] * weights[t][n][i];
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < kThin; ++n) {
+        for (int step = 16; step > 0; step /= 2) sum[n] += __shfl_xor_sync(~0u, sum[n], step);
+      }
+      if (lane == 0) {
+        for (int n = 0; n < kThin; ++n) {
+          float* to = sums + x * kThin + n;
+          *to = w0 == 0 ? sum[n] : *to + sum[n];
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < 3; ++r) {
+        for (int i = 0; i < kLanes; ++i) {
+          column[0][r][i] = column[1][r][i];
+          column[1][r][i] = column[2][r][i];
+        }
+      }
+    }
+  }
+  __syncthreads();
+  const int count = width * static_cast<int>(s.thin);
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
+    const int n = i % static_cast<int>(s.thin), x = i / static_cast<int>(s.thin);
+    thin[blockIdx.x * s.width * s.thin + i] = sums[x * kThin + n] + (bias ? bias[n] : 0.0f);
+  }
+}
+
+// grid: (parts, blocks of 128 wide channels). A block takes every n-th row; its warps' sums are
+// added up in their order.
+template <class Thin, class Wide, int kThin>
+__global__ void __launch_bounds__(kThreads)
+    products_kernel(ThinConvShape s, const Thin* thin, const Wide* wide, float* partial) {
+  extern __shared__ __align__(16) float rows[];
+  __shared__ float added[kThin][kPerWarp];
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t w = blockIdx.y * int64_t{kPerWarp} + lane * kLanes;
+  const int columns = static_cast<int>(s.width) + 2;
+  float sum[9][kThin][kLanes] = {};
+  for (int64_t row = blockIdx.x; row < s.batch * s.height; row += gridDim.x) {
+    __syncthreads();  // the readers of the last row are done
+    load_rows<Thin, kThin>(s, thin, row / s.height, row % s.height, rows);
+    __syncthreads();
+    for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
+      float v[kLanes] = {};
+      if (w < s.wide) load4(wide + (row * s.width + x) * s.wide + w, v);
+#pragma unroll
+      for (int t = 0; t < 9; ++t) {
+        const auto in = *reinterpret_cast<const Pack<float, kThin>*>(
+            rows + (t / 3 * columns + x + t % 3) * kThin);
+#pragma unroll
+        for (int n = 0; n < kThin; ++n) {
+          for (int i = 0; i < kLanes; ++i) sum[t][n][i] += in.v[n] * v[i];
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < 9; ++t) {
+    for (int turn = 0; turn < kWarps; ++turn) {
+      if (warp == turn) {
+#pragma unroll
+        for (int n = 0; n < kThin; ++n) {
+          for (int i = 0; i < kLanes; ++i) {
+            float* to = &added[n][lane * kLanes + i];
+            *to = turn == 0 ? sum[t][n][i] : *to + sum[t][n][i];
+          }
+        }
+      }
+      __syncthreads();
+    }
+    if (warp == 0 && w < s.wide) {
+      for (int n = 0; n < static_cast<int>(s.thin); ++n) {
+        float four[kLanes];
+        for (int i = 0; i < kLanes; ++i) four[i] = added[n][lane * kLanes + i];
+        store4(partial + ((blockIdx.x * int64_t{9} + t) * s.thin + n) * s.wide + w, four);
+      }
+    }
+    __syncthreads();
+  }
+}
+
+// by(kThin) for the shape's number of thin channels.
+template <class By>
+void with_thin(const ThinConvShape& s, const By& by) {
+  if (s.thin <= 1) return by(std::integral_constant<int, 1>{});
+  if (s.thin <= 2) return by(std::integral_constant<int, 2>{});
+  if (s.thin <= 4) return by(std::integral_constant<int, 4>{});
+  by(std::integral_constant<int, 8>{});
+}
+
+// by(a number of the type), float32 or bfloat16.
+template <class By>
+void with_type(Element type, const By& by) {
+  if (type == Element::kBFloat16) return by(__nv_bfloat16{});
+  by(float{});
+}
+
+unsigned blocks_across(const ThinConvShape& s) {
+  return static_cast<unsigned>((s.wide + kPerWarp - 1) / kPerWarp);
+}
+unsigned rows_of(const ThinConvShape& s) { return static_cast<unsigned>(s.batch * s.height); }
+
+int shared_rows(const ThinConvShape& s, int thin) {
+  return static_cast<int>(3 * (s.width + 2) * thin * sizeof(float));
+}
+
+}  // namespace
+
+void thin_to_wide(const ThinConvShape& s, Element thin_type, const void* thin, const float* weight,
+                  const float* bias, Element wide_type, void* wide, void* stream) {
+  const auto queue = static_cast<cudaStream_t>(stream);
+  with_thin(s, [&](auto n) {
+    with_type(thin_type, [&](auto in) {
+      with_type(wide_type, [&](auto out) {
+        using In = decltype(in);
+        using Out = decltype(out);
+        thin_to_wide_kernel<In, Out, n()>
+            <<<dim3(rows_of(s), blocks_across(s)), kThreads, shared_rows(s, n()), queue>>>(
+                s, static_cast<const In*>(thin), weight, bias, static_cast<Out*>(wide));
+      });
+    });
+  });
+  check_launch("thin_to_wide");
+}
+
+void wide_to_thin(const ThinConvShape& s, Element wide_type, const void* wide, const float* weight,
+                  const float* bias, float* thin, void* stream) {
+  const auto queue = static_cast<cudaStream_t>(stream);
+  with_thin(s, [&](auto n) {
+    with_type(wide_type, [&](auto in) {
+      using In = decltype(in);
+      const auto shared = static_cast<size_t>(s.width) * n() * sizeof(float);
+      wide_to_thin_kernel<In, n()><<<rows_of(s), kThreads, shared, queue>>>(
+          s, static_cast<const In*>(wide), weight, bias, thin);
+    });
+  });
+  check_launch("wide_to_thin");
+}
+
+void thin_wide_products(const ThinConvShape& s, Element thin_type, const void* thin,
+                        Element wide_type, const void* wide, float* partial, void* stream) {
+  const auto queue = static_cast<cudaStream_t>(stream);
+  const dim3 grid(static_cast<unsigned>(thin_conv_parts(s)), blocks_across(s));
+  with_thin(s, [&](auto n) {
+    with_type(thin_type, [&](auto a) {
+      with_type(wide_type, [&](auto c) {
+        using Thin = decltype(a);
+        using Wide = decltype(c);
+        products_kernel<Thin, Wide, n()><<<grid, kThreads, shared_rows(s, n()), queue>>>(
+            s, static_cast<const Thin*>(thin), static_cast<const Wide*>(wide), partial);
+      });
+    });
+  });
+  check_launch("thin_wide_products");
+}
+
+}  // namespace ddpm::kernels::cuda
