@@ -87,9 +87,9 @@ sanitizer() {
 
 bench() {
   "$ddpm" bench --config "$config" --device "$device" "${network[@]}" --what train,forward,sample --warm-up 5 \
-    --repeats 15 --sample-steps 20 --profile --trace "$out/trace.json" || return
+    --repeats 15 --sample-steps 100 --profile --trace "$out/trace.json" || return
   [ "$device" = cuda ] && "$ddpm" bench --config "$config" --device "$device" "${network[@]}" --batch 512 \
-    --what train,sample --warm-up 5 --repeats 9 --sample-steps 10
+    --what train,forward --warm-up 5 --repeats 9 --sample-steps 30
 }
 
 compare_torch() {

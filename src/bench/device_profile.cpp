@@ -34,13 +34,14 @@ struct Group {
 // The first group with a word that the kernel's name contains.
 const std::vector<Group>& groups() {
   static const std::vector<Group> all{
-      {"optimizer", {"multi_tensor_apply", "Adam", "adam"}},
+      {"optimizer", {"multi_tensor_apply", "Adam", "adam", "Lerp"}},
       {"norms",
        {"::slab_", "moments_kernel", "finish_forward", "finish_backward", "apply_kernel",
         "sums_kernel", "gradient_kernel", "group_norm", "GroupNorm"}},
       {"attention", {"fmha", "flash", "attention", "_mha_"}},
       {"convolutions",
-       {"fprop", "dgrad", "wgrad", "conv", "cudnn", "winograd", "nchwToNhwc", "nhwcToNchw"}},
+       {"fprop", "dgrad", "wgrad", "conv", "thin_to_wide", "wide_to_thin", "products_kernel",
+        "cudnn", "winograd", "nchwToNhwc", "nhwcToNchw"}},
       {"products", {"gemm", "nvjet", "cutlass", "splitK", "gemv", "cublas"}},
       {"random", {"distribution", "normal_kernel", "uniform_int", "dropout"}},
       {"reductions", {"reduce_kernel"}},
@@ -108,16 +109,6 @@ void save(profiler::ProfilerResult& result, const std::filesystem::path& trace) 
 }
 
 }  // namespace
-
-DeviceProfile per_run(DeviceProfile profile, int64_t runs) {
-  const double share = 1.0 / static_cast<double>(runs);
-  profile.span_s *= share, profile.busy_s *= share;
-  for (KernelTotal& kernel : profile.kernels) {
-    kernel.calls = (kernel.calls + runs - 1) / runs;
-    kernel.seconds *= share;
-  }
-  return profile;
-}
 
 std::string group_of(std::string_view kernel) {
   for (const Group& group : groups()) {

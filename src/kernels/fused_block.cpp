@@ -90,13 +90,16 @@ torch::Tensor images_from(const torch::Tensor& rows, const torch::Tensor& like) 
 
 NormPass first_norm(const BlockTensors& t) { return {t.x, t.skip, t.block.norm1}; }
 
-// conv1's bias is part of what norm2 adds.
-NormPass second_norm(const BlockTensors& t, const torch::Tensor& h) {
+// What norm2 adds to h: the time embedding and conv1's bias, in the bias's type.
+torch::Tensor second_addend(const BlockTensors& t) {
+  const torch::Tensor &add = t.block.norm2.modulation.add, &bias = t.block.conv1.bias;
+  if (add.defined()) return add + bias;
+  return bias.unsqueeze(0).expand({t.x.size(0), bias.size(0)}).contiguous();
+}
+
+NormPass second_norm(const BlockTensors& t, const torch::Tensor& h, const torch::Tensor& addend) {
   NormPass pass{h, {}, t.block.norm2, /*silu=*/true, t.block.dropout, t.key};
-  torch::Tensor& add = pass.norm.modulation.add;
-  const torch::Tensor& bias = t.block.conv1.bias;
-  add = add.defined() ? add.to(bias.scalar_type()) + bias
-                      : bias.unsqueeze(0).expand({h.size(0), bias.size(0)});
+  pass.norm.modulation.add = addend;
   return pass;
 }
 
@@ -145,7 +148,8 @@ class FusedBlock : public torch::autograd::Function<FusedBlock> {
     const ResidualBlock& b = t.block;
     const NormResult first = norm_forward(first_norm(t));
     const torch::Tensor h = convolved(first.y, b.conv1.weight);
-    const NormResult second = norm_forward(second_norm(t, h));
+    const torch::Tensor addend = second_addend(t);
+    const NormResult second = norm_forward(second_norm(t, h, addend));
     const torch::Tensor y = convolved(second.y, b.conv2.weight);
     torch::Tensor bias = b.conv2.bias;
     if (b.shortcut.bias.defined()) bias = bias + b.shortcut.bias;
@@ -155,7 +159,7 @@ class FusedBlock : public torch::autograd::Function<FusedBlock> {
       kept.insert(kept.end(), {norm->y, norm->statistics.mean, norm->statistics.rstd,
                                norm->statistics.channel_mean});
     }
-    kept.push_back(h);
+    kept.insert(kept.end(), {addend, h});
     context->save_for_backward(std::move(kept));
     context->saved_data["call"] = c10::IValue::make_capsule(call);
     return y;
@@ -169,15 +173,16 @@ class FusedBlock : public torch::autograd::Function<FusedBlock> {
     const variable_list kept = context->get_saved_variables();
     const BlockTensors t = call->tensors_from(kept);
     const auto norm = [&](size_t i) {
-      const auto* of = &kept[kept.size() - 9 + 4 * i];
+      const auto* of = &kept[kept.size() - 10 + 4 * i];
       return NormResult{of[0], {of[1], of[2], of[3]}};
     };
     const NormResult first = norm(0), second = norm(1);
-    const torch::Tensor& h = kept.back();
+    const torch::Tensor &addend = kept[kept.size() - 2], &h = kept.back();
     const torch::Tensor dy = gradients[0].contiguous(torch::MemoryFormat::ChannelsLast);
 
     const ConvGradients conv2 = conv_gradients(dy, second.y, t.block.conv2.weight);
-    const NormGradients norm2 = norm_backward(second_norm(t, h), second.statistics, conv2.x);
+    const NormGradients norm2 =
+        norm_backward(second_norm(t, h, addend), second.statistics, conv2.x);
     const ConvGradients conv1 = conv_gradients(norm2.x, first.y, t.block.conv1.weight);
     const AroundGradients other = around_gradients(t, dy);
     const NormGradients norm1 =

@@ -31,7 +31,7 @@ bool has_thin_kernel(const torch::Tensor& x, const torch::Tensor& weight,
   const auto [thin, wide] = std::minmax({weight.size(0), weight.size(1)});
   return cuda::cuda_kernels() && ready(x) && weight.scalar_type() == torch::kFloat &&
          bias.scalar_type() == torch::kFloat && x.numel() > 0 && thin <= cuda::kMaxThinChannels &&
-         wide % 4 == 0 && x.size(3) <= kMaxWidth;
+         wide % 2 == 0 && x.size(3) <= kMaxWidth;
 }
 
 cuda::ThinConvShape thin_shape(const torch::Tensor& x, const torch::Tensor& weight) {

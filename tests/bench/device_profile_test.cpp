@@ -30,14 +30,6 @@ TEST(GroupOf, KnowsTheLibrariesNames) {
   for (const auto& [kernel, group] : expected) EXPECT_EQ(group_of(kernel), group) << kernel;
 }
 
-TEST(PerRun, DividesTimesAndRoundsCallsUp) {
-  const DeviceProfile profile = per_run({6.0, 3.0, {{"k", "products", 7, 1.5}}}, 3);
-  EXPECT_DOUBLE_EQ(profile.span_s, 2.0);
-  EXPECT_DOUBLE_EQ(profile.busy_s, 1.0);
-  EXPECT_EQ(profile.kernels[0].calls, 3);
-  EXPECT_DOUBLE_EQ(profile.kernels[0].seconds, 0.5);
-}
-
 TEST(ProfileDevice, OnACpuWritesATraceOfTheOperations) {
   const auto trace = std::filesystem::path(testing::TempDir()) / "trace.json";
   const torch::Tensor x = torch::ones({8, 8});

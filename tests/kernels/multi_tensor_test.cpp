@@ -1,6 +1,7 @@
 #include "ddpm/kernels/multi_tensor.h"
 
 #include "ddpm/kernels/linear.h"
+#include "ddpm/kernels/upsample.h"
 #include "src/kernels/channel_operations.h"
 #include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
@@ -104,6 +105,7 @@ using CastAllGpu = KernelsGpu;
 using LerpAllGpu = KernelsGpu;
 using ChannelOperationsGpu = KernelsGpu;
 using LinearGpu = KernelsGpu;
+using UpsampleGpu = KernelsGpu;
 
 TEST_F(CastAllGpu, CastsAndHandsGradientsBackInFloat32) { expect_casts(torch::kCUDA); }
 TEST_F(LerpAllGpu, MovesByTheWeight) { expect_lerp(torch::kCUDA); }
@@ -111,6 +113,22 @@ TEST_F(ChannelOperationsGpu, EqualTheirFormulas) {
   expect_channel_operations(torch::kCUDA, torch::kFloat, 2e-6);
   expect_channel_operations(torch::kCUDA, torch::kBFloat16, 4e-2);
   expect_channel_operations(torch::kCUDA, torch::kHalf, 5e-3);
+}
+
+TEST_F(UpsampleGpu, EqualsAtens) {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{2, 16, 5, 3}, {3, 7, 4, 4}}) {
+    for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+      torch::Tensor host = normal(shape, 1).to(type).to(torch::kDouble).requires_grad_();
+      torch::Tensor x = host.detach().to(torch::kCUDA, type).contiguous(kLast).requires_grad_();
+      const torch::Tensor wanted = at::upsample_nearest2d(host, {2 * shape[2], 2 * shape[3]});
+      const torch::Tensor y = upsample_nearest(x);
+      EXPECT_TRUE(y.detach().cpu().to(torch::kDouble).equal(wanted.detach()));
+      const torch::Tensor dy = normal(wanted.sizes(), 2).to(type);
+      wanted.backward(dy.to(torch::kDouble));
+      y.backward(dy.to(torch::kCUDA));
+      EXPECT_TRUE(torch::allclose(x.grad().cpu().to(torch::kDouble), host.grad(), 1e-2, 1e-2));
+    }
+  }
 }
 
 TEST_F(LinearGpu, EqualsAtens) {

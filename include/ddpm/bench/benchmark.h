@@ -47,8 +47,7 @@ struct Report {
   double memory_mib = 0.0;     ///< peak, after all parts
   std::vector<Part> parts;
   std::map<std::string, OpTotal> profile;  ///< of one training step, if asked for
-  /// On a GPU, if a profile is asked for: of what runs once in each, a training step and a network
-  /// call while sampling.
+  /// On a GPU, if a profile is asked for: of a training step and of a forward.
   std::vector<std::pair<std::string, DeviceProfile>> device_profiles;
 
   const Part* find(const std::string& name) const;

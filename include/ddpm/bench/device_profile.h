@@ -26,9 +26,6 @@ struct DeviceProfile {
   std::vector<KernelTotal> kernels;  ///< longest first
 };
 
-/// The same of one run, where `profile` is of `runs`; calls are rounded up.
-DeviceProfile per_run(DeviceProfile profile, int64_t runs);
-
 /// The group that a kernel belongs to, by the libraries' names: "convolutions", "products",
 /// "attention", "norms", "optimizer", "random", "reductions", "copies", "elementwise".
 std::string group_of(std::string_view kernel);

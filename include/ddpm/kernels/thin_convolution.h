@@ -8,7 +8,7 @@ namespace ddpm::kernels {
 /// channels and a map of many: a network's first and last one. x [B,C,H,W] of any type, weight
 /// [O,C,3,3], bias [O] -> [B,O,H,W] of `type`, channels_last. It is computed in weight's type; what
 /// x or the result have fewer digits for is converted on the way.
-/// On a GPU, with at most 8 channels on one side, a multiple of 4 on the other, and float32 weights,
+/// On a GPU, with at most 8 channels on one side, an even number on the other, and float32 weights,
 /// it is a kernel of ours, forward and backward. Otherwise, and on a CPU, it is ATen's.
 torch::Tensor thin_convolution(const torch::Tensor& x, const torch::Tensor& weight,
                                const torch::Tensor& bias, torch::Dtype type);

@@ -155,7 +155,73 @@ void add_of(void* y, const void* residual, const float* bias, int64_t numel, int
   check_launch("add_bias_residual");
 }
 
+// One thread per vector of x or dx. grid: (vectors of a row of x, rows of all images).
+template <class T, int V, bool kBackward>
+__global__ void upsample_kernel(const T* from, T* to, int row_vectors, int pixel_vectors) {
+  using Vector = Pack<T, V>;
+  const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+  if (i >= row_vectors) return;
+  const int64_t small = blockIdx.y * int64_t{row_vectors} + i;
+  const int x = i / pixel_vectors, c = i % pixel_vectors;
+  const int64_t first = blockIdx.y * int64_t{4} * row_vectors + 2 * x * pixel_vectors + c;
+  const int64_t four[]{first, first + pixel_vectors, first + 2 * row_vectors,
+                       first + 2 * row_vectors + pixel_vectors};
+  if constexpr (kBackward) {
+    float sum[V] = {};
+    for (const int64_t at : four) {
+      const Vector v = reinterpret_cast<const Vector*>(from)[at];
+      for (int k = 0; k < V; ++k) sum[k] += to_float(v.v[k]);
+    }
+    Vector out;
+    for (int k = 0; k < V; ++k) out.v[k] = static_cast<T>(sum[k]);
+    reinterpret_cast<Vector*>(to)[small] = out;
+  } else {
+    const Vector v = reinterpret_cast<const Vector*>(from)[small];
+    for (const int64_t at : four) reinterpret_cast<Vector*>(to)[at] = v;
+  }
+}
+
+template <class T, bool kBackward>
+void upsample_of(const void* from, void* to, int64_t batch, int64_t height, int64_t width,
+                 int64_t channels, cudaStream_t stream) {
+  constexpr int kVector = 16 / sizeof(T);
+  const int pixel = static_cast<int>(channels / kVector), row = static_cast<int>(width) * pixel;
+  // 65535 rows are the most that a grid has in y.
+  for (int64_t first = 0; first < batch * height; first += 65535) {
+    const int64_t rows = batch * height - first < 65535 ? batch * height - first : 65535;
+    const int64_t small = first * row * kVector, large = 4 * small;
+    const dim3 grid(static_cast<unsigned>((row + kThreads - 1) / kThreads),
+                    static_cast<unsigned>(rows));
+    upsample_kernel<T, kVector, kBackward><<<grid, kThreads, 0, stream>>>(
+        static_cast<const T*>(from) + (kBackward ? large : small),
+        static_cast<T*>(to) + (kBackward ? small : large), row, pixel);
+  }
+  check_launch("upsample");
+}
+
+template <bool kBackward>
+void upsample_any(Element element, const void* from, void* to, int64_t batch, int64_t height,
+                  int64_t width, int64_t channels, void* stream) {
+  const auto queue = static_cast<cudaStream_t>(stream);
+  if (element == Element::kBFloat16) {
+    upsample_of<__nv_bfloat16, kBackward>(from, to, batch, height, width, channels, queue);
+  } else if (element == Element::kFloat16) {
+    upsample_of<__half, kBackward>(from, to, batch, height, width, channels, queue);
+  } else {
+    upsample_of<float, kBackward>(from, to, batch, height, width, channels, queue);
+  }
+}
+
 }  // namespace
+
+void upsample(Element element, const void* x, void* y, int64_t batch, int64_t height, int64_t width,
+              int64_t channels, void* stream) {
+  upsample_any<false>(element, x, y, batch, height, width, channels, stream);
+}
+void upsample_backward(Element element, const void* dy, void* dx, int64_t batch, int64_t height,
+                       int64_t width, int64_t channels, void* stream) {
+  upsample_any<true>(element, dy, dx, batch, height, width, channels, stream);
+}
 
 void row_sums(const RowSums& shape, Element element, const void* in, float* partial, float* out,
               void* stream) {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// Sums over rows and the addition of bias and residual: see ../channel_operations.h.
+// Operations of one pass over memory: see ../channel_operations.h and upsample.h.
 
 namespace ddpm::kernels::cuda {
 
@@ -30,5 +30,13 @@ void row_sums(const RowSums& shape, Element element, const void* in, float* part
 /// y += residual + bias[i % channels]; residual and bias may be null. Not kDouble.
 void add_bias_residual(Element element, void* y, const void* residual, const float* bias,
                        int64_t numel, int64_t channels, void* stream);
+
+/// y [B, 2 height, 2 width, channels] = each pixel of x [B, height, width, channels] four times.
+/// Channels and addresses must be multiples of 16 bytes. Not kDouble.
+void upsample(Element element, const void* x, void* y, int64_t batch, int64_t height, int64_t width,
+              int64_t channels, void* stream);
+/// dx = the sum of the four of dy.
+void upsample_backward(Element element, const void* dy, void* dx, int64_t batch, int64_t height,
+                       int64_t width, int64_t channels, void* stream);
 
 }  // namespace ddpm::kernels::cuda

@@ -32,7 +32,8 @@ Slab16 make_slab16(const GroupNormShape& s, int64_t groups, int32_t max_threads)
       s.batch > kSlab16MaxBlocks / (s.groups / groups)) {
     return {};
   }
-  const int64_t threads = std::min<int64_t>(max_threads, round_up_to(s.pixels * lanes, kSlab16Warp));
+  const int64_t threads =
+      std::min<int64_t>(max_threads, round_up_to(s.pixels * lanes, kSlab16Warp));
   const int64_t rows = threads / lanes;
   int32_t held = 1;
   while (held * rows < s.pixels && held <= kSlab16MaxHeld) held *= 2;

@@ -12,6 +12,8 @@ const CudaKernels* cuda_kernels() {
                                         uniform_int,
                                         row_sums,
                                         add_bias_residual,
+                                        upsample,
+                                        upsample_backward,
                                         convert,
                                         lerp,
                                         thin_to_wide,

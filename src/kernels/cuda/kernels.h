@@ -38,6 +38,8 @@ struct CudaKernels {
 
   decltype(&cuda::row_sums) row_sums;
   decltype(&cuda::add_bias_residual) add_bias_residual;
+  decltype(&cuda::upsample) upsample;
+  decltype(&cuda::upsample_backward) upsample_backward;
   decltype(&cuda::convert) convert;
   decltype(&cuda::lerp) lerp;
   decltype(&cuda::thin_to_wide) thin_to_wide;

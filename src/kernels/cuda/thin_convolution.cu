@@ -8,36 +8,55 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-// A library multiplies matrices, and few channels fill little of its tiles. Here a thread has four
-// wide channels, a warp 128 neighbouring ones, and the 9 x thin x 4 weights or sums of a thread stay
-// in its registers. Thin channels are padded to kThin, a template argument; a block has three rows
-// of the thin image, with a border of zeros, in shared memory.
+// A library multiplies matrices, and few channels fill little of its tiles. Here a thread has two
+// wide channels, a warp 64 neighbouring ones, and the 9 x thin x 2 weights or sums of a thread stay
+// in its registers. kThin, a template argument, is the number of thin channels or the next one
+// there is a kernel for. A block has three rows of the thin image, with a border of zeros, in shared
+// memory, each pixel's channels padded for one load.
 
 namespace ddpm::kernels::cuda {
 namespace {
 
-constexpr int kWarps = 8, kThreads = 32 * kWarps, kLanes = 4;  // wide channels per thread
+constexpr int kWarps = 8, kThreads = 32 * kWarps, kLanes = 2;  // wide channels per thread
 constexpr int kPerWarp = 32 * kLanes;
 
+// Numbers of a pixel in shared memory.
+DDPM_HOST_DEVICE constexpr int padded(int thin) { return thin <= 2 ? thin : thin <= 4 ? 4 : 8; }
+
 template <class T>
-__device__ void load4(const T* from, float (&to)[4]) {
-  const auto pack = *reinterpret_cast<const Pack<T, 4>*>(from);
-  for (int i = 0; i < 4; ++i) to[i] = static_cast<float>(pack.v[i]);
+__device__ void load_pair(const T* from, float (&to)[kLanes]) {
+  const auto pack = *reinterpret_cast<const Pack<T, kLanes>*>(from);
+  for (int i = 0; i < kLanes; ++i) to[i] = static_cast<float>(pack.v[i]);
 }
 template <class T>
-__device__ void store4(T* to, const float (&from)[4]) {
-  Pack<T, 4> pack;
-  for (int i = 0; i < 4; ++i) pack.v[i] = static_cast<T>(from[i]);
-  *reinterpret_cast<Pack<T, 4>*>(to) = pack;
+__device__ void store_pair(T* to, const float (&from)[kLanes]) {
+  Pack<T, kLanes> pack;
+  for (int i = 0; i < kLanes; ++i) pack.v[i] = static_cast<T>(from[i]);
+  *reinterpret_cast<Pack<T, kLanes>*>(to) = pack;
 }
 
-// Rows y - 1, y and y + 1 of image b, [3][width + 2][kThin].
+// A pixel's thin channels, from shared memory.
+template <int kThin>
+__device__ Pack<float, padded(kThin)> pixel_of(const float* rows, int at) {
+  constexpr int kSize = padded(kThin);
+  if constexpr (kSize <= 4) {
+    return reinterpret_cast<const Pack<float, kSize>*>(rows)[at];
+  } else {
+    Pack<float, kSize> whole;
+    const auto* half = reinterpret_cast<const Pack<float, 4>*>(rows) + 2 * at;
+    for (int i = 0; i < 4; ++i) whole.v[i] = half[0].v[i], whole.v[4 + i] = half[1].v[i];
+    return whole;
+  }
+}
+
+// Rows y - 1, y and y + 1 of image b, [3][width + 2][padded].
 template <class T, int kThin>
 __device__ void load_rows(const ThinConvShape& s, const T* thin, int64_t b, int64_t y,
                           float* shared) {
-  const int columns = static_cast<int>(s.width) + 2, count = 3 * columns * kThin;
+  constexpr int kSize = padded(kThin);
+  const int columns = static_cast<int>(s.width) + 2, count = 3 * columns * kSize;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-    const int n = i % kThin, column = i / kThin % columns, row = i / kThin / columns;
+    const int n = i % kSize, column = i / kSize % columns, row = i / kSize / columns;
     const int64_t from_y = y + row - 1, from_x = column - 1;
     const bool inside =
         n < s.thin && from_y >= 0 && from_y < s.height && from_x >= 0 && from_x < s.width;
@@ -47,7 +66,7 @@ __device__ void load_rows(const ThinConvShape& s, const T* thin, int64_t b, int6
   }
 }
 
-// A thread's weights, [9][kThin][4]; 0 beyond the last channel.
+// A thread's weights, [9][kThin][kLanes]; 0 beyond the last channel.
 template <int kThin>
 __device__ void load_weights(const ThinConvShape& s, const float* weight, int64_t w,
                              float (&to)[9][kThin][kLanes]) {
@@ -56,7 +75,7 @@ __device__ void load_weights(const ThinConvShape& s, const float* weight, int64_
 #pragma unroll
     for (int n = 0; n < kThin; ++n) {
       if (n < s.thin && w < s.wide) {
-        load4(weight + (t * s.thin + n) * s.wide + w, to[t][n]);
+        load_pair(weight + (t * s.thin + n) * s.wide + w, to[t][n]);
       } else {
         for (float& v : to[t][n]) v = 0.0f;
       }
@@ -64,9 +83,9 @@ __device__ void load_weights(const ThinConvShape& s, const float* weight, int64_
   }
 }
 
-// grid: (rows of all images, blocks of 128 wide channels). A warp takes every 8th pixel of the row.
+// grid: (rows of all images, blocks of 64 wide channels). A warp takes every 8th pixel of the row.
 template <class Thin, class Wide, int kThin>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
     thin_to_wide_kernel(ThinConvShape s, const Thin* thin, const float* weight, const float* bias,
                         Wide* wide) {
   extern __shared__ __align__(16) float rows[];
@@ -77,7 +96,7 @@ __global__ void __launch_bounds__(kThreads)
   float weights[9][kThin][kLanes];
   load_weights<kThin>(s, weight, w, weights);
   float first[kLanes] = {};
-  if (bias && w < s.wide) load4(bias + w, first);
+  if (bias && w < s.wide) load_pair(bias + w, first);
   __syncthreads();
   const int columns = static_cast<int>(s.width) + 2;
   for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
@@ -85,21 +104,49 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = 0; i < kLanes; ++i) sum[i] = first[i];
 #pragma unroll
     for (int t = 0; t < 9; ++t) {
-      const auto in = *reinterpret_cast<const Pack<float, kThin>*>(
-          rows + (t / 3 * columns + x + t % 3) * kThin);
+      const auto in = pixel_of<kThin>(rows, t / 3 * columns + x + t % 3);
 #pragma unroll
       for (int n = 0; n < kThin; ++n) {
         for (int i = 0; i < kLanes; ++i) sum[i] += in.v[n] * weights[t][n][i];
       }
     }
-    if (w < s.wide) store4(wide + (blockIdx.x * s.width + x) * s.wide + w, sum);
+    if (w < s.wide) store_pair(wide + (blockIdx.x * s.width + x) * s.wide + w, sum);
   }
+}
+
+// The sums over all lanes: lane n gets that of sum[n] in sum[0]. Each exchange also halves the
+// numbers that a lane is responsible for.
+template <int kThin>
+__device__ void add_lanes(float (&sum)[kThin], int lane) {
+  constexpr int kSize = kThin <= 1 ? 1 : kThin <= 2 ? 2 : kThin <= 4 ? 4 : 8;
+  float v[kSize] = {};
+#pragma unroll
+  for (int n = 0; n < kThin; ++n) v[n] = sum[n];
+  int step = 1;
+#pragma unroll
+  for (int count = kSize / 2; count >= 1; count /= 2, step *= 2) {
+    // Of the numbers of both halves, an odd lane keeps the second half.
+    const bool second = (lane / (kSize / 2 / count)) % 2 == 1;
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const float mine = second ? v[count + i] : v[i], other = second ? v[i] : v[count + i];
+      v[i] = mine + __shfl_xor_sync(~0u, other, kSize / 2 / count);
+    }
+  }
+#pragma unroll
+  for (; step < 32; step *= 2) v[0] += __shfl_xor_sync(~0u, v[0], step);
+  // Lane l has number bits_reversed(l % kSize): bring number n to lane n.
+  int from = 0;
+#pragma unroll
+  for (int bit = 1, place = kSize / 2; bit < kSize; bit *= 2, place /= 2)
+    from += (lane & bit) != 0 ? place : 0;
+  sum[0] = __shfl_sync(~0u, v[0], from);
 }
 
 // grid: rows of all images. A warp computes neighbouring pixels of its part of the row, keeps the
 // three columns around a pixel in registers, and adds up its threads' channels.
 template <class Wide, int kThin>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
     wide_to_thin_kernel(ThinConvShape s, const Wide* wide, const float* weight, const float* bias,
                         float* thin) {
   extern __shared__ __align__(16) float sums[];  // [width][kThin]
@@ -117,7 +164,7 @@ __global__ void __launch_bounds__(kThreads)
         const int64_t from_y = y + r - 1;
         const bool inside = w < s.wide && x >= 0 && x < width && from_y >= 0 && from_y < s.height;
         if (inside) {
-          load4(wide + ((b * s.height + from_y) * s.width + x) * s.wide + w, to[r]);
+          load_pair(wide + ((b * s.height + from_y) * s.width + x) * s.wide + w, to[r]);
         } else {
           for (float& v : to[r]) v = 0.0f;
         }
@@ -138,15 +185,10 @@ __global__ void __launch_bounds__(kThreads)
           for (int i = 0; i < kLanes; ++i) sum[n] += column[t % 3][t / 3][i] * weights[t][n][i];
         }
       }
-#pragma unroll
-      for (int n = 0; n < kThin; ++n) {
-        for (int step = 16; step > 0; step /= 2) sum[n] += __shfl_xor_sync(~0u, sum[n], step);
-      }
-      if (lane == 0) {
-        for (int n = 0; n < kThin; ++n) {
-          float* to = sums + x * kThin + n;
-          *to = w0 == 0 ? sum[n] : *to + sum[n];
-        }
+      add_lanes(sum, lane);
+      if (lane < kThin) {
+        float* to = sums + x * kThin + lane;
+        *to = w0 == 0 ? sum[0] : *to + sum[0];
       }
 #pragma unroll
       for (int r = 0; r < 3; ++r) {
@@ -165,10 +207,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// grid: (parts, blocks of 128 wide channels). A block takes every n-th row; its warps' sums are
+// grid: (parts, blocks of 64 wide channels). A block takes every n-th row; its warps' sums are
 // added up in their order.
 template <class Thin, class Wide, int kThin>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
     products_kernel(ThinConvShape s, const Thin* thin, const Wide* wide, float* partial) {
   extern __shared__ __align__(16) float rows[];
   __shared__ float added[kThin][kPerWarp];
@@ -180,13 +222,16 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();  // the readers of the last row are done
     load_rows<Thin, kThin>(s, thin, row / s.height, row % s.height, rows);
     __syncthreads();
+    float next[kLanes] = {};
+    if (w < s.wide && warp < s.width) load_pair(wide + (row * s.width + warp) * s.wide + w, next);
     for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
-      float v[kLanes] = {};
-      if (w < s.wide) load4(wide + (row * s.width + x) * s.wide + w, v);
+      float v[kLanes];
+      for (int i = 0; i < kLanes; ++i) v[i] = next[i];
+      if (w < s.wide && x + kWarps < s.width)
+        load_pair(wide + (row * s.width + x + kWarps) * s.wide + w, next);
 #pragma unroll
       for (int t = 0; t < 9; ++t) {
-        const auto in = *reinterpret_cast<const Pack<float, kThin>*>(
-            rows + (t / 3 * columns + x + t % 3) * kThin);
+        const auto in = pixel_of<kThin>(rows, t / 3 * columns + x + t % 3);
 #pragma unroll
         for (int n = 0; n < kThin; ++n) {
           for (int i = 0; i < kLanes; ++i) sum[t][n][i] += in.v[n] * v[i];
@@ -212,7 +257,7 @@ __global__ void __launch_bounds__(kThreads)
       for (int n = 0; n < static_cast<int>(s.thin); ++n) {
         float four[kLanes];
         for (int i = 0; i < kLanes; ++i) four[i] = added[n][lane * kLanes + i];
-        store4(partial + ((blockIdx.x * int64_t{9} + t) * s.thin + n) * s.wide + w, four);
+        store_pair(partial + ((blockIdx.x * int64_t{9} + t) * s.thin + n) * s.wide + w, four);
       }
     }
     __syncthreads();
@@ -224,7 +269,9 @@ template <class By>
 void with_thin(const ThinConvShape& s, const By& by) {
   if (s.thin <= 1) return by(std::integral_constant<int, 1>{});
   if (s.thin <= 2) return by(std::integral_constant<int, 2>{});
+  if (s.thin <= 3) return by(std::integral_constant<int, 3>{});
   if (s.thin <= 4) return by(std::integral_constant<int, 4>{});
+  if (s.thin <= 6) return by(std::integral_constant<int, 6>{});
   by(std::integral_constant<int, 8>{});
 }
 
@@ -241,7 +288,7 @@ unsigned blocks_across(const ThinConvShape& s) {
 unsigned rows_of(const ThinConvShape& s) { return static_cast<unsigned>(s.batch * s.height); }
 
 int shared_rows(const ThinConvShape& s, int thin) {
-  return static_cast<int>(3 * (s.width + 2) * thin * sizeof(float));
+  return static_cast<int>(3 * (s.width + 2) * padded(thin) * sizeof(float));
 }
 
 }  // namespace

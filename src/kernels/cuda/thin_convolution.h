@@ -5,7 +5,7 @@
 #include <cstdint>
 
 // The 3x3 convolution of stride 1 and padding 1 between few channels ("thin", at most
-// kMaxThinChannels) and many ("wide", a multiple of 4). Images are [B, height, width, channels];
+// kMaxThinChannels) and many ("wide", an even number). Images are [B, height, width, channels];
 // sums are float32. Each function queues its work on `stream`.
 
 namespace ddpm::kernels::cuda {
