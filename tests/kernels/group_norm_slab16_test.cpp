@@ -48,7 +48,7 @@ void expect_close_16(const GroupNormCase& c, double image, double sums) {
   const std::vector<torch::Tensor> exact = wanted(c, in).all();
   int count = 0;
   for (int64_t groups = 1; groups <= c.groups; ++groups) {
-    for (const int32_t threads : {32, 64, 256, 512}) {
+    for (const int32_t threads : {32, 64, 256, 384, 512}) {
       Kernel kernel(c, in), again(c, in);
       if (c.groups % groups != 0) continue;
       const Slab16 slab = make_slab16(kernel.shape(), groups, threads);
@@ -104,7 +104,7 @@ TEST(Slab16Plan, KeepsItsPromises) {
             ASSERT_GE(int64_t{slab.held} * slab.rows, s.pixels);
             ASSERT_LE(slab16_shared(slab), 48 << 10);
             ASSERT_TRUE(slab.channels >= 16 || slab.groups == groups);
-            ASSERT_TRUE(slab.channels <= 64 || slab.groups == 1 || slab.threads == 512);
+            ASSERT_TRUE(slab.channels <= 64 || slab.groups == 1 || slab.threads > 256);
           }
         }
       }

@@ -61,12 +61,14 @@ Slab16 plan_slab16(const GroupNormShape& s, int32_t images, int64_t processors) 
     if (s.batch * (s.groups / groups) >= 2 * processors) break;
   }
   if (best.groups > 0 || images == 1) return best;
-  // Backward, 512 threads are still faster than to read the image twice.
+  // Backward, more threads are still faster than to read the image twice.
   for (int64_t groups = 1; groups <= s.groups; ++groups) {
     if (s.groups % groups != 0 || (groups * s.group_size() < kNarrowest && groups < s.groups))
       continue;
-    const Slab16 slab = make_slab16(s, groups, slab16_max_threads(kSlab16MaxHeld));
-    if (slab.groups > 0) return slab;
+    for (const int32_t threads : {384, slab16_max_threads(kSlab16MaxHeld)}) {
+      const Slab16 slab = make_slab16(s, groups, threads);
+      if (slab.groups > 0) return slab;
+    }
   }
   return {};
 }

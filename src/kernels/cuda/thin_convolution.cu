@@ -49,20 +49,30 @@ __device__ Pack<float, padded(kThin)> pixel_of(const float* rows, int at) {
   }
 }
 
-// Rows y - 1, y and y + 1 of image b, [3][width + 2][padded].
+// Neighbouring rows of one image, `count` at most. With the rows above and below them they lie in
+// shared memory: [count + 2][width + 2][padded].
+struct Rows {
+  int64_t b, first;
+  int count;
+  // Part i of the images, of `most` rows each.
+  __device__ Rows(const ThinConvShape& s, int64_t i, int most) {
+    const int64_t parts = (s.height + most - 1) / most;
+    b = i / parts, first = i % parts * most;
+    count = static_cast<int>(s.height - first < most ? s.height - first : most);
+  }
+};
+
 template <class T, int kThin>
-__device__ void load_rows(const ThinConvShape& s, const T* thin, int64_t b, int64_t y,
-                          float* shared) {
+__device__ void load_rows(const ThinConvShape& s, const T* thin, const Rows& rows, float* shared) {
   constexpr int kSize = padded(kThin);
-  const int columns = static_cast<int>(s.width) + 2, count = 3 * columns * kSize;
+  const int columns = static_cast<int>(s.width) + 2, count = (rows.count + 2) * columns;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-    const int n = i % kSize, column = i / kSize % columns, row = i / kSize / columns;
-    const int64_t from_y = y + row - 1, from_x = column - 1;
-    const bool inside =
-        n < s.thin && from_y >= 0 && from_y < s.height && from_x >= 0 && from_x < s.width;
-    shared[i] =
-        inside ? static_cast<float>(thin[((b * s.height + from_y) * s.width + from_x) * s.thin + n])
-               : 0.0f;
+    const int64_t y = rows.first + i / columns - 1, x = i % columns - 1;
+    const bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
+    const T* from = thin + ((rows.b * s.height + y) * s.width + x) * s.thin;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n)
+      shared[i * kSize + n] = inside && n < s.thin ? static_cast<float>(from[n]) : 0.0f;
   }
 }
 
@@ -83,34 +93,36 @@ __device__ void load_weights(const ThinConvShape& s, const float* weight, int64_
   }
 }
 
-// grid: (rows of all images, blocks of 64 wide channels). A warp takes every 8th pixel of the row.
+// grid: (parts of the images, blocks of 64 wide channels). A warp takes every 8th pixel.
 template <class Thin, class Wide, int kThin>
 __global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
-    thin_to_wide_kernel(ThinConvShape s, const Thin* thin, const float* weight, const float* bias,
-                        Wide* wide) {
-  extern __shared__ __align__(16) float rows[];
-  const int64_t b = blockIdx.x / s.height, y = blockIdx.x % s.height;
+    thin_to_wide_kernel(ThinConvShape s, int most, const Thin* thin, const float* weight,
+                        const float* bias, Wide* wide) {
+  extern __shared__ __align__(16) float shared[];
+  const Rows rows(s, blockIdx.x, most);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t w = blockIdx.y * int64_t{kPerWarp} + lane * kLanes;
-  load_rows<Thin, kThin>(s, thin, b, y, rows);
+  load_rows<Thin, kThin>(s, thin, rows, shared);
   float weights[9][kThin][kLanes];
   load_weights<kThin>(s, weight, w, weights);
   float first[kLanes] = {};
   if (bias && w < s.wide) load_pair(bias + w, first);
   __syncthreads();
-  const int columns = static_cast<int>(s.width) + 2;
-  for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
+  const int width = static_cast<int>(s.width), columns = width + 2;
+  Wide* to = wide + (rows.b * s.height + rows.first) * s.width * s.wide + w;
+  for (int p = warp; p < rows.count * width; p += kWarps) {
+    const int corner = p / width * columns + p % width;
     float sum[kLanes];
     for (int i = 0; i < kLanes; ++i) sum[i] = first[i];
 #pragma unroll
     for (int t = 0; t < 9; ++t) {
-      const auto in = pixel_of<kThin>(rows, t / 3 * columns + x + t % 3);
+      const auto in = pixel_of<kThin>(shared, corner + t / 3 * columns + t % 3);
 #pragma unroll
       for (int n = 0; n < kThin; ++n) {
         for (int i = 0; i < kLanes; ++i) sum[i] += in.v[n] * weights[t][n][i];
       }
     }
-    if (w < s.wide) store_pair(wide + (blockIdx.x * s.width + x) * s.wide + w, sum);
+    if (w < s.wide) store_pair(to + p * s.wide, sum);
   }
 }
 
@@ -143,95 +155,107 @@ __device__ void add_lanes(float (&sum)[kThin], int lane) {
   sum[0] = __shfl_sync(~0u, v[0], from);
 }
 
-// grid: rows of all images. A warp computes neighbouring pixels of its part of the row, keeps the
-// three columns around a pixel in registers, and adds up its threads' channels.
+// grid: parts of the images. A warp computes neighbouring pixels of one row, keeps the three columns
+// around a pixel in registers, and adds up its threads' channels.
 template <class Wide, int kThin>
 __global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
-    wide_to_thin_kernel(ThinConvShape s, const Wide* wide, const float* weight, const float* bias,
-                        float* thin) {
-  extern __shared__ __align__(16) float sums[];  // [width][kThin]
-  const int64_t b = blockIdx.x / s.height, y = blockIdx.x % s.height;
+    wide_to_thin_kernel(ThinConvShape s, int most, const Wide* wide, const float* weight,
+                        const float* bias, float* thin) {
+  extern __shared__ __align__(16) float sums[];  // [rows][width][kThin]
+  const Rows rows(s, blockIdx.x, most);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int width = static_cast<int>(s.width), part = (width + kWarps - 1) / kWarps;
-  const int begin = warp * part, end = begin + part < width ? begin + part : width;
+  const int width = static_cast<int>(s.width);
+  // Each row in as many runs as there are warps for it.
+  const int runs = kWarps > rows.count ? kWarps / rows.count : 1, run = (width + runs - 1) / runs;
   for (int64_t w0 = 0; w0 < s.wide; w0 += kPerWarp) {
     const int64_t w = w0 + lane * kLanes;
     float weights[9][kThin][kLanes];
     load_weights<kThin>(s, weight, w, weights);
-    const auto load_column = [&](int x, float(&to)[3][kLanes]) {
+    for (int job = warp; job < rows.count * runs; job += kWarps) {
+      const int row = job / runs, begin = job % runs * run;
+      const int end = begin + run < width ? begin + run : width;
+      const auto load_column = [&](int x, float(&to)[3][kLanes]) {
 #pragma unroll
-      for (int r = 0; r < 3; ++r) {
-        const int64_t from_y = y + r - 1;
-        const bool inside = w < s.wide && x >= 0 && x < width && from_y >= 0 && from_y < s.height;
-        if (inside) {
-          load_pair(wide + ((b * s.height + from_y) * s.width + x) * s.wide + w, to[r]);
-        } else {
+        for (int r = 0; r < 3; ++r) {
+          const int64_t y = rows.first + row + r - 1;
+          const bool inside = w < s.wide && x >= 0 && x < width && y >= 0 && y < s.height;
           for (float& v : to[r]) v = 0.0f;
+          if (inside) load_pair(wide + ((rows.b * s.height + y) * s.width + x) * s.wide + w, to[r]);
         }
-      }
-    };
-    float column[3][3][kLanes];  // [x - 1, x, x + 1]
-    if (begin < end) {
+      };
+      float column[4][3][kLanes];  // x - 1, x, x + 1, and x + 2 on its way
       load_column(begin - 1, column[0]);
       load_column(begin, column[1]);
-    }
-    for (int x = begin; x < end; ++x) {
-      load_column(x + 1, column[2]);
-      float sum[kThin] = {};
+      load_column(begin + 1, column[2]);
+      for (int x = begin; x < end; ++x) {
+        load_column(x + 2, column[3]);
+        float sum[kThin] = {};
 #pragma unroll
-      for (int t = 0; t < 9; ++t) {
+        for (int t = 0; t < 9; ++t) {
 #pragma unroll
-        for (int n = 0; n < kThin; ++n) {
-          for (int i = 0; i < kLanes; ++i) sum[n] += column[t % 3][t / 3][i] * weights[t][n][i];
+          for (int n = 0; n < kThin; ++n) {
+            for (int i = 0; i < kLanes; ++i) sum[n] += column[t % 3][t / 3][i] * weights[t][n][i];
+          }
         }
-      }
-      add_lanes(sum, lane);
-      if (lane < kThin) {
-        float* to = sums + x * kThin + lane;
-        *to = w0 == 0 ? sum[0] : *to + sum[0];
-      }
+        add_lanes(sum, lane);
+        if (lane < kThin) {
+          float* to = sums + (row * width + x) * kThin + lane;
+          *to = w0 == 0 ? sum[0] : *to + sum[0];
+        }
 #pragma unroll
-      for (int r = 0; r < 3; ++r) {
-        for (int i = 0; i < kLanes; ++i) {
-          column[0][r][i] = column[1][r][i];
-          column[1][r][i] = column[2][r][i];
+        for (int r = 0; r < 3; ++r) {
+          for (int i = 0; i < kLanes; ++i) {
+            column[0][r][i] = column[1][r][i];
+            column[1][r][i] = column[2][r][i];
+            column[2][r][i] = column[3][r][i];
+          }
         }
       }
     }
   }
   __syncthreads();
-  const int count = width * static_cast<int>(s.thin);
+  const int channels = static_cast<int>(s.thin), count = rows.count * width * channels;
+  float* to = thin + (rows.b * s.height + rows.first) * s.width * s.thin;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-    const int n = i % static_cast<int>(s.thin), x = i / static_cast<int>(s.thin);
-    thin[blockIdx.x * s.width * s.thin + i] = sums[x * kThin + n] + (bias ? bias[n] : 0.0f);
+    const int n = i % channels;
+    to[i] = sums[i / channels * kThin + n] + (bias ? bias[n] : 0.0f);
   }
 }
 
-// grid: (parts, blocks of 64 wide channels). A block takes every n-th row; its warps' sums are
-// added up in their order.
+// grid: (thread blocks that share the parts, blocks of 64 wide channels). The warps' sums are added
+// up in their order.
 template <class Thin, class Wide, int kThin>
 __global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
-    products_kernel(ThinConvShape s, const Thin* thin, const Wide* wide, float* partial) {
-  extern __shared__ __align__(16) float rows[];
+    products_kernel(ThinConvShape s, int most, int64_t parts, const Thin* thin, const Wide* wide,
+                    float* partial) {
+  extern __shared__ __align__(16) float shared[];
   __shared__ float added[kThin][kPerWarp];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t w = blockIdx.y * int64_t{kPerWarp} + lane * kLanes;
-  const int columns = static_cast<int>(s.width) + 2;
+  const int width = static_cast<int>(s.width), columns = width + 2;
   float sum[9][kThin][kLanes] = {};
-  for (int64_t row = blockIdx.x; row < s.batch * s.height; row += gridDim.x) {
-    __syncthreads();  // the readers of the last row are done
-    load_rows<Thin, kThin>(s, thin, row / s.height, row % s.height, rows);
+  for (int64_t part = blockIdx.x; part < parts; part += gridDim.x) {
+    const Rows rows(s, part, most);
+    __syncthreads();  // the readers of the last part are done
+    load_rows<Thin, kThin>(s, thin, rows, shared);
+    const Wide* from = wide + (rows.b * s.height + rows.first) * s.width * s.wide + w;
+    const int pixels = rows.count * width;
+    const auto load = [&](int p, float(&to)[kLanes]) {
+      for (float& v : to) v = 0.0f;
+      if (w < s.wide && p < pixels) load_pair(from + p * s.wide, to);
+    };
+    float next[2][kLanes];  // on their way
+    load(warp, next[0]);
+    load(warp + kWarps, next[1]);
     __syncthreads();
-    float next[kLanes] = {};
-    if (w < s.wide && warp < s.width) load_pair(wide + (row * s.width + warp) * s.wide + w, next);
-    for (int x = warp; x < static_cast<int>(s.width); x += kWarps) {
+    for (int p = warp; p < pixels; p += kWarps) {
       float v[kLanes];
-      for (int i = 0; i < kLanes; ++i) v[i] = next[i];
-      if (w < s.wide && x + kWarps < s.width)
-        load_pair(wide + (row * s.width + x + kWarps) * s.wide + w, next);
+      for (int i = 0; i < kLanes; ++i) v[i] = next[0][i], next[0][i] = next[1][i];
+      load(p + 2 * kWarps, next[1]);
+      const int corner = p / width * columns + p % width;
 #pragma unroll
       for (int t = 0; t < 9; ++t) {
-        const auto in = pixel_of<kThin>(rows, t / 3 * columns + x + t % 3);
+        const auto in = pixel_of<kThin>(shared, corner + t / 3 * columns + t % 3);
 #pragma unroll
         for (int n = 0; n < kThin; ++n) {
           for (int i = 0; i < kLanes; ++i) sum[t][n][i] += in.v[n] * v[i];
@@ -255,9 +279,9 @@ __global__ void __launch_bounds__(kThreads, kThin <= 4 ? 2 : 1)
     }
     if (warp == 0 && w < s.wide) {
       for (int n = 0; n < static_cast<int>(s.thin); ++n) {
-        float four[kLanes];
-        for (int i = 0; i < kLanes; ++i) four[i] = added[n][lane * kLanes + i];
-        store_pair(partial + ((blockIdx.x * int64_t{9} + t) * s.thin + n) * s.wide + w, four);
+        float pair[kLanes];
+        for (int i = 0; i < kLanes; ++i) pair[i] = added[n][lane * kLanes + i];
+        store_pair(partial + ((blockIdx.x * int64_t{9} + t) * s.thin + n) * s.wide + w, pair);
       }
     }
     __syncthreads();
@@ -285,10 +309,19 @@ void with_type(Element type, const By& by) {
 unsigned blocks_across(const ThinConvShape& s) {
   return static_cast<unsigned>((s.wide + kPerWarp - 1) / kPerWarp);
 }
-unsigned rows_of(const ThinConvShape& s) { return static_cast<unsigned>(s.batch * s.height); }
 
-int shared_rows(const ThinConvShape& s, int thin) {
-  return static_cast<int>(3 * (s.width + 2) * padded(thin) * sizeof(float));
+// Bytes of shared memory for so many rows.
+int shared_bytes(const ThinConvShape& s, int thin, int rows) {
+  return static_cast<int>((rows + 2) * (s.width + 2) * padded(thin) * sizeof(float));
+}
+// Rows per part: the more, the less often weights are loaded and rows read twice.
+int rows_per_part(const ThinConvShape& s, int thin) {
+  int rows = 8;
+  while (rows > 1 && shared_bytes(s, thin, rows) > (24 << 10)) rows /= 2;
+  return rows;
+}
+int64_t part_count(const ThinConvShape& s, int rows) {
+  return s.batch * ((s.height + rows - 1) / rows);
 }
 
 }  // namespace
@@ -297,13 +330,14 @@ void thin_to_wide(const ThinConvShape& s, Element thin_type, const void* thin, c
                   const float* bias, Element wide_type, void* wide, void* stream) {
   const auto queue = static_cast<cudaStream_t>(stream);
   with_thin(s, [&](auto n) {
+    const int rows = rows_per_part(s, n());
+    const dim3 grid(static_cast<unsigned>(part_count(s, rows)), blocks_across(s));
     with_type(thin_type, [&](auto in) {
       with_type(wide_type, [&](auto out) {
         using In = decltype(in);
         using Out = decltype(out);
-        thin_to_wide_kernel<In, Out, n()>
-            <<<dim3(rows_of(s), blocks_across(s)), kThreads, shared_rows(s, n()), queue>>>(
-                s, static_cast<const In*>(thin), weight, bias, static_cast<Out*>(wide));
+        thin_to_wide_kernel<In, Out, n()><<<grid, kThreads, shared_bytes(s, n(), rows), queue>>>(
+            s, rows, static_cast<const In*>(thin), weight, bias, static_cast<Out*>(wide));
       });
     });
   });
@@ -314,11 +348,13 @@ void wide_to_thin(const ThinConvShape& s, Element wide_type, const void* wide, c
                   const float* bias, float* thin, void* stream) {
   const auto queue = static_cast<cudaStream_t>(stream);
   with_thin(s, [&](auto n) {
+    const int rows = rows_per_part(s, n());
     with_type(wide_type, [&](auto in) {
       using In = decltype(in);
-      const auto shared = static_cast<size_t>(s.width) * n() * sizeof(float);
-      wide_to_thin_kernel<In, n()><<<rows_of(s), kThreads, shared, queue>>>(
-          s, static_cast<const In*>(wide), weight, bias, thin);
+      const auto shared = static_cast<size_t>(rows) * s.width * n() * sizeof(float);
+      wide_to_thin_kernel<In, n()>
+          <<<static_cast<unsigned>(part_count(s, rows)), kThreads, shared, queue>>>(
+              s, rows, static_cast<const In*>(wide), weight, bias, thin);
     });
   });
   check_launch("wide_to_thin");
@@ -329,12 +365,14 @@ void thin_wide_products(const ThinConvShape& s, Element thin_type, const void* t
   const auto queue = static_cast<cudaStream_t>(stream);
   const dim3 grid(static_cast<unsigned>(thin_conv_parts(s)), blocks_across(s));
   with_thin(s, [&](auto n) {
+    const int rows = rows_per_part(s, n());
     with_type(thin_type, [&](auto a) {
       with_type(wide_type, [&](auto c) {
         using Thin = decltype(a);
         using Wide = decltype(c);
-        products_kernel<Thin, Wide, n()><<<grid, kThreads, shared_rows(s, n()), queue>>>(
-            s, static_cast<const Thin*>(thin), static_cast<const Wide*>(wide), partial);
+        products_kernel<Thin, Wide, n()><<<grid, kThreads, shared_bytes(s, n(), rows), queue>>>(
+            s, rows, part_count(s, rows), static_cast<const Thin*>(thin),
+            static_cast<const Wide*>(wide), partial);
       });
     });
   });
