@@ -1,4 +1,4 @@
-#include "standard_streams.h"
+#include "ddpm/base/standard_streams.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -12,12 +12,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-namespace ddpm::cli {
+namespace ddpm {
 namespace {
 
 bool is_closed(int fd) { return ::fcntl(fd, F_GETFD) < 0 && errno == EBADF; }
 
-// A network file system reports a full disk when a file is closed: a copy of the descriptor is.
+// A network file system reports a full disk when a file is closed, so this closes a copy.
 bool closes(int fd) {
   const int copy = ::dup(fd);
   return copy >= 0 && ::close(copy) == 0;
@@ -26,7 +26,7 @@ bool closes(int fd) {
 }  // namespace
 
 void secure_standard_streams() {
-  // stdout cannot be written to: results that go nowhere are an error. stderr swallows all.
+  // Writing to a closed stdout must fail, as results would be lost. stderr may discard messages.
   for (const auto& [fd, flags] :
        {std::pair(0, O_WRONLY), std::pair(1, O_RDONLY), std::pair(2, O_WRONLY)}) {
     if (is_closed(fd)) ::open("/dev/null", flags);
@@ -47,4 +47,4 @@ std::string flush_results() {
                      reason);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm

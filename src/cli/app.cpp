@@ -2,10 +2,10 @@
 
 #include "command_words.h"
 #include "ddpm/base/console.h"
+#include "ddpm/base/standard_streams.h"
 #include "ddpm/train/micro_batch.h"
 #include "flags.h"
 #include "help.h"
-#include "standard_streams.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,9 +1,9 @@
-#include "common.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/dist/threads.h"
 #include "flags.h"
-#include "processes.h"
+#include "shared_flags.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -19,9 +19,7 @@
 namespace ddpm::cli {
 namespace {
 
-struct BenchOptions {
-  std::string config;
-  std::vector<std::string> overrides;
+struct BenchOptions : ConfigFlags {
   std::string device;
   int64_t batch = 0;
   bool json = false;
@@ -59,9 +57,9 @@ void remove_scratch() {
 int run_bench(const BenchOptions& options) {
   const EndOnSignal ending("what was measured is lost", kKilled, remove_scratch);
   check_parts(options.bench.parts);
-  config::Document document = load_config(options.config, options.overrides);
+  config::Document document = load_config(options);
   if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));
-  if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
+  set_run_device_(document, options.device);
   train::Experiment experiment = train::read_experiment(document);
   const int64_t timesteps = experiment.diffusion.schedule.timesteps;
   if (options.bench.sample_steps > timesteps) {
@@ -70,7 +68,7 @@ int run_bench(const BenchOptions& options) {
                     options.bench.sample_steps, timesteps));
   }
   const torch::Device device = train::parse_device(experiment.run.device);
-  set_threads(threads_of_rank(experiment.run.threads, {}));
+  dist::set_threads(dist::threads_of_rank(experiment.run.threads, {}));
   const data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);
   const bench::Report report = bench::run(experiment, data, device, options.bench);
@@ -88,16 +86,8 @@ void add_bench(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand(
       "bench", "Measure training, sampling, data and checkpoints, and what the machine could do");
-  command->add_option("--config", options->config, "TOML file; see configs/")
-      ->type_name("FILE")
-      ->required();
-  command
-      ->add_option("--set", options->overrides,
-                   "override a config value, as in train.precision=bf16; may repeat")
-      ->type_name("SECTION.KEY=VALUE")
-      ->allow_extra_args(false);
-  command->add_option("--device", options->device, "where to measure (default: run.device)")
-      ->type_name("auto|cpu|cuda|cuda:N");
+  add_config_flags(*command, *options);
+  add_run_device_flag(*command, options->device);
   command->add_option("--what", options->bench.parts, "parts to measure")
       ->type_name("PART")
       ->delimiter(',')
@@ -125,7 +115,7 @@ void add_bench(CLI::App& app, Command& chosen) {
       ->add_option("--trace", options->bench.trace,
                    "also write one training step in Chrome's trace format (ui.perfetto.dev)")
       ->type_name("FILE");
-  command->add_flag("--json", options->json, "one machine-readable line");
+  add_json_flag(*command, options->json);
   command->footer("Example:\n  ddpm bench --config configs/mnist.toml --what train");
   command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });
 }

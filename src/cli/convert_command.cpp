@@ -3,6 +3,7 @@
 #include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/exchange/write.h"
 #include "flags.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -82,11 +83,7 @@ void add_convert(CLI::App& app, Command& chosen) {
   command->add_option("--to", o->format, "the format; ddpm: a checkpoint of this program")
       ->required()
       ->check(one_of(config::names<exchange::Format>()));
-  command
-      ->add_option("--weights", o->weights,
-                   "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "
-                   "(default: ema if there is one)")
-      ->type_name("ema|raw|ema-2");
+  add_weights_flag(*command, o->weights);
   add_hints(*command, o->hints);
   command->footer(
       "Example: for diffusers\n"

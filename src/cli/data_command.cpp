@@ -1,4 +1,3 @@
-#include "common.h"
 #include "data_report.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/image.h"
@@ -6,6 +5,7 @@
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "output_path.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -13,9 +13,7 @@
 namespace ddpm::cli {
 namespace {
 
-struct DataOptions {
-  std::string config;
-  std::vector<std::string> overrides;
+struct DataOptions : ConfigFlags {
   std::string out = "data.png";
   int64_t num = 64;
   int64_t max = 0;
@@ -53,7 +51,7 @@ DataScan scan(const DataOptions& options, const train::Experiment& experiment) {
 }
 
 int run_data(const DataOptions& options) {
-  config::Document document = load_config(options.config, options.overrides);
+  config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
   if (options.num > 0)
     expect_beside_input("--out", options.out, "the images", experiment.data.path);
@@ -74,22 +72,15 @@ void add_data(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<DataOptions>();
   CLI::App* command = app.add_subcommand(
       "data", "Show what a data set holds: counts, classes, statistics, bad files, a picture");
-  command->add_option("--config", o->config, "TOML file that names the data")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--set", o->overrides, "override a config value; may repeat")
-      ->type_name("SECTION.KEY=VALUE")
-      ->allow_extra_args(false);
-  command->add_option("--out", o->out, "the picture to write")
-      ->type_name("FILE")
-      ->capture_default_str();
+  add_config_flags(*command, *o);
+  add_picture_flag(*command, o->out);
   command->add_option("--num", o->num, "images in the picture, spread evenly; 0: no picture")
       ->check(whole(0, int64_t{1} << 16))
       ->capture_default_str();
   command->add_option("--max", o->max, "read at most this many images, spread evenly; 0: all")
       ->check(whole(0, int64_t{1} << 53))
       ->capture_default_str();
-  command->add_flag("--json", o->json, "print one line of JSON instead of the report");
+  add_json_flag(*command, o->json);
   command->footer(
       "Example:\n"
       "  ddpm data --config configs/folder.toml --set data.path=PICTURES");

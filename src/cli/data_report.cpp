@@ -1,8 +1,9 @@
 #include "data_report.h"
 
-#include "common.h"
+#include "ddpm/base/text.h"
 #include "ddpm/data/losses.h"
 #include "ddpm/io/json_text.h"
+#include "print_row.h"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,5 @@
 #include "dry_run_report.h"
 
-#include "advice.h"
-#include "common.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/content.h"
@@ -10,8 +8,10 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/kernels/device.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/train/advice.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/holdout.h"
+#include "print_row.h"
 #include "processes.h"
 
 #include <ctime>
@@ -83,7 +83,7 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
   }
   print_row("data", data.training->description());
   if (data.held_out) print_row("held out", with_commas(data.held_out->size()) + " images");
-  if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
+  if (const std::string hint = train::class_hint(experiment, *data.training); !hint.empty())
     print_row("classes", hint);
   const Beginning b = beginning_of(experiment, document, data, run, policy);
   const int64_t step = b.resumption.state.step;
@@ -141,7 +141,7 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
   print_row("prediction", fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}",
                                       with_commas(std::max<int64_t>(0, train.steps - step)),
                                       format_duration(seconds), fmt::localtime(end)));
-  for (const std::string& line : long_training_advice(
+  for (const std::string& line : train::long_training_advice(
            experiment, std::max<int64_t>(0, train.steps - step), seconds, device)) {
     print_row("", line);
   }

@@ -12,6 +12,7 @@
 #include "eval_subcommands.h"
 #include "flags.h"
 #include "output_path.h"
+#include "shared_flags.h"
 
 #include <array>
 
@@ -241,7 +242,7 @@ void add_eval(CLI::App& app, Command& chosen) {
       ->add_option("--neighbours", o->neighbours,
                    "write a picture of samples beside their nearest reference images to this .png")
       ->type_name("FILE");
-  command->add_flag("--json", o->json, "print one machine-readable line");
+  add_json_flag(*command, o->json);
   command->footer(
       "Example:\n"
       "  ddpm eval --ckpt runs/mine --steps 50 --ddim --num 5000");

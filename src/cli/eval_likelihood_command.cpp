@@ -9,6 +9,7 @@
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
+#include "shared_flags.h"
 
 #include <algorithm>
 #include <cmath>
@@ -200,7 +201,7 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
           "folder for likelihood.csv and likelihood.png (default: beside the samples, another for "
           "other settings)")
       ->type_name("FOLDER");
-  command->add_flag("--json", o->json, "print one machine-readable line");
+  add_json_flag(*command, o->json);
   command->footer("Example:\n  ddpm eval likelihood --ckpt runs/mine");
   command->callback([o, &chosen] { chosen = [o] { return run_likelihood(*o); }; });
 }

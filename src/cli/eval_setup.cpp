@@ -1,6 +1,5 @@
 #include "eval_setup.h"
 
-#include "common.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/eval/classifier.h"
 #include "ddpm/eval/digest.h"
@@ -9,6 +8,7 @@
 #include "ddpm/io/json_text.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
+#include "shared_flags.h"
 
 #include <cmath>
 
@@ -60,9 +60,7 @@ void add_reference_flags(CLI::App& command, EvalOptions& o) {
                   "or statistics (.npz with mu and sigma) (default: the data of the "
                   "checkpoint's config)")
       ->type_name("PATH");
-  command.add_option("--set", o.overrides, "override a value of that config; may repeat")
-      ->type_name("SECTION.KEY=VALUE")
-      ->allow_extra_args(false);
+  add_set_flag(command, o.overrides, "that config");
   command
       .add_option("--split", o.split,
                   "which images of a config's data: those trained on, those held out, or all "

@@ -1,4 +1,3 @@
-#include "common.h"
 #include "ddpm/base/clock.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/eval/result_folder.h"
@@ -10,6 +9,7 @@
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -216,7 +216,7 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
           "folder of the cells and the table (default: RUN/generated/sweep-DIGEST, another for "
           "other settings)")
       ->type_name("FOLDER");
-  command->add_flag("--json", o->json, "print one machine-readable line");
+  add_json_flag(*command, o->json);
   command->footer("Example:\n  ddpm eval sweep --ckpt runs/mine --steps 10,20,50 --eta 0,1");
   command->callback([o, &chosen] { chosen = [o] { return run_sweep(*o); }; });
 }

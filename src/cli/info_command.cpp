@@ -1,4 +1,3 @@
-#include "common.h"
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 #include "ddpm/checkpoint/content.h"
@@ -7,6 +6,8 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
+#include "print_row.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -147,7 +148,7 @@ void add_info(CLI::App& app, Command& chosen) {
       ->add_option("path", *path,
                    "a checkpoint, a run, a folder of runs, a diffusers folder or a file of weights")
       ->required();
-  command->add_flag("--json", *json, "print one machine-readable line: the network's description");
+  add_json_flag(*command, *json);
   command->footer("Example:\n  ddpm info runs/mine");
   command->callback(
       [path, json, &chosen] { chosen = [path, json] { return run_info(*path, *json); }; });

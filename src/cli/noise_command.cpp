@@ -1,4 +1,3 @@
-#include "common.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/diffusion/forward_process.h"
 #include "ddpm/io/image.h"
@@ -6,8 +5,8 @@
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/train_step.h"
-#include "flags.h"
 #include "output_path.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -16,9 +15,7 @@
 namespace ddpm::cli {
 namespace {
 
-struct NoiseOptions {
-  std::string config;
-  std::vector<std::string> overrides;
+struct NoiseOptions : ConfigFlags {
   std::vector<int64_t> images, times;
   std::string out = "noise.png";
   int64_t seed = 0;
@@ -35,7 +32,7 @@ std::vector<int64_t> default_times(int64_t timesteps) {
 }
 
 int run_noise(NoiseOptions options) {
-  config::Document document = load_config(options.config, options.overrides);
+  config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
   expect_beside_input("--out", options.out, "the images", experiment.data.path);
   const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
@@ -87,12 +84,7 @@ void add_noise(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<NoiseOptions>();
   CLI::App* command =
       app.add_subcommand("noise", "Show how images turn into noise, and alpha_bar and SNR");
-  command->add_option("--config", o->config, "TOML file that names the data and the schedule")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--set", o->overrides, "override a config value; may repeat")
-      ->type_name("SECTION.KEY=VALUE")
-      ->allow_extra_args(false);
+  add_config_flags(*command, *o);
   command
       ->add_option("--images", o->images,
                    "indices of the images, one row each (default: the first eight)")
@@ -100,12 +92,8 @@ void add_noise(CLI::App& app, Command& chosen) {
   command
       ->add_option("--t", o->times, "time steps 0..T, one column each (default: nine from 0 to T)")
       ->delimiter(',');
-  command->add_option("--seed", o->seed, "random seed")
-      ->check(whole(0, int64_t{1} << 53))
-      ->capture_default_str();
-  command->add_option("--out", o->out, "the picture to write")
-      ->type_name("FILE")
-      ->capture_default_str();
+  add_seed_flag(*command, o->seed);
+  add_picture_flag(*command, o->out);
   command->footer(
       "Example:\n"
       "  ddpm noise --config configs/mnist.toml --t 0,100,200,400");

@@ -1,14 +1,11 @@
 #include "processes.h"
 
-#include "common.h"
-#include "ddpm/base/cpu_quota.h"
+#include "ddpm/base/text.h"
+#include "ddpm/dist/threads.h"
 #include "ddpm/io/file.h"
 #include "ddpm/train/experiment.h"
 
-#include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <optional>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -87,22 +84,6 @@ std::string describe_device(const torch::Device& device) {
                          : fmt::format("{}, {}", device.str(), counted(threads, "CPU thread"));
 }
 
-int64_t threads_of_rank(int64_t configured, const dist::Launch& launch) {
-  if (configured > 0 || std::getenv("OMP_NUM_THREADS")) return configured;
-  const int64_t cores = at::get_num_threads();
-  const std::optional<double> quota = cpu_quota();
-  const int64_t usable = usable_threads(cores, quota);
-  if (usable < cores && launch.rank == 0) {
-    spdlog::info(
-        "{} CPU threads, not {}: the CPU quota of this container or job (cgroup) is {:g} {}; "
-        "more threads would be stopped in every period (set run.threads or OMP_NUM_THREADS to "
-        "choose)",
-        usable, cores, *quota, *quota == 1.0 ? "core" : "cores");
-  }
-  if (usable == cores && launch.local_world_size == 1) return 0;
-  return std::max<int64_t>(1, usable / launch.local_world_size);
-}
-
 dist::Launch detected_launch() {
   return dist::detect_launch(dist::process_environment(), ::isatty(STDIN_FILENO) == 1);
 }
@@ -111,7 +92,7 @@ Processes join_to_draw(const dist::Launch& launch, const std::string& device_nam
                        dist::Facts settings) {
   constexpr std::chrono::hours kLongestShare{24 * 7};
   const torch::Device device = train::rank_device(device_name, launch);
-  set_threads(threads_of_rank(0, launch));
+  dist::set_threads(dist::threads_of_rank(0, launch));
   settings["the command line"] = command_line();
   return {join(launch, device, kLongestShare, {{}, std::move(settings)}), device};
 }

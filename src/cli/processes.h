@@ -25,11 +25,6 @@ std::string describe_device(const torch::Device& device);
 /// "train.batch_size": "128"; not those of a machine (threads, workers, devices).
 dist::Facts shared_settings(const config::Document& document);
 
-/// CPU threads for this process: `configured` if it is not 0; else its share of the cores that the
-/// machine, and a container's CPU quota, leave it. 0: as many as ATen takes, because the
-/// environment says how many, or because all cores are its own.
-int64_t threads_of_rank(int64_t configured, const dist::Launch& launch);
-
 /// How the environment says that this process was started.
 dist::Launch detected_launch();
 

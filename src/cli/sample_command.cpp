@@ -15,6 +15,7 @@
 #include "processes.h"
 #include "sample_flags.h"
 #include "sample_settings.h"
+#include "shared_flags.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -311,7 +312,7 @@ void add_sample(CLI::App& app, Command& chosen) {
                    "start from the noise in this .safetensors: x_T [N,C,H,W], and optionally z "
                    "[S,N,C,H,W] for every step")
       ->type_name("FILE");
-  command->add_flag("--json", o->json, "print one machine-readable line");
+  add_json_flag(*command, o->json);
   command->footer(
       "Example: 100 pictures by 50 steps of DDIM\n"
       "  ddpm sample --ckpt runs/mine --num 100 --steps 50 --ddim");

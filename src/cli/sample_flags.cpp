@@ -2,6 +2,7 @@
 
 #include "ddpm/sample/methods.h"
 #include "flags.h"
+#include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -36,20 +37,14 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
                   "images per batch; affects speed and memory, not the pictures (default: the "
                   "checkpoint's sample.batch, usually 64)")
       ->check(whole(1, int64_t{1} << 20));
-  command.add_option("--seed", options.seed, "random seed; the same seed gives the same pictures")
-      ->check(whole(0, int64_t{1} << 53))
-      ->capture_default_str();
+  add_seed_flag(command, options.seed);
   command
       .add_option(
           "--class", options.classes,
           "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all); "
           "#3 is a number even if a class is named 3, and \\, a comma in a name")
       ->type_name("CLASS");
-  command
-      .add_option("--weights", options.weights,
-                  "ema: the averaged weights (ema-2: of the second decay, ...); raw: as trained "
-                  "(default: ema if there is one)")
-      ->type_name("ema|raw|ema-2");
+  add_weights_flag(command, options.weights);
   command
       .add_option("--precision", options.precision,
                   "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")

@@ -1,16 +1,18 @@
-#include "advice.h"
-#include "common.h"
-#include "data_identity.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/data/identity.h"
+#include "ddpm/dist/threads.h"
 #include "ddpm/dist/world.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/train/advice.h"
+#include "ddpm/train/init_from.h"
 #include "ddpm/train/run_folder.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
-#include "init_from.h"
 #include "processes.h"
+#include "shared_flags.h"
 
 #include <chrono>
 #include <optional>
@@ -25,9 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct TrainOptions {
-  std::string config;
-  std::vector<std::string> overrides;
+struct TrainOptions : ConfigFlags {
   std::string out;
   std::string resume = "auto";
   std::string init_from;
@@ -91,15 +91,15 @@ int run_train(const TrainOptions& options) {
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
     initial = exchange::open(options.init_from);
-    describe_in_(document, *initial, options.init_from);
+    train::set_model_sections(document, initial->description, options.init_from);
   }
   for (const std::string& assignment : options.overrides) document.set(assignment);
-  if (!options.device.empty()) document.set("run.device=\"" + options.device + "\"");
+  set_run_device_(document, options.device);
   train::Experiment experiment = train::read_experiment(document);
   const dist::Launch launch = detected_launch();
   train::check_shares(experiment, document, launch.world_size);
   const torch::Device device = train::rank_device(experiment.run.device, launch);
-  set_threads(threads_of_rank(experiment.run.threads, launch));
+  dist::set_threads(dist::threads_of_rank(experiment.run.threads, launch));
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
@@ -112,10 +112,12 @@ int run_train(const TrainOptions& options) {
   if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
 
   data::Split data = train::open_data(experiment, document, world, run / data::kIndexName);
-  if (initial) data = with_classes_of(*initial, options.init_from, experiment, std::move(data));
+  if (initial)
+    data = train::with_classes_of(initial->description, options.init_from, experiment,
+                                  std::move(data));
   train::resolve_unet(experiment, document, *data.training);
-  if (initial) check_same_shape(*initial, options.init_from, experiment.unet);
-  if (!launch.single()) world.expect_same("data", data_identity(*data.training));
+  if (initial) train::check_same_shape(initial->description, options.init_from, experiment.unet);
+  if (!launch.single()) world.expect_same("data", data::identity_of(*data.training));
   if (world.any(signal.stop_requested())) {
     spdlog::info("stopped before a step was taken; run the same command again");
     return kStopped;
@@ -142,7 +144,7 @@ int run_train(const TrainOptions& options) {
                data.held_out
                    ? fmt::format(" to train on, {} held out", with_commas(data.held_out->size()))
                    : "");
-  if (const std::string hint = class_hint(experiment, *data.training); !hint.empty())
+  if (const std::string hint = train::class_hint(experiment, *data.training); !hint.empty())
     spdlog::info("{}", hint);
   if (initial)
     spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
@@ -167,16 +169,8 @@ int run_train(const TrainOptions& options) {
 void add_train(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train a network (Algorithm 1), or resume a run");
-  command->add_option("--config", options->config, "TOML file; see configs/ and docs/config.md")
-      ->type_name("FILE")
-      ->required();
-  command
-      ->add_option("--set", options->overrides,
-                   "override a config value, as in train.batch_size=64; may repeat")
-      ->type_name("SECTION.KEY=VALUE")
-      ->allow_extra_args(false);
-  command->add_option("--out", options->out, "the run's folder (default: runs/NAME-OF-CONFIG)")
-      ->type_name("FOLDER");
+  add_config_flags(*command, *options);
+  add_folder_flag(*command, options->out, "the run's folder (default: runs/NAME-OF-CONFIG)");
   command
       ->add_option("--resume", options->resume,
                    "auto: resume from the run's newest valid checkpoint; never: start anew; or a "
@@ -190,8 +184,7 @@ void add_train(CLI::App& app, Command& chosen) {
                    "those of the "
                    "config")
       ->type_name("PATH");
-  command->add_option("--device", options->device, "where to train (default: run.device)")
-      ->type_name("auto|cpu|cuda|cuda:N");
+  add_run_device_flag(*command, options->device);
   command
       ->add_option("--time-limit", options->time_limit,
                    "save and stop (status 75) within this time: 45m, 3h50m or 03:50:00")

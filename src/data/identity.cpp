@@ -1,4 +1,4 @@
-#include "data_identity.h"
+#include "ddpm/data/identity.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/statistics.h"
@@ -11,31 +11,31 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
-namespace ddpm::cli {
+namespace ddpm::data {
 namespace {
 
-constexpr int64_t kImages = 32;
+constexpr int64_t kIdentityImages = 32;
 
-uint32_t add(uint32_t sum, const void* bytes, size_t count) {
+uint32_t extended(uint32_t sum, const void* bytes, size_t count) {
   return io::crc32c(std::span(static_cast<const uint8_t*>(bytes), count), sum);
 }
 
 }  // namespace
 
-std::string data_identity(const data::Dataset& dataset) {
+std::string identity_of(const Dataset& dataset) {
   uint32_t sum = 0;
-  for (const int64_t index : data::spread_indices(dataset.size(), kImages)) {
+  for (const int64_t index : spread_indices(dataset.size(), kIdentityImages)) {
     try {
-      const data::Example example = dataset.get(index);
+      const Example example = dataset.get(index);
       const torch::Tensor pixels = example.image.contiguous();
-      sum = add(sum, pixels.const_data_ptr(), pixels.nbytes());
-      sum = add(sum, &example.label, sizeof example.label);
-    } catch (const IoError&) {  // training says so when it comes to this image
-      sum = add(sum, &index, sizeof index);
+      sum = extended(sum, pixels.const_data_ptr(), pixels.nbytes());
+      sum = extended(sum, &example.label, sizeof example.label);
+    } catch (const IoError&) {  // training reports it when it reads this image
+      sum = extended(sum, &index, sizeof index);
     }
   }
   return fmt::format("{}; classes [{}]; checksum {:08x}", dataset.description(),
                      fmt::join(dataset.class_names(), ", "), sum);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::data

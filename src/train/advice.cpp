@@ -1,4 +1,4 @@
-#include "advice.h"
+#include "ddpm/train/advice.h"
 
 #include "ddpm/base/text.h"
 
@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-namespace ddpm::cli {
+namespace ddpm::train {
 namespace {
 
 constexpr double kDay = 86400.0;
@@ -20,7 +20,7 @@ int64_t rounded_down(double value) {
 }
 
 // The images at half the side, if every level still halves them.
-std::string smaller_images(const train::Experiment& e) {
+std::string smaller_images(const Experiment& e) {
   const nn::ImageSpec& image = e.unet.image;
   const int64_t factor = int64_t{1} << (e.unet.channel_multipliers.size() - 1);
   const int64_t height = image.height / 2, width = image.width / 2;
@@ -30,7 +30,7 @@ std::string smaller_images(const train::Experiment& e) {
 }
 
 // The network at half the width, if its groups still divide it.
-std::string narrower_network(const train::Experiment& e) {
+std::string narrower_network(const Experiment& e) {
   const int64_t half = e.unet.channels / 2;
   if (half < 16 || half % e.unet.groups != 0) return "";
   return fmt::format("model.channels = {}", half);
@@ -38,7 +38,7 @@ std::string narrower_network(const train::Experiment& e) {
 
 }  // namespace
 
-std::string class_hint(const train::Experiment& experiment, const data::Dataset& dataset) {
+std::string class_hint(const Experiment& experiment, const data::Dataset& dataset) {
   if (experiment.unet.class_conditional || dataset.class_count() < 2) return "";
   return fmt::format(
       "the {} classes of the data are not used; set model.class_conditional = true to train on "
@@ -46,7 +46,7 @@ std::string class_hint(const train::Experiment& experiment, const data::Dataset&
       dataset.class_count());
 }
 
-std::vector<std::string> long_training_advice(const train::Experiment& experiment, int64_t steps,
+std::vector<std::string> long_training_advice(const Experiment& experiment, int64_t steps,
                                               double seconds, const torch::Device& device) {
   if (!(seconds > kDay) || steps <= 0) return {};
   const double steps_of_a_day = static_cast<double>(steps) * kDay / seconds;
@@ -69,4 +69,4 @@ std::vector<std::string> long_training_advice(const train::Experiment& experimen
   return lines;
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::train

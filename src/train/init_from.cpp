@@ -1,4 +1,4 @@
-#include "init_from.h"
+#include "ddpm/train/init_from.h"
 
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
@@ -12,7 +12,7 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::train {
 namespace {
 
 [[noreturn]] void refuse(const std::string& path, const std::string& reason) {
@@ -23,7 +23,7 @@ std::string as_config_value(int64_t height, int64_t width) {
   return height == width ? fmt::format("{}", height) : fmt::format("[{}, {}]", height, width);
 }
 
-// Attention belongs to levels, which have other resolutions with images of another size.
+// Attention is at fixed levels. With another image size these have other resolutions.
 void check_images(const nn::UNetConfig& network, const std::string& path,
                   const data::ImageShape& data) {
   const nn::ImageSpec& own = network.image;
@@ -40,37 +40,40 @@ void check_images(const nn::UNetConfig& network, const std::string& path,
                            as_config_value(own.height, own.width)));
 }
 
+void check_classes(const data::KnownClasses& known, const std::string& path,
+                   const std::vector<std::string>& names) {
+  if (names.empty())
+    refuse(path,
+           "is a class-conditional network, and the data has no labels; use data with labels");
+  if (known.count == std::ssize(names)) return;
+  refuse(path,
+         fmt::format("is a network for {} classes{}, the data has {} ({}); use data with the "
+                     "classes of the network",
+                     known.count,
+                     known.names.empty() ? "" : fmt::format(" ({})", fmt::join(known.names, ", ")),
+                     names.size(), fmt::join(names, ", ")));
+}
+
 }  // namespace
 
-void describe_in_(config::Document& document, const exchange::Model& network,
-                  const std::string& path) {
+void set_model_sections(config::Document& document, const nn::ModelDescription& network,
+                        const std::string& path) {
   const std::string origin = fmt::format("--init-from {}", path);
   const auto set_all = [&](const char* section, const std::vector<config::Setting>& settings) {
     for (const config::Setting& s : settings)
       document.set(fmt::format("{}.{}={}", section, s.key, s.value), origin);
   };
-  set_all("model", config::settings_of(network.description.unet));
-  set_all("diffusion", config::settings_of(network.description.diffusion));
+  set_all("model", config::settings_of(network.unet));
+  set_all("diffusion", config::settings_of(network.diffusion));
 }
 
-data::Split with_classes_of(const exchange::Model& network, const std::string& path,
-                            const train::Experiment& experiment, data::Split data) {
-  const nn::ModelDescription& own = network.description;
-  check_images(own.unet, path, data.training->shape());
-  if (!own.unet.class_conditional || !experiment.unet.class_conditional) return data;
-  if (data.training->class_count() == 0)
-    refuse(path,
-           "is a class-conditional network, and the data has no labels; use data with labels");
-  const data::KnownClasses known{own.unet.image.classes, own.class_names};
+data::Split with_classes_of(const nn::ModelDescription& network, const std::string& path,
+                            const Experiment& experiment, data::Split data) {
+  check_images(network.unet, path, data.training->shape());
+  if (!network.unet.class_conditional || !experiment.unet.class_conditional) return data;
+  const data::KnownClasses known{network.unet.image.classes, network.class_names};
   const std::vector<std::string> names = data.training->class_names();
-  if (known.count != data.training->class_count()) {
-    refuse(path, fmt::format(
-                     "is a network for {} classes{}, the data has {} ({}); use data with the "
-                     "classes of the network",
-                     known.count,
-                     known.names.empty() ? "" : fmt::format(" ({})", fmt::join(known.names, ", ")),
-                     names.size(), fmt::join(names, ", ")));
-  }
+  check_classes(known, path, names);
   const std::vector<int64_t> numbers = data::class_numbers(names, known);
   for (size_t i = 0; i < numbers.size() && !known.names.empty(); ++i) {
     const std::string& former = known.names[static_cast<size_t>(numbers[i])];
@@ -84,14 +87,14 @@ data::Split with_classes_of(const exchange::Model& network, const std::string& p
   return data::relabelled(data, numbers, named);
 }
 
-void check_same_shape(const exchange::Model& network, const std::string& path,
+void check_same_shape(const nn::ModelDescription& network, const std::string& path,
                       const nn::UNetConfig& unet) {
-  constexpr std::array kOfWeights{
+  constexpr std::array kWeightKeys{
       "channels",         "channel_multipliers", "blocks",
       "mid_attention",    "time_scale_shift",    "resample",
       "learned_variance", "class_conditional",   "attention_resolutions"};
-  const auto own = config::settings_of(network.description.unet), now = config::settings_of(unet);
-  for (const char* key : kOfWeights) {
+  const auto own = config::settings_of(network.unet), now = config::settings_of(unet);
+  for (const char* key : kWeightKeys) {
     const auto value = [&](const std::vector<config::Setting>& settings) {
       return std::find_if(settings.begin(), settings.end(),
                           [&](const config::Setting& s) { return s.key == key; })
@@ -103,4 +106,4 @@ void check_same_shape(const exchange::Model& network, const std::string& path,
   }
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::train

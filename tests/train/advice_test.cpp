@@ -1,12 +1,12 @@
-#include "src/cli/advice.h"
+#include "ddpm/train/advice.h"
 
 #include <gtest/gtest.h>
 
-namespace ddpm::cli {
+namespace ddpm::train {
 namespace {
 
-train::Experiment experiment(int64_t side, int64_t channels) {
-  train::Experiment e;
+Experiment experiment(int64_t side, int64_t channels) {
+  Experiment e;
   e.unet.image = {3, side, side, 0};
   e.unet.channels = channels;
   e.unet.channel_multipliers = {1, 2, 3, 4};
@@ -38,4 +38,4 @@ TEST(LongTrainingAdvice, LeavesOutWhatTheNetworkWouldRefuse) {
 }
 
 }  // namespace
-}  // namespace ddpm::cli
+}  // namespace ddpm::train

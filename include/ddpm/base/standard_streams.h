@@ -2,15 +2,14 @@
 
 #include <string>
 
-namespace ddpm::cli {
+namespace ddpm {
 
-/// Before anything else: takes the numbers 0 to 2 of streams that were closed, so that no file that
-/// is opened later receives messages or results, and lets a write to a closed pipe or beyond
-/// `ulimit -f` fail instead of ending the process (SIGPIPE, SIGXFSZ).
+/// Call it before anything else. Opens /dev/null for each standard stream that is closed, so that no
+/// file opened later gets its number and receives messages or results. A write to a closed pipe or
+/// beyond `ulimit -f` then fails instead of ending the process (SIGPIPE, SIGXFSZ).
 void secure_standard_streams();
 
-/// Brings all that was printed to stdout to where it goes. Returns why that cannot be, in one line;
-/// "" if all went well.
+/// Flushes stdout. Returns an error message in one line if that fails, else "".
 std::string flush_results();
 
-}  // namespace ddpm::cli
+}  // namespace ddpm

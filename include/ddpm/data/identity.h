@@ -4,10 +4,10 @@
 
 #include <string>
 
-namespace ddpm::cli {
+namespace ddpm::data {
 
-/// What tells the data of one process from that of another that should read the same: description,
-/// classes, and a checksum of some images and their labels, spread over all.
-std::string data_identity(const data::Dataset& dataset);
+/// Identifies the data, to check that all processes of a run read the same: description, classes,
+/// and a checksum of some images and their labels, spread over all.
+std::string identity_of(const Dataset& dataset);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::data

@@ -9,14 +9,14 @@
 
 #include <torch/types.h>
 
-namespace ddpm::cli {
+namespace ddpm::train {
 
-/// Says that the data has classes which the network does not use, and what to set; else "".
-std::string class_hint(const train::Experiment& experiment, const data::Dataset& dataset);
+/// What to set if the data has classes that the network does not use; else "".
+std::string class_hint(const Experiment& experiment, const data::Dataset& dataset);
 
-/// What to change if training takes more than a day: lines to print; none if it does not.
-/// `seconds` is predicted for the `steps` that are left.
-std::vector<std::string> long_training_advice(const train::Experiment& experiment, int64_t steps,
+/// What to change if training takes more than a day, one line per item; empty if it takes less.
+/// `seconds`: predicted for the remaining `steps`.
+std::vector<std::string> long_training_advice(const Experiment& experiment, int64_t steps,
                                               double seconds, const torch::Device& device);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::train

@@ -2,25 +2,27 @@
 
 #include "ddpm/config/document.h"
 #include "ddpm/data/subset.h"
-#include "ddpm/exchange/model.h"
+#include "ddpm/nn/model_file.h"
 #include "ddpm/train/experiment.h"
 
 #include <string>
 
-namespace ddpm::cli {
+// A run that begins with the weights of a trained network (--init-from).
 
-/// Makes the config's [model] and [diffusion] those of the network from `path`.
-void describe_in_(config::Document& document, const exchange::Model& network,
-                  const std::string& path);
+namespace ddpm::train {
 
-/// The data with its classes numbered as the network knows them. Throws UsageError, naming what to
-/// set, if the network is one for other images or other classes.
-data::Split with_classes_of(const exchange::Model& network, const std::string& path,
-                            const train::Experiment& experiment, data::Split data);
+/// Sets the config's [model] and [diffusion] to those of the network. `path` names it in messages.
+void set_model_sections(config::Document& document, const nn::ModelDescription& network,
+                        const std::string& path);
 
-/// Throws UsageError, naming key and both values, if `unet` cannot carry the network's weights,
-/// because --set made it another one.
-void check_same_shape(const exchange::Model& network, const std::string& path,
+/// The data with its classes numbered as the network numbers them. Throws UsageError, which names
+/// what to set, if the network is for images or classes that the data does not have.
+data::Split with_classes_of(const nn::ModelDescription& network, const std::string& path,
+                            const Experiment& experiment, data::Split data);
+
+/// Throws UsageError, which names the key and both values, if --set changed `unet` so that it
+/// cannot take the network's weights.
+void check_same_shape(const nn::ModelDescription& network, const std::string& path,
                       const nn::UNetConfig& unet);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::train
