@@ -45,6 +45,7 @@ struct SamplePlan {
   nn::Precision precision = nn::Precision::kFp32;
   bool deterministic = false;
   std::filesystem::path folder;
+  uint32_t weights_crc32c = 0;
   std::string settings;  ///< JSON: what decides how image i looks
   std::string source;    ///< JSON: the files that it comes from, for people
 

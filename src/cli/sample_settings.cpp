@@ -1,9 +1,8 @@
 #include "sample_settings.h"
 
-#include "ddpm/checkpoint/manifest.h"
+#include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
-#include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 
 #include <algorithm>
@@ -32,25 +31,6 @@ Json diffusion_settings(const diffusion::DiffusionConfig& config) {
   if (json.erase("betas") > 0)
     json["betas_crc32c"] = io::crc32c(io::bytes_of(std::span(config.schedule.betas)));
   return json;
-}
-
-uint32_t checksum_of_weights(const exchange::Model& model) {
-  uint32_t sum = 0;
-  for (const io::NamedTensor& weight : model.weights) {
-    const torch::Tensor tensor = weight.tensor.contiguous();
-    sum = io::crc32c({static_cast<const uint8_t*>(tensor.const_data_ptr()), tensor.nbytes()}, sum);
-  }
-  return sum;
-}
-
-// As the checkpoint's manifest has it: the file was compared with it when the checkpoint was found.
-uint32_t checksum_in_manifest(const fs::path& file) {
-  const fs::path path = file.parent_path() / checkpoint::kManifestName;
-  for (const checkpoint::CheckpointFile& f :
-       checkpoint::parse_manifest(path, io::read_text(path)).files) {
-    if (f.name == file.filename()) return f.sum.crc32c;
-  }
-  throw IoError(path, fmt::format("does not list {}", file.filename().string()));
 }
 
 // What a folder's name can hold without surprises, and without the '-' between its parts.
@@ -129,9 +109,8 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   settings["classes"] = plan.classes;
   settings["precision"] = options.precision;
   settings["weights"] = plan.weights_name();
-  settings["weights_crc32c"] = plan.network->is_checkpoint
-                                   ? checksum_in_manifest(plan.network->weights_file)
-                                   : checksum_of_weights(*plan.network);
+  plan.weights_crc32c = exchange::weights_checksum(*plan.network);
+  settings["weights_crc32c"] = plan.weights_crc32c;
   settings.update(diffusion_settings(plan.network->description.diffusion));
   if (!options.init_noise.empty()) {
     source["init_noise"] = options.init_noise;

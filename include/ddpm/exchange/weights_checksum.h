@@ -1,0 +1,13 @@
+#pragma once
+
+#include "ddpm/exchange/model.h"
+
+#include <cstdint>
+
+namespace ddpm::exchange {
+
+/// CRC32C of the weights that were chosen: that of their file if the model is a checkpoint of this
+/// program, else of the tensors' bytes. Throws IoError.
+uint32_t weights_checksum(const Model& model);
+
+}  // namespace ddpm::exchange
