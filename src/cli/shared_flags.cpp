@@ -15,9 +15,8 @@ void add_config_flags(CLI::App& command, ConfigFlags& flags) {
 
 void add_set_flag(CLI::App& command, std::vector<std::string>& overrides, const std::string& of) {
   command
-      .add_option(
-          "--set", overrides,
-          fmt::format("override a value of {}, as in train.batch_size=64; may be repeated", of))
+      .add_option("--set", overrides,
+                  fmt::format("override a value of {}, as in train.batch_size=64; repeatable", of))
       ->type_name("SECTION.KEY=VALUE")
       ->allow_extra_args(false);
 }

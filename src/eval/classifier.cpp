@@ -1,4 +1,4 @@
-#include "ddpm/eval/classifier.h"
+#include "classifier.h"
 
 #include "cache_file.h"
 #include "ddpm/base/error.h"

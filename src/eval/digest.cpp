@@ -1,4 +1,4 @@
-#include "ddpm/eval/digest.h"
+#include "digest.h"
 
 #include "ddpm/base/progress.h"
 #include "ddpm/eval/images.h"

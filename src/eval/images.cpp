@@ -1,6 +1,7 @@
 #include "ddpm/eval/images.h"
 
 #include "ddpm/data/batch_source.h"
+#include "ddpm/data/factory.h"
 
 #include <algorithm>
 #include <functional>
@@ -8,6 +9,13 @@
 #include <span>
 
 namespace ddpm::eval {
+
+std::unique_ptr<data::Dataset> open_images(const std::filesystem::path& path) {
+  data::DataConfig config;
+  config.path = path;
+  config.has_config = false;
+  return data::open_dataset(config, 0);
+}
 
 void visit_examples(const data::Dataset& dataset, const std::vector<int64_t>& images, int64_t batch,
                     const ExampleSink& sink) {
@@ -31,6 +39,17 @@ ImageSource images_of(const data::Dataset& dataset, int64_t batch) {
                    [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor&) {
                      sink(first, pixels);
                    });
+  };
+}
+
+ImageSource keep_first(ImageSource source, int64_t count, std::vector<torch::Tensor>& kept) {
+  return [source = std::move(source), count, &kept](const std::vector<int64_t>& images,
+                                                    const ImageSink& sink) {
+    source(images, [&](int64_t first, const torch::Tensor& batch) {
+      for (int64_t i = 0; first + i < count && i < batch.size(0); ++i)
+        kept.push_back(batch[i].clone());
+      sink(first, batch);
+    });
   };
 }
 

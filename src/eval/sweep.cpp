@@ -14,6 +14,7 @@
 #include <limits>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace ddpm::eval {
@@ -64,12 +65,13 @@ std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {
     const ordered_json json = ordered_json::parse(io::read_text(file), nullptr, false);
     if (!json.is_object() || json.value("protocol", "") != protocol_digest_) return std::nullopt;
     if (json.value("crc32c", int64_t{-1}) != checksum_of(json, strip)) return std::nullopt;
-    return SweepResult{json.at("frechet"),
-                       optional_number(json, "frechet_error").value_or(kUnknown),
-                       optional_number(json, "kernel"),
-                       optional_number(json, "precision"),
-                       optional_number(json, "recall"),
-                       json.at("seconds_per_image")};
+    SweepResult r{json.at("frechet"),
+                  optional_number(json, "frechet_error").value_or(kUnknown),
+                  {},
+                  json.at("seconds_per_image")};
+    for (size_t i = 0; i < kSweepMetrics.size(); ++i)
+      r.others[i] = optional_number(json, kSweepMetrics[i]);
+    return r;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   } catch (const IoError&) {
@@ -81,11 +83,13 @@ void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
                         const torch::Tensor& strip) const {
   const fs::path picture = folder_ / (cell.name() + ".png");
   io::write_png(picture, io::enlarged(io::make_grid(strip, strip.size(0), 1)));
-  ordered_json json{{"steps", cell.steps},         {"eta", cell.eta},
-                    {"frechet", r.frechet},        {"frechet_error", r.frechet_error},
-                    {"kernel", number(r.kernel)},  {"precision", number(r.precision)},
-                    {"recall", number(r.recall)},  {"seconds_per_image", r.seconds_per_image},
-                    {"protocol", protocol_digest_}};
+  ordered_json json{{"steps", cell.steps},
+                    {"eta", cell.eta},
+                    {"frechet", r.frechet},
+                    {"frechet_error", r.frechet_error}};
+  for (size_t i = 0; i < kSweepMetrics.size(); ++i) json[kSweepMetrics[i]] = number(r.others[i]);
+  json["seconds_per_image"] = r.seconds_per_image;
+  json["protocol"] = protocol_digest_;
   json["crc32c"] = checksum_of(json, picture);
   io::write_file_atomic(folder_ / (cell.name() + ".json"), io::json_text(json, 1) + "\n");
 }
@@ -93,6 +97,13 @@ void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
 torch::Tensor SweepFolder::strip(const SweepCell& cell) const {
   const fs::path file = folder_ / (cell.name() + ".png");
   return io::to_tensor(io::decode_image(io::read_file(file), file.string()));
+}
+
+std::vector<SweepCell> SweepTable::cells() const {
+  std::vector<SweepCell> all;
+  for (const std::string& eta : etas)
+    for (const int64_t s : steps) all.push_back({s, eta});
+  return all;
 }
 
 std::string to_text(const SweepTable& table, const std::string& distance_name) {
@@ -107,7 +118,8 @@ std::string to_text(const SweepTable& table, const std::string& distance_name) {
       text += fmt::format("{:>18}", fmt::format("{:.4g} +- {:.2g}", r.frechet, r.frechet_error));
     }
   }
-  text += fmt::format("\n{:<10}", "s/image");  // of the first row: the noise costs next to nothing
+  // Of the first row: the noise of larger eta costs next to nothing.
+  text += fmt::format("\n{:<10}", "s/image");
   for (size_t column = 0; column < table.steps.size(); ++column)
     text += fmt::format("{:>18.3g}", table.at(0, column).seconds_per_image);
   return text + "\n";
@@ -117,16 +129,31 @@ std::string to_csv(const SweepTable& table) {
   const auto field = [](const std::optional<double>& v) {
     return v ? fmt::format("{:.6g}", *v) : std::string();
   };
-  std::string text = "eta,steps,frechet,frechet_error,kernel,precision,recall,seconds_per_image\n";
-  for (size_t row = 0; row < table.etas.size(); ++row) {
-    for (size_t column = 0; column < table.steps.size(); ++column) {
-      const SweepResult& r = table.at(row, column);
-      text += fmt::format("{},{},{:.6g},{:.3g},{},{},{},{:.4g}\n", table.etas[row],
-                          table.steps[column], r.frechet, r.frechet_error, field(r.kernel),
-                          field(r.precision), field(r.recall), r.seconds_per_image);
-    }
+  std::string text = fmt::format("eta,steps,frechet,frechet_error,{},seconds_per_image\n",
+                                 fmt::join(kSweepMetrics, ","));
+  const std::vector<SweepCell> cells = table.cells();
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const SweepResult& r = table.results.at(i);
+    text += fmt::format("{},{},{:.6g},{:.3g}", cells[i].eta, cells[i].steps, r.frechet,
+                        r.frechet_error);
+    for (const std::optional<double>& other : r.others) text += "," + field(other);
+    text += fmt::format(",{:.4g}\n", r.seconds_per_image);
   }
   return text;
+}
+
+ordered_json to_json(const SweepTable& table) {
+  ordered_json json = ordered_json::array();
+  const std::vector<SweepCell> cells = table.cells();
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const SweepResult& r = table.results.at(i);
+    json.push_back({{"steps", cells[i].steps},
+                    {"eta", cells[i].eta},
+                    {"frechet", r.frechet},
+                    {"frechet_error", r.frechet_error},
+                    {"seconds_per_image", r.seconds_per_image}});
+  }
+  return json;
 }
 
 torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,

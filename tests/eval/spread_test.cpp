@@ -91,18 +91,6 @@ Reference reference_of(const World& world, int64_t count) {
   return r;
 }
 
-std::map<std::string, Measured> numbers_of(const Metrics& m) {
-  return {{"frechet", m.frechet},
-          {"spatial", *m.spatial},
-          {"kernel", *m.kernel},
-          {"score", *m.score},
-          {"precision", m.manifold->precision},
-          {"recall", m.manifold->recall},
-          {"density", m.manifold->density},
-          {"coverage", m.manifold->coverage},
-          {"authenticity", *m.authenticity}};
-}
-
 struct Ratio {
   double sum = 0.0, squares = 0.0, stated = 0.0;
   void add(const Measured& m) {
@@ -121,7 +109,7 @@ void expect_stated_spread(const World& world, int64_t samples, int64_t reference
   for (uint64_t set = 0; set < kSets; ++set) {
     const FeatureSet generated = collected(world, world.sample(samples, 100 + set, 0.9));
     const Metrics m = measure(generated, reference, {.kernel_subsets = 1});
-    for (const auto& [name, number] : numbers_of(m)) ratios[name].add(number);
+    for (const Metric& metric : m.list) ratios[metric.key].add(metric.value.value());
   }
   for (const auto& [name, ratio] : ratios) {
     const double stated = ratio.stated / ratio.spread();

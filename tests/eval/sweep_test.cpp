@@ -17,7 +17,7 @@ namespace {
 const SweepCell kCell{50, "0.2"};
 const torch::Tensor kStrip = torch::arange(4 * 1 * 6 * 6).view({4, 1, 6, 6}).to(torch::kByte);
 
-SweepResult result(double frechet) { return {frechet, 0.5, 0.01, std::nullopt, 0.25, 0.125}; }
+SweepResult result(double frechet) { return {frechet, 0.5, {0.01, std::nullopt, 0.25}, 0.125}; }
 
 TEST(SweepFolder, ACellIsFoundAgain) {
   const TemporaryFolder folder;
@@ -29,8 +29,8 @@ TEST(SweepFolder, ACellIsFoundAgain) {
   const auto found = SweepFolder(folder / "s", "{\"num\": 10}").find(kCell);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->frechet, 3.25);
-  EXPECT_EQ(found->recall, 0.25);
-  EXPECT_FALSE(found->precision);
+  EXPECT_EQ(found->others[2], 0.25) << kSweepMetrics[2];
+  EXPECT_FALSE(found->others[1]) << kSweepMetrics[1];
   EXPECT_THROW(SweepFolder(folder / "s", "{\"num\": 20}"), IoError);
   EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 10}").find({50, "hat"}));
 }

@@ -3,7 +3,9 @@
 #include "ddpm/data/dataset.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include <torch/types.h>
@@ -13,13 +15,16 @@ namespace ddpm::eval {
 /// Takes images[first], images[first + 1], ... of those asked for: uint8 [B,C,H,W] on the CPU.
 using ImageSink = std::function<void(int64_t first, const torch::Tensor& batch)>;
 
-/// Where pictures to be measured come from: hands those of these indices to the sink, in their
-/// order. Drawn from a network or read from a data set.
+/// A source of images to measure: passes the images of these indices to the sink, in their order.
+/// They are sampled from a network or read from a data set.
 using ImageSource = std::function<void(const std::vector<int64_t>& images, const ImageSink& sink)>;
 
-/// The same with int64 [B] labels, -1 where there are none.
+/// An ImageSink that also takes labels: int64 [B], -1 if there are none.
 using ExampleSink =
     std::function<void(int64_t first, const torch::Tensor& batch, const torch::Tensor& labels)>;
+
+/// The images in a folder, zip, .npz, ... Throws IoError.
+std::unique_ptr<data::Dataset> open_images(const std::filesystem::path& path);
 
 /// Reads images of a data set, one batch ahead in a thread of its own. Throws IoError.
 void visit_examples(const data::Dataset& dataset, const std::vector<int64_t>& images, int64_t batch,
@@ -27,5 +32,9 @@ void visit_examples(const data::Dataset& dataset, const std::vector<int64_t>& im
 
 /// The images of a data set, which must outlive the source.
 ImageSource images_of(const data::Dataset& dataset, int64_t batch = 64);
+
+/// A source of the same images that also copies its first `count` images to `kept`, each uint8
+/// [C,H,W]. `kept` must outlive the source.
+ImageSource keep_first(ImageSource source, int64_t count, std::vector<torch::Tensor>& kept);
 
 }  // namespace ddpm::eval

@@ -8,6 +8,7 @@
 #include "ddpm/eval/jackknife.h"
 #include "ddpm/nn/precision.h"
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -24,6 +25,7 @@ enum class ModelVariance {
   kLarge,    ///< beta
   kLearned,  ///< between the two, as the network says (Nichol 2021, Eq. 15)
 };
+constexpr auto names_of(ModelVariance) { return std::array{"small", "large", "learned"}; }
 
 struct LikelihoodOptions {
   ModelVariance variance = ModelVariance::kSmall;

@@ -1,16 +1,22 @@
 #pragma once
 
+#include "ddpm/eval/evaluator.h"
+#include "ddpm/eval/samples.h"
+
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
 #include <torch/types.h>
 
 namespace ddpm::eval {
 
-/// One way to draw of a table like the DDIM paper's (Song 2021, Table 1).
+/// One cell of a table like the DDIM paper's (Song 2021, Table 1): a way to sample.
 struct SweepCell {
   int64_t steps = 0;
   std::string eta;  ///< "0", "0.2", ..., or "hat" for sigma-hat
@@ -18,24 +24,27 @@ struct SweepCell {
   std::string name() const;  ///< "steps-0050-eta-0.2"
 };
 
+/// Keys of the metrics that a sweep records besides the Frechet distance.
+inline constexpr std::array kSweepMetrics{"kernel", "precision", "recall"};
+
 struct SweepResult {
   double frechet = 0.0, frechet_error = 0.0;
-  std::optional<double> kernel, precision, recall;
-  double seconds_per_image = 0.0;  ///< of drawing, on this machine
+  std::array<std::optional<double>, kSweepMetrics.size()> others;  ///< of kSweepMetrics, in order
+  double seconds_per_image = 0.0;                                  ///< of sampling, on this machine
 };
 
-/// The results of a sweep on disk, a JSON file and a strip of pictures a cell, each whole or not
-/// there: a sweep that was cut short goes on with the first missing cell.
+/// The results of a sweep on disk: per cell a JSON file and a strip of images. Files are written
+/// atomically, so a sweep that was stopped resumes with the first missing cell.
 class SweepFolder {
  public:
   /// Makes the folder. `protocol`: all that decides a cell's numbers besides the cell. Throws
-  /// IoError, also if the folder holds results of another (claim_result_folder).
+  /// IoError, also if the folder holds results of another protocol (claim_result_folder).
   SweepFolder(std::filesystem::path folder, const std::string& protocol);
 
   const std::filesystem::path& path() const { return folder_; }
-  /// Nothing if the cell is missing or damaged.
+  /// Empty if the cell is missing or damaged.
   std::optional<SweepResult> find(const SweepCell& cell) const;
-  /// strip: uint8 [n,C,H,W], its first images.
+  /// strip: uint8 [n,C,H,W], the cell's first images.
   void write(const SweepCell& cell, const SweepResult& result, const torch::Tensor& strip) const;
   /// uint8 [C,H,W], the images of the strip in a row.
   torch::Tensor strip(const SweepCell& cell) const;
@@ -45,23 +54,40 @@ class SweepFolder {
   std::string protocol_digest_;
 };
 
-/// Rows: eta; columns: steps. Results in the rows' order, eta by eta.
+/// Rows: eta; columns: steps. The results are in row-major order.
 struct SweepTable {
   std::vector<int64_t> steps;
   std::vector<std::string> etas;
   std::vector<SweepResult> results;
 
+  /// The cells in the order of the results.
+  std::vector<SweepCell> cells() const;
   const SweepResult& at(size_t row, size_t column) const {
     return results.at(row * steps.size() + column);
   }
 };
 
+/// The columns of Song 2021, Table 1, up to T; T itself if it is below the last.
+std::vector<int64_t> default_sweep_steps(int64_t timesteps);
+
+/// Samples and measures every cell that the folder lacks, and adds the results to the table, which
+/// has none yet. `samples_of` opens a cell's samples. Collective; the results are rank 0's.
+void run_sweep(SweepTable& table, const SweepFolder& folder, const Evaluator& evaluator,
+               const std::function<Samples(const SweepCell&)>& samples_of, uint64_t seed,
+               const dist::World& world = dist::single_process());
+
+/// Writes the table and its pictures into the folder: sweep.txt, sweep.csv, sweep.png, curves.png.
+void write_sweep(const SweepTable& table, const SweepFolder& folder, const Evaluator& evaluator,
+                 int64_t images_per_cell);
+
 std::string to_text(const SweepTable& table, const std::string& distance_name);
 std::string to_csv(const SweepTable& table);
-/// The strips as a table, each with its number: uint8 [3,H,W].
+/// An array with one object per cell.
+nlohmann::ordered_json to_json(const SweepTable& table);
+/// The strips as a table, each with its distance: uint8 [3,H,W].
 torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,
                          const std::string& title);
-/// The distance against the number of steps, a line an eta: uint8 [3,H,W].
+/// The distance against the number of steps, one line per eta: uint8 [3,H,W].
 torch::Tensor draw_sweep_curves(const SweepTable& table, const std::string& title);
 
 }  // namespace ddpm::eval

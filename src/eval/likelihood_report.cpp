@@ -1,0 +1,112 @@
+#include "ddpm/eval/likelihood_report.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/data/relabelled.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/image.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* describe_variance(ModelVariance variance) {
+  switch (variance) {
+    case ModelVariance::kSmall:
+      return "small (beta_tilde)";
+    case ModelVariance::kLarge:
+      return "large (beta)";
+    case ModelVariance::kLearned:
+      return "learned";
+  }
+  return "";
+}
+
+void expect_measurable(const nn::ModelDescription& model, const ReferenceData& data,
+                       const LikelihoodOptions& options) {
+  const int64_t timesteps = model.diffusion.schedule.timesteps;
+  const nn::ImageSpec& image = model.unet.image;
+  if (options.calls > 0 && options.calls < fewest_calls(timesteps)) {
+    throw UsageError(fmt::format(
+        "--calls 1 sees t = 1 alone and leaves out the terms of t = 2 to {}; use 2 or more, or 0 "
+        "for every t",
+        timesteps));
+  }
+  if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
+  if (data.images->shape() != data::ImageShape{image.channels, image.height, image.width})
+    throw UsageError("the images of --reference have another shape than those of the network");
+  if (model.unet.class_conditional && data.images->class_count() == 0)
+    throw UsageError("this network needs the images' classes, and --reference has none");
+  if (options.variance == ModelVariance::kLearned && !model.unet.learned_variance)
+    throw UsageError(
+        "--variance learned needs a network with model.learned_variance; this one has none");
+}
+
+}  // namespace
+
+LikelihoodSubject likelihood_subject(nn::ModelDescription model, const std::string& path,
+                                     const std::string& weights_name, ReferenceData data,
+                                     int64_t num, const LikelihoodOptions& options) {
+  expect_measurable(model, data, options);
+  if (model.unet.class_conditional) {
+    const data::KnownClasses known{model.unet.image.classes, model.class_names};
+    const auto numbers = data::class_numbers(data.images->class_names(), known);
+    data.images = data::relabelled(data.images, numbers, known);
+  }
+  const auto images = representative_indices(data.images->size(), num);
+  return {std::move(model), path, weights_name, std::move(data), images};
+}
+
+std::string protocol_line(const LikelihoodSubject& s, const LikelihoodOptions& options) {
+  const int64_t timesteps = s.model.diffusion.schedule.timesteps;
+  return fmt::format(
+      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
+      "calls per image; seed {}",
+      s.images.size(), s.data.split, s.data.images->description(), s.path, s.weights_name,
+      config::to_string(options.precision), options.deterministic ? ", deterministic" : "",
+      describe_variance(options.variance), options.clip ? "clamped to [-1,1]" : "not clamped",
+      options.calls > 0 ? std::min(options.calls, timesteps) : timesteps, timesteps, options.seed);
+}
+
+Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
+                              const LikelihoodOptions& options, const dist::World& world) {
+  const auto denoiser_of = [&](const torch::Tensor& labels) {
+    return nn::make_denoiser(unet, options.precision,
+                             s.model.unet.class_conditional ? labels : torch::Tensor());
+  };
+  return measure_likelihood(denoiser_of, diffusion::Schedule(s.model.diffusion.schedule),
+                            s.model.diffusion.prediction, *s.data.images, s.images, options, world);
+}
+
+std::string describe_bound(const Likelihood& found) {
+  if (found.every_t) return "an upper bound on -log2 p(x), each term with one noise sample";
+  return fmt::format(
+      "an unbiased estimate of an upper bound on -log2 p(x), from {} of {} terms per image",
+      found.terms.size(), found.terms.back().high);
+}
+
+std::string to_text(const Likelihood& found) {
+  const double rest = found.total.value - found.prior.value - found.decoder.value;
+  const std::string error =
+      std::isnan(found.total.error) ? "unknown" : fmt::format("{:.4f}", found.total.error);
+  return fmt::format(
+      "L_vlb    {:>9.4f} +- {} bits/dim, {}\n"
+      "  L_T    {:>9.4f}\n"
+      "  L_1..  {:>9.4f}\n"
+      "  L_0    {:>9.4f}\n",
+      found.total.value, error, describe_bound(found), found.prior.value, rest,
+      found.decoder.value);
+}
+
+void write_likelihood(const fs::path& folder, const Likelihood& found, const std::string& title) {
+  io::write_file_atomic(folder / "likelihood.csv", to_csv(found));
+  io::write_png(folder / "likelihood.png", draw_likelihood(found, title));
+}
+
+}  // namespace ddpm::eval
