@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <system_error>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -22,7 +24,12 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kSampleSteps = 10;
 
-// A folder of its own that is gone when the work is done.
+// Each process has its own.
+fs::path scratch_folder() {
+  return fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid());
+}
+
+// Exists as long as the object.
 class ScratchFolder {
  public:
   ScratchFolder() : path_(scratch_folder()) { io::make_folder(path_); }
@@ -259,8 +266,20 @@ std::optional<double> Report::share(const Part& part) const {
   return part.gflops() / rate->gflops();
 }
 
-fs::path scratch_folder() {
-  return fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid());
+// The folder is moved aside, and a file takes its name: below that, no thread can make anything.
+void remove_scratch() {
+  const fs::path folder = scratch_folder();
+  std::error_code ignored;
+  std::vector<fs::path> aside;
+  for (int i = 0; i < 100 && fs::is_directory(folder, ignored); ++i) {
+    aside.push_back(folder.string() + "-" + std::to_string(i));
+    fs::rename(folder, aside.back(), ignored);
+    std::ofstream(folder).flush();
+  }
+  for (const fs::path& path : aside) {
+    for (int i = 0; i < 100 && fs::exists(path, ignored); ++i) fs::remove_all(path, ignored);
+  }
+  fs::remove(folder, ignored);
 }
 
 Report run(const train::Experiment& experiment, const data::Split& data,

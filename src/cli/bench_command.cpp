@@ -6,10 +6,7 @@
 #include "shared_flags.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -36,26 +33,8 @@ void check_parts(const std::vector<std::string>& parts) {
   }
 }
 
-// The other threads go on writing: the folder is moved aside, and its name taken by a file, in
-// which they can make nothing, before it is removed.
-void remove_scratch() {
-  namespace fs = std::filesystem;
-  const fs::path folder = bench::scratch_folder();
-  std::error_code ignored;
-  std::vector<fs::path> aside;
-  for (int i = 0; i < 100 && fs::is_directory(folder, ignored); ++i) {
-    aside.push_back(folder.string() + "-" + std::to_string(i));
-    fs::rename(folder, aside.back(), ignored);
-    std::ofstream(folder).flush();
-  }
-  for (const fs::path& path : aside) {
-    for (int i = 0; i < 100 && fs::exists(path, ignored); ++i) fs::remove_all(path, ignored);
-  }
-  fs::remove(folder, ignored);
-}
-
 int run_bench(const BenchOptions& options) {
-  const EndOnSignal ending("what was measured is lost", kKilled, remove_scratch);
+  const EndOnSignal ending("what was measured is lost", kKilled, bench::remove_scratch);
   check_parts(options.bench.parts);
   config::Document document = load_config(options);
   if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));

@@ -8,7 +8,6 @@
 #include "ddpm/train/experiment.h"
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -61,8 +60,9 @@ struct Report {
 Report run(const train::Experiment& experiment, const data::Split& data,
            const torch::Device& device, const Options& options);
 
-/// Where run() keeps its checkpoint meanwhile; another for every process.
-std::filesystem::path scratch_folder();
+/// Removes the folder in which run() keeps its checkpoint meanwhile, even while other threads write
+/// there. For a process that is about to end.
+void remove_scratch();
 
 /// A table for people, and one line of JSON.
 std::string to_text(const Report& report);
