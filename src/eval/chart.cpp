@@ -180,6 +180,50 @@ struct Extent {
 
 std::string tick_text(double v) { return fmt::format("{:.4g}", std::abs(v) < 1e-12 ? 0.0 : v); }
 
+// The pixels between which the curves lie.
+struct Frame {
+  double left, right, top, bottom;
+};
+
+// Grid lines with their numbers, then the axes.
+void draw_axes_(const torch::Tensor& image, const Frame& f, const Axis& x_axis,
+                const Axis& y_axis) {
+  for (const double v : x_axis.ticks()) {
+    const double x = x_axis.pixel(v);
+    line_(image, x, f.top, x, f.bottom, kLine);
+    const std::string text = tick_text(v);
+    draw_text_(image, std::lround(x) - text_width(text) / 2, std::lround(f.bottom) + 6, text);
+  }
+  for (const double v : y_axis.ticks()) {
+    const double y = y_axis.pixel(v);
+    line_(image, f.left, y, f.right, y, kLine);
+    const std::string text = tick_text(v);
+    draw_text_(image, 60 - text_width(text), std::lround(y) - 4, text);
+  }
+  line_(image, f.left, f.top, f.left, f.bottom, kInk);
+  line_(image, f.left, f.bottom, f.right, f.bottom, kInk);
+}
+
+// A line through the points, two pixels wide; with few points also a square at each.
+void draw_curve_(const torch::Tensor& image, const Curve& curve, const Axis& x_axis,
+                 const Axis& y_axis, const Colour& colour) {
+  bool has_last = false;
+  double last_x = 0, last_y = 0;
+  for (size_t i = 0; i < std::min(curve.x.size(), curve.y.size()); ++i) {
+    if (!x_axis.shows(curve.x[i]) || !y_axis.shows(curve.y[i])) continue;
+    const double x = x_axis.pixel(curve.x[i]), y = y_axis.pixel(curve.y[i]);
+    if (has_last) {
+      line_(image, last_x, last_y, x, y, colour);
+      line_(image, last_x, last_y + 1, x, y + 1, colour);
+    }
+    if (curve.x.size() <= 40)
+      for (int64_t d = -2; d <= 2; ++d) line_(image, x - 2, y + d, x + 2, y + d, colour);
+    has_last = true;
+    last_x = x;
+    last_y = y;
+  }
+}
+
 }  // namespace
 
 Colour colour_of(size_t i) {
@@ -219,49 +263,16 @@ torch::Tensor draw_chart(const std::vector<Curve>& curves, const ChartOptions& o
   }
   draw_text_(image, 8, 6, o.title);
   if (!(xs.low <= xs.high && ys.low <= ys.high)) return image;  // nothing to show
-  const double left = 66, right = static_cast<double>(o.width) - 16;
-  const double top = 36, bottom = static_cast<double>(o.height) - 40;
-  const Axis x_axis(o.log_x, xs.low, xs.high, left, right);
-  const Axis y_axis(o.log_y, ys.low, ys.high, bottom, top);
-
-  for (const double v : x_axis.ticks()) {
-    const double x = x_axis.pixel(v);
-    line_(image, x, top, x, bottom, kLine);
-    const std::string text = tick_text(v);
-    draw_text_(image, std::lround(x) - text_width(text) / 2, std::lround(bottom) + 6, text);
-  }
-  for (const double v : y_axis.ticks()) {
-    const double y = y_axis.pixel(v);
-    line_(image, left, y, right, y, kLine);
-    const std::string text = tick_text(v);
-    draw_text_(image, 60 - text_width(text), std::lround(y) - 4, text);
-  }
-  line_(image, left, top, left, bottom, kInk);
-  line_(image, left, bottom, right, bottom, kInk);
+  const Frame frame{66, static_cast<double>(o.width) - 16, 36, static_cast<double>(o.height) - 40};
+  const Axis x_axis(o.log_x, xs.low, xs.high, frame.left, frame.right);
+  const Axis y_axis(o.log_y, ys.low, ys.high, frame.bottom, frame.top);
+  draw_axes_(image, frame, x_axis, y_axis);
   draw_text_(image, (o.width - text_width(o.x_label)) / 2, o.height - 16, o.x_label);
   draw_text_(image, 8, 20, o.y_label);
-
-  int64_t legend = 20;
   for (size_t c = 0; c < curves.size(); ++c) {
-    const Curve& curve = curves[c];
-    bool joined = false;
-    double last_x = 0, last_y = 0;
-    for (size_t i = 0; i < std::min(curve.x.size(), curve.y.size()); ++i) {
-      if (!x_axis.shows(curve.x[i]) || !y_axis.shows(curve.y[i])) continue;
-      const double x = x_axis.pixel(curve.x[i]), y = y_axis.pixel(curve.y[i]);
-      if (joined) {
-        line_(image, last_x, last_y, x, y, colour_of(c));
-        line_(image, last_x, last_y + 1, x, y + 1, colour_of(c));
-      }
-      if (curve.x.size() <= 40)
-        for (int64_t d = -2; d <= 2; ++d) line_(image, x - 2, y + d, x + 2, y + d, colour_of(c));
-      joined = true;
-      last_x = x;
-      last_y = y;
-    }
-    draw_text_(image, o.width - 16 - text_width(curve.label), legend + 20, curve.label,
-               colour_of(c));
-    legend += 12;
+    draw_curve_(image, curves[c], x_axis, y_axis, colour_of(c));
+    draw_text_(image, o.width - 16 - text_width(curves[c].label), 40 + 12 * static_cast<int64_t>(c),
+               curves[c].label, colour_of(c));
   }
   return image;
 }
