@@ -2,13 +2,10 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/checkpoint/content.h"
-#include "ddpm/checkpoint/run_lock.h"
-#include "ddpm/checkpoint/store.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/kernels/device.h"
-#include "ddpm/nn/model_file.h"
 #include "ddpm/train/advice.h"
+#include "ddpm/train/beginning.h"
 #include "ddpm/train/dry_run.h"
 #include "ddpm/train/holdout.h"
 #include "print_row.h"
@@ -30,80 +27,39 @@ std::string share_of(double seconds, double step_s) {
   return fmt::format("{} ({:.0f} % of a step)", format_duration(seconds), 100.0 * seconds / step_s);
 }
 
-// The folder that holds `path`, or would once it is made.
-fs::path existing_folder(fs::path path) {
-  path = fs::absolute(path);
-  while (!fs::exists(path) && path.has_parent_path()) path = path.parent_path();
-  return path;
+// The existing folder that holds `path` or, if `path` does not exist, in which it would be made.
+// Throws IoError if nothing can be written there.
+fs::path writable_folder(const fs::path& path) {
+  fs::path folder = fs::absolute(path);
+  while (!fs::exists(folder) && folder.has_parent_path()) folder = folder.parent_path();
+  if (fs::is_directory(folder) && ::access(folder.c_str(), W_OK) == 0) return folder;
+  throw IoError(
+      path, fmt::format("cannot be made in {}; choose another folder with --out", folder.string()));
 }
 
-// From where, and with what weights, training would begin; throws what it would throw.
-struct Beginning {
-  fs::path checkpoint;  // empty: step 0
-  train::Resumption resumption;
-  train::Preparation prepare;
-};
-
-Beginning beginning_of(const train::Experiment& experiment, const config::Document& document,
-                       data::Split& data, const fs::path& run, const train::ResumePolicy& policy) {
-  checkpoint::RunLock::expect_free(run);
-  checkpoint::CheckpointStore store(run / "checkpoints");
-  Beginning b{train::choose_checkpoint(store, policy, run), {}, {}};
-  if (b.checkpoint.empty()) {
-    b.prepare = [&policy](train::Learner& learner) {
-      if (policy.initialize) policy.initialize(*learner.unet());
-      learner.begin_();
-    };
-    return b;
-  }
-  const auto numbers = train::classes_of_run(b.checkpoint, experiment, *data.training);
-  if (!numbers.empty()) data = train::in_class_order(data, numbers);
-  b.resumption = train::compare_with(
-      b.checkpoint,
-      {run, experiment, document, *data.training,
-       nn::to_toml({experiment.unet, experiment.diffusion, data.training->class_names()}),
-       data.training->fingerprint()});
-  b.prepare = [&experiment, checkpoint = b.checkpoint](train::Learner& learner) {
-    const checkpoint::TrainingTensors tensors = learner.empty_tensors();
-    checkpoint::read_checkpoint(checkpoint, *learner.unet(), experiment.ema.decays, tensors);
-    learner.restore_(tensors);
-  };
-  return b;
-}
-
-}  // namespace
-
-int print_dry_run(const train::Experiment& experiment, const config::Document& document,
-                  data::Split data, const torch::Device& device, const fs::path& run,
-                  const train::ResumePolicy& policy) {
-  const fs::path disk = existing_folder(run);
-  if (!fs::is_directory(disk) || ::access(disk.c_str(), W_OK) != 0) {
-    throw IoError(
-        run, fmt::format("cannot be made in {}; choose another folder with --out", disk.string()));
-  }
+void print_data(const train::Experiment& experiment, const data::Split& data) {
   print_row("data", data.training->description());
   if (data.held_out) print_row("held out", with_commas(data.held_out->size()) + " images");
   if (const std::string hint = train::class_hint(experiment, *data.training); !hint.empty())
     print_row("classes", hint);
-  const Beginning b = beginning_of(experiment, document, data, run, policy);
+}
+
+void print_beginning(const train::Beginning& b, const fs::path& run, bool given_weights) {
   const int64_t step = b.resumption.state.step;
-  print_row("run", !b.checkpoint.empty()
-                       ? fmt::format("{}, would go on from step {}", run.string(), step)
-                       : fmt::format("{}, would start at step 0{}", run.string(),
-                                     policy.initialize ? " from given weights" : ""));
+  const bool resumes = !b.checkpoint.empty();
+  print_row("run", resumes ? fmt::format("{}, would go on from step {}", run.string(), step)
+                           : fmt::format("{}, would start at step 0{}", run.string(),
+                                         given_weights ? " from given weights" : ""));
   if (!b.resumption.changes.empty())
     print_row("changed",
               fmt::format("since step {}: {}", step, fmt::join(b.resumption.changes, ", ")));
   if (!b.resumption.rate.empty()) print_row("", b.resumption.rate);
-  if (!b.checkpoint.empty() && policy.initialize)
+  if (resumes && given_weights)
     print_row("", "the weights of --init-from would not be taken: the run goes on with its own");
+}
 
-  const auto prepare = [&](train::Learner& learner) {
-    b.prepare(learner);
-    if (data.held_out)  // reads its images
-      train::Holdout(*data.held_out, learner.settings(), experiment.train.batch_size);
-  };
-  const train::DryRunReport r = train::dry_run(experiment, *data.training, device, prepare);
+void print_network(const train::Experiment& experiment, const train::DryRunReport& r,
+                   const torch::Device& device) {
   const train::TrainConfig& train = experiment.train;
   const nn::ImageSpec& image = experiment.unet.image;
   print_row("network",
@@ -113,6 +69,11 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
       "device",
       fmt::format("{} on {}", nn::describe_arithmetic(train.precision, train.deterministic, device),
                   describe_device(device)));
+}
+
+void print_costs(const train::Experiment& experiment, const train::DryRunReport& r,
+                 const torch::Device& device) {
+  const train::TrainConfig& train = experiment.train;
   print_row("a step",
             fmt::format("{} for {} images: {:.1f} images/s (median of {}; slowest {}, first {})",
                         format_duration(r.step_s), train.batch_size,
@@ -128,24 +89,57 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
                                   format_bytes(static_cast<uint64_t>(r.memory_mib * (1 << 20))),
                                   device.is_cuda() ? " on the GPU" : ", the whole process"));
   print_row("loss", fmt::format("{:.4f} over the first steps", r.loss));
+}
+
+// The space that a run's checkpoints take, and what there is.
+struct DiskSpace {
+  uint64_t checkpoints, bytes, available;
+};
+
+DiskSpace space_for(const train::TrainConfig& train, uint64_t checkpoint_bytes,
+                    const fs::path& disk) {
   const auto kept =
       static_cast<uint64_t>(train.keep_last + 1) +
       static_cast<uint64_t>(train.keep_every > 0 ? train.steps / train.keep_every : 0);
-  const uint64_t room = fs::space(disk).available;
-  print_row(
-      "checkpoints",
-      fmt::format("{} each, up to {} at a time: {}; {} are free", format_bytes(r.checkpoint_bytes),
-                  kept, format_bytes(kept * r.checkpoint_bytes), format_bytes(room)));
+  return {kept, kept * checkpoint_bytes, fs::space(disk).available};
+}
+
+void print_prediction(const train::Experiment& experiment, const train::DryRunReport& r,
+                      int64_t step, const torch::Device& device) {
+  const int64_t steps = std::max<int64_t>(0, experiment.train.steps - step);
   const double seconds = train::predicted_seconds(r, experiment, step);
   const auto end = std::time(nullptr) + static_cast<std::time_t>(seconds);
-  print_row("prediction", fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}",
-                                      with_commas(std::max<int64_t>(0, train.steps - step)),
-                                      format_duration(seconds), fmt::localtime(end)));
-  for (const std::string& line : train::long_training_advice(
-           experiment, std::max<int64_t>(0, train.steps - step), seconds, device)) {
+  print_row("prediction",
+            fmt::format("{} steps take {}: done at {:%Y-%m-%d %H:%M}", with_commas(steps),
+                        format_duration(seconds), fmt::localtime(end)));
+  for (const std::string& line : train::long_training_advice(experiment, steps, seconds, device))
     print_row("", line);
-  }
-  if (kept * r.checkpoint_bytes > room) {
+}
+
+}  // namespace
+
+int print_dry_run(const train::Experiment& experiment, const config::Document& document,
+                  data::Split data, const torch::Device& device, const fs::path& run,
+                  const train::ResumePolicy& policy) {
+  const fs::path disk = writable_folder(run);
+  print_data(experiment, data);
+  const train::Beginning b = train::beginning_of(experiment, document, data, run, policy);
+  print_beginning(b, run, policy.initialize != nullptr);
+
+  const auto prepare = [&](train::Learner& learner) {
+    b.prepare(learner);
+    if (data.held_out)  // reads its images
+      train::Holdout(*data.held_out, learner.settings(), experiment.train.batch_size);
+  };
+  const train::DryRunReport r = train::dry_run(experiment, *data.training, device, prepare);
+  print_network(experiment, r, device);
+  print_costs(experiment, r, device);
+  const DiskSpace space = space_for(experiment.train, r.checkpoint_bytes, disk);
+  print_row("checkpoints", fmt::format("{} each, up to {} at a time: {}; {} are free",
+                                       format_bytes(r.checkpoint_bytes), space.checkpoints,
+                                       format_bytes(space.bytes), format_bytes(space.available)));
+  print_prediction(experiment, r, b.resumption.state.step, device);
+  if (space.bytes > space.available) {
     throw IoError(disk,
                   "has not room for the checkpoints; lower train.keep_last, raise "
                   "train.keep_every, or choose another disk with --out");

@@ -79,14 +79,14 @@ train::Deadline deadline_of(const TrainOptions& options) {
   return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
 }
 
-int run_train(const TrainOptions& options) {
-  StopSignal signal;
-  if (options.dry_run) {
-    signal.end_at_once("stopped; nothing was trained and nothing written", kKilled);
-  } else {
-    signal.end_at_once("stopped before a step was taken; run the same command again", kStopped);
-  }
-  const train::Deadline deadline = deadline_of(options);
+// What the config and --init-from say.
+struct Setup {
+  config::Document document;
+  train::Experiment experiment;
+  std::optional<exchange::Model> initial;  // --init-from
+};
+
+Setup read_setup(const TrainOptions& options) {
   config::Document document = load_config(options.config, {});
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
@@ -96,71 +96,123 @@ int run_train(const TrainOptions& options) {
   for (const std::string& assignment : options.overrides) document.set(assignment);
   set_run_device_(document, options.device);
   train::Experiment experiment = train::read_experiment(document);
+  return {std::move(document), std::move(experiment), std::move(initial)};
+}
+
+dist::World join_run(const Setup& s, const dist::Launch& launch, const torch::Device& device,
+                     const fs::path& run) {
+  dist::World world =
+      join(launch, device, std::chrono::seconds(s.experiment.run.peer_timeout),
+           {{{"the run's folder", run.lexically_normal().string()}}, shared_settings(s.document)});
+  world.expect_own_gpus();
+  return world;
+}
+
+// Opens the data and completes the network's description for it.
+data::Split open_data(Setup& s, const TrainOptions& options, const fs::path& run,
+                      const dist::World& world) {
+  data::Split data = train::open_data(s.experiment, s.document, world, run / data::kIndexName);
+  if (s.initial) {
+    data = train::with_classes_of(s.initial->description, options.init_from, s.experiment,
+                                  std::move(data));
+  }
+  train::resolve_unet(s.experiment, s.document, *data.training);
+  if (s.initial)
+    train::check_same_shape(s.initial->description, options.init_from, s.experiment.unet);
+  if (world.size() > 1) world.expect_same("data", data::identity_of(*data.training));
+  return data;
+}
+
+train::ResumePolicy resume_policy(const TrainOptions& options, const Setup& s) {
+  train::ResumePolicy policy = resume_policy(options.resume);
+  if (s.initial)
+    policy.initialize = [&s](nn::UNetImpl& unet) { exchange::load_weights_(*s.initial, unet); };
+  return policy;
+}
+
+// Before the run's folder is made.
+void check_run(Setup& s, const fs::path& run, const train::ResumePolicy& resume) {
+  train::check_run_folder(run, s.experiment.data);
+  if (resume.kind == train::ResumePolicy::Kind::kFrom) {
+    checkpoint::CheckpointStore store(run / "checkpoints");
+    train::choose_checkpoint(store, resume, run);
+  }
+  train::check_trainable(s.experiment, s.document, train::begins_anew(run, resume),
+                         s.initial.has_value());
+}
+
+void log_run(const Setup& s, const TrainOptions& options, const fs::path& run,
+             const data::Split& data) {
+  spdlog::info("run {}: {}{}", run.string(), data.training->description(),
+               data.held_out
+                   ? fmt::format(" to train on, {} held out", with_commas(data.held_out->size()))
+                   : "");
+  if (const std::string hint = train::class_hint(s.experiment, *data.training); !hint.empty())
+    spdlog::info("{}", hint);
+  if (s.initial)
+    spdlog::info("network and schedule are those of {} ({})", options.init_from, s.initial->origin);
+}
+
+void log_network(const train::Experiment& e, const train::Trainer& trainer,
+                 const torch::Device& device) {
+  spdlog::info("network: {} parameters; {} on {}; batch {}, {} steps",
+               with_commas(nn::parameter_count(*trainer.unet())),
+               nn::describe_arithmetic(e.train.precision, e.train.deterministic, device),
+               describe_device(device), trainer.batch_description(), with_commas(e.train.steps));
+}
+
+void log_how_to_sample(const train::Experiment& e, const train::Trainer& trainer,
+                       const fs::path& run) {
+  const bool young =
+      !checkpoint::young_average(e.ema.decays.front(), e.ema.warmup, trainer.step()).empty();
+  spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim{}", run.string(),
+               young ? " --weights raw" : "");
+}
+
+// Until the first step there is nothing to save.
+void end_at_once_on(StopSignal& signal, bool dry_run) {
+  if (dry_run) {
+    signal.end_at_once("stopped; nothing was trained and nothing written", kKilled);
+  } else {
+    signal.end_at_once("stopped before a step was taken; run the same command again", kStopped);
+  }
+}
+
+int run_train(const TrainOptions& options) {
+  StopSignal signal;
+  end_at_once_on(signal, options.dry_run);
+  const train::Deadline deadline = deadline_of(options);
+  Setup s = read_setup(options);
   const dist::Launch launch = detected_launch();
-  train::check_shares(experiment, document, launch.world_size);
-  const torch::Device device = train::rank_device(experiment.run.device, launch);
-  dist::set_threads(dist::threads_of_rank(experiment.run.threads, launch));
+  train::check_shares(s.experiment, s.document, launch.world_size);
+  const torch::Device device = train::rank_device(s.experiment.run.device, launch);
+  dist::set_threads(dist::threads_of_rank(s.experiment.run.threads, launch));
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
   const fs::path run = run_folder(options);
-  const dist::World world =
-      join(launch, device, std::chrono::seconds(experiment.run.peer_timeout),
-           {{{"the run's folder", run.lexically_normal().string()}}, shared_settings(document)});
-  world.expect_own_gpus();
+  const dist::World world = join_run(s, launch, device, run);
   // All processes stop together, so that each ends with the same status.
   if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
-
-  data::Split data = train::open_data(experiment, document, world, run / data::kIndexName);
-  if (initial)
-    data = train::with_classes_of(initial->description, options.init_from, experiment,
-                                  std::move(data));
-  train::resolve_unet(experiment, document, *data.training);
-  if (initial) train::check_same_shape(initial->description, options.init_from, experiment.unet);
-  if (!launch.single()) world.expect_same("data", data::identity_of(*data.training));
+  data::Split data = open_data(s, options, run, world);
   if (world.any(signal.stop_requested())) {
     spdlog::info("stopped before a step was taken; run the same command again");
     return kStopped;
   }
 
-  train::ResumePolicy resume = resume_policy(options.resume);
-  if (initial)
-    resume.initialize = [&](nn::UNetImpl& unet) { exchange::load_weights_(*initial, unet); };
-  world.on_main("check the run's folder", [&] {
-    train::check_run_folder(run, experiment.data);
-    if (resume.kind == train::ResumePolicy::Kind::kFrom) {  // before the run's folder is made
-      checkpoint::CheckpointStore store(run / "checkpoints");
-      train::choose_checkpoint(store, resume, run);
-    }
-    train::check_trainable(experiment, document, train::begins_anew(run, resume),
-                           initial.has_value());
-  });
-  if (options.dry_run) return print_dry_run(experiment, document, data, device, run, resume);
+  const train::ResumePolicy resume = resume_policy(options, s);
+  world.on_main("check the run's folder", [&] { check_run(s, run, resume); });
+  if (options.dry_run) return print_dry_run(s.experiment, s.document, data, device, run, resume);
   if (world.is_main()) {
     log_to_file(run);
     save_index(*data.training, run);
   }
-  spdlog::info("run {}: {}{}", run.string(), data.training->description(),
-               data.held_out
-                   ? fmt::format(" to train on, {} held out", with_commas(data.held_out->size()))
-                   : "");
-  if (const std::string hint = train::class_hint(experiment, *data.training); !hint.empty())
-    spdlog::info("{}", hint);
-  if (initial)
-    spdlog::info("network and schedule are those of {} ({})", options.init_from, initial->origin);
-  train::Trainer trainer(experiment, document, std::move(data), device, run, resume,
+  log_run(s, options, run, data);
+  train::Trainer trainer(s.experiment, s.document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
-  spdlog::info(
-      "network: {} parameters; {} on {}; batch {}, {} steps",
-      with_commas(nn::parameter_count(*trainer.unet())),
-      nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
-      describe_device(device), trainer.batch_description(), with_commas(experiment.train.steps));
+  log_network(s.experiment, trainer, device);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
-  const bool young = !checkpoint::young_average(experiment.ema.decays.front(),
-                                                experiment.ema.warmup, trainer.step())
-                          .empty();
-  spdlog::info("to sample from it: ddpm sample --ckpt {} --steps 50 --ddim{}", run.string(),
-               young ? " --weights raw" : "");
+  log_how_to_sample(s.experiment, trainer, run);
   return kOk;
 }
 
