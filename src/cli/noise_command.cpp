@@ -21,7 +21,7 @@ struct NoiseOptions : ConfigFlags {
   int64_t seed = 0;
 };
 
-// 0, T/8, 2T/8, ..., T: the whole way in nine pictures.
+// 0, T/8, 2T/8, ..., T.
 std::vector<int64_t> default_times(int64_t timesteps) {
   std::vector<int64_t> times;
   for (int64_t k = 0; k <= 8; ++k) {
@@ -31,49 +31,64 @@ std::vector<int64_t> default_times(int64_t timesteps) {
   return times;
 }
 
-int run_noise(NoiseOptions options) {
-  config::Document document = load_config(options);
-  const train::Experiment experiment = train::read_experiment(document);
-  expect_beside_input("--out", options.out, "the images", experiment.data.path);
-  const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
-  const diffusion::Schedule& schedule = forward.schedule();
-  const int64_t timesteps = schedule.timesteps();
-  if (options.times.empty()) options.times = default_times(timesteps);
-  for (const int64_t t : options.times) {
+void check_times(const std::vector<int64_t>& times, int64_t timesteps) {
+  for (const int64_t t : times) {
     if (t < 0 || t > timesteps)
       throw UsageError(fmt::format("--t {} must lie in 0..{} (0: the image itself)", t, timesteps));
   }
-  const auto dataset = data::open_dataset(experiment.data, experiment.run.seed);
-  if (options.images.empty()) {
-    for (int64_t i = 0; i < std::min<int64_t>(8, dataset->size()); ++i) options.images.push_back(i);
-  }
+}
 
-  std::vector<torch::Tensor> cells;  // a row an image, a column a t
+void check_images(const std::vector<int64_t>& images, int64_t count) {
+  for (const int64_t index : images) {
+    if (index < 0 || index >= count)
+      throw UsageError(fmt::format("--images {} must lie in 0..{}", index, count - 1));
+  }
+}
+
+// One row per image, one column per t: uint8 [rows * columns, C, H, W].
+torch::Tensor noised_images(const NoiseOptions& options, const data::Dataset& dataset,
+                            const diffusion::ForwardProcess& forward) {
+  const RngKey key = rng_key(static_cast<uint64_t>(options.seed), Purpose::kTrainingNoise);
+  std::vector<torch::Tensor> cells;
   for (const int64_t index : options.images) {
-    if (index < 0 || index >= dataset->size()) {
-      throw UsageError(fmt::format("--images {} must lie in 0..{}", index, dataset->size() - 1));
-    }
     const torch::Tensor x0 =
-        train::to_unit_range(dataset->get(index).image.unsqueeze(0), torch::kCPU, torch::kFloat);
+        train::to_unit_range(dataset.get(index).image.unsqueeze(0), torch::kCPU, torch::kFloat);
     const torch::Tensor eps = torch::empty_like(x0);
-    kernels::fill_normal_(eps,
-                          rng_key(static_cast<uint64_t>(options.seed), Purpose::kTrainingNoise),
-                          torch::full({1}, index, torch::kLong));
+    kernels::fill_normal_(eps, key, torch::full({1}, index, torch::kLong));
     for (const int64_t t : options.times) {
       cells.push_back(
           io::to_uint8(t == 0 ? x0 : forward.sample(x0, torch::full({1}, t, torch::kLong), eps)));
     }
   }
-  io::write_png(options.out, io::enlarged(io::make_grid(
-                                 torch::cat(cells), static_cast<int64_t>(options.times.size()))));
+  return torch::cat(cells);
+}
 
-  fmt::print("columns, from left to right ({} schedule, T = {}):\n",
-             config::to_string(experiment.diffusion.schedule.kind), timesteps);
-  for (const int64_t t : options.times) {
-    const double alpha_bar = schedule.alpha_bar(t);
-    fmt::print("  t = {:<6} alpha_bar = {:<12.6g} SNR = {:.6g}\n", t, alpha_bar,
+void print_times(const std::vector<int64_t>& times, const diffusion::Schedule& schedule,
+                 diffusion::ScheduleKind kind) {
+  fmt::print("columns, from left to right ({} schedule, T = {}):\n", config::to_string(kind),
+             schedule.timesteps());
+  for (const int64_t t : times) {
+    fmt::print("  t = {:<6} alpha_bar = {:<12.6g} SNR = {:.6g}\n", t, schedule.alpha_bar(t),
                t == 0 ? std::numeric_limits<double>::infinity() : schedule.snr(t));
   }
+}
+
+int run_noise(NoiseOptions options) {
+  config::Document document = load_config(options);
+  const train::Experiment experiment = train::read_experiment(document);
+  expect_beside_input("--out", options.out, "the images", experiment.data.path);
+  const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
+  const int64_t timesteps = forward.schedule().timesteps();
+  if (options.times.empty()) options.times = default_times(timesteps);
+  check_times(options.times, timesteps);
+  const auto dataset = data::open_dataset(experiment.data, experiment.run.seed);
+  if (options.images.empty()) {
+    for (int64_t i = 0; i < std::min<int64_t>(8, dataset->size()); ++i) options.images.push_back(i);
+  }
+  check_images(options.images, dataset->size());
+  io::write_png(options.out, io::enlarged(io::make_grid(noised_images(options, *dataset, forward),
+                                                        std::ssize(options.times))));
+  print_times(options.times, forward.schedule(), experiment.diffusion.schedule.kind);
   fmt::print("{}\n", options.out);
   return kOk;
 }
