@@ -69,7 +69,7 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
   return s;
 }
 
-void check_flags(const ScoreOptions& o) {
+void check_eval_flags(const ScoreOptions& o) {
   if (!o.samples.empty() && !o.sampling_flags.empty()) {
     throw UsageError(fmt::format("--samples measures images that exist; {} is for sampling some",
                                  o.sampling_flags.front()));
@@ -102,7 +102,7 @@ void print_scores(const ScoreOptions& o, const eval::Evaluator& evaluator, const
 }
 
 int run_eval(const ScoreOptions& o) {
-  check_flags(o);
+  check_eval_flags(o);
   const EndOnSignal ending("what was drawn and measured is lost");
   const Processes processes = join_to_draw(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;

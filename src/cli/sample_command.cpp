@@ -5,10 +5,10 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
+#include "ddpm/sample/picture_writer.h"
 #include "ddpm/sample/trajectory.h"
 #include "flags.h"
 #include "output_path.h"
@@ -19,7 +19,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <future>
 #include <optional>
 #include <system_error>
 
@@ -35,16 +34,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kGridImages = 256;  // more are too small to see
+constexpr int64_t kGridImages = 256;  // images of a larger grid would be too small to see
 constexpr int64_t kTrajectoryRows = 8;
 constexpr int64_t kTrajectoryColumns = 10;
 
-// What was drawn, beside the files.
-struct Drawn {
+// What this call sampled, apart from the files.
+struct Sampled {
   sample::GenerateResult result;
-  int64_t kept = 0;                   // images that were there already
+  int64_t kept = 0;                   // images that existed already
   std::vector<torch::Tensor> floats;  // for --save-tensors
 };
+
+// The pictures that lie beside the folder.
+struct Beside {
+  fs::path grid, trajectory;
+};
+
+void check_sample_flags(const SampleOptions& options, const dist::Launch& launch) {
+  const char* single = options.trajectory              ? "--trajectory"
+                       : !options.save_tensors.empty() ? "--save-tensors"
+                       : !options.init_noise.empty()   ? "--init-noise"
+                                                       : nullptr;
+  if (single != nullptr && !launch.single())
+    throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", single,
+                                 launch.world_size, launch.found));
+  if (options.keep && options.overwrite)
+    throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
+  if (options.keep && options.trajectory)
+    throw UsageError("--trajectory needs every image sampled anew; leave out --continue");
+}
 
 void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t timesteps) {
   if (steps.front().t * 2 > timesteps) return;
@@ -53,80 +71,6 @@ void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t tim
       "will be noise; use more steps, or --spacing trailing",
       steps.size(), steps.front().t, timesteps);
 }
-
-// Writes the pictures of a batch while the next one is drawn.
-class PictureWriter {
- public:
-  explicit PictureWriter(const sample::PictureFolder& folder) : folder_(folder) {}
-  void write(std::vector<int64_t> images, const torch::Tensor& pixels_u8) {
-    wait();
-    under_way_ = std::async(std::launch::async, [this, images = std::move(images), pixels_u8] {
-      for (size_t i = 0; i < images.size(); ++i)
-        folder_.write(images[i], pixels_u8[static_cast<int64_t>(i)]);
-    });
-  }
-  /// Throws what writing threw.
-  void wait() {
-    if (under_way_.valid()) under_way_.get();
-  }
-
- private:
-  const sample::PictureFolder& folder_;
-  std::future<void> under_way_;
-};
-
-Drawn draw(const SampleOptions& options, SamplePlan& plan, const sample::PictureFolder& folder,
-           sample::Trajectory& trajectory, const dist::World& world, StopSignal& signal) {
-  sample::GenerateOptions& generate = plan.generate;
-  Drawn drawn;
-  if (options.keep) {
-    const auto wanted = static_cast<int64_t>(generate.images.size());
-    generate.images =
-        folder.missing(generate.images, {generate.channels, generate.height, generate.width});
-    drawn.kept = wanted - static_cast<int64_t>(generate.images.size());
-    if (drawn.kept > 0) spdlog::info("{} of {} images are there already", drawn.kept, wanted);
-    if (generate.images.empty()) return drawn;
-  }
-  const nn::UNet unet = load_unet(plan);
-  spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.network->path.string(),
-               plan.weights_name(), generate.images.size(), plan.config.method, plan.config.steps,
-               nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
-               describe_device(generate.device));
-
-  signal.ask(world.is_main() ? "stopping; the images that are finished stay" : nullptr);
-  std::optional<Progress> progress;
-  if (world.is_main())
-    progress.emplace("sampling", static_cast<int64_t>(generate.images.size()) * plan.config.steps);
-  generate.progress = [&](const sample::Progress& p) {
-    if (!progress) return !signal.stop_requested();
-    const double rate = static_cast<double>(p.images_done) / std::max(p.seconds, 1e-9);
-    progress->update(p.images_done * p.steps + p.step * p.batch_images,
-                     {.count = fmt::format("step {}/{}, {}/{} images", p.step, p.steps,
-                                           p.images_done, p.images_total),
-                      .rate = p.images_done > 0 ? fmt::format("{:.2f} images/s", rate) : ""});
-    return !signal.stop_requested();
-  };
-  if (options.trajectory) {
-    generate.observer = [&](int64_t first, const sample::TrajectoryPoint& point) {
-      trajectory.observe(first, point);
-    };
-  }
-  PictureWriter writer(folder);
-  const auto sink = [&](int64_t first, const torch::Tensor& batch) {  // files appear batch by batch
-    const torch::Tensor host = batch.cpu();
-    const auto image = generate.images.begin() + first;
-    writer.write({image, image + host.size(0)}, io::to_uint8(host));
-    if (!options.save_tensors.empty()) drawn.floats.push_back(host.to(torch::kFloat));
-  };
-  drawn.result = draw_images(plan, unet, generate, sink);
-  writer.wait();
-  return drawn;
-}
-
-// The pictures beside the folder.
-struct Beside {
-  fs::path grid, trajectory;
-};
 
 // Throws IoError if the grid would be read as a sample, or cannot be written.
 Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder) {
@@ -151,29 +95,108 @@ Beside beside_of(const SampleOptions& options, const sample::PictureFolder& fold
   return {grid, folder.beside("trajectory")};
 }
 
-// The first images in one picture; one column per class, if there are several.
-void write_grid(const SamplePlan& plan, const sample::PictureFolder& folder, const fs::path& grid) {
-  std::vector<torch::Tensor> pictures;
-  for (int64_t i = 0; i < std::min(plan.config.num, kGridImages); ++i)
-    pictures.push_back(folder.read(i));
-  const auto classes = static_cast<int64_t>(plan.classes.size());
-  sample::PictureFolder::write_beside(
-      grid, io::enlarged(io::make_grid(torch::stack(pictures),
-                                       classes > 1 && classes <= 32 ? classes : int64_t{0})));
+// Checks and makes the folder. The lock keeps out a second process, which would mix its images in.
+void prepare_folder(const SampleOptions& options, const SamplePlan& plan,
+                    const sample::PictureFolder& folder, const Beside& beside,
+                    std::optional<checkpoint::RunLock>& lock) {
+  sample::PictureSet set = picture_set(plan);
+  set.beside = {beside.grid};
+  if (options.trajectory) set.beside.push_back(beside.trajectory);
+  folder.check(set, options.overwrite);
+  io::make_folder(plan.folder, "choose another with --out");
+  lock.emplace(plan.folder, "sampling.lock");
+  folder.prepare(set, options.overwrite);
 }
 
-void write_trajectory(const sample::Trajectory& trajectory, const fs::path& picture) {
-  sample::PictureFolder::write_beside(
-      picture, io::enlarged(io::make_grid(trajectory.cells(),
-                                          static_cast<int64_t>(trajectory.times().size()))));
-  spdlog::info("{}: x0 estimates, from left to right at t = {}", picture.string(),
-               fmt::join(trajectory.times(), ", "));
+// Leaves the missing images in `generate`; returns how many exist.
+int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptions& generate) {
+  const auto wanted = std::ssize(generate.images);
+  generate.images =
+      folder.missing(generate.images, {generate.channels, generate.height, generate.width});
+  const int64_t kept = wanted - std::ssize(generate.images);
+  if (kept > 0) spdlog::info("{} of {} images are there already", kept, wanted);
+  return kept;
+}
+
+void show_progress(Progress& bar, const sample::Progress& p) {
+  const double rate = static_cast<double>(p.images_done) / std::max(p.seconds, 1e-9);
+  bar.update(p.images_done * p.steps + p.step * p.batch_images,
+             {.count = fmt::format("step {}/{}, {}/{} images", p.step, p.steps, p.images_done,
+                                   p.images_total),
+              .rate = p.images_done > 0 ? fmt::format("{:.2f} images/s", rate) : ""});
+}
+
+Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& options,
+                    SamplePlan& plan, sample::Trajectory& trajectory, const dist::World& world,
+                    StopSignal& signal) {
+  sample::GenerateOptions& generate = plan.generate;
+  Sampled sampled;
+  if (options.keep) sampled.kept = keep_existing(folder, generate);
+  if (generate.images.empty() && options.keep) return sampled;
+  const nn::UNet unet = load_unet(plan);
+  spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.network->path.string(),
+               plan.weights_name(), generate.images.size(), plan.config.method, plan.config.steps,
+               nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
+               describe_device(generate.device));
+
+  signal.ask(world.is_main() ? "stopping; the images that are finished stay" : nullptr);
+  std::optional<Progress> bar;
+  if (world.is_main()) bar.emplace("sampling", std::ssize(generate.images) * plan.config.steps);
+  generate.progress = [&](const sample::Progress& progress) {
+    if (bar) show_progress(*bar, progress);
+    return !signal.stop_requested();
+  };
+  if (options.trajectory) {
+    generate.observer = [&](int64_t first, const sample::TrajectoryPoint& point) {
+      trajectory.observe(first, point);
+    };
+  }
+  sample::PictureWriter writer(folder);  // files appear batch by batch
+  const auto sink = [&](int64_t first, const torch::Tensor& batch) {
+    const torch::Tensor host = batch.cpu();
+    const auto image = generate.images.begin() + first;
+    writer.write({image, image + host.size(0)}, io::to_uint8(host));
+    if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
+  };
+  sampled.result = draw_images(plan, unet, generate, sink);
+  writer.wait();
+  return sampled;
+}
+
+// Sums over the ranks; seconds: those of the slowest.
+void add_up(Sampled& sampled, const dist::World& world) {
+  sample::GenerateResult& result = sampled.result;
+  const torch::Tensor sums = torch::tensor({result.images, sampled.kept}, torch::kLong);
+  world.all_reduce_sum_({sums});
+  result.images = sums[0].item<int64_t>();
+  sampled.kept = sums[1].item<int64_t>();
+  const auto most =
+      world.all_reduce_max({result.stopped ? 1 : 0, static_cast<int64_t>(result.seconds * 1e6)});
+  result.stopped = most[0] != 0;
+  result.seconds = static_cast<double>(most[1]) / 1e6;
+}
+
+void write_results(const SampleOptions& options, const SamplePlan& plan,
+                   const sample::PictureFolder& folder, const Beside& beside,
+                   const sample::Trajectory& trajectory, const Sampled& sampled) {
+  // One column per class, if there are several.
+  const auto classes = std::ssize(plan.classes);
+  sample::PictureFolder::write_beside(beside.grid,
+                                      folder.grid(std::min(plan.config.num, kGridImages),
+                                                  classes > 1 && classes <= 32 ? classes : 0));
+  if (options.trajectory && sampled.result.images > 0) {
+    sample::PictureFolder::write_beside(beside.trajectory, trajectory.picture());
+    spdlog::info("{}: x0 estimates, from left to right at t = {}", beside.trajectory.string(),
+                 fmt::join(trajectory.times(), ", "));
+  }
+  if (!options.save_tensors.empty())
+    io::write_safetensors(options.save_tensors, {{"samples", torch::cat(sampled.floats)}});
 }
 
 void print_summary(const SampleOptions& options, const SamplePlan& plan,
-                   const sample::PictureFolder& folder, const fs::path& grid, int64_t finished,
-                   const Drawn& drawn) {
-  const sample::GenerateResult& result = drawn.result;
+                   const sample::PictureFolder& folder, const fs::path& grid,
+                   const Sampled& sampled) {
+  const sample::GenerateResult& result = sampled.result;
   const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
   if (!options.json) {
     spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
@@ -182,11 +205,11 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
     return;
   }
   std::vector<std::string> files;
-  for (int64_t i = 0; i < finished; ++i) files.push_back(folder.file_of(i).string());
+  for (int64_t i = 0; i < plan.config.num; ++i) files.push_back(folder.file_of(i).string());
   auto json = nlohmann::ordered_json::parse(plan.source);
   json.update(nlohmann::ordered_json::parse(plan.settings));
   json["images"] = result.images;
-  json["kept"] = drawn.kept;
+  json["kept"] = sampled.kept;
   json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;
   json["seconds"] = result.seconds;
   json["images_per_s"] = rate;
@@ -195,7 +218,7 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   fmt::print("{}\n", io::json_text(json));
 }
 
-// One for each of the settings, a JSON object.
+// One fact per key of the settings, a JSON object.
 dist::Facts facts_of(const std::string& settings) {
   dist::Facts facts;
   const auto json = nlohmann::json::parse(settings);
@@ -203,39 +226,11 @@ dist::Facts facts_of(const std::string& settings) {
   return facts;
 }
 
-// What works on all images at once.
-void expect_single(const SampleOptions& options, const dist::Launch& launch) {
-  if (launch.single()) return;
-  const char* flag = options.trajectory              ? "--trajectory"
-                     : !options.save_tensors.empty() ? "--save-tensors"
-                     : !options.init_noise.empty()   ? "--init-noise"
-                                                     : nullptr;
-  if (flag == nullptr) return;
-  throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", flag,
-                               launch.world_size, launch.found));
-}
-
-// The sums of what the ranks drew; the longest of their times.
-void add_up(Drawn& drawn, const dist::World& world) {
-  const torch::Tensor sums = torch::tensor({drawn.result.images, drawn.kept}, torch::kLong);
-  world.all_reduce_sum_({sums});
-  drawn.result.images = sums[0].item<int64_t>();
-  drawn.kept = sums[1].item<int64_t>();
-  const auto most = world.all_reduce_max(
-      {drawn.result.stopped ? 1 : 0, static_cast<int64_t>(drawn.result.seconds * 1e6)});
-  drawn.result.stopped = most[0] != 0;
-  drawn.result.seconds = static_cast<double>(most[1]) / 1e6;
-}
-
 int run_sample(const SampleOptions& options) {
   StopSignal signal;
   signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
   const dist::Launch launch = detected_launch();
-  expect_single(options, launch);
-  if (options.keep && options.overwrite)
-    throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
-  if (options.keep && options.trajectory)
-    throw UsageError("--trajectory needs every image sampled anew; leave out --continue");
+  check_sample_flags(options, launch);
   SamplePlan plan = plan_sampling(options);
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
@@ -248,34 +243,22 @@ int run_sample(const SampleOptions& options) {
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
   const sample::PictureFolder folder(plan.folder);
   const Beside beside = beside_of(options, folder);
-  std::optional<checkpoint::RunLock> lock;  // two at once would mix their images
-  world.on_main("make the folder", [&] {
-    sample::PictureSet set = picture_set(plan);
-    set.beside = {beside.grid};
-    if (options.trajectory) set.beside.push_back(beside.trajectory);
-    folder.check(set, options.overwrite);
-    io::make_folder(plan.folder, "choose another with --out");
-    lock.emplace(plan.folder, "sampling.lock");
-    folder.prepare(set, options.overwrite);
-  });
+  std::optional<checkpoint::RunLock> lock;
+  world.on_main("make the folder", [&] { prepare_folder(options, plan, folder, beside, lock); });
   plan.generate.images =
       sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
-  Drawn drawn = draw(options, plan, folder, trajectory, world, signal);
-  add_up(drawn, world);
-  if (drawn.result.stopped) {
+  Sampled sampled = sample_into(folder, options, plan, trajectory, world, signal);
+  add_up(sampled, world);
+  if (sampled.result.stopped) {
     spdlog::warn(
         "stopped with {} images drawn in {}; the same command with --continue draws the rest",
-        drawn.result.images + drawn.kept, folder.path().string());
+        sampled.result.images + sampled.kept, folder.path().string());
     return kStopped;
   }
   if (!world.is_main()) return kOk;
-  write_grid(plan, folder, beside.grid);
-  if (options.trajectory && drawn.result.images > 0)
-    write_trajectory(trajectory, beside.trajectory);
-  if (!options.save_tensors.empty())
-    io::write_safetensors(options.save_tensors, {{"samples", torch::cat(drawn.floats)}});
-  print_summary(options, plan, folder, beside.grid, plan.config.num, drawn);
+  write_results(options, plan, folder, beside, trajectory, sampled);
+  print_summary(options, plan, folder, beside.grid, sampled);
   return kOk;
 }
 

@@ -1,12 +1,9 @@
 #include "sample_plan.h"
 
 #include "class_choice.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/checkpoint/young_average.h"
-#include "ddpm/io/checksum.h"
-#include "ddpm/io/json_text.h"
-#include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
+#include "ddpm/sample/given_noise.h"
 #include "ddpm/train/experiment.h"
 #include "sample_settings.h"
 
@@ -20,6 +17,8 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kMaxImages = 100'000'000;
 
 // What the flags say over the checkpoint's own settings.
 sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
@@ -58,29 +57,6 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   }
   if (c.steps == 0) c.steps = timesteps;
   return c;
-}
-
-// images: the axis of the images.
-void expect_finite(const std::string& path, const std::string& name, const torch::Tensor& noise,
-                   int64_t images) {
-  const torch::Tensor bad = noise.to(torch::kDouble).isfinite().logical_not();
-  if (!bad.any().item<bool>()) return;
-  const torch::Tensor of_image = bad.movedim(images, 0).flatten(1).any(1);
-  const int64_t first = of_image.to(torch::kLong).argmax().item<int64_t>();
-  throw IoError(path, fmt::format("holds NaN or infinity in {} of image {}", name, first));
-}
-
-void read_noise(const std::string& path, sample::GenerateOptions& generate) {
-  const auto file = io::SafetensorsFile::open(path);
-  if (!file.contains("x_T"))
-    throw IoError(path, "holds no tensor x_T [N,C,H,W] (and, if wanted, z [S,N,C,H,W])");
-  generate.initial_noise = file.get("x_T");
-  if (generate.initial_noise.dim() != 4 || generate.initial_noise.size(0) == 0)
-    throw IoError(path, "has an x_T that is not [N,C,H,W] with N of at least 1");
-  expect_finite(path, "x_T", generate.initial_noise, 0);
-  if (!file.contains("z")) return;
-  generate.step_noise = file.get("z");
-  if (generate.step_noise.dim() == 5) expect_finite(path, "z", generate.step_noise, 1);
 }
 
 std::vector<int64_t> classes_in_turn(const SampleOptions& options,
@@ -157,12 +133,12 @@ SamplePlan plan_sampling(const SampleOptions& options,
 
   sample::GenerateOptions& generate = plan.generate;
   if (!options.init_noise.empty()) {
-    read_noise(options.init_noise, generate);
+    sample::read_noise_(options.init_noise, generate);
     if (!options.num) plan.config.num = generate.initial_noise.size(0);
   }
-  constexpr int64_t kMost = 100'000'000;
-  if (plan.config.num > kMost)
-    throw UsageError(fmt::format("--num {}: at most {} images at a time", plan.config.num, kMost));
+  if (plan.config.num > kMaxImages)
+    throw UsageError(
+        fmt::format("--num {}: at most {} images at a time", plan.config.num, kMaxImages));
   generate.images = sample::image_range(0, plan.config.num);
   generate.channels = plan.network->description.unet.image.channels;
   generate.height = plan.network->description.unet.image.height;

@@ -4,6 +4,7 @@
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/sample/image_settings.h"
 
 #include <algorithm>
 
@@ -16,14 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Every key of [sample] but num and batch, which change no image.
-Json sampler_settings(const sample::SampleConfig& config) {
-  Json json = config::to_json(config);
-  json.erase("num");
-  json.erase("batch");
-  return json;
-}
 
 // The same weights and settings make other images with another schedule or prediction.
 Json diffusion_settings(const diffusion::DiffusionConfig& config) {
@@ -59,21 +52,6 @@ std::string name_of_classes(const SamplePlan& plan) {
   return fmt::format("-classes-{:08x}", io::crc32c(numbers));
 }
 
-// "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: what differs from the defaults.
-std::string name_of_sampler(const sample::SampleConfig& config) {
-  const Json mine = sampler_settings(config), defaults = sampler_settings({});
-  std::string name = fmt::format("{}-{}", config.method, config.steps);
-  for (const auto& [key, value] : mine.items()) {
-    if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
-    const bool bare = key == "sigma" || key == "spacing" || key == "clip";
-    const std::string text = value.is_string()         ? value.get<std::string>()
-                             : value.is_number_float() ? fmt::format("{}", value.get<double>())
-                                                       : value.dump();
-    name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);
-  }
-  return name;
-}
-
 // The checkpoint's step, or the name of whatever else the network came from, with a checksum: two
 // files of one name may lie in different folders.
 std::string name_of_source(const SamplePlan& plan, const Json& settings) {
@@ -88,7 +66,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
                         const Json& settings) {
   const fs::path parent = plan.network->path.parent_path();
   const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
-  std::string name = name_of_source(plan, settings) + "-" + name_of_sampler(plan.config);
+  std::string name = name_of_source(plan, settings) + "-" + sample::short_name(plan.config);
   name += name_of_classes(plan);
   if (plan.weights_name() != "only" && plan.weights_name() != "ema")
     name += "-" + plan.weights_name();
@@ -104,7 +82,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
 void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   Json source{{"checkpoint", plan.network->path.string()},
               {"weights", plan.network->weights_file.string()}};
-  Json settings = sampler_settings(plan.config);
+  Json settings = sample::image_settings(plan.config);
   settings["seed"] = options.seed;
   settings["classes"] = plan.classes;
   settings["precision"] = options.precision;
@@ -125,7 +103,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
 sample::PictureSet picture_set(const SamplePlan& plan) {
   return {.count = plan.config.num,
           .settings = plan.settings,
-          .defaults = sampler_settings({}).dump(),
+          .defaults = sample::image_settings({}).dump(),
           .source = plan.source,
           .beside = {}};
 }

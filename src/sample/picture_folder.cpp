@@ -4,6 +4,7 @@
 #include "ddpm/base/text.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "picture_record.h"
 #include "png_mark.h"
@@ -199,6 +200,12 @@ void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_
 torch::Tensor PictureFolder::read(int64_t image) const {
   const fs::path file = file_of(image);
   return io::to_tensor(io::decode_image(io::read_file(file), file.string()));
+}
+
+torch::Tensor PictureFolder::grid(int64_t count, int64_t columns) const {
+  std::vector<torch::Tensor> images;
+  for (int64_t i = 0; i < count; ++i) images.push_back(read(i));
+  return io::enlarged(io::make_grid(torch::stack(images), columns));
 }
 
 }  // namespace ddpm::sample

@@ -1,6 +1,7 @@
 #include "ddpm/sample/trajectory.h"
 
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 
 #include <algorithm>
 
@@ -38,6 +39,10 @@ torch::Tensor Trajectory::cells() const {
     columns.push_back(torch::cat(std::vector<torch::Tensor>(batches.begin(), end)));
   }
   return torch::stack(columns, 1).flatten(0, 1);
+}
+
+torch::Tensor Trajectory::picture() const {
+  return io::enlarged(io::make_grid(cells(), std::ssize(times_)));
 }
 
 }  // namespace ddpm::sample

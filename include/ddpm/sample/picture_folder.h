@@ -51,6 +51,9 @@ class PictureFolder {
   static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8);
   /// uint8 [C,H,W]. Throws IoError.
   torch::Tensor read(int64_t image) const;
+  /// Images 0..count-1 in rows of `columns` (0: nearly square), enlarged if they are small: uint8
+  /// [C,H',W']. Throws IoError.
+  torch::Tensor grid(int64_t count, int64_t columns) const;
 
  private:
   std::filesystem::path folder_;

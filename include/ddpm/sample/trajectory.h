@@ -24,6 +24,8 @@ class Trajectory {
   const std::vector<int64_t>& times() const { return times_; }
   /// uint8 [rows * columns, C, H, W], row by row: fewer rows where fewer images were drawn.
   torch::Tensor cells() const;
+  /// The cells as one picture, enlarged if they are small: uint8 [C,H',W'].
+  torch::Tensor picture() const;
 
  private:
   int64_t rows_;

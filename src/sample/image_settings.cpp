@@ -1,0 +1,31 @@
+#include "ddpm/sample/image_settings.h"
+
+#include "ddpm/config/fields.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::sample {
+
+nlohmann::ordered_json image_settings(const SampleConfig& config) {
+  nlohmann::ordered_json json = config::to_json(config);
+  json.erase("num");
+  json.erase("batch");
+  return json;
+}
+
+std::string short_name(const SampleConfig& config) {
+  const nlohmann::ordered_json own = image_settings(config), defaults = image_settings({});
+  std::string name = fmt::format("{}-{}", config.method, config.steps);
+  for (const auto& [key, value] : own.items()) {
+    if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
+    const bool bare = key == "sigma" || key == "spacing" || key == "clip";
+    const std::string text = value.is_string()         ? value.get<std::string>()
+                             : value.is_number_float() ? fmt::format("{}", value.get<double>())
+                                                       : value.dump();
+    name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);
+  }
+  return name;
+}
+
+}  // namespace ddpm::sample

@@ -1,0 +1,17 @@
+#include "ddpm/sample/picture_writer.h"
+
+namespace ddpm::sample {
+
+void PictureWriter::write(std::vector<int64_t> images, const torch::Tensor& pixels_u8) {
+  wait();
+  under_way_ = std::async(std::launch::async, [this, images = std::move(images), pixels_u8] {
+    for (size_t i = 0; i < images.size(); ++i)
+      folder_.write(images[i], pixels_u8[static_cast<int64_t>(i)]);
+  });
+}
+
+void PictureWriter::wait() {
+  if (under_way_.valid()) under_way_.get();
+}
+
+}  // namespace ddpm::sample
