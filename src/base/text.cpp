@@ -65,6 +65,10 @@ std::string counted(int64_t n, const std::string& noun) {
                                            : "s");
 }
 
+std::string table_row(const std::string& key, const std::string& value) {
+  return fmt::format("{:<14} {}\n", key, value);
+}
+
 std::string lowercase(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {

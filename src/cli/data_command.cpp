@@ -1,7 +1,7 @@
-#include "data_report.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/data/scan.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "output_path.h"
@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace ddpm::cli {
 namespace {
@@ -20,45 +21,18 @@ struct DataOptions : ConfigFlags {
   bool json = false;
 };
 
-void draw(DataScan& f, const DataOptions& options) {
-  std::vector<torch::Tensor> images;
-  for (const int64_t index : data::spread_indices(f.dataset->size(), options.num)) {
-    try {
-      images.push_back(f.dataset->get(index).image);
-    } catch (const IoError&) {  // among f.bad, or beyond --max
-    }
-  }
-  if (images.empty()) return;
-  io::write_png(options.out, io::enlarged(io::make_grid(torch::stack(images))));
-  f.picture = options.out;
-}
-
-DataScan scan(const DataOptions& options, const train::Experiment& experiment) {
-  data::DataConfig config = experiment.data;
-  // Looks on behind the first bad file.
-  config.on_bad_image = data::BadImages::kSkipByHeader;
-  DataScan f;
-  f.kind =
-      config.kind == "auto" && !config.path.empty() ? data::kind_of_path(config.path) : config.kind;
-  f.dataset = data::open_dataset(config, experiment.run.seed);
-  const int64_t count = options.max > 0 ? options.max : f.dataset->size();
-  f.statistics =
-      data::measure(*f.dataset, data::spread_indices(f.dataset->size(), count), config.workers);
-  f.bad = f.dataset->skipped();
-  f.bad.insert(f.bad.end(), f.statistics.bad.begin(), f.statistics.bad.end());
-  draw(f, options);
-  return f;
-}
-
 int run_data(const DataOptions& options) {
   config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
   if (options.num > 0)
     expect_beside_input("--out", options.out, "the images", experiment.data.path);
-  const DataScan found = scan(options, experiment);
-  options.json ? print_json(found) : print_report(found);
-  const bool allowed = experiment.data.on_bad_image == data::BadImages::kSkip;
-  if (found.bad.empty() || allowed) return kOk;
+  const data::DataScan found = data::scan(experiment.data, experiment.run.seed, options.max);
+  const torch::Tensor picture = data::picture_of(*found.dataset, options.num);
+  if (picture.defined()) io::write_png(options.out, picture);
+  const std::string file = picture.defined() ? options.out : "";
+  fmt::print("{}", options.json ? io::json_text(data::to_json(found, file)) + "\n"
+                                : data::to_text(found, file));
+  if (found.bad.empty() || experiment.data.on_bad_image == data::BadImages::kSkip) return kOk;
   const bool one = found.bad.size() == 1;
   throw Error(fmt::format(
       "{} cannot be read (listed above); mend or remove {}, or set "

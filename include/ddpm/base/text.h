@@ -21,6 +21,9 @@ std::string with_commas(int64_t n);
 /// "1 image", "25,600 images".
 std::string counted(int64_t n, const std::string& noun);
 
+/// A line of a table with two columns: "images         10,000\n".
+std::string table_row(const std::string& key, const std::string& value);
+
 /// ASCII letters in lower case; other bytes unchanged.
 std::string lowercase(std::string_view text);
 
