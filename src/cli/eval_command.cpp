@@ -104,7 +104,7 @@ void print_scores(const ScoreOptions& o, const eval::Evaluator& evaluator, const
 int run_eval(const ScoreOptions& o) {
   check_eval_flags(o);
   const EndOnSignal ending("what was drawn and measured is lost");
-  const Processes processes = join_to_draw(detected_launch(), o.sample.device);
+  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   Subject subject = o.samples.empty() ? subject_of_checkpoint(o, processes) : subject_of_files(o);
   if (std::ssize(subject.samples.indices) < std::max<int64_t>(2, world.size()))

@@ -75,7 +75,7 @@ int run_likelihood(const VlbOptions& o) {
         "--class: a likelihood takes each image's own class; choose images with --reference");
   }
   const EndOnSignal ending("what was measured is lost");
-  const Processes processes = join_to_draw(detected_launch(), o.sample.device);
+  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure

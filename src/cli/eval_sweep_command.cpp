@@ -100,7 +100,7 @@ void print_sweep(const SweepOptions& o, const eval::SweepTable& table,
 
 int run_sweep(SweepOptions o) {
   const EndOnSignal ending("the same command goes on after the last finished cell", kStopped);
-  const Processes processes = join_to_draw(detected_launch(), o.sample.device);
+  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   o.sample.num = o.sample.num.value_or(1000);
   const std::shared_ptr<const exchange::Model> network = plan_sampling(o.sample).network;

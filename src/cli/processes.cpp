@@ -5,7 +5,6 @@
 #include "ddpm/io/file.h"
 #include "ddpm/train/experiment.h"
 
-#include <array>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -20,11 +19,7 @@ namespace ddpm::cli {
 
 namespace {
 
-// What a machine, not the run, decides.
-constexpr std::array kOfMachine = {"run.device",   "run.threads",   "run.peer_timeout",
-                                   "data.workers", "data.cache_mb", "data.resident"};
-
-// Two builds may compute in another order, and may mean other things by the same settings.
+// Two builds may compute in another order, or give the same settings another meaning.
 std::string program_version() {
   const io::FileSum sum = io::file_sum("/proc/self/exe");
   return fmt::format("{} (checksum {:08x})", DDPM_VERSION, sum.crc32c);
@@ -62,22 +57,6 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
   return {launch, device, timeout, identity};
 }
 
-dist::Facts shared_settings(const config::Document& document) {
-  dist::Facts facts;
-  std::istringstream text(document.effective());
-  std::string section;
-  for (std::string line; std::getline(text, line);) {
-    const size_t equals = line.find(" = ");
-    if (line.starts_with("[")) {
-      section = line.substr(1, line.find(']') - 1) + ".";
-    } else if (equals != std::string::npos) {
-      facts[section + line.substr(0, equals)] = line.substr(equals + 3);
-    }
-  }
-  for (const char* key : kOfMachine) facts.erase(key);
-  return facts;
-}
-
 std::string describe_device(const torch::Device& device) {
   const int threads = at::get_num_threads();
   return device.is_cpu() ? "the CPU, " + counted(threads, "thread")
@@ -88,13 +67,13 @@ dist::Launch detected_launch() {
   return dist::detect_launch(dist::process_environment(), ::isatty(STDIN_FILENO) == 1);
 }
 
-Processes join_to_draw(const dist::Launch& launch, const std::string& device_name,
-                       dist::Facts settings) {
-  constexpr std::chrono::hours kLongestShare{24 * 7};
+Processes join_to_sample(const dist::Launch& launch, const std::string& device_name,
+                         dist::Facts settings) {
+  constexpr std::chrono::hours kTimeout{24 * 7};
   const torch::Device device = train::rank_device(device_name, launch);
   dist::set_threads(dist::threads_of_rank(0, launch));
   settings["the command line"] = command_line();
-  return {join(launch, device, kLongestShare, {{}, std::move(settings)}), device};
+  return {join(launch, device, kTimeout, {{}, std::move(settings)}), device};
 }
 
 }  // namespace ddpm::cli

@@ -234,7 +234,7 @@ int run_sample(const SampleOptions& options) {
   SamplePlan plan = plan_sampling(options);
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
-  const Processes processes = join_to_draw(launch, options.device, facts_of(plan.settings));
+  const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
   const dist::World& world = processes.world;
   plan.generate.device = processes.device;
   const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;

@@ -9,6 +9,7 @@
 #include "ddpm/train/advice.h"
 #include "ddpm/train/init_from.h"
 #include "ddpm/train/run_folder.h"
+#include "ddpm/train/shared_settings.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
 #include "processes.h"
@@ -101,9 +102,9 @@ Setup read_setup(const TrainOptions& options) {
 
 dist::World join_run(const Setup& s, const dist::Launch& launch, const torch::Device& device,
                      const fs::path& run) {
-  dist::World world =
-      join(launch, device, std::chrono::seconds(s.experiment.run.peer_timeout),
-           {{{"the run's folder", run.lexically_normal().string()}}, shared_settings(s.document)});
+  dist::World world = join(launch, device, std::chrono::seconds(s.experiment.run.peer_timeout),
+                           {{{"the run's folder", run.lexically_normal().string()}},
+                            train::shared_settings(s.document)});
   world.expect_own_gpus();
   return world;
 }

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ddpm/config/document.h"
+#include "ddpm/dist/world.h"
+
+namespace ddpm::train {
+
+/// The settings of an effective config that all ranks of a run must have in common, as
+/// "train.batch_size": "128". Those of a machine (threads, workers, devices) may differ.
+dist::Facts shared_settings(const config::Document& document);
+
+}  // namespace ddpm::train
