@@ -1,11 +1,15 @@
 // The example of docs/extending.md, "A metric": MMD with a Gaussian kernel.
 
 #include "ddpm/eval/jackknife.h"
+#include "ddpm/eval/metrics.h"
 
+#include <array>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -38,6 +42,14 @@ eval::Measured gaussian_mmd(const torch::Tensor& x, const torch::Tensor& y,
   return {value, eval::jackknife_error(value, without, eval::group_sizes(ids, groups.count))};
 }
 
+/// The metric's row. Empty if only the mean and covariance of the reference are known.
+std::optional<eval::Measured> gaussian_mmd_of(const eval::MetricInputs& in) {
+  if (!in.has_vectors()) return std::nullopt;
+  return gaussian_mmd(in.reference.features, in.generated.features, in.generated.sampling, 10.0);
+}
+
+constexpr eval::MetricEntry kGaussianMmd{"gaussian_mmd", "Gaussian MMD", &gaussian_mmd_of};
+
 TEST(MetricExample, OfTwoPointsIsItsClosedForm) {
   // All of x in one point and all of y in another, at distance 5.
   const torch::Tensor x = torch::zeros({4, 2}, torch::kDouble);
@@ -45,6 +57,27 @@ TEST(MetricExample, OfTwoPointsIsItsClosedForm) {
   const eval::Measured found = gaussian_mmd(x, y, eval::make_groups(32), 10.0);
   EXPECT_NEAR(found.value, 2 - 2 * std::exp(-25.0 / 200.0), 1e-14);
   EXPECT_NEAR(found.error, 0.0, 1e-14);  // without a group, nothing changes
+}
+
+TEST(MetricExample, ItsRowIsReported) {
+  // Two points at distance 5, as above.
+  eval::FeatureSet samples;
+  samples.count = 32;
+  samples.sampling = eval::make_groups(32);
+  samples.features = torch::tensor({3.0F, 4.0F}).expand({32, 2}).contiguous();
+  samples.groups.assign(1, eval::Moments(2));
+  samples.groups[0].add(samples.features);
+  eval::Reference reference;
+  reference.features = torch::zeros({4, 2});
+  reference.gaussian = {4, torch::zeros({2}, torch::kDouble), torch::zeros({2, 2}, torch::kDouble)};
+
+  const std::array rows{kGaussianMmd};
+  const auto json = eval::to_json(eval::measure(samples, reference, {}, rows));
+  EXPECT_NEAR(json.at("gaussian_mmd").get<double>(), 2 - 2 * std::exp(-25.0 / 200.0), 1e-14);
+  EXPECT_TRUE(json.contains("gaussian_mmd_error"));
+  reference.features = {};  // statistics alone
+  EXPECT_TRUE(
+      eval::to_json(eval::measure(samples, reference, {}, rows)).at("gaussian_mmd").is_null());
 }
 
 TEST(MetricExample, ErrorIsTheSpreadOverOtherSamples) {
