@@ -19,7 +19,7 @@ using Tensors = std::map<std::string, torch::Tensor>;
 
 constexpr const char* kChecksum = "crc32c";
 
-// In the order of names.
+// Sorted by name.
 std::string checksum_of(const Tensors& tensors) {
   uint32_t sum = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -37,7 +37,7 @@ Tensors read_checked(const fs::path& path, const std::vector<std::string>& names
   for (const std::string& name : file.names()) tensors[name] = file.get(name);
   const auto sum = file.metadata().find(kChecksum);
   if (sum == file.metadata().end() || sum->second != checksum_of(tensors))
-    throw IoError(path, "does not have the checksum it was written with");
+    throw IoError(path, "has another checksum than when it was written");
   for (const std::string& name : names)
     if (!tensors.contains(name)) throw IoError(path, fmt::format("lacks {}", name));
   return tensors;
@@ -61,7 +61,7 @@ std::optional<Tensors> read_cached(const fs::path& file, const std::vector<std::
   try {
     return read_checked(file, names);
   } catch (const IoError& error) {
-    spdlog::warn("{}; it is damaged and made anew", error.what());
+    spdlog::warn("{}; it is damaged and will be rebuilt", error.what());
     return std::nullopt;
   }
 }

@@ -9,7 +9,7 @@
 namespace ddpm::eval {
 namespace {
 
-// Characters ' ' to '~', five columns of eight dots each, the lowest bit on top.
+// Characters ' ' to '~': five columns of eight dots each; the lowest bit is the top dot.
 constexpr std::array<std::array<uint8_t, 5>, 95> kFont{{
     // clang-format off
     {0x00, 0x00, 0x00, 0x00, 0x00},
@@ -128,7 +128,7 @@ void line_(const torch::Tensor& image, double x0, double y0, double x1, double y
   }
 }
 
-// One axis: values to pixels, and where its labels stand.
+// One axis: maps values to pixels and chooses the labels.
 class Axis {
  public:
   Axis(bool log, double low, double high, double from, double to)
@@ -262,7 +262,7 @@ torch::Tensor draw_chart(const std::vector<Curve>& curves, const ChartOptions& o
     for (const double v : curve.y) ys.add(v, o.log_y);
   }
   draw_text_(image, 8, 6, o.title);
-  if (!(xs.low <= xs.high && ys.low <= ys.high)) return image;  // nothing to show
+  if (!(xs.low <= xs.high && ys.low <= ys.high)) return image;  // no points
   const Frame frame{66, static_cast<double>(o.width) - 16, 36, static_cast<double>(o.height) - 40};
   const Axis x_axis(o.log_x, xs.low, xs.high, frame.left, frame.right);
   const Axis y_axis(o.log_y, ys.low, ys.high, frame.bottom, frame.top);

@@ -7,26 +7,27 @@
 
 #include <torch/types.h>
 
-// Small pictures of numbers, for those who have no plotting program at hand.
+// Small charts that need no plotting program.
 
 namespace ddpm::eval {
 
 using Colour = std::array<uint8_t, 3>;
 
-/// Easily told apart, in turn.
+/// The colour of curve i; the colours are easy to tell apart.
 Colour colour_of(size_t i);
 
-/// Writes text (ASCII, 5x7 dots in cells of 6x9, times `scale`) with its upper left corner at (x,
-/// y); what does not fit is cut off. image: uint8 [3,H,W].
+/// Draws text with its upper left corner at (x, y): ASCII, 5x7 dots in cells of 6x9, times `scale`.
+/// Clips it at the edge. image: uint8 [3,H,W].
 void draw_text_(const torch::Tensor& image, int64_t x, int64_t y, const std::string& text,
                 const Colour& colour = {0, 0, 0}, int64_t scale = 1);
-/// Pixels that the text is wide.
+/// The width of the text in pixels.
 int64_t text_width(const std::string& text, int64_t scale = 1);
 
 struct Curve {
   std::string label;
-  std::vector<double> x, y;  ///< points with a coordinate that is not finite (or, on a logarithmic
-                             ///< axis, not positive) are left out
+  /// Points with a coordinate that is not finite are left out; on a logarithmic axis, also those that
+  /// are not positive.
+  std::vector<double> x, y;
 };
 
 struct ChartOptions {

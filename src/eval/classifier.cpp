@@ -30,7 +30,7 @@ constexpr std::array<Conv, 5> kConvs{{{32, 1}, {64, 2}, {64, 1}, {128, 2}, {128,
 constexpr int64_t kGroups = 8;
 constexpr uint64_t kSeed = 0;
 constexpr int64_t kFewestHeldOut = 50;
-constexpr int64_t kMostHeldOut = 1000;
+constexpr int64_t kMaxHeldOut = 1000;
 
 std::string protocol(const ClassifierOptions& o) {
   return fmt::format("classifier 2: {} epochs, at most {} samples, batch {}, rate {}, side {}",
@@ -44,7 +44,7 @@ void expect_labels(const torch::Tensor& labels) {
       "feature network with --features FILE");
 }
 
-// Adam (Kingma 2015) with a cosine from the rate to 0.
+// Adam (Kingma 2015) with a cosine decay of the learning rate to 0.
 class Adam {
  public:
   Adam(std::vector<torch::Tensor> weights, double rate, int64_t steps)
@@ -124,12 +124,12 @@ Features Classifier::compute(const torch::Tensor& images) const {
 }
 
 void Classifier::train(const data::Dataset& dataset) {
-  // A twentieth is kept apart, to say how good the features are; more of a small set.
+  // A twentieth is held out, to measure how good the features are; more of a small set.
   const nn::ArithmeticGuard arithmetic(nn::Precision::kFp32, /*deterministic=*/true);
   std::vector<int64_t> order =
       random_permutation(dataset.size(), rng_key(kSeed, Purpose::kHoldout), 0);
   const int64_t fewest = std::min(dataset.size() / 4, kFewestHeldOut);
-  const int64_t apart = std::clamp(dataset.size() / 20, fewest, kMostHeldOut);
+  const int64_t apart = std::clamp(dataset.size() / 20, fewest, kMaxHeldOut);
   const std::vector<int64_t> held_out(order.begin(), order.begin() + apart);
   order.erase(order.begin(), order.begin() + apart);
 
@@ -168,7 +168,7 @@ void Classifier::measure_accuracy(const data::Dataset& dataset,
                      ++of_class.at(labels[i].item<int64_t>());
                  });
   held_out_ = std::ssize(held_out);
-  const auto count = static_cast<double>(held_out_);  // of none: 0 / 0
+  const auto count = static_cast<double>(held_out_);  // 0 / 0 if there are none
   accuracy_ = static_cast<double>(right) / count;
   chance_ = static_cast<double>(*std::max_element(of_class.begin(), of_class.end())) / count;
 }
@@ -217,7 +217,7 @@ void Classifier::describe(const data::Dataset& dataset) {
       "Frechet distance (features of a classifier trained on {})", dataset.description());
 }
 
-// Why its features should not be trusted.
+// Adds reasons to distrust the features.
 void Classifier::warn(int64_t images) {
   constexpr const char* kWayOut = "use more images, or a feature network (--features FILE)";
   const double deviation = std::sqrt(chance_ * (1.0 - chance_) / static_cast<double>(held_out_));
@@ -226,7 +226,8 @@ void Classifier::warn(int64_t images) {
     description_.warnings.push_back(fmt::format(
         "the classifier gets {:.1f} % of {} unseen images right, chance gets {:.1f} %: its "
         "features "
-        "tell next to nothing, and neither do distance, precision and the other numbers below; {}",
+        "carry almost no information, and distance, precision and the other numbers below mean "
+        "little; {}",
         100.0 * accuracy_, held_out_, 100.0 * chance_, kWayOut));
   }
   if (images < kMinImages) {

@@ -14,36 +14,36 @@ namespace ddpm::eval {
 
 struct ClassifierOptions {
   int64_t epochs = 3;
-  int64_t max_samples = 200000;  ///< images seen in all, at most
+  int64_t max_samples = 200000;  ///< at most this many images in total
   int64_t batch = 64;
   double learning_rate = 2e-3;
   int64_t longest_side = 64;  ///< larger images are scaled down to it
 };
 
-/// Its features are those of noise if it is hardly better than chance: below this share of the way
-/// from chance to 1 the protocol and a warning say so.
+/// The features are meaningless if the classifier is hardly better than chance. Below this fraction
+/// of the way from chance to 1, the protocol and a warning report it.
 inline constexpr double kMinSkill = 0.25;
-/// Likewise with fewer images than this.
+/// The same holds for fewer training images than this.
 inline constexpr int64_t kMinImages = 500;
 
-/// A small convolutional network that tells the classes of a data set apart, for features where no
-/// Inception is at hand or fits (digits are no photographs). Its mean-pooled last layer [B,128]
-/// comes before the logits.
+/// A small convolutional classifier of a data set. Its features serve if there is no Inception
+/// network or if it does not fit the images (digits are no photographs). They are the mean-pooled
+/// last layer before the logits, [B,128].
 class Classifier final : public FeatureExtractor {
  public:
-  /// The one trained on `dataset`, from `cache` if it was trained before, else trained now and
-  /// left there: a function of the images, the labels and the options (same machine, same number of
-  /// threads). `digest`: digest_of_images(dataset). Throws UsageError if there are fewer than
-  /// two classes, IoError if an image cannot be read.
+  /// The classifier trained on `dataset`: read from `cache`, else trained and saved there. It depends
+  /// only on images, labels and options, on one machine with one number of threads. `digest`:
+  /// digest_of_images(dataset). Throws UsageError if there are fewer than two classes, IoError if an
+  /// image cannot be read.
   static std::unique_ptr<Classifier> of(const data::Dataset& dataset, const std::string& digest,
                                         const ClassifierOptions& options,
                                         const std::filesystem::path& cache,
                                         const torch::Device& device);
 
   const ExtractorDescription& description() const override { return description_; }
-  /// The share of images kept apart from its training that it gets right; NaN if there are none.
+  /// The accuracy on held-out images; NaN if there are none.
   double accuracy() const { return accuracy_; }
-  /// What always naming the most frequent class of these images would get right.
+  /// The fraction of the most frequent class among these images.
   double chance() const { return chance_; }
 
  private:
@@ -60,7 +60,7 @@ class Classifier final : public FeatureExtractor {
   ClassifierOptions options_;
   std::vector<torch::Tensor> weights_;  // of convolutions, norms and the last layer, in order
   double accuracy_ = 0.0, chance_ = 0.0;
-  int64_t held_out_ = 0;  // images that these are measured on
+  int64_t held_out_ = 0;  // number of these images
   ExtractorDescription description_;
 };
 

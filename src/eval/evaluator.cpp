@@ -69,7 +69,7 @@ void Evaluator::measure_images(const EvaluatorOptions& options, const fs::path& 
                        : open_features(options.features, device_);
   reference_ = measure_reference(images, digest, *features_, cache, device_, world_);
   if (!data_.statistics.empty() && trained_) {
-    spdlog::info("the statistics in {} are of another network and not used",
+    spdlog::info("the statistics in {} are of another network and are not used",
                  data_.statistics.string());
   } else if (!data_.statistics.empty()) {
     reference_ = with_statistics(std::move(reference_), read_statistics(data_.statistics));

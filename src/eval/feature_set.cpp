@@ -10,15 +10,15 @@
 namespace ddpm::eval {
 namespace {
 
-constexpr int64_t kPending = 128;           // vectors of a group that are added at a time
-constexpr int64_t kGatherBytes = 64 << 20;  // of kept vectors that the ranks exchange at a time
+constexpr int64_t kPending = 128;           // vectors of a group that are added together
+constexpr int64_t kGatherBytes = 64 << 20;  // of kept vectors, per exchange between the ranks
 
-// The moments of vectors that come with their groups. Some are added together: a covariance of
-// 2,048 features is changed as a whole each time.
+// The moments of each group of vectors. Several vectors are added together, because each addition
+// changes the full covariance of 2,048 features.
 class GroupedMoments {
  public:
   GroupedMoments(torch::Tensor ids, int64_t count) : ids_(std::move(ids)), count_(count) {}
-  // Vectors at places first, first + 1, ... of the set.
+  // Vectors first, first + 1, ... of the set.
   void add(int64_t first, const torch::Tensor& vectors) {
     if (moments_.empty()) {
       moments_.assign(count_, Moments(vectors.size(1)));
@@ -49,7 +49,7 @@ class GroupedMoments {
   std::vector<torch::Tensor> pending_;
 };
 
-// The rows of a matrix of all vectors that are kept.
+// A matrix of the vectors that are kept.
 class KeptRows {
  public:
   KeptRows(int64_t count, int64_t bytes) : count_(count), bytes_(bytes) {}
@@ -61,7 +61,7 @@ class KeptRows {
     matrix_.narrow(0, (first + skip) / stride_, kept.size(0)).copy_(kept);
   }
   int64_t stride() const { return stride_; }
-  // Every rank has its own rows, and zeros elsewhere.
+  // Sums the ranks' matrices: each has its own rows, and zeros elsewhere.
   torch::Tensor gather(const dist::World& world, const torch::Device& device) {
     if (world.size() == 1 || !matrix_.defined()) return matrix_;
     const int64_t rows = std::max<int64_t>(1, kGatherBytes / (4 * matrix_.size(1)));

@@ -7,7 +7,7 @@
 namespace ddpm::eval {
 namespace {
 
-// A with S = A A^T, without the directions whose variance is lost in rounding: [D, rank].
+// A with S = A A^T, without directions whose variance is below rounding: [D, rank].
 torch::Tensor factor_of(const torch::Tensor& covariance) {
   const auto [values, vectors] = torch::linalg_eigh(covariance, "L");
   const double largest = values[-1].item<double>();
@@ -34,8 +34,8 @@ double FrechetDistance::to(const Gaussian& other) const {
          2.0 * cross;
 }
 
-// The same with the trace from the eigenvalues of A^T S_b A: a third of the work, and good enough
-// for a spread.
+// The same with the trace from the eigenvalues of A^T S_b A: a third of the work, and precise enough
+// for an error bar.
 double FrechetDistance::roughly_to(const Gaussian& other) const {
   double cross = 0.0;
   if (factor_.numel() > 0) {

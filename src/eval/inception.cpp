@@ -88,7 +88,7 @@ torch::Tensor forward_d(MixedBlock& b, const torch::Tensor& x) {
                shrink(x)});
 }
 
-// 8x8: 1x1, 3x3 spread over 1x3 and 3x1, the same behind another 3x3, pool.
+// 8x8: 1x1, 3x3 spread over 1x3 and 3x1, the same after another 3x3, pool.
 Units units_e(int64_t in) {
   return {{"branch1x1", in, 320, 1, 1},
           {"branch3x3_1", in, 384, 1, 1},
@@ -132,7 +132,7 @@ class InceptionFeatures final : public FeatureExtractor {
       if (name.ends_with("num_batches_tracked")) return;
       const torch::Tensor from = tensor_named(name);
       if (!from.defined() || from.sizes() != to.sizes()) {
-        throw IoError(file, fmt::format("is no state dict of Inception 2015-12-05: {} {}", name,
+        throw IoError(file, fmt::format("is not a state dict of Inception 2015-12-05: {} {}", name,
                                         from.defined() ? "has another shape" : "is missing"));
       }
       to.copy_(from);
@@ -225,7 +225,7 @@ Features InceptionImpl::forward(const torch::Tensor& x) {
   h = forward_a(mixed_5d_, forward_a(mixed_5c_, forward_a(mixed_5b_, h)));
   h = forward_c(mixed_6c_, forward_c(mixed_6b_, forward_b(mixed_6a_, h)));
   Features f;
-  // Row by row with the channels last, as TensorFlow has them.
+  // Channels last, as in TensorFlow.
   f.spatial = mixed_6d_->chain(h, {"branch1x1"}).narrow(1, 0, 7).permute({0, 2, 3, 1}).flatten(1);
   h = forward_c(mixed_6e_, forward_c(mixed_6d_, h));
   h = forward_d(mixed_7a_, h);

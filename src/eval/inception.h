@@ -31,7 +31,7 @@ class ConvUnitImpl : public torch::nn::Module {
 };
 TORCH_MODULE(ConvUnit);
 
-/// Branches of units side by side: the units of one "Mixed" block under their names.
+/// The units of one "Mixed" block by name. The block combines them into parallel branches.
 class MixedBlockImpl : public torch::nn::Module {
  public:
   /// name, input and output channels, kernel, stride, padding.
@@ -42,7 +42,7 @@ class MixedBlockImpl : public torch::nn::Module {
     int64_t stride = 1, pad_h = 0, pad_w = 0;
   };
   explicit MixedBlockImpl(const std::vector<Unit>& units);
-  /// x through these units, one after the other.
+  /// Applies these units to x in sequence.
   torch::Tensor chain(torch::Tensor x, const std::vector<std::string>& names);
 
  private:
@@ -50,13 +50,13 @@ class MixedBlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(MixedBlock);
 
-/// Inception v3 (Szegedy 2016) as TensorFlow's graph of 2015-12-05 has it and FID is defined by:
-/// average pools do not count their padding, the last block pools by maximum, 1008 classes.
-/// Parameters carry torchvision's names.
+/// Inception v3 (Szegedy 2016) as in TensorFlow's graph of 2015-12-05, which defines FID: average
+/// pooling does not count padding, the last block uses max pooling, 1008 classes. The parameters
+/// have torchvision's names.
 class InceptionImpl : public torch::nn::Module {
  public:
   InceptionImpl();
-  /// x: [B,3,H,W] in [0,1]; resized to 299x299 (bilinear, not antialiased) and taken to [-1,1].
+  /// x: [B,3,H,W] in [0,1]; resized to 299x299 (bilinear, not antialiased) and scaled to [-1,1].
   /// pooled [B,2048]; logits [B,1008] without the last layer's bias, as the Inception Score of
   /// Salimans 2016 takes them; spatial: the first 7 channels of mixed_6/conv as [17,17,7], [B,2023]
   /// (Nash 2021, sFID; the order is that of guided-diffusion's statistics).
@@ -73,7 +73,7 @@ class InceptionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Inception);
 
-/// The network with the weights of a state dict, .pth or .safetensors. Throws IoError where tensors
+/// The network with the weights of a state dict, .pth or .safetensors. Throws IoError if tensors
 /// are missing or of another shape.
 std::unique_ptr<FeatureExtractor> open_inception(const std::filesystem::path& file,
                                                  const torch::Device& device);

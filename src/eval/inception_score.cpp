@@ -9,7 +9,7 @@ namespace {
 
 torch::Tensor negative_entropy(const torch::Tensor& p) { return torch::xlogy(p, p).sum(-1); }
 
-// exp of the mean divergence of samples whose p and whose sum p log p add up to these: [...].
+// exp of the mean divergence of `samples` samples, from their sums of p and of p log p: [...].
 torch::Tensor score_of(const torch::Tensor& p, const torch::Tensor& p_log_p,
                        const torch::Tensor& samples) {
   return (p_log_p / samples - negative_entropy(p / samples.unsqueeze(-1))).exp();
@@ -29,7 +29,7 @@ Measured inception_score(const torch::Tensor& logits, const torch::Tensor& group
     const torch::Tensor p = torch::softmax(logits.slice(0, begin, end).to(torch::kDouble), 1);
     const torch::Tensor member =
         torch::one_hot(groups.slice(0, begin, end), count).to(torch::kDouble);
-    // Sums by group: of p [G,K], of p log p [G], of samples [G].
+    // Sums per group: p [G,K], p log p [G], samples [G].
     const torch::Tensor sums = member.t().matmul(p);
     const torch::Tensor p_log_p = member.t().matmul(negative_entropy(p));
     const torch::Tensor samples = member.sum(0);

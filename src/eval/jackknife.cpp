@@ -14,11 +14,11 @@
 namespace ddpm::eval {
 namespace {
 
-constexpr double kRounding = 1e-12;  // an error below it, as a part of the value, is none
-// Groups and selections are part of the measure, not of the samples.
+constexpr double kRounding = 1e-12;  // a relative error below it is rounding: 0
+// Fixed: groups and selections belong to the metric, not to the samples.
 constexpr uint64_t kGroupSeed = 0;
 
-// One sample of each class in each block; nothing if there are no classes or not equally many.
+// Blocks with one sample of each class; empty if there are no classes or their sizes differ.
 std::vector<std::vector<int64_t>> blocks_by_class(const std::vector<int64_t>& classes) {
   std::map<int64_t, int64_t> seen;
   std::vector<std::vector<int64_t>> blocks;
@@ -72,7 +72,7 @@ SampleGroups make_groups(int64_t samples, const std::vector<int64_t>& classes, i
   groups.blocks = blocks_by_class(classes);
   groups.by_class = !groups.blocks.empty();
   if (!groups.by_class) groups.blocks = blocks_of_one(samples);
-  // The last block may lack some classes: it makes no group of its own.
+  // The last block may lack some classes, so it forms no group of its own.
   const bool whole = groups.blocks.back().size() == groups.blocks.front().size();
   groups.count = std::min(most, std::ssize(groups.blocks) - (whole ? 0 : 1));
   return groups;

@@ -15,14 +15,14 @@ torch::Tensor kernel(const torch::Tensor& x, const torch::Tensor& y) {
   return (x.matmul(y.t()) / static_cast<double>(x.size(1)) + 1.0).pow(3);
 }
 
-// Over all pairs of different vectors.
+// The mean over all pairs of different vectors.
 double mean_within(const torch::Tensor& x) {
   const torch::Tensor k = kernel(x, x);
   const auto n = static_cast<double>(x.size(0));
   return (k.sum() - k.trace()).item<double>() / (n * (n - 1.0));
 }
 
-// Successive stretches of one order of all rows after another.
+// Consecutive parts of a random order of all rows, then of the next random order.
 class Subsets {
  public:
   using OrderOf = std::function<std::vector<int64_t>(uint64_t pass)>;
@@ -40,7 +40,7 @@ class Subsets {
   std::vector<int64_t> order_;
 };
 
-// What the distance of a subset is made of, by the groups of its samples.
+// The sums that a subset's distance consists of, per group of its samples.
 struct GroupSums {
   torch::Tensor within;  // [G,G]: of k over pairs of different samples
   torch::Tensor cross;   // [G]: of k over samples and the reference
@@ -55,7 +55,7 @@ GroupSums sums_of(const torch::Tensor& x, const torch::Tensor& y, const torch::T
           member.sum(0)};
 }
 
-// E k(y, y') - 2 E k(x, y) of the samples that are left; NaN if these are fewer than two.
+// E k(y, y') - 2 E k(x, y) of the remaining samples; NaN if there are fewer than two.
 double estimate(double within, double cross, double samples, double reference) {
   if (samples < 2.0) return std::numeric_limits<double>::quiet_NaN();
   return within / (samples * (samples - 1.0)) - 2.0 * cross / (samples * reference);

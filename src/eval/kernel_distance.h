@@ -14,13 +14,13 @@ double kernel_distance(const torch::Tensor& x, const torch::Tensor& y);
 
 struct KernelOptions {
   int64_t subsets = 100;
-  int64_t subset_size = 1000;  ///< no more than the vectors on either side are used
+  int64_t subset_size = 1000;  ///< at most as many as there are vectors on either side
   uint64_t seed = 0;           ///< of the subsets
 };
 
-/// Mean over random subsets of both without repetition, as torch-fidelity does it; every vector is
-/// in as many subsets as any other, or in one more. x: reference, y: samples dealt to `groups`.
-/// Error: the jackknife's over the groups of samples.
+/// The mean over random subsets of both without repetition, as in torch-fidelity. Each vector is in
+/// equally many subsets, or in one more. x: reference, y: samples with their `groups`. Error: a
+/// jackknife over the groups.
 Measured kernel_distance(const torch::Tensor& x, const torch::Tensor& y, const SampleGroups& groups,
                          const KernelOptions& options);
 

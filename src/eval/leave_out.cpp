@@ -10,10 +10,10 @@
 namespace ddpm::eval {
 namespace {
 
-// The k-th smallest of the columns that are kept, bool [N]: [b].
+// The k-th smallest value among the kept columns, bool [N]: [b].
 torch::Tensor kth_kept(const torch::Tensor& d, const torch::Tensor& kept, int64_t k) {
   const torch::Tensor left = d.index_select(1, kept.nonzero().squeeze(1));
-  // One column is the row itself, unless its own group is left out: then its ball is not asked for.
+  // One column is the row itself, unless its own group is left out; its ball is then not used.
   if (left.size(1) < k + 1) return torch::full({d.size(0)}, kUnknown, d.options());
   return std::get<0>(left.kthvalue(k, 1));
 }
@@ -22,7 +22,7 @@ torch::Tensor kth_kept(const torch::Tensor& d, const torch::Tensor& kept, int64_
 
 torch::Tensor limits_without_groups(const torch::Tensor& d, const torch::Tensor& groups,
                                     int64_t count, int64_t k) {
-  // Some more than k neighbours, sorted: the k-th of another group is nearly always among them.
+  // A few more than k neighbours, sorted: the k-th without a group is nearly always among them.
   const int64_t listed = std::min<int64_t>(d.size(1), 8 * k + 8);
   const auto [values, columns] = d.topk(listed, 1, /*largest=*/false, /*sorted=*/true);
   const torch::Tensor of = groups.index_select(0, columns.flatten()).view_as(columns);

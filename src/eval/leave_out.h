@@ -10,19 +10,19 @@
 
 namespace ddpm::eval {
 
-/// Squared radii of balls around rows of generated vectors that reach to the k-th nearest other
-/// one, of all and with each group left out: [count + 1, b], the last of all; NaN where too few are
-/// left. d: squared distances [b,N], infinite to the row itself; groups: int64 [N].
+/// Squared radii of balls around generated vectors that reach to the k-th nearest other one. Row g
+/// of [count + 1, b] is without group g, the last row with all groups; NaN if too few vectors remain.
+/// d: squared distances [b,N], infinite to the vector itself; groups: int64 [N].
 torch::Tensor limits_without_groups(const torch::Tensor& d, const torch::Tensor& groups,
                                     int64_t count, int64_t k);
 
-/// The share of rows that any generated vector (a column) touches: of all, and with each group of
-/// columns left out.
+/// The fraction of rows that any generated vector (a column) touches: with all columns, and with
+/// each group of columns left out.
 class ShareWithoutGroups {
  public:
   ShareWithoutGroups(const torch::Tensor& groups, int64_t count);
-  /// Adds rows. touches(g): bool [b,N], what the columns touch if group g is left out; g = count:
-  /// if none is.
+  /// Adds rows. touches(g): bool [b,N], which columns touch which rows without group g; g = count:
+  /// with all groups.
   void add(const std::function<torch::Tensor(int64_t)>& touches);
   Measured measured() const;
 

@@ -38,9 +38,10 @@ void expect_measurable(const nn::ModelDescription& model, const ReferenceData& d
         "for every t",
         timesteps));
   }
-  if (data.images == nullptr) throw UsageError("the likelihood is one of images, not statistics");
+  if (data.images == nullptr)
+    throw UsageError("a likelihood needs images; --reference holds only statistics");
   if (data.images->shape() != data::ImageShape{image.channels, image.height, image.width})
-    throw UsageError("the images of --reference have another shape than those of the network");
+    throw UsageError("the images of --reference and those of the network differ in shape");
   if (model.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
   if (options.variance == ModelVariance::kLearned && !model.unet.learned_variance)

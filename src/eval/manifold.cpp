@@ -12,8 +12,8 @@
 namespace ddpm::eval {
 namespace {
 
-constexpr int64_t kRows = 1024;      // of a distance matrix held at a time
-constexpr int64_t kColumns = 16384;  // likewise, in a search
+constexpr int64_t kRows = 1024;      // of a distance matrix in memory
+constexpr int64_t kColumns = 16384;  // the same, in a search
 
 // Squared distances [rows of x, rows of y], float64.
 torch::Tensor squared_distances(const torch::Tensor& x, const torch::Tensor& y) {
@@ -29,7 +29,7 @@ void visit_distances(const torch::Tensor& x, const torch::Tensor& y,
     visit(first, squared_distances(x.slice(0, first, first + kRows), y));
 }
 
-// From the vectors themselves: squared_distances loses the digits of small ones. [Q,k].
+// Computed from the vectors themselves, as squared_distances is imprecise if small. [Q,k].
 torch::Tensor exact_distances(const torch::Tensor& queries, const torch::Tensor& among,
                               const torch::Tensor& indices) {
   const torch::Tensor found = among.index_select(0, indices.flatten()).to(torch::kDouble);
@@ -38,7 +38,7 @@ torch::Tensor exact_distances(const torch::Tensor& queries, const torch::Tensor&
       .norm(2, 2);
 }
 
-// The k nearest of `among` to a block of queries. own: the row that each query is, or undefined.
+// The k nearest of `among` to a block of queries. own: the row of each query itself, or undefined.
 torch::Tensor nearest_indices(const torch::Tensor& queries, const torch::Tensor& among, int64_t k,
                               const torch::Tensor& own) {
   torch::Tensor best, indices;
@@ -70,7 +70,7 @@ Neighbours search(const torch::Tensor& queries, const torch::Tensor& among, int6
   return {torch::cat(distances), torch::cat(indices)};
 }
 
-// Each row of x: how many balls around the rows of y hold it. int64 [rows of x].
+// For each row of x, the number of balls around rows of y that hold it: int64 [rows of x].
 torch::Tensor balls_around(const torch::Tensor& x, const torch::Tensor& y,
                            const torch::Tensor& radii) {
   std::vector<torch::Tensor> counts;
@@ -80,7 +80,7 @@ torch::Tensor balls_around(const torch::Tensor& x, const torch::Tensor& y,
   return torch::cat(counts);
 }
 
-// The share of real vectors in any ball of a generated one.
+// The fraction of real vectors in any ball of a generated one.
 Measured recall_of(const torch::Tensor& real, const torch::Tensor& generated,
                    const torch::Tensor& groups, int64_t count, int64_t k) {
   std::vector<torch::Tensor> blocks;
@@ -100,7 +100,7 @@ Measured recall_of(const torch::Tensor& real, const torch::Tensor& generated,
   return recall;
 }
 
-// The share of real balls with a generated vector inside.
+// The fraction of real balls that hold a generated vector.
 Measured coverage_of(const torch::Tensor& real, const torch::Tensor& generated,
                      const torch::Tensor& radii, const torch::Tensor& groups, int64_t count) {
   const torch::Tensor limit = radii.square();
@@ -109,8 +109,8 @@ Measured coverage_of(const torch::Tensor& real, const torch::Tensor& generated,
     const torch::Tensor inside = d < limit.slice(0, first, first + d.size(0)).unsqueeze(1);
     share.add([&](int64_t) { return inside; });
   });
-  // The jackknife counts the variance of what k samples do together k times (Efron and Stein 1981).
-  // A ball holds a few samples, of which one is enough, so much of it is counted twice or more.
+  // The jackknife counts the variance of a joint effect of k samples k times (Efron and Stein 1981).
+  // A ball may hold several samples, and one is enough, so much of it is counted twice or more.
   Measured coverage = share.measured();
   coverage.error /= std::sqrt(2.0);
   return coverage;
@@ -132,7 +132,7 @@ torch::Tensor neighbour_radii(const torch::Tensor& x, int64_t k) {
   TORCH_CHECK(k >= 1 && k < x.size(0), "a set of ", x.size(0), " has no neighbour number ", k);
   std::vector<torch::Tensor> radii;
   visit_distances(x, x, [&](int64_t first, const torch::Tensor& d) {
-    d.diagonal(first).zero_();  // itself, exactly: always the nearest
+    d.diagonal(first).zero_();  // the vector itself, exactly 0: always the nearest
     radii.push_back(std::get<0>(d.kthvalue(k + 1, 1)).sqrt());
   });
   return torch::cat(radii);

@@ -54,7 +54,7 @@ void warn_of_small_manifolds(Metrics& m, const MetricInputs& in) {
   const Reference& reference = in.reference;
   if (in.manifold && m.manifold_count < kMinVectors) {
     m.warnings.push_back(
-        fmt::format("precision, recall, density and coverage of {} images say little: their balls "
+        fmt::format("precision, recall, density and coverage of {} images mean little: their balls "
                     "are large; use {} or more",
                     m.manifold_count, kMinVectors));
   }

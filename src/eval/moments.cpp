@@ -51,7 +51,7 @@ void Moments::all_reduce_(std::vector<Moments>& moments, const dist::World& worl
     world.all_reduce_sum_({total, mean});
     const auto count = static_cast<int64_t>(total.item<double>());
     if (count > 0) mean.div_(total);
-    // Each rank's scatter around the common mean: then they simply add up.
+    // Each rank's scatter around the common mean: these can be added.
     const torch::Tensor shift = m.mean_.to(device) - mean;
     torch::Tensor scatter =
         m.scatter_.to(device, torch::kDouble, /*non_blocking=*/false, /*copy=*/true);

@@ -64,8 +64,9 @@ Gaussian read_gaussian(const io::ZipReader& zip, const std::string& mean,
   const int64_t d = g.mean.numel();
   if (g.mean.dim() != 1 || g.covariance.dim() != 2 || g.covariance.size(0) != d ||
       g.covariance.size(1) != d) {
-    throw IoError(zip.path(), fmt::format("is no file of statistics: {} must be [D] and {} [D,D]",
-                                          mean, covariance));
+    throw IoError(
+        zip.path(),
+        fmt::format("is not a file of statistics: {} must be [D] and {} [D,D]", mean, covariance));
   }
   return g;
 }
@@ -99,7 +100,7 @@ Reference measure_reference(const data::Dataset& dataset, const std::string& dig
     const FeatureSet set = collect(images_of(dataset), all, extractor,
                                    {.title = "features of the reference",
                                     .groups = 1,
-                                    .keep_bytes = kMostFeatureBytes,
+                                    .keep_bytes = kMaxFeatureBytes,
                                     .keep_logits = false,
                                     .device = device},
                                    world);

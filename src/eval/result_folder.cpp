@@ -32,8 +32,7 @@ void claim_result_folder(const fs::path& folder, const std::string& protocol) {
         folder, fs::exists(file)
                     ? "holds results of other settings, images or weights (its protocol.json says "
                       "which); name another folder with --out"
-                    : "holds files, and no protocol.json that says of what; name another folder "
-                      "with --out");
+                    : "holds files but no protocol.json; name another folder with --out");
   }
   io::write_file_atomic(file, text);
 }

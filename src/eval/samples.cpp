@@ -31,13 +31,15 @@ int64_t number_of_classes(const fs::path& folder, int64_t images) {
   return json.contains(classes) && json[classes].is_array() ? std::ssize(json[classes]) : 0;
 }
 
-void warn_if_cut_short(const fs::path& folder, int64_t images) {
+void warn_if_interrupted(const fs::path& folder, int64_t images) {
   const nlohmann::json json = record_of(folder);
   if (!json.contains("images") || !json["images"].is_number_integer()) return;
   const int64_t asked = json["images"].get<int64_t>();
   if (asked > images)
     spdlog::warn(
-        "{}: {} of {} images are there: the sampling was cut short, and --continue draws the rest",
+        "{}: holds {} of {} images: the sampling was interrupted; ddpm sample --continue samples "
+        "the "
+        "rest",
         folder.string(), images, asked);
 }
 
@@ -60,7 +62,7 @@ Samples samples_at(const fs::path& path, std::optional<int64_t> wanted) {
     throw UsageError(
         fmt::format("--num {}: {} holds only {} images", num, path.string(), files->size()));
   }
-  warn_if_cut_short(path, files->size());
+  warn_if_interrupted(path, files->size());
   Samples s;
   s.source = [files](const std::vector<int64_t>& images, const ImageSink& sink) {
     images_of (*files)(images, sink);

@@ -34,7 +34,7 @@ class ScriptFeatures final : public FeatureExtractor {
                       .argumentIndexWithName("return_features")
                       .has_value();
     } catch (const c10::Error& error) {
-      throw IoError(file, fmt::format("is no TorchScript network: {}", first_line(error)));
+      throw IoError(file, fmt::format("is not a TorchScript network: {}", first_line(error)));
     }
     if (detector_ && module_.hasattr("output")) {
       const torch::jit::Module output = module_.attr("output").toModule();
@@ -69,10 +69,10 @@ class ScriptFeatures final : public FeatureExtractor {
 
   static void expect_usable(const torch::Tensor& pooled, int64_t images) {
     if (pooled.dim() != 2 || pooled.size(0) != images || pooled.size(1) == 0)
-      throw std::runtime_error(fmt::format("of {} images it makes features [{}]", images,
+      throw std::runtime_error(fmt::format("for {} images it returns features [{}]", images,
                                            fmt::join(pooled.sizes(), ", ")));
     if (!pooled.isfinite().all().item<bool>())
-      throw std::runtime_error("it makes features that are NaN or infinite");
+      throw std::runtime_error("it returns features that are NaN or infinite");
   }
 
   Features features_of(const c10::IValue& value) const {

@@ -37,7 +37,7 @@ std::optional<double> optional_number(const ordered_json& json, const char* name
 
 std::string eta_label(const std::string& eta) { return eta == "hat" ? "sigma-hat" : "eta " + eta; }
 
-// Of a cell's numbers and its strip.
+// The checksum of a cell's numbers and its strip.
 int64_t checksum_of(ordered_json json, const fs::path& strip) {
   json.erase("crc32c");
   return io::crc32c(io::read_file(strip), io::crc32c(json.dump()));

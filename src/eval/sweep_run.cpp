@@ -82,8 +82,8 @@ void run_sweep(SweepTable& table, const SweepFolder& folder, const Evaluator& ev
     table.results.push_back(r);
     if (!world.is_main()) continue;
     folder.write(cell, r, torch::stack(strip));
-    spdlog::info("{}: {:.4g} +- {:.2g}, {:.3g} s an image", cell.name(), r.frechet, r.frechet_error,
-                 r.seconds_per_image);
+    spdlog::info("{}: {:.4g} +- {:.2g}, {:.3g} s per image", cell.name(), r.frechet,
+                 r.frechet_error, r.seconds_per_image);
   }
 }
 

@@ -4,7 +4,7 @@
 
 namespace ddpm::eval {
 
-/// In the place of a number that cannot be measured.
+/// Stands for a number that cannot be measured.
 inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace ddpm::eval

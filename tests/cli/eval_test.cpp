@@ -103,7 +103,7 @@ TEST_F(Eval, ADamagedCacheIsMadeAnewWithAWarning) {
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   const ProgramResult result = run(arguments);
   ASSERT_EQ(result.status, 0) << result.err;
-  EXPECT_NE(result.err.find("is damaged and made anew"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("is damaged and will be rebuilt"), std::string::npos) << result.err;
   EXPECT_EQ(nlohmann::json::parse(result.out).at("frechet"), whole.at("frechet"));
 }
 
@@ -122,9 +122,9 @@ TEST_F(Eval, SamplingThatWasCutShortIsNamed) {
   const std::vector<std::string> measure{"eval",      "--samples", "p",    "--reference",
                                          "tiny.toml", "--cache",   "cache"};
   ASSERT_EQ(run({"sample", "--steps", "2", "--ddim", "--num", "16", "--out", "p"}).status, 0);
-  EXPECT_EQ(run(measure).err.find("cut short"), std::string::npos);
+  EXPECT_EQ(run(measure).err.find("interrupted"), std::string::npos);
   std::filesystem::remove(folder_ / "p/000015.png");
-  EXPECT_CONTAINS(run(measure).err, "15 of 16 images are there: the sampling was cut short");
+  EXPECT_CONTAINS(run(measure).err, "holds 15 of 16 images: the sampling was interrupted");
 }
 
 TEST_F(Eval, ResultsOfOtherSettingsAreNotOverwritten) {

@@ -30,9 +30,9 @@ std::string refusal(const std::string& result) {
 TEST(ScriptFeatures, FeaturesOfNoUseAreRefused) {
   EXPECT_EQ(refusal("x.float().flatten(1)"), "(no error)");
   EXPECT_NE(refusal("x.float().flatten(1) / 0.0").find("NaN or infinite"), std::string::npos);
-  EXPECT_NE(refusal("x.float().flatten(1)[:, :0]").find("of 2 images it makes features [2, 0]"),
+  EXPECT_NE(refusal("x.float().flatten(1)[:, :0]").find("for 2 images it returns features [2, 0]"),
             std::string::npos);
-  EXPECT_NE(refusal("x.float().flatten(1)[:1]").find("of 2 images it makes features [1, 192]"),
+  EXPECT_NE(refusal("x.float().flatten(1)[:1]").find("for 2 images it returns features [1, 192]"),
             std::string::npos);
 }
 

@@ -18,30 +18,30 @@
 
 namespace ddpm::eval {
 
-/// The variance of p(x_{t-1} | x_t). At t = 1 all fixed ones take beta_tilde_2, as Ho's code does:
-/// beta_tilde_1 is 0.
+/// The variance of p(x_{t-1} | x_t). At t = 1 a fixed variance is beta_tilde_2, as in Ho's code,
+/// since beta_tilde_1 = 0.
 enum class ModelVariance {
   kSmall,    ///< beta_tilde
   kLarge,    ///< beta
-  kLearned,  ///< between the two, as the network says (Nichol 2021, Eq. 15)
+  kLearned,  ///< interpolated by the network (Nichol 2021, Eq. 15)
 };
 constexpr auto names_of(ModelVariance) { return std::array{"small", "large", "learned"}; }
 
 struct LikelihoodOptions {
   ModelVariance variance = ModelVariance::kSmall;
-  bool clip = true;   ///< x0_hat into [-1,1], as Ho's and Nichol's code do
-  int64_t calls = 0;  ///< network calls per image: t = 1, and one random t of each of calls - 1
-                      ///< parts of 2..T, the smaller t the narrower: unbiased; 0: every t. 1 would
-                      ///< leave out all but t = 1, and is only possible if T = 1
+  bool clip = true;  ///< clamp x0_hat to [-1,1], as Ho's and Nichol's code do
+  /// Network calls per image; 0: every t. Else t = 1 and one random t from each of calls - 1 parts of
+  /// 2..T, which are narrow at small t: unbiased. 1 sees only t = 1, and is allowed only if T = 1.
+  int64_t calls = 0;
   uint64_t seed = 0;  ///< of t and noise
   int64_t batch = 64;
   torch::Device device = torch::kCPU;
-  /// What the network computes in, and is fed.
+  /// Arithmetic and input type of the network.
   nn::Precision precision = nn::Precision::kFp32;
   bool deterministic = false;  ///< see nn::ArithmeticGuard
 };
 
-/// Fewest calls that see every term of the bound.
+/// The minimum number of calls that see every term of the bound.
 int64_t fewest_calls(int64_t timesteps);
 
 /// log P(x0 | mean, exp(log_variance)) of 256 levels, each a bin of width 2/255 around itself, the
@@ -60,26 +60,26 @@ torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
                                const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& t);
 
-/// The terms of all t in low..high together.
+/// The sum of the terms of all t in low..high.
 struct LikelihoodTerm {
   int64_t low = 1, high = 1;
-  Measured bits;      ///< their sum, bits a dimension
-  Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), a dimension
+  Measured bits;      ///< bits per dimension
+  Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), per dimension
 };
 
-/// The variational bound on -log2 p(x_0), per dimension (a pixel's channel), estimated with one
-/// noise for each image and t, and, if calls < T, with one t for each part. Errors: standard errors
-/// of the mean over images, which hold all of that; NaN for a single image.
+/// The variational bound on -log2 p(x_0), per dimension (a pixel's channel). Estimated with one
+/// noise sample per image and t and, if calls < T, one t per part. Errors: standard errors of the
+/// mean over images, which include this randomness; NaN for a single image.
 struct Likelihood {
   int64_t images = 0;
-  bool every_t = false;               ///< no term is estimated from others
+  bool every_t = false;               ///< every t was evaluated
   Measured total;                     ///< prior + all terms
   Measured prior;                     ///< L_T
   Measured decoder;                   ///< L_0, also the first of `terms`
   std::vector<LikelihoodTerm> terms;  ///< by t, ascending
 };
 
-/// Makes the denoiser of a batch whose labels are these, int64 [B].
+/// Makes the denoiser of a batch with these labels, int64 [B].
 using DenoiserOf = std::function<diffusion::Denoiser(const torch::Tensor& labels)>;
 
 /// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255). The
@@ -90,9 +90,9 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
                               const std::vector<int64_t>& images, const LikelihoodOptions& options,
                               const dist::World& world = dist::single_process());
 
-/// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", a line a term.
+/// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", one line per term.
 std::string to_csv(const Likelihood& likelihood);
-/// Bits and loss a single t, against t: uint8 [3,H,W].
+/// Bits and loss per single t, against t: uint8 [3,H,W].
 torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& title);
 
 }  // namespace ddpm::eval

@@ -9,29 +9,29 @@
 
 namespace ddpm::eval {
 
-/// The normal distribution that a Frechet distance sees in a set of feature vectors.
+/// The normal distribution fitted to a set of feature vectors, for Frechet distances.
 struct Gaussian {
-  int64_t count = 0;         ///< vectors it was measured on; 0: not known
+  int64_t count = 0;         ///< vectors it was fitted to; 0: unknown
   torch::Tensor mean;        ///< float64 [D]
   torch::Tensor covariance;  ///< float64 [D,D], divided by count - 1
 };
 
-/// Mean and covariance of feature vectors that are never all in memory, in float64 (Chan, Golub and
-/// LeVeque 1979): pieces may be added and merged in any order, the result is the same to rounding.
+/// Accumulates mean and covariance of feature vectors in float64 (Chan, Golub and LeVeque 1979). Any
+/// order of adding and merging gives the same result up to rounding.
 class Moments {
  public:
   explicit Moments(int64_t dimension = 0);
 
   int64_t count() const { return count_; }
   int64_t dimension() const { return mean_.size(0); }
-  /// features: [B,D], any float dtype and device, which must stay the same.
+  /// features: [B,D], any float dtype and device; all calls with the same ones.
   void add(const torch::Tensor& features);
   void merge(const Moments& other);
-  /// At least two vectors. On the CPU.
+  /// On the CPU. Needs at least two vectors.
   Gaussian gaussian() const;
 
-  /// Each becomes the moments of all ranks' vectors together. Every rank has as many moments;
-  /// `device`: where the world's tensors are.
+  /// Replaces each by the moments of all ranks' vectors together. Every rank has equally many
+  /// moments. `device`: of the tensors that ranks exchange.
   static void all_reduce_(std::vector<Moments>& moments, const dist::World& world,
                           const torch::Device& device);
 
@@ -43,7 +43,7 @@ class Moments {
   torch::Tensor scatter_;  // float64 [D,D]: sum of (x - mean)(x - mean)^T
 };
 
-/// All of them in one.
+/// The moments of all vectors together.
 Moments merged(const std::vector<Moments>& moments);
 
 }  // namespace ddpm::eval
