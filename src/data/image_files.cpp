@@ -1,11 +1,11 @@
 #include "image_files.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/losses.h"
 #include "ddpm/io/image.h"
 #include "fingerprint.h"
 #include "image_survey.h"
 #include "labels.h"
+#include "losses.h"
 
 #include <algorithm>
 #include <utility>

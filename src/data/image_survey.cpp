@@ -1,7 +1,7 @@
 #include "image_survey.h"
 
-#include "ddpm/data/losses.h"
 #include "ddpm/data/statistics.h"
+#include "losses.h"
 #include "parallel.h"
 
 #include <optional>

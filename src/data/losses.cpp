@@ -1,4 +1,4 @@
-#include "ddpm/data/losses.h"
+#include "losses.h"
 
 #include <algorithm>
 #include <array>

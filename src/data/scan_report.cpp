@@ -1,6 +1,6 @@
 #include "ddpm/base/text.h"
-#include "ddpm/data/losses.h"
 #include "ddpm/data/scan.h"
+#include "losses.h"
 
 #include <algorithm>
 #include <array>

@@ -16,8 +16,8 @@ namespace ddpm::eval {
 void write_cached(const std::filesystem::path& file, const std::vector<io::NamedTensor>& tensors,
                   io::Metadata metadata);
 
-/// The tensors by name. Empty if the file does not exist; also, after a warning, if it is damaged or
-/// lacks one of `names`.
+/// The tensors by name. Empty if the file does not exist; also, after a warning, if it is damaged
+/// or lacks one of `names`.
 std::optional<std::map<std::string, torch::Tensor>> read_cached(
     const std::filesystem::path& file, const std::vector<std::string>& names);
 

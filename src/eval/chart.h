@@ -25,8 +25,8 @@ int64_t text_width(const std::string& text, int64_t scale = 1);
 
 struct Curve {
   std::string label;
-  /// Points with a coordinate that is not finite are left out; on a logarithmic axis, also those that
-  /// are not positive.
+  /// Points with a coordinate that is not finite are left out; on a logarithmic axis, also those
+  /// that are not positive.
   std::vector<double> x, y;
 };
 

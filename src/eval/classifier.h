@@ -31,10 +31,10 @@ inline constexpr int64_t kMinImages = 500;
 /// last layer before the logits, [B,128].
 class Classifier final : public FeatureExtractor {
  public:
-  /// The classifier trained on `dataset`: read from `cache`, else trained and saved there. It depends
-  /// only on images, labels and options, on one machine with one number of threads. `digest`:
-  /// digest_of_images(dataset). Throws UsageError if there are fewer than two classes, IoError if an
-  /// image cannot be read.
+  /// The classifier trained on `dataset`: read from `cache`, else trained and saved there. It
+  /// depends only on images, labels and options, on one machine with one number of threads.
+  /// `digest`: digest_of_images(dataset). Throws UsageError if there are fewer than two classes,
+  /// IoError if an image cannot be read.
   static std::unique_ptr<Classifier> of(const data::Dataset& dataset, const std::string& digest,
                                         const ClassifierOptions& options,
                                         const std::filesystem::path& cache,

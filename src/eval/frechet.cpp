@@ -34,8 +34,8 @@ double FrechetDistance::to(const Gaussian& other) const {
          2.0 * cross;
 }
 
-// The same with the trace from the eigenvalues of A^T S_b A: a third of the work, and precise enough
-// for an error bar.
+// The same with the trace from the eigenvalues of A^T S_b A: a third of the work, and precise
+// enough for an error bar.
 double FrechetDistance::roughly_to(const Gaussian& other) const {
   double cross = 0.0;
   if (factor_.numel() > 0) {

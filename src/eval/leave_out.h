@@ -11,8 +11,8 @@
 namespace ddpm::eval {
 
 /// Squared radii of balls around generated vectors that reach to the k-th nearest other one. Row g
-/// of [count + 1, b] is without group g, the last row with all groups; NaN if too few vectors remain.
-/// d: squared distances [b,N], infinite to the vector itself; groups: int64 [N].
+/// of [count + 1, b] is without group g, the last row with all groups; NaN if too few vectors
+/// remain. d: squared distances [b,N], infinite to the vector itself; groups: int64 [N].
 torch::Tensor limits_without_groups(const torch::Tensor& d, const torch::Tensor& groups,
                                     int64_t count, int64_t k);
 

@@ -109,8 +109,9 @@ Measured coverage_of(const torch::Tensor& real, const torch::Tensor& generated,
     const torch::Tensor inside = d < limit.slice(0, first, first + d.size(0)).unsqueeze(1);
     share.add([&](int64_t) { return inside; });
   });
-  // The jackknife counts the variance of a joint effect of k samples k times (Efron and Stein 1981).
-  // A ball may hold several samples, and one is enough, so much of it is counted twice or more.
+  // The jackknife counts the variance of a joint effect of k samples k times (Efron and Stein
+  // 1981). A ball may hold several samples, and one is enough, so much of it is counted twice or
+  // more.
   Measured coverage = share.measured();
   coverage.error /= std::sqrt(2.0);
   return coverage;

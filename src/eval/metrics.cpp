@@ -16,7 +16,8 @@
 namespace ddpm::eval {
 namespace {
 
-// Below this number of vectors of either side, a warning says that precision and recall mean little.
+// Below this number of vectors of either side, a warning says that precision and recall mean
+// little.
 constexpr int64_t kMinVectors = 500;
 // An error from fewer groups is itself uncertain by a third or more.
 constexpr int64_t kMinGroups = 8;

@@ -25,7 +25,8 @@ struct ReferenceData {
   std::filesystem::path statistics = {};        ///< a .npz that holds some (npz_content), or ""
 };
 
-/// The reference at `path`: images (folder, zip, .npz, ...) or a .npz of statistics. Throws IoError.
+/// The reference at `path`: images (folder, zip, .npz, ...) or a .npz of statistics. Throws
+/// IoError.
 ReferenceData reference_at(const std::filesystem::path& path);
 
 struct EvaluatorOptions {
@@ -35,8 +36,8 @@ struct EvaluatorOptions {
   torch::Device device = torch::kCPU;
 };
 
-/// Measures sets of samples against one reference: a feature network and the reference's statistics.
-/// Every rank of the world has one and collects features; rank 0 alone has metrics.
+/// Measures sets of samples against one reference: a feature network and the reference's
+/// statistics. Every rank of the world has one and collects features; rank 0 alone has metrics.
 class Evaluator {
  public:
   /// Opens or trains the feature network and measures the reference, or reads both from the cache.

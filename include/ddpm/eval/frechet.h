@@ -20,7 +20,8 @@ class FrechetDistance {
   explicit FrechetDistance(Gaussian from);
 
   double to(const Gaussian& other) const;
-  /// The distance to all groups together. The error is a jackknife over the groups (jackknife_error).
+  /// The distance to all groups together. The error is a jackknife over the groups
+  /// (jackknife_error).
   Measured to(const std::vector<Moments>& groups) const;
 
  private:

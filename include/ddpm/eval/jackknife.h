@@ -17,9 +17,9 @@ struct Measured {
 /// 1 / sqrt(2 (G - 1)): 18 % with 16 groups.
 inline constexpr int64_t kErrorGroups = 16;
 
-/// Groups of samples, which a jackknife leaves out one at a time. If every class has the same number
-/// of samples (as `ddpm sample` makes them), every group holds the same fraction of every class. The
-/// number per class is then fixed, and the difference between classes is not spread.
+/// Groups of samples, which a jackknife leaves out one at a time. If every class has the same
+/// number of samples (as `ddpm sample` makes them), every group holds the same fraction of every
+/// class. The number per class is then fixed, and the difference between classes is not spread.
 struct SampleGroups {
   int64_t count = 0;  ///< groups; block b belongs to group b mod count
   bool by_class = false;

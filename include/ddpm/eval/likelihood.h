@@ -30,8 +30,8 @@ constexpr auto names_of(ModelVariance) { return std::array{"small", "large", "le
 struct LikelihoodOptions {
   ModelVariance variance = ModelVariance::kSmall;
   bool clip = true;  ///< clamp x0_hat to [-1,1], as Ho's and Nichol's code do
-  /// Network calls per image; 0: every t. Else t = 1 and one random t from each of calls - 1 parts of
-  /// 2..T, which are narrow at small t: unbiased. 1 sees only t = 1, and is allowed only if T = 1.
+  /// Network calls per image; 0: every t. Else t = 1 and one random t from each of calls - 1 parts
+  /// of 2..T, which are narrow at small t: unbiased. 1 sees only t = 1: valid only if T = 1.
   int64_t calls = 0;
   uint64_t seed = 0;  ///< of t and noise
   int64_t batch = 64;

@@ -14,9 +14,9 @@ struct Neighbours {
   torch::Tensor indices;    ///< int64, rows of the searched matrix
 };
 
-/// The k vectors of `among` [N,D] nearest to each of `queries` [Q,D], k <= N. An exact search, block
-/// by block of both, on the tensors' device. Distances are float64, and exactly 0 between equal
-/// vectors.
+/// The k vectors of `among` [N,D] nearest to each of `queries` [Q,D], k <= N. An exact search,
+/// block by block of both, on the tensors' device. Distances are float64, and exactly 0 between
+/// equal vectors.
 Neighbours nearest(const torch::Tensor& queries, const torch::Tensor& among, int64_t k);
 
 /// The k vectors of `x` [N,D] nearest to each of its `rows`, int64 [Q], other than that row; k < N.
@@ -25,10 +25,10 @@ Neighbours nearest_others(const torch::Tensor& x, const torch::Tensor& rows, int
 /// Each vector's distance to its k-th nearest other one, float64 [N]; k < N.
 torch::Tensor neighbour_radii(const torch::Tensor& x, int64_t k);
 
-/// How two sets of images cover each other. A ball around a vector reaches to its k-th nearest other
-/// vector of the same set. Errors: a jackknife over groups of generated vectors. Balls of generated
-/// vectors change with the vectors that are left out. The error of coverage is the jackknife's
-/// divided by sqrt(2).
+/// How two sets of images cover each other. A ball around a vector reaches to its k-th nearest
+/// other vector of the same set. Errors: a jackknife over groups of generated vectors. Balls of
+/// generated vectors change with the vectors that are left out. The error of coverage is the
+/// jackknife's divided by sqrt(2).
 struct ManifoldScores {
   Measured precision;  ///< fraction of generated in any real ball (Kynkaanniemi 2019), k = 3
   Measured recall;     ///< fraction of real in any generated ball (Kynkaanniemi 2019), k = 3

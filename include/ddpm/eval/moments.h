@@ -16,8 +16,8 @@ struct Gaussian {
   torch::Tensor covariance;  ///< float64 [D,D], divided by count - 1
 };
 
-/// Accumulates mean and covariance of feature vectors in float64 (Chan, Golub and LeVeque 1979). Any
-/// order of adding and merging gives the same result up to rounding.
+/// Accumulates mean and covariance of feature vectors in float64 (Chan, Golub and LeVeque 1979).
+/// Any order of adding and merging gives the same result up to rounding.
 class Moments {
  public:
   explicit Moments(int64_t dimension = 0);
