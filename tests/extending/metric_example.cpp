@@ -75,7 +75,7 @@ TEST(MetricExample, ItsRowIsReported) {
   const auto json = eval::to_json(eval::measure(samples, reference, {}, rows));
   EXPECT_NEAR(json.at("gaussian_mmd").get<double>(), 2 - 2 * std::exp(-25.0 / 200.0), 1e-14);
   EXPECT_TRUE(json.contains("gaussian_mmd_error"));
-  reference.features = {};  // statistics alone
+  reference.features = torch::Tensor();  // statistics alone
   EXPECT_TRUE(
       eval::to_json(eval::measure(samples, reference, {}, rows)).at("gaussian_mmd").is_null());
 }
