@@ -21,7 +21,7 @@
 namespace ddpm::cli {
 namespace {
 
-// Messages go to stderr, so that stdout stays for results. On a terminal each first wipes the
+// Messages go to stderr, and stdout holds only results. On a terminal each message first clears the
 // progress bar.
 void set_up_console() {
   auto logger = spdlog::stderr_logger_mt("ddpm");
@@ -37,7 +37,7 @@ int report(const std::string& message, int status) {
   return status;
 }
 
-// Whatever was too large: a batch, as a rule.
+// Usually a batch is too large.
 std::string advice_for_memory(const std::string& command) {
   if (command == "sample" || command == "eval") return "out of memory; lower --batch (or --num)";
   if (command == "train" || command == "bench")
@@ -68,7 +68,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   read_whole_numbers_as_written(app);
 }
 
-// What the parser says, in its words if the slip is none of the usual ones.
+// Explains a usual mistake; else the parser's own message.
 std::string refusal(const CLI::App& app, const std::vector<std::string>& arguments,
                     const CLI::ParseError& error) {
   if (arguments.empty()) return "no command was given (ddpm --help lists the commands)";
@@ -88,7 +88,7 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& request) {  // --help, --version
-    std::ostringstream text;               // std::cout would forget why it could not be written
+    std::ostringstream text;  // std::cout would lose the reason if it cannot be written
     const int status = app.exit(request, text, text);
     fmt::print("{}", text.str());
     return status;
@@ -103,14 +103,14 @@ int run_command(int argc, char** argv) {
     return report(error.what(), kUsage);
   } catch (const Error& error) {
     return report(error.what(), kFailure);
-  } catch (const std::filesystem::filesystem_error& error) {  // a path that nobody else expected
+  } catch (const std::filesystem::filesystem_error& error) {  // a path that no other code checked
     return report(fmt::format("\"{}\": {}", error.path1().string(), error.code().message()),
                   kFailure);
   } catch (const std::exception& error) {
-    if (std::ferror(stdout) != 0) return kOk;  // run says so
+    if (std::ferror(stdout) != 0) return kOk;  // run reports it
     if (train::is_out_of_memory(error))
       return report(advice_for_memory(argc > 1 ? argv[1] : ""), kFailure);
-    // Not a user's mistake as far as we know: the first line says what, the rest helps to mend it.
+    // Probably not a user's mistake. The full message helps to fix the program.
     return report(fmt::format("internal error: {}", error.what()), kFailure);
   }
 }

@@ -34,7 +34,7 @@ void check_parts(const std::vector<std::string>& parts) {
 }
 
 int run_bench(const BenchOptions& options) {
-  const EndOnSignal ending("what was measured is lost", kKilled, bench::remove_scratch);
+  const EndOnSignal ending("the measurements are lost", kKilled, bench::remove_scratch);
   check_parts(options.bench.parts);
   config::Document document = load_config(options);
   if (options.batch > 0) document.set(fmt::format("train.batch_size={}", options.batch));

@@ -42,7 +42,7 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t kShown = 20;
   std::vector<std::string> shown(names.begin(), names.begin() + std::min(kShown, names.size()));
-  // The list is part of one line.
+  // A message is one line, so the list must have no line breaks.
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   for (std::string& name : shown) std::replace_if(name.begin(), name.end(), is_control, ' ');
   return fmt::format("{}{}", fmt::join(shown, ", "),
@@ -64,7 +64,7 @@ int64_t class_of(const std::string& text, const std::vector<std::string>& names,
   if (in_range && !marked && std::any_of(names.begin(), names.end(), is_number)) {
     throw UsageError(
         fmt::format("--class {0}: no class has this name, and classes named by numbers "
-                    "are chosen by name ({1}); #{0} is the class of number {0}, \"{2}\"",
+                    "are chosen by name ({1}); #{0} is class number {0}, \"{2}\"",
                     text, listed(names), names[std::stoll(number)]));
   }
   if (in_range) return std::stoll(number);
@@ -78,7 +78,7 @@ std::vector<int64_t> chosen_classes(const std::vector<std::string>& texts,
                                     const std::vector<std::string>& names, int64_t count) {
   std::vector<int64_t> classes;
   for (const std::string& given : texts) {
-    const std::string text = as_utf8(given);  // as the names are
+    const std::string text = as_utf8(given);  // like the names
     const auto parts = place_of(text, names) ? std::vector{text} : split_at_commas(text);
     for (const std::string& part : parts) classes.push_back(class_of(part, names, count));
   }

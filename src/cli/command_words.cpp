@@ -38,7 +38,7 @@ bool exists(const std::string& path) {
   return fs::exists(path, ignored);
 }
 
-// A command line as far as it has been understood.
+// The part of a command line that was understood so far.
 struct Understood {
   const CLI::App* command;
   std::string words;  // "ddpm eval sweep"
@@ -71,7 +71,7 @@ std::string unknown_command(const Understood& u, const std::string& word) {
                      u.words);
 }
 
-// A word that is no flag's value, where none is expected.
+// A word that is not a flag's value, and none is expected.
 std::string unexpected(const Understood& u, const std::string& word) {
   const bool has_config = find_flag(*u.command, "config") != nullptr;
   std::string meant;
@@ -89,7 +89,7 @@ std::string unexpected(const Understood& u, const std::string& word) {
                      meant, u.words);
 }
 
-// How many arguments after a flag are its values.
+// The number of arguments after a flag that are its values.
 size_t values_after(const CLI::Option& flag, const std::vector<std::string>& arguments, size_t i) {
   if (flag.get_items_expected_max() == 0 || arguments[i].find('=') != std::string::npos) return 0;
   if (!flag.get_allow_extra_args()) return 1;
@@ -130,7 +130,7 @@ std::string explain_refusal(const CLI::App& app, const std::vector<std::string>&
       if (values > 0 && (i + 1 == arguments.size() || arguments[i + 1].starts_with("--")))
         return fmt::format("{}: {} needs a value", u.words, argument);
       i += values;
-      if (flag->get_positional()) ++u.positionals;  // it has been given its value
+      if (flag->get_positional()) ++u.positionals;  // a positional may also be given by its flag
       const bool again = !u.given.insert(flag).second;
       if (again && values > 0 && flag->get_items_expected_max() == 1)
         return fmt::format("{}: {} is given twice", u.words, argument);

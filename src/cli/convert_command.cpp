@@ -16,18 +16,18 @@ namespace fs = std::filesystem;
 
 struct ConvertOptions {
   std::string source, destination, format;
-  std::string weights;  // "": the averaged ones if there are any
+  std::string weights;  // "": EMA weights if there are any
   exchange::Hints hints;
 };
 
-// What diffusers will do otherwise than this program, or not at all.
+// Settings that diffusers does not have, and pipelines that it cannot run.
 void warn_of_diffusers(const exchange::Model& model, const std::string& folder) {
   const int64_t timesteps = model.description.diffusion.schedule.timesteps;
   for (const std::string& lost : exchange::lost_settings(model.sample, timesteps))
-    spdlog::warn("a diffusers folder cannot say {}", lost);
+    spdlog::warn("a diffusers folder cannot represent {}", lost);
   const std::string obstacle = exchange::pipeline_obstacle(model);
   if (!obstacle.empty())
-    spdlog::warn("{}; sample with python3 {}/sample.py, whose lines show how", obstacle, folder);
+    spdlog::warn("{}; sample with python3 {}/sample.py, which shows how", obstacle, folder);
 }
 
 int run_convert(const ConvertOptions& o) {
@@ -41,7 +41,7 @@ int run_convert(const ConvertOptions& o) {
   return kOk;
 }
 
-// What shapes do not tell of OpenAI's and Ho's networks.
+// Properties of OpenAI's and Ho's networks that tensor shapes do not show.
 void add_hints(CLI::App& command, exchange::Hints& hints) {
   const auto positive = whole(1, int64_t{1} << 20);
   const auto add = [&](const char* flag, std::optional<int64_t>& value, const char* help) {
@@ -72,7 +72,7 @@ void add_hints(CLI::App& command, exchange::Hints& hints) {
 void add_convert(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<ConvertOptions>();
   CLI::App* command =
-      app.add_subcommand("convert", "Write a network in another program's format, or read one");
+      app.add_subcommand("convert", "Convert a network to or from another program's format");
   command
       ->add_option("source", o->source,
                    "a checkpoint, a run, a diffusers folder, or a file of weights (.safetensors, "

@@ -35,7 +35,7 @@ int run_data(const DataOptions& options) {
   if (found.bad.empty() || experiment.data.on_bad_image == data::BadImages::kSkip) return kOk;
   const bool one = found.bad.size() == 1;
   throw Error(fmt::format(
-      "{} cannot be read (listed above); mend or remove {}, or set "
+      "{} cannot be read (listed above); repair or remove {}, or set "
       "data.on_bad_image = \"skip\"",
       one ? "1 image" : fmt::format("{} images", found.bad.size()), one ? "it" : "them"));
 }
@@ -48,7 +48,7 @@ void add_data(CLI::App& app, Command& chosen) {
       "data", "Show what a data set holds: counts, classes, statistics, bad files, a picture");
   add_config_flags(*command, *o);
   add_picture_flag(*command, o->out);
-  command->add_option("--num", o->num, "images in the picture, spread evenly; 0: no picture")
+  command->add_option("--num", o->num, "images in that file, spread evenly; 0: no file")
       ->check(whole(0, int64_t{1} << 16))
       ->capture_default_str();
   command->add_option("--max", o->max, "read at most this many images, spread evenly; 0: all")

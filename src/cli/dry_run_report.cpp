@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string share_of(double seconds, double step_s) {
+std::string with_percentage(double seconds, double step_s) {
   return fmt::format("{} ({:.0f} % of a step)", format_duration(seconds), 100.0 * seconds / step_s);
 }
 
@@ -47,7 +47,7 @@ void print_data(const train::Experiment& experiment, const data::Split& data) {
 void print_beginning(const train::Beginning& b, const fs::path& run, bool given_weights) {
   const int64_t step = b.resumption.state.step;
   const bool resumes = !b.checkpoint.empty();
-  print_row("run", resumes ? fmt::format("{}, would go on from step {}", run.string(), step)
+  print_row("run", resumes ? fmt::format("{}, would resume from step {}", run.string(), step)
                            : fmt::format("{}, would start at step 0{}", run.string(),
                                          given_weights ? " from given weights" : ""));
   if (!b.resumption.changes.empty())
@@ -55,7 +55,7 @@ void print_beginning(const train::Beginning& b, const fs::path& run, bool given_
               fmt::format("since step {}: {}", step, fmt::join(b.resumption.changes, ", ")));
   if (!b.resumption.rate.empty()) print_row("", b.resumption.rate);
   if (resumes && given_weights)
-    print_row("", "the weights of --init-from would not be taken: the run goes on with its own");
+    print_row("", "the weights of --init-from would not be used: the run resumes with its own");
 }
 
 void print_network(const train::Experiment& experiment, const train::DryRunReport& r,
@@ -82,16 +82,17 @@ void print_costs(const train::Experiment& experiment, const train::DryRunReport&
   if (device.is_cpu() && train.precision == nn::Precision::kFp32 &&
       experiment.unet.channels % 32 == 0 && kernels::has_amx()) {
     print_row("faster",
-              "train.precision = \"bf16\": this processor multiplies it in tiles (Intel AMX)");
+              "train.precision = \"bf16\": this processor has matrix tiles for it (Intel AMX)");
   }
-  print_row("a batch", share_of(r.batch_s, r.step_s) + " to read and decode, in the background");
+  print_row("a batch",
+            with_percentage(r.batch_s, r.step_s) + " to read and decode, in the background");
   print_row("memory", fmt::format("{} at the peak{}",
                                   format_bytes(static_cast<uint64_t>(r.memory_mib * (1 << 20))),
                                   device.is_cuda() ? " on the GPU" : ", the whole process"));
   print_row("loss", fmt::format("{:.4f} over the first steps", r.loss));
 }
 
-// The space that a run's checkpoints take, and what there is.
+// The disk space that a run's checkpoints need, and that is available.
 struct DiskSpace {
   uint64_t checkpoints, bytes, available;
 };
@@ -141,7 +142,7 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
   print_prediction(experiment, r, b.resumption.state.step, device);
   if (space.bytes > space.available) {
     throw IoError(disk,
-                  "has not room for the checkpoints; lower train.keep_last, raise "
+                  "has too little free space for the checkpoints; lower train.keep_last, raise "
                   "train.keep_every, or choose another disk with --out");
   }
   print_row("", "nothing was trained and nothing written");

@@ -8,10 +8,9 @@
 
 namespace ddpm::cli {
 
-/// Prints everything that training would find out in its first minute, and what it would cost.
-/// Makes the same checks as training, from the run's lock to the last held-out image, and begins
-/// with the same weights. Trains and writes nothing. Returns an exit status; throws what training
-/// would throw.
+/// Checks everything that training checks, from the run's lock to the last held-out image. Starts
+/// from the same weights, measures a few steps, and prints what training would cost. Writes
+/// nothing. Returns an exit status; throws what training would throw.
 int print_dry_run(const train::Experiment& experiment, const config::Document& document,
                   data::Split data, const torch::Device& device, const std::filesystem::path& run,
                   const train::ResumePolicy& policy);

@@ -31,7 +31,7 @@ constexpr std::array kSamplingFlags{"--ckpt",   "--steps", "--ddim",    "--ddpm"
                                     "--clip",   "--class", "--weights", "--precision"};
 
 struct ScoreOptions : EvalOptions {
-  std::string samples;  // images in place of a checkpoint
+  std::string samples;  // images to measure instead of a checkpoint's
   std::string neighbours;
   bool frechet_only = false;
   std::vector<std::string> sampling_flags;  // those given, which do not go with --samples
@@ -71,7 +71,7 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
 
 void check_eval_flags(const ScoreOptions& o) {
   if (!o.samples.empty() && !o.sampling_flags.empty()) {
-    throw UsageError(fmt::format("--samples measures images that exist; {} is for sampling some",
+    throw UsageError(fmt::format("--samples measures existing images; {} is for sampling new ones",
                                  o.sampling_flags.front()));
   }
   expect_beside_input("--neighbours", o.neighbours, "the samples", o.samples);
@@ -103,12 +103,12 @@ void print_scores(const ScoreOptions& o, const eval::Evaluator& evaluator, const
 
 int run_eval(const ScoreOptions& o) {
   check_eval_flags(o);
-  const EndOnSignal ending("what was drawn and measured is lost");
+  const EndOnSignal ending("samples and measurements are lost");
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   Subject subject = o.samples.empty() ? subject_of_checkpoint(o, processes) : subject_of_files(o);
   if (std::ssize(subject.samples.indices) < std::max<int64_t>(2, world.size()))
-    throw UsageError("--num: a distance needs at least two images, and one a process");
+    throw UsageError("--num: a distance needs at least two images, and one per process");
   const eval::Evaluator evaluator = open_evaluator(o, subject.checkpoint, processes);
   evaluator.expect_shape(subject.samples.shape);
   if (!o.neighbours.empty() && evaluator.data().images == nullptr)
@@ -119,7 +119,7 @@ int run_eval(const ScoreOptions& o) {
     subject.samples.source = eval::keep_first(subject.samples.source, kNeighbourRows, first);
   const auto begin = std::chrono::steady_clock::now();
   const eval::FeatureSet set = evaluator.collect(
-      subject.samples, o.samples.empty() ? "drawing and measuring" : "measuring", o.frechet_only);
+      subject.samples, o.samples.empty() ? "sampling and measuring" : "measuring", o.frechet_only);
   const double seconds = seconds_since(begin);
   if (!world.is_main()) return kOk;
 
@@ -151,10 +151,10 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_reference_flags(*command, *o);
   add_feature_flags(*command, *o);
   command->add_flag("--frechet-only", o->frechet_only,
-                    "the Frechet distance alone, in memory that does not grow with --num");
+                    "only the Frechet distance, in memory that does not grow with --num");
   command
       ->add_option("--neighbours", o->neighbours,
-                   "write a picture of samples beside their nearest reference images to this .png")
+                   "write samples next to their nearest reference images to this .png")
       ->type_name("FILE");
   add_json_flag(*command, o->json);
   command->footer(

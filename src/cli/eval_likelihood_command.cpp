@@ -36,7 +36,7 @@ eval::LikelihoodOptions likelihood_options(const VlbOptions& o, const SamplePlan
           .deterministic = plan.deterministic};
 }
 
-// The folder of the results, which may hold those of this protocol.
+// The folder of the results. It may hold results of the same protocol.
 fs::path open_bound_folder(const VlbOptions& o, const SamplePlan& plan, const std::string& protocol,
                            const dist::World& world) {
   const std::string settings =
@@ -74,7 +74,7 @@ int run_likelihood(const VlbOptions& o) {
     throw UsageError(
         "--class: a likelihood takes each image's own class; choose images with --reference");
   }
-  const EndOnSignal ending("what was measured is lost");
+  const EndOnSignal ending("the measurements are lost");
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   SampleOptions sampling = o.sample;
@@ -88,7 +88,8 @@ int run_likelihood(const VlbOptions& o) {
       options);
   if (subject.data.split == "train" && world.is_main()) {
     spdlog::warn(
-        "these images were trained on, and others may be less likely; hold some out with "
+        "the network was trained on these images, and others may be less likely; hold some out "
+        "with "
         "data.holdout, or name others with --reference");
   }
   const nn::UNet unet = load_unet(plan);
@@ -129,10 +130,10 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
                    "none keeps predicted pixels outside [-1,1]; the others clamp them")
       ->check(one_of(config::names<sample::Clip>()));
   command
-      ->add_option(
-          "--out", o->out,
-          "folder for likelihood.csv and likelihood.png (default: beside the samples, another for "
-          "other settings)")
+      ->add_option("--out", o->out,
+                   "folder for likelihood.csv and likelihood.png (default: next to the samples; "
+                   "other settings "
+                   "have another folder)")
       ->type_name("FOLDER");
   add_json_flag(*command, o->json);
   command->footer("Example:\n  ddpm eval likelihood --ckpt runs/mine");

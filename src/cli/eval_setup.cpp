@@ -32,7 +32,7 @@ eval::ReferenceData part_of(const train::Experiment& experiment, config::Documen
 void add_reference_flags(CLI::App& command, EvalOptions& o) {
   command
       .add_option("--reference", o.reference,
-                  "images to compare with: a config (its data), images (folder, zip, npz, ...) "
+                  "the reference: a config (its data), images (folder, zip, npz, ...) "
                   "or statistics (.npz with mu and sigma) (default: the data of the "
                   "checkpoint's config)")
       ->type_name("PATH");
@@ -65,7 +65,7 @@ eval::ReferenceData open_reference(const EvalOptions& options, const fs::path& c
   if (path.empty()) {
     path = checkpoint.empty() ? fs::path() : checkpoint / "config.toml";
     if (path.empty() || !fs::exists(path))
-      throw UsageError("which images to compare with? name a config or images with --reference");
+      throw UsageError("no reference images: name a config or images with --reference");
   }
   if (!fs::exists(path))
     throw IoError(path, "does not exist; --reference names a config or images");
@@ -94,7 +94,7 @@ eval::Samples samples_of(const SamplePlan& plan) {
                                    const eval::ImageSink& sink) {
     sample::GenerateOptions generate = plan.generate;
     generate.images = images;
-    draw_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
+    sample_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
       sink(first, io::to_uint8(batch.cpu()).contiguous());
     });
   };

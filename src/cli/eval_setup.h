@@ -49,8 +49,8 @@ eval::Evaluator open_evaluator(const EvalOptions& options, const std::filesystem
 /// The plan's images, sampled when they are asked for, as `ddpm sample` does. Reads the weights.
 eval::Samples samples_of(const SamplePlan& plan);
 
-/// What decides how a plan's images look besides the sampler: checkpoint, weights, precision,
-/// classes and seed.
+/// The settings of a plan's images besides the sampler's: checkpoint, weights, precision, classes
+/// and seed.
 nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options);
 
 }  // namespace ddpm::cli

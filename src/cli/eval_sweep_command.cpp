@@ -71,10 +71,10 @@ nlohmann::ordered_json protocol_of(const SweepOptions& o, const SamplePlan& plan
   return protocol;
 }
 
-// The folder of the results, which may hold those of this protocol.
+// The folder of the results. It may hold results of the same protocol.
 eval::SweepFolder open_sweep_folder(const SweepOptions& o, const SamplePlan& plan,
                                     nlohmann::ordered_json protocol, const dist::World& world) {
-  // As int: older folders have it so, and a folder of another text is refused.
+  // As an int, as in existing folders: a folder with another text is refused.
   protocol["settings"] = static_cast<int>(plan.weights_crc32c);
   const std::string settings = io::json_text(protocol, 1);
   const fs::path path =
@@ -99,7 +99,7 @@ void print_sweep(const SweepOptions& o, const eval::SweepTable& table,
 }
 
 int run_sweep(SweepOptions o) {
-  const EndOnSignal ending("the same command goes on after the last finished cell", kStopped);
+  const EndOnSignal ending("the same command resumes after the last finished cell", kStopped);
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   o.sample.num = o.sample.num.value_or(1000);
@@ -137,7 +137,7 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
       ->add_option(
           "--steps", o->steps,
           "numbers of denoising steps per image, one column each (default: 10, 20, 50, 100 "
-          "and 1000, as far as T goes)")
+          "and 1000, up to T)")
       ->delimiter(',')
       ->check(whole(1, int64_t{1} << 40));
   command

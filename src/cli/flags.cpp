@@ -13,9 +13,9 @@
 namespace ddpm::cli {
 namespace {
 
-constexpr double kExact = 9007199254740992.0;  // 2^53: a double holds whole numbers up to here
+constexpr double kExact = 9007199254740992.0;  // 2^53: a double is exact for whole numbers up to it
 
-// Digits without leading zeros, or a complaint. Hexadecimal (0x10) stays.
+// Removes leading zeros, and expands exponents. Hexadecimal (0x10) stays. Returns an error message.
 std::string normalize(std::string& text) {
   static const std::regex digits("([+-]?)0*([0-9]+)");
   static const std::regex scaled("[+-]?[0-9]+(\\.[0-9]*)?([eE][+]?[0-9]{1,2})?");

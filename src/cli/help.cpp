@@ -14,7 +14,7 @@ namespace {
 constexpr int kWidth = 100;
 constexpr int kNames = 26;  // columns of the flags' names
 
-// "INT" and what the parser adds to it ("INT:INT in [1 - 5]") to "N"; "TEXT:{a,b}" to "a|b".
+// "INT", also with the parser's addition ("INT:INT in [1 - 5]"), to "N"; "TEXT:{a,b}" to "a|b".
 std::string shown_type(const std::string& type) {
   const size_t set = type.find(":{");
   if (set != std::string::npos) {
@@ -22,7 +22,7 @@ std::string shown_type(const std::string& type) {
     std::replace(names.begin(), names.end(), ',', '|');
     return names;
   }
-  const std::string name = type.substr(0, type.find(':'));  // less what a check adds to it
+  const std::string name = type.substr(0, type.find(':'));  // without what a check adds to it
   if (name == "INT" || name == "UINT") return "N";
   if (name == "FLOAT") return "X";
   return name == "TEXT" ? name : type;
@@ -75,7 +75,7 @@ std::shared_ptr<CLI::Formatter> help_formatter() { return std::make_shared<HelpF
 std::vector<std::string> with_help_flag(const CLI::App& app, std::vector<std::string> arguments) {
   if (!arguments.empty() && arguments[0] == "help") {
     arguments.erase(arguments.begin());
-    // A misspelt command is refused rather than answered with the help of all.
+    // A misspelt command is an error, so it must not get the general help.
     if (command_words(app, arguments).size() == arguments.size()) arguments.emplace_back("--help");
     return arguments;
   }

@@ -8,11 +8,11 @@
 
 namespace ddpm::cli {
 
-/// --help in lines of at most 100 columns, with every default.
+/// Formats --help in lines of at most 100 columns, with every default.
 std::shared_ptr<CLI::Formatter> help_formatter();
 
-/// The command line with `help` as people type it (ddpm help, ddpm help train, ddpm train help)
-/// turned to --help.
+/// The command line with the word `help` (ddpm help, ddpm help train, ddpm train help) replaced by
+/// --help.
 std::vector<std::string> with_help_flag(const CLI::App& app, std::vector<std::string> arguments);
 
 }  // namespace ddpm::cli

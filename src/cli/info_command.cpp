@@ -48,7 +48,7 @@ void print_model(const nn::ModelDescription& model) {
 bool print_checkpoint(const fs::path& checkpoint) {
   const checkpoint::Verification verification = checkpoint::CheckpointStore::verify(checkpoint);
   print_row("checkpoint", checkpoint.string());
-  print_row("checksums", verification.ok() ? "all hold" : "DAMAGED: " + verification.problem);
+  print_row("checksums", verification.ok() ? "all match" : "DAMAGED: " + verification.problem);
   if (!verification.ok()) return false;
   const checkpoint::TrainingState state = checkpoint::read_training_state(checkpoint);
   const nn::ModelDescription model = nn::read_model_description(checkpoint / "model.toml");
@@ -57,7 +57,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
                                 format_duration(state.seconds)));
   print_row("saved", fmt::format("{} by torch {}", state.saved_at, state.torch_version));
   print_model(model);
-  print_row("averages", fmt::format("EMA decay {}", fmt::join(state.ema_decays, ", ")));
+  print_row("EMA", fmt::format("decay {}", fmt::join(state.ema_decays, ", ")));
   for (size_t i = 0; i < state.ema_decays.size(); ++i) {
     const std::string young = checkpoint::young_average(checkpoint, checkpoint::ema_name(i));
     if (!young.empty()) print_row("", young + ": sample with --weights raw");
@@ -83,7 +83,7 @@ void print_foreign(const fs::path& source) {
                                       exchange::describe_weights(model.weights_name)));
   print_model(d);
   print_row(
-      "drawn by",
+      "sampled by",
       fmt::format("{}, {} steps, sigma {}, spacing {}, clip {}", model.sample.method,
                   model.sample.steps > 0 ? model.sample.steps : d.diffusion.schedule.timesteps,
                   config::to_string(model.sample.sigma), config::to_string(model.sample.spacing),
@@ -93,7 +93,7 @@ void print_foreign(const fs::path& source) {
                         c10::getDtypeNames(model.weights.front().tensor.scalar_type()).first));
 }
 
-// Every key of the network's description, and how it is sampled if nothing else is said.
+// Every key of the network's description, and its default sampling settings.
 int print_json(const fs::path& given) {
   const exchange::Model model = exchange::open(given);
   int64_t parameters = 0;
@@ -110,7 +110,8 @@ int print_json(const fs::path& given) {
 
 int run_info(const std::string& path, bool json) {
   const fs::path given = path;
-  if (!fs::exists(given)) throw IoError(given, "is not there; give a checkpoint or a run's folder");
+  if (!fs::exists(given))
+    throw IoError(given, "does not exist; name a checkpoint or a run's folder");
   if (json) return print_json(given);
   if (exchange::is_foreign(given)) {
     print_foreign(given);
@@ -142,8 +143,7 @@ void add_info(CLI::App& app, Command& chosen) {
   auto path = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand(
-      "info",
-      "Describe a checkpoint or a run, and check its checksums; or a network from elsewhere");
+      "info", "Describe a checkpoint, a run or another program's network; verify checksums");
   command
       ->add_option("path", *path,
                    "a checkpoint, a run, a folder of runs, a diffusers folder or a file of weights")

@@ -26,7 +26,7 @@ void expect_beside_input(const std::string& flag, const fs::path& output, const 
                          const fs::path& input) {
   std::error_code ignored;
   if (output.empty() || input.empty() || !fs::exists(input, ignored)) return;
-  const bool same = fs::equivalent(output, input, ignored);  // also by a link
+  const bool same = fs::equivalent(output, input, ignored);  // also through a link
   if (!same && !is_within(output, input)) return;
   throw UsageError(fmt::format("{} {}: {} {} read from {}; choose a path outside of it", flag,
                                output.string(), what, what.ends_with('s') ? "are" : "is",

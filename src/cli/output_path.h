@@ -5,8 +5,8 @@
 
 namespace ddpm::cli {
 
-/// Throws UsageError if the file that `flag` names is `input`, which is read, or lies in it: it
-/// would destroy it, or be read as a part of it the next time. `what`: "the weights", ...
+/// Throws UsageError if the output file of `flag` is the input or lies in it: it would overwrite
+/// the input, or be read as a part of it the next time. `what` names the input: "the weights", ...
 void expect_beside_input(const std::string& flag, const std::filesystem::path& output,
                          const std::string& what, const std::filesystem::path& input);
 

@@ -25,7 +25,7 @@ std::string program_version() {
   return fmt::format("{} (checksum {:08x})", DDPM_VERSION, sum.crc32c);
 }
 
-// Without the program's name and --device, which may differ from rank to rank.
+// Without the program's name and --device, which may differ between ranks.
 std::string command_line() {
   std::istringstream text(io::read_text("/proc/self/cmdline"));  // each word ends with a 0
   std::vector<std::string> words;

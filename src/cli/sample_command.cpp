@@ -45,7 +45,7 @@ struct Sampled {
   std::vector<torch::Tensor> floats;  // for --save-tensors
 };
 
-// The pictures that lie beside the folder.
+// The pictures next to the folder.
 struct Beside {
   fs::path grid, trajectory;
 };
@@ -67,7 +67,7 @@ void check_sample_flags(const SampleOptions& options, const dist::Launch& launch
 void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t timesteps) {
   if (steps.front().t * 2 > timesteps) return;
   spdlog::warn(
-      "these {} steps begin at t = {} of {}, where the network expects little noise: the pictures "
+      "these {} steps begin at t = {} of {}, where the network expects little noise: the images "
       "will be noise; use more steps, or --spacing trailing",
       steps.size(), steps.front().t, timesteps);
 }
@@ -82,8 +82,8 @@ Beside beside_of(const SampleOptions& options, const sample::PictureFolder& fold
   std::error_code ignored;
   if (fs::equivalent(parent, folder.path(), ignored))
     throw UsageError(
-        fmt::format("--grid {}: in the folder of the samples other programs would read "
-                    "it as one of them; name a file elsewhere",
+        fmt::format("--grid {}: in the samples' folder other programs would read it as a "
+                    "sample; name a file elsewhere",
                     options.grid));
   if (!fs::exists(parent, ignored)) {
     if (options.grid.empty()) return {grid, folder.beside("trajectory")};  // made with the folder
@@ -114,7 +114,7 @@ int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptio
   generate.images =
       folder.missing(generate.images, {generate.channels, generate.height, generate.width});
   const int64_t kept = wanted - std::ssize(generate.images);
-  if (kept > 0) spdlog::info("{} of {} images are there already", kept, wanted);
+  if (kept > 0) spdlog::info("{} of {} images already exist", kept, wanted);
   return kept;
 }
 
@@ -139,7 +139,7 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
                describe_device(generate.device));
 
-  signal.ask(world.is_main() ? "stopping; the images that are finished stay" : nullptr);
+  signal.ask(world.is_main() ? "stopping; finished images are kept" : nullptr);
   std::optional<Progress> bar;
   if (world.is_main()) bar.emplace("sampling", std::ssize(generate.images) * plan.config.steps);
   generate.progress = [&](const sample::Progress& progress) {
@@ -158,7 +158,7 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
     writer.write({image, image + host.size(0)}, io::to_uint8(host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
-  sampled.result = draw_images(plan, unet, generate, sink);
+  sampled.result = sample_images(plan, unet, generate, sink);
   writer.wait();
   return sampled;
 }
@@ -251,9 +251,8 @@ int run_sample(const SampleOptions& options) {
   Sampled sampled = sample_into(folder, options, plan, trajectory, world, signal);
   add_up(sampled, world);
   if (sampled.result.stopped) {
-    spdlog::warn(
-        "stopped with {} images drawn in {}; the same command with --continue draws the rest",
-        sampled.result.images + sampled.kept, folder.path().string());
+    spdlog::warn("stopped after {} images in {}; the same command with --continue samples the rest",
+                 sampled.result.images + sampled.kept, folder.path().string());
     return kStopped;
   }
   if (!world.is_main()) return kOk;
@@ -274,17 +273,17 @@ void add_sample(CLI::App& app, Command& chosen) {
       ->add_option("--num", o->num,
                    "images to sample (default: the checkpoint's sample.num, usually 64)")
       ->check(whole(1, int64_t{1} << 40));
-  command->add_option("--out", o->out, "folder for the pictures (default: RUN/generated/...)")
+  command->add_option("--out", o->out, "folder for the images (default: RUN/generated/...)")
       ->type_name("FOLDER");
   command->add_flag("--continue", o->keep, "sample only the images missing from the folder");
   command->add_flag("--overwrite", o->overwrite,
-                    "delete the images of other settings that the folder's sampling.json lists");
+                    "delete images of other settings that the folder's sampling.json lists");
   command
       ->add_option("--grid", o->grid,
-                   "the first images in one .png (default: beside the folder, FOLDER-grid.png)")
+                   "the first images in one .png (default: next to the folder, FOLDER-grid.png)")
       ->type_name("FILE");
   command->add_flag("--trajectory", o->trajectory,
-                    "also write the predicted images along the way, beside the folder: "
+                    "also write the x0 estimates along the way, next to the folder: "
                     "FOLDER-trajectory.png");
   command
       ->add_option("--save-tensors", o->save_tensors,
@@ -297,7 +296,7 @@ void add_sample(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   add_json_flag(*command, o->json);
   command->footer(
-      "Example: 100 pictures by 50 steps of DDIM\n"
+      "Example: 100 images with 50 steps of DDIM\n"
       "  ddpm sample --ckpt runs/mine --num 100 --steps 50 --ddim");
   command->callback([o, &chosen] { chosen = [o] { return run_sample(*o); }; });
 }

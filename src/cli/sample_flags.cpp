@@ -11,8 +11,7 @@ namespace ddpm::cli {
 namespace {
 
 // Headings of --help.
-constexpr const char* kSampler =
-    "Sampler (a flag not given is as the checkpoint's [sample] section says)";
+constexpr const char* kSampler = "Sampler (defaults: the checkpoint's [sample] section)";
 constexpr const char* kDevice = "Device";
 
 // "the method by name: ddpm = Algorithm 2 (Ho 2020), ..."
@@ -34,7 +33,7 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       ->type_name("PATH");
   command
       .add_option("--batch", options.batch,
-                  "images per batch; affects speed and memory, not the pictures (default: the "
+                  "images per batch; affects speed and memory, not the images (default: the "
                   "checkpoint's sample.batch, usually 64)")
       ->check(whole(1, int64_t{1} << 20));
   add_seed_flag(command, options.seed);
@@ -57,7 +56,7 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
       ->group(kDevice);
   command
       .add_option("--cuda-graph", options.cuda_graph,
-                  "auto: record the network's operations on a GPU once and replay them; never")
+                  "auto: capture the network as a CUDA graph and replay it; never")
       ->check(one_of({"auto", "never"}))
       ->group(kDevice)
       ->capture_default_str();
@@ -109,13 +108,15 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
 void add_spacing_flag(CLI::App& command, SampleOptions& options) {
   command
       .add_option("--spacing", options.spacing,
-                  "how the S steps are spread over the T; trailing begins at T and suits few steps "
+                  "how the S steps are spread over 1..T; trailing begins at T and suits few steps "
                   "(default: leading)")
       ->check(one_of(config::names<sample::Spacing>()))
       ->group(kSampler);
   command
       .add_option("--stepping", options.stepping,
-                  "whose leading, trailing and linspace: own; diffusers (default for its folders)")
+                  "definition of leading, trailing and linspace: own, or that of diffusers "
+                  "(default for its "
+                  "folders)")
       ->check(one_of(config::names<sample::Stepping>()))
       ->group(kSampler);
 }

@@ -13,7 +13,7 @@ namespace ddpm::cli {
 void add_network_flags(CLI::App& command, SampleOptions& options);
 /// --steps, --ddim, --ddpm, --eta, --sigma, --spacing, --clip.
 void add_sampler_flags(CLI::App& command, SampleOptions& options);
-/// One of them, for commands that set the others themselves.
+/// Single flags of these, for commands that set the others themselves.
 void add_spacing_flag(CLI::App& command, SampleOptions& options);
 void add_clip_flag(CLI::App& command, SampleOptions& options);
 

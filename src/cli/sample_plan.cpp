@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxImages = 100'000'000;
 
-// What the flags say over the checkpoint's own settings.
+// The checkpoint's settings, overridden by the flags.
 sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
                                    const nn::ModelDescription& model) {
   const int64_t timesteps = model.diffusion.schedule.timesteps;
@@ -30,7 +30,7 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
   if (method == sample::kDdpm && hat)
     throw UsageError(
-        "--sigma hat is a noise of DDIM: leave out --ddpm, or say --sigma large, which is the same "
+        "--sigma hat is a noise of DDIM: leave out --ddpm, or use --sigma large, which is the same "
         "noise with Algorithm 2");
   if (method.empty() && (options.eta || hat)) method = sample::kDdim;
   if (method.empty() && options.sigma) method = sample::kDdpm;
@@ -85,11 +85,11 @@ exchange::Model open_network(const SampleOptions& options) {
   return network;
 }
 
-// Before hours of drawing, not after them.
+// Checked before hours of sampling, not after them.
 void check_tensor_file(const SampleOptions& options) {
   if (options.save_tensors.empty()) return;
   if (options.keep)
-    throw UsageError("--save-tensors needs every image drawn anew; leave out --continue");
+    throw UsageError("--save-tensors needs every image sampled anew; leave out --continue");
   const fs::path file = fs::absolute(options.save_tensors);
   if (fs::is_directory(file)) throw IoError(options.save_tensors, "is a folder; name a file");
   if (!fs::is_directory(file.parent_path())) {
@@ -99,7 +99,7 @@ void check_tensor_file(const SampleOptions& options) {
   }
 }
 
-// Why an image is not finite, as far as can be found out, and the way out.
+// The likely reason why an image is not finite, and the remedy.
 std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
   for (const auto& item : unet->named_parameters()) {
     if (item.value().isfinite().all().item<bool>()) continue;
@@ -129,7 +129,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
   plan.precision = nn::parse_precision(options.precision);
   plan.deterministic = options.deterministic;
   if (plan.deterministic && plan.precision == nn::Precision::kTf32)
-    throw UsageError("--deterministic goes with every --precision but tf32; use fp32");
+    throw UsageError("--deterministic cannot be combined with --precision tf32; use fp32");
 
   sample::GenerateOptions& generate = plan.generate;
   if (!options.init_noise.empty()) {
@@ -156,9 +156,9 @@ nn::UNet load_unet(const SamplePlan& plan) {
   return exchange::make_unet(*plan.network, plan.generate.device, plan.precision);
 }
 
-sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
-                                   const sample::GenerateOptions& options,
-                                   const sample::Sink& sink) {
+sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
+                                     const sample::GenerateOptions& options,
+                                     const sample::Sink& sink) {
   const auto images = static_cast<int64_t>(options.images.size());
   const int64_t batches = (images + options.batch - 1) / options.batch;
   const auto steps =

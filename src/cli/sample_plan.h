@@ -36,9 +36,9 @@ struct SampleOptions {
   bool json = false;
 };
 
-/// All that decides what is drawn, worked out from the flags and the checkpoint.
+/// Everything that decides the samples, from the flags and the checkpoint.
 struct SamplePlan {
-  std::shared_ptr<const exchange::Model> network;  ///< where from, which weights, how described
+  std::shared_ptr<const exchange::Model> network;  ///< its source, weights and description
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
@@ -46,8 +46,8 @@ struct SamplePlan {
   bool deterministic = false;
   std::filesystem::path folder;
   uint32_t weights_crc32c = 0;
-  std::string settings;  ///< JSON: what decides how image i looks
-  std::string source;    ///< JSON: the files that it comes from, for people
+  std::string settings;  ///< JSON: everything that decides how image i looks
+  std::string source;    ///< JSON: the files that were read, for people
 
   /// "ema", "raw", "ema-2", ..., or "only" if the source has one set and does not say which.
   std::string weights_name() const {
@@ -55,17 +55,17 @@ struct SamplePlan {
   }
 };
 
-/// Opens the network (exchange::open) unless it is given, and checks every flag against it. Throws
-/// UsageError or IoError; makes nothing.
+/// Opens the network (exchange::open) unless it is given, and checks every flag against it. Writes
+/// nothing. Throws UsageError or IoError.
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network = nullptr);
 
 /// The plan's network with its weights, on its device, in eval mode. Throws IoError.
 nn::UNet load_unet(const SamplePlan& plan);
 
-/// Draws `options.images` with that network, the classes in turn: sample::generate as planned.
-sample::GenerateResult draw_images(const SamplePlan& plan, const nn::UNet& unet,
-                                   const sample::GenerateOptions& options,
-                                   const sample::Sink& sink);
+/// Samples `options.images` with that network and the plan's settings (sample::generate).
+sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
+                                     const sample::GenerateOptions& options,
+                                     const sample::Sink& sink);
 
 }  // namespace ddpm::cli

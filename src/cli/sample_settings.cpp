@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// The same weights and settings make other images with another schedule or prediction.
+// Images depend on the schedule and the prediction too.
 Json diffusion_settings(const diffusion::DiffusionConfig& config) {
   Json json = config::to_json(config);
   if (json.erase("betas") > 0)
@@ -26,18 +26,18 @@ Json diffusion_settings(const diffusion::DiffusionConfig& config) {
   return json;
 }
 
-// What a folder's name can hold without surprises, and without the '-' between its parts.
+// Whether a text is safe in a folder's name and has no '-', which separates its parts.
 bool is_plain(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return c < 0x80 && (std::isalnum(c) || c == '_' || c == '.');
   });
 }
 
-// Classes by name if that is plain, else by number; a long list by its checksum. "" if there are
-// none, or each is sampled in turn.
+// Each class by name if that is plain, else by number; a long list by its checksum. "" if there are
+// no classes, or all are sampled in turn.
 std::string name_of_classes(const SamplePlan& plan) {
   const auto& names = plan.network->description.class_names;
-  if (plan.classes.empty() ||  // the network knows none, whatever the data had
+  if (plan.classes.empty() ||  // the network has none, even if the data has
       plan.classes == sample::image_range(0, plan.network->description.unet.image.classes))
     return "";
   std::vector<std::string> named;
@@ -52,8 +52,8 @@ std::string name_of_classes(const SamplePlan& plan) {
   return fmt::format("-classes-{:08x}", io::crc32c(numbers));
 }
 
-// The checkpoint's step, or the name of whatever else the network came from, with a checksum: two
-// files of one name may lie in different folders.
+// The checkpoint's step, or the name of the file or folder with a checksum: two files of the same
+// name may lie in different folders.
 std::string name_of_source(const SamplePlan& plan, const Json& settings) {
   const fs::path path = fs::absolute(plan.network->path).lexically_normal();
   const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
@@ -61,7 +61,7 @@ std::string name_of_source(const SamplePlan& plan, const Json& settings) {
   return fmt::format("{}-{:08x}", name, settings.at("weights_crc32c").get<uint32_t>());
 }
 
-// RUN/generated/..., if the checkpoint is RUN/checkpoints/step-N; else generated/... here.
+// RUN/generated/... if the checkpoint is RUN/checkpoints/step-N; else generated/... here.
 fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
                         const Json& settings) {
   const fs::path parent = plan.network->path.parent_path();

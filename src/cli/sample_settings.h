@@ -7,12 +7,12 @@
 
 namespace ddpm::cli {
 
-/// Sets plan.settings, plan.source and plan.folder: what decides how image i looks, the files that
-/// it came from, and where the images go if no --out says so. Different settings have different
-/// folders.
+/// Sets plan.settings, plan.source and plan.folder: everything that decides how image i looks, the
+/// files that were read, and the folder of the images (--out, else a different one for different
+/// settings).
 void describe_settings(const SampleOptions& options, SamplePlan& plan);
 
-/// The folder's images as the plan makes them.
+/// The plan's images, as the folder records them.
 sample::PictureSet picture_set(const SamplePlan& plan);
 
 }  // namespace ddpm::cli

@@ -43,8 +43,7 @@ train::ResumePolicy resume_policy(const std::string& text) {
   return {train::ResumePolicy::Kind::kFrom, text, {}};
 }
 
-// runs/NAME: --out, else the run that the config was written into, else the config's own name below
-// runs/.
+// --out; else the run that the config lies in; else runs/NAME-OF-CONFIG.
 fs::path run_folder(const TrainOptions& options) {
   if (!options.out.empty()) return options.out;
   const fs::path config = options.config;
@@ -66,12 +65,12 @@ void log_to_file(const fs::path& run) {
   }
 }
 
-// The next start finds in it what this one has found out of the images.
+// The next start reads from it what this one found out about the image files.
 void save_index(const data::Dataset& dataset, const fs::path& run) {
   try {
     dataset.save_index(run / data::kIndexName);
-  } catch (const IoError& error) {  // it costs the next start its time, not the run
-    spdlog::warn("{} (training goes on without it)", error.what());
+  } catch (const IoError& error) {  // costs time at the next start, but not the run
+    spdlog::warn("{} (training continues without it)", error.what());
   }
 }
 
@@ -80,7 +79,7 @@ train::Deadline deadline_of(const TrainOptions& options) {
   return train::Deadline(train::parse_duration(options.time_limit, "--time-limit"));
 }
 
-// What the config and --init-from say.
+// The settings of the config and of --init-from.
 struct Setup {
   config::Document document;
   train::Experiment experiment;
@@ -109,7 +108,7 @@ dist::World join_run(const Setup& s, const dist::Launch& launch, const torch::De
   return world;
 }
 
-// Opens the data and completes the network's description for it.
+// Opens the data, and completes the network's description with the shape of its images.
 data::Split open_data(Setup& s, const TrainOptions& options, const fs::path& run,
                       const dist::World& world) {
   data::Split data = train::open_data(s.experiment, s.document, world, run / data::kIndexName);
@@ -131,7 +130,7 @@ train::ResumePolicy resume_policy(const TrainOptions& options, const Setup& s) {
   return policy;
 }
 
-// Before the run's folder is made.
+// All checks that need the run's folder, before it is made.
 void check_run(Setup& s, const fs::path& run, const train::ResumePolicy& resume) {
   train::check_run_folder(run, s.experiment.data);
   if (resume.kind == train::ResumePolicy::Kind::kFrom) {
@@ -170,7 +169,7 @@ void log_how_to_sample(const train::Experiment& e, const train::Trainer& trainer
                young ? " --weights raw" : "");
 }
 
-// Until the first step there is nothing to save.
+// There is nothing to save before the first step.
 void end_at_once_on(StopSignal& signal, bool dry_run) {
   if (dry_run) {
     signal.end_at_once("stopped; nothing was trained and nothing written", kKilled);
@@ -232,10 +231,9 @@ void add_train(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command
       ->add_option("--init-from", options->init_from,
-                   "begin with a trained network instead of random weights: a run, a checkpoint, a "
+                   "start from a trained network instead of random weights: a run, a checkpoint, a "
                    "diffusers folder, or a file of weights; its [model] and [diffusion] replace "
-                   "those of the "
-                   "config")
+                   "those of the config")
       ->type_name("PATH");
   add_run_device_flag(*command, options->device);
   command
@@ -243,7 +241,7 @@ void add_train(CLI::App& app, Command& chosen) {
                    "save and stop (status 75) within this time: 45m, 3h50m or 03:50:00")
       ->type_name("TIME");
   command->add_flag("--dry-run", options->dry_run,
-                    "check everything, measure a few steps, predict the end; train nothing");
+                    "check everything, measure a few steps, predict the duration; train nothing");
   command->footer(
       "Example: train on your own images\n"
       "  ddpm train --config configs/folder.toml --set data.path=PICTURES --out runs/mine");

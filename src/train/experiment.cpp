@@ -206,7 +206,7 @@ torch::Device parse_device(const std::string& name) {
   }
   const auto count = static_cast<int64_t>(torch::cuda::device_count());
   if (index >= count) {
-    throw UsageError(fmt::format("device \"{}\" is not there: {}; use auto or cpu", name,
+    throw UsageError(fmt::format("device \"{}\" does not exist: {}; use auto or cpu", name,
                                  count == 0
                                      ? "no usable CUDA GPU was found"
                                      : fmt::format("the GPUs are cuda:0 to cuda:{}", count - 1)));

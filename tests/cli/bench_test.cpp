@@ -51,7 +51,7 @@ TEST_F(BenchCommand, ASignalEndsItWithOneLineAndLeavesNoFolderBehind) {
   program.send(SIGINT);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.status, 130) << result.err;
-  EXPECT_TRUE(result.err.ends_with("stopped by Ctrl-C; what was measured is lost\n")) << result.err;
+  EXPECT_TRUE(result.err.ends_with("stopped by Ctrl-C; the measurements are lost\n")) << result.err;
   EXPECT_TRUE(std::filesystem::is_empty(folder_ / "tmp"));
 }
 

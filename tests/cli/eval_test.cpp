@@ -203,7 +203,7 @@ TEST_F(Eval, AnEstimatedLikelihoodSaysThatItIsOne) {
   EXPECT_NE(result.out.find("an unbiased estimate of an upper bound"), std::string::npos)
       << result.out;
   EXPECT_NE(result.out.find("5 of 20 terms per image"), std::string::npos) << result.out;
-  EXPECT_NE(result.err.find("these images were trained on"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("trained on these images"), std::string::npos) << result.err;
 }
 
 // 7 images in batches of 2: two processes have batches of their own, and of five one has none.
@@ -229,7 +229,7 @@ TEST_F(Eval, ASignalEndsItWithOneLine) {
     const ProgramResult result = program.wait();
     EXPECT_EQ(result.status, 130) << result.err;
     EXPECT_TRUE(result.err.ends_with("stopped by " + signal_name(signal) +
-                                     "; what was drawn and measured is lost\n"))
+                                     "; samples and measurements are lost\n"))
         << result.err;
     EXPECT_EQ(result.out, "");
   }
@@ -245,7 +245,7 @@ TEST_F(Eval, ASweepThatASignalStopsGoesOn) {
   program.send(SIGTERM);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.status, 75) << result.err;
-  EXPECT_TRUE(result.err.ends_with("the same command goes on after the last finished cell\n"))
+  EXPECT_TRUE(result.err.ends_with("the same command resumes after the last finished cell\n"))
       << result.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep/steps-0002-eta-0.json"));
 }

@@ -45,7 +45,7 @@ TEST_F(Train, DryRunOfARunSaysWhereItWouldGoOnAndLeavesItAlone) {
   const std::string log = io::read_text(folder_ / "run/log.txt");
   const ProgramResult result = run({"train", "--config", "tiny.toml", "--out", "run", "--dry-run"});
   ASSERT_EQ(result.status, 0) << result.err;
-  EXPECT_NE(result.out.find("would go on from step 8"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("would resume from step 8"), std::string::npos) << result.out;
   EXPECT_NE(result.out.find("4 steps take"), std::string::npos) << result.out;
   EXPECT_EQ(io::read_text(folder_ / "run/log.txt"), log);
   EXPECT_FALSE(std::filesystem::exists(checkpoint("run", 12)));

@@ -194,7 +194,7 @@ def full_disk(bench, _):
         (disk / "filler").unlink()
         status = process.wait()
         expect(failed and status == 0, f"ended with {status}: {process.err[-700:]}")
-        warned = process.err.count("(training goes on without it)")
+        warned = process.err.count("(training continues without it)")
         expect(warned > 0, "nothing is said of the metrics")
         steps_left = Watch(run, reference, keep=3).look(process.err)
         expect(steps_left[-1] == steps, f"there are {steps_left}")

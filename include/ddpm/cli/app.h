@@ -14,15 +14,15 @@ namespace ddpm::cli {
 enum ExitStatus {
   kOk = 0,
   kFailure = 1,   ///< a file, a disk, the data or the training went wrong
-  kUsage = 2,     ///< a wrong config or command line; nothing was begun
-  kStopped = 75,  ///< a signal stopped the work after saving; the same command goes on
-  kKilled = 130,  ///< ended at once: by a second Ctrl-C, or where there is nothing to save
+  kUsage = 2,     ///< a wrong config or command line; nothing was started
+  kStopped = 75,  ///< a signal stopped the work after saving; the same command resumes
+  kKilled = 130,  ///< ended immediately: by a second Ctrl-C, or with nothing to save
 };
 
-/// What a subcommand does once the command line is parsed. Returns an exit status.
+/// Runs a subcommand after the command line is parsed. Returns an exit status.
 using Command = std::function<int()>;
 
-/// Each adds its subcommand and flags to the app, and sets `chosen` when the user names it.
+/// Each adds its subcommand and flags to the app, and sets `chosen` if the user chooses it.
 void add_train(CLI::App& app, Command& chosen);
 void add_sample(CLI::App& app, Command& chosen);
 void add_noise(CLI::App& app, Command& chosen);
@@ -32,7 +32,8 @@ void add_convert(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 
-/// Parses the command line and runs the chosen command; any ddpm::Error becomes one line on stderr.
+/// Parses the command line and runs the chosen command. Prints any ddpm::Error as one line on
+/// stderr.
 int run(int argc, char** argv);
 
 }  // namespace ddpm::cli
