@@ -22,6 +22,29 @@ std::string method_help() {
   return help;
 }
 
+void add_device_flags(CLI::App& command, SampleOptions& options) {
+  command
+      .add_option("--precision", options.precision,
+                  "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")
+      ->check(one_of(config::names<nn::Precision>()))
+      ->group(kDevice)
+      ->capture_default_str();
+  command
+      .add_flag("--deterministic", options.deterministic,
+                "only algorithms that give the same bits each time on a GPU")
+      ->group(kDevice);
+  command
+      .add_option("--cuda-graph", options.cuda_graph,
+                  "auto: capture the network as a CUDA graph and replay it; never")
+      ->check(one_of({"auto", "never"}))
+      ->group(kDevice)
+      ->capture_default_str();
+  command.add_option("--device", options.device, "auto: a GPU if there is one, else the CPU")
+      ->type_name("auto|cpu|cuda|cuda:N")
+      ->group(kDevice)
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void add_network_flags(CLI::App& command, SampleOptions& options) {
@@ -44,26 +67,7 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
           "#3 is a number even if a class is named 3, and \\, a comma in a name")
       ->type_name("CLASS");
   add_weights_flag(command, options.weights);
-  command
-      .add_option("--precision", options.precision,
-                  "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")
-      ->check(one_of(config::names<nn::Precision>()))
-      ->group(kDevice)
-      ->capture_default_str();
-  command
-      .add_flag("--deterministic", options.deterministic,
-                "only algorithms that give the same bits each time on a GPU")
-      ->group(kDevice);
-  command
-      .add_option("--cuda-graph", options.cuda_graph,
-                  "auto: capture the network as a CUDA graph and replay it; never")
-      ->check(one_of({"auto", "never"}))
-      ->group(kDevice)
-      ->capture_default_str();
-  command.add_option("--device", options.device, "auto: a GPU if there is one, else the CPU")
-      ->type_name("auto|cpu|cuda|cuda:N")
-      ->group(kDevice)
-      ->capture_default_str();
+  add_device_flags(command, options);
 }
 
 void add_sampler_flags(CLI::App& command, SampleOptions& options) {
