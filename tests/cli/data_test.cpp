@@ -99,7 +99,7 @@ TEST_F(DataCommand, BadFilesAreListedAndFailUnlessTheyMayBeSkipped) {
   EXPECT_CONTAINS(result.out, "pets/cat/0.png: is not a PNG");
   EXPECT_CONTAINS(result.out, "pets/dog/9.pgm: is not a readable image: it is cut short");
   EXPECT_CONTAINS(result.err,
-                  "error: 2 images cannot be read (listed above); mend or remove them, or set "
+                  "error: 2 images cannot be read (listed above); repair or remove them, or set "
                   "data.on_bad_image = \"skip\"");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "data.png"));
   const ProgramResult allowed = data("path = \"pets\"\nimage_size = 6\non_bad_image = \"skip\"");
