@@ -47,6 +47,7 @@ int run_bench(const BenchOptions& options) {
                     options.bench.sample_steps, timesteps));
   }
   const torch::Device device = train::parse_device(experiment.run.device);
+  train::resolve_precision(experiment, device);
   dist::set_threads(dist::threads_of_rank(experiment.run.threads, {}));
   const data::Split data = train::open_data(experiment, document);
   train::resolve_unet(experiment, document, *data.training);

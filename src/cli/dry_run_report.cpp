@@ -82,7 +82,8 @@ void print_costs(const train::Experiment& experiment, const train::DryRunReport&
   if (device.is_cpu() && train.precision == nn::Precision::kFp32 &&
       experiment.unet.channels % 32 == 0 && kernels::has_amx()) {
     print_row("faster",
-              "train.precision = \"bf16\": this processor has matrix tiles for it (Intel AMX)");
+              "train.precision = \"auto\" is bf16 here: this processor has matrix tiles for it "
+              "(Intel AMX)");
   }
   print_row("a batch",
             with_percentage(r.batch_s, r.step_s) + " to read and decode, in the background");

@@ -25,7 +25,8 @@ std::string method_help() {
 void add_device_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option("--precision", options.precision,
-                  "arithmetic of the network; tf32 is for GPUs, on the CPU it is fp32")
+                  "arithmetic of the network; auto: bf16 if the device multiplies it, else fp32; "
+                  "tf32 is for GPUs, on the CPU it is fp32")
       ->check(one_of(config::names<nn::Precision>()))
       ->group(kDevice)
       ->capture_default_str();

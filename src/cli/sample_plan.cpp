@@ -126,12 +126,13 @@ SamplePlan plan_sampling(const SampleOptions& options,
       network ? std::move(network) : std::make_shared<const exchange::Model>(open_network(options));
   plan.config = sample_config(options, plan.network->sample, plan.network->description);
   plan.classes = classes_in_turn(options, plan.network->description);
-  plan.precision = nn::parse_precision(options.precision);
+  sample::GenerateOptions& generate = plan.generate;
+  generate.device = train::parse_device(options.device);
+  plan.precision = nn::precision_on(generate.device, nn::parse_precision(options.precision));
   plan.deterministic = options.deterministic;
   if (plan.deterministic && plan.precision == nn::Precision::kTf32)
     throw UsageError("--deterministic cannot be combined with --precision tf32; use fp32");
 
-  sample::GenerateOptions& generate = plan.generate;
   if (!options.init_noise.empty()) {
     sample::read_noise_(options.init_noise, generate);
     if (!options.num) plan.config.num = generate.initial_noise.size(0);
@@ -145,7 +146,6 @@ SamplePlan plan_sampling(const SampleOptions& options,
   generate.width = plan.network->description.unet.image.width;
   generate.batch = std::min(plan.config.batch, plan.config.num);
   generate.seed = static_cast<uint64_t>(options.seed);
-  generate.device = train::parse_device(options.device);
   generate.dtype = nn::storage_type(plan.precision);
   generate.cuda_graph = options.cuda_graph == "auto";
   describe_settings(options, plan);

@@ -70,7 +70,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   name += name_of_classes(plan);
   if (plan.weights_name() != "only" && plan.weights_name() != "ema")
     name += "-" + plan.weights_name();
-  if (plan.precision != nn::Precision::kFp32) name += "-" + options.precision;
+  if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
   name += fmt::format("-seed-{}", options.seed);
@@ -85,7 +85,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   Json settings = sample::image_settings(plan.config);
   settings["seed"] = options.seed;
   settings["classes"] = plan.classes;
-  settings["precision"] = options.precision;
+  settings["precision"] = config::to_string(plan.precision);
   settings["weights"] = plan.weights_name();
   plan.weights_crc32c = exchange::weights_checksum(*plan.network);
   settings["weights_crc32c"] = plan.weights_crc32c;

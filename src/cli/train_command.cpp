@@ -186,12 +186,15 @@ int run_train(const TrainOptions& options) {
   const dist::Launch launch = detected_launch();
   train::check_shares(s.experiment, s.document, launch.world_size);
   const torch::Device device = train::rank_device(s.experiment.run.device, launch);
+  train::resolve_precision(s.experiment, device);
   dist::set_threads(dist::threads_of_rank(s.experiment.run.threads, launch));
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
   const fs::path run = run_folder(options);
   const dist::World world = join_run(s, launch, device, run);
+  if (!launch.single())
+    world.expect_same("train.precision", config::to_string(s.experiment.train.precision));
   // All processes stop together, so that each ends with the same status.
   if (!launch.single()) signal.ask(world.is_main() ? "stopping before the first step" : nullptr);
   data::Split data = open_data(s, options, run, world);

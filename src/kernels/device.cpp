@@ -1,6 +1,7 @@
 #include "ddpm/kernels/device.h"
 
 #include "amx/tiles.h"
+#include "cpu/loops.h"
 #include "cuda/kernels.h"
 
 namespace ddpm::kernels {
@@ -8,5 +9,12 @@ namespace ddpm::kernels {
 bool has_cuda() { return cuda::cuda_kernels() != nullptr; }
 
 bool has_amx() { return amx::tile_loops() != nullptr; }
+
+bool multiplies_bf16(const c10::Device& device) {
+  if (device.is_cpu())
+    return has_amx() || (loops_avx512bf16() && &cpu_loops() == loops_avx512bf16());
+  if (!device.is_cuda() || !has_cuda()) return false;
+  return cuda::cuda_kernels()->compute_capability(device.has_index() ? device.index() : 0) >= 80;
+}
 
 }  // namespace ddpm::kernels

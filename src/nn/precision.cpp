@@ -1,5 +1,7 @@
 #include "ddpm/nn/precision.h"
 
+#include "ddpm/kernels/device.h"
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -32,7 +34,13 @@ Precision parse_precision(const std::string& name) {
   return *precision;
 }
 
+Precision precision_on(const torch::Device& device, Precision precision) {
+  if (precision != Precision::kAuto) return precision;
+  return kernels::multiplies_bf16(device) ? Precision::kBf16 : Precision::kFp32;
+}
+
 torch::Dtype storage_type(Precision precision) {
+  TORCH_CHECK(precision != Precision::kAuto, "precision_on chooses one first");
   return precision == Precision::kFp64 ? torch::kDouble : torch::kFloat;
 }
 

@@ -193,6 +193,15 @@ void resolve_unet(Experiment& experiment, config::Document& document,
                      {shape.channels, shape.height, shape.width, dataset.class_count()}, model);
 }
 
+void resolve_precision(Experiment& experiment, const torch::Device& device) {
+  nn::Precision& precision = experiment.train.precision;
+  if (precision != nn::Precision::kAuto) return;
+  // What bfloat16 rounds off is about what "mu" differs from x_t by.
+  precision = experiment.diffusion.prediction == diffusion::Prediction::kMu
+                  ? nn::Precision::kFp32
+                  : nn::precision_on(device, precision);
+}
+
 torch::Device parse_device(const std::string& name) {
   if (name == "auto")
     return torch::cuda::is_available() ? torch::Device(torch::kCUDA, 0) : torch::kCPU;

@@ -1,5 +1,6 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/kernels/device.h"
 #include "tests/cli/fixture.h"
 
 #include <algorithm>
@@ -177,6 +178,19 @@ TEST_F(Sample, FoldersByDefaultDifferWithEverySetting) {
     EXPECT_TRUE(folders.insert(file.parent_path()).second)
         << flags.back() << " has its images in " << file.parent_path();
   }
+}
+
+TEST_F(Sample, PrecisionAutoGivesThePicturesOfWhatItChooses) {
+  const std::string chosen = kernels::multiplies_bf16(torch::kCPU) ? "bf16" : "fp32";
+  for (const std::string& precision : {std::string("auto"), chosen}) {
+    const ProgramResult result = run({"sample", "--ddim", "--steps", "3", "--num", "1", "--device",
+                                      "cpu", "--precision", precision, "--out", precision});
+    ASSERT_EQ(result.status, 0) << result.err;
+  }
+  EXPECT_EQ(io::read_file(folder_ / "auto/000000.png"),
+            io::read_file(folder_ / chosen / "000000.png"));
+  EXPECT_NE(io::read_text(folder_ / "auto/sampling.json").find("\"" + chosen + "\""),
+            std::string::npos);
 }
 
 TEST_F(Sample, ImagesOfOtherSettingsStayUnlessOverwritingIsAskedFor) {

@@ -34,10 +34,27 @@ TEST_F(Train, DryRunTellsWhereBf16IsFasterOnThisProcessor) {
         run({"train", "--config", "tiny.toml", "--dry-run", "--device", "cpu", "--set",
              "model.channels=32", "--set", "train.precision=" + precision});
     EXPECT_EQ(result.status, 0) << result.err;
-    return result.out.find("train.precision = \"bf16\"") != std::string::npos;
+    return result.out.find("train.precision = \"auto\" is bf16 here") != std::string::npos;
   };
   EXPECT_EQ(tells("fp32"), kernels::has_amx());
   EXPECT_FALSE(tells("bf16"));
+  EXPECT_FALSE(tells("auto"));
+}
+
+// The log and the checkpoint name what was chosen, the run's config keeps "auto"; "mu" needs fp32.
+TEST_F(Train, PrecisionAutoIsWhatThisProcessorMultiplies) {
+  const std::string chosen = kernels::multiplies_bf16(torch::kCPU) ? "bf16" : "fp32";
+  for (const auto& [prediction, precision] : {std::pair{"eps", chosen.c_str()}, {"mu", "fp32"}}) {
+    const std::string name = prediction;
+    train(name, {"--set", "train.steps=4", "--set", "train.precision=auto", "--set",
+                 "diffusion.prediction=" + name});
+    const std::string log = io::read_text(folder_ / name / "log.txt");
+    EXPECT_NE(log.find(std::string("; ") + precision + " on "), std::string::npos) << log;
+    EXPECT_NE(io::read_text(folder_ / name / "config.toml").find("precision = \"auto\""),
+              std::string::npos);
+    const ProgramResult info = run({"info", (folder_ / name).string()});
+    EXPECT_NE(info.out.find(precision), std::string::npos) << info.out;
+  }
 }
 
 TEST_F(Train, DryRunOfARunSaysWhereItWouldGoOnAndLeavesItAlone) {

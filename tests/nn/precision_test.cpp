@@ -4,6 +4,9 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
 #include <vector>
 
 #include <ATen/Context.h>
@@ -26,6 +29,25 @@ TEST(Precision, StoresAllButFloat64InFloat32) {
   EXPECT_EQ(storage_type(Precision::kTf32), torch::kFloat);
   EXPECT_EQ(storage_type(Precision::kBf16), torch::kFloat);
   EXPECT_EQ(storage_type(Precision::kFp64), torch::kDouble);
+}
+
+TEST(PrecisionOn, ChoosesForAutoAlone) {
+  for (const Precision p : {Precision::kFp32, Precision::kTf32, Precision::kBf16, Precision::kFp64})
+    EXPECT_EQ(precision_on(torch::kCPU, p), p);
+  const Precision chosen = precision_on(torch::kCPU, Precision::kAuto);
+  // As /proc/cpuinfo names the instructions.
+  std::ifstream file("/proc/cpuinfo");
+  const std::string info{std::istreambuf_iterator<char>(file), {}};
+  const bool bf16 =
+      info.find("avx512_bf16") != std::string::npos || info.find("amx_bf16") != std::string::npos;
+  if (!info.empty()) EXPECT_EQ(chosen, bf16 ? Precision::kBf16 : Precision::kFp32);
+  EXPECT_THROW(storage_type(Precision::kAuto), c10::Error);
+}
+
+TEST(PrecisionOnGpu, IsBf16FromComputeCapability8On) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device on this machine";
+  const Precision chosen = precision_on(torch::kCUDA, Precision::kAuto);
+  EXPECT_TRUE(chosen == Precision::kBf16 || chosen == Precision::kFp32);
 }
 
 TEST(AutocastGuard, RestoresWhatItFound) {

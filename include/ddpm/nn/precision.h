@@ -18,12 +18,18 @@ enum class Precision {
   kBf16,  ///< "bf16": convolutions and matrix products run in bfloat16 (autocast), but for a
           ///< network's first and last; parameters, norms' statistics and the loss are float32
   kFp64,  ///< "fp64"
+  kAuto,  ///< "auto": see precision_on; nothing computes in it
 };
 
 /// The names in a config.
-constexpr auto names_of(Precision) { return std::array{"fp32", "tf32", "bf16", "fp64"}; }
+constexpr auto names_of(Precision) { return std::array{"fp32", "tf32", "bf16", "fp64", "auto"}; }
 /// c10::Error if no precision has that name.
 Precision parse_precision(const std::string& name);
+
+/// What kAuto stands for on a device, the fastest that learns as float32 does; others as they are.
+/// kBf16 on a GPU of compute capability 8.0 or higher, and on a CPU that multiplies bfloat16 (Intel
+/// AMX-BF16, AVX-512-BF16); otherwise kFp32.
+Precision precision_on(const torch::Device& device, Precision precision);
 
 /// The type of parameters, optimizer state and images.
 torch::Dtype storage_type(Precision precision);

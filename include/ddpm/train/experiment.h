@@ -102,6 +102,10 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
 /// fit the network.
 void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
 
+/// train.precision = "auto" becomes what is fastest on the device without harm
+/// (nn::precision_on); with diffusion.prediction = "mu", fp32.
+void resolve_precision(Experiment& experiment, const torch::Device& device);
+
 /// "auto", "cpu", "cuda", "cuda:1" to a device that is there. Throws UsageError.
 torch::Device parse_device(const std::string& name);
 

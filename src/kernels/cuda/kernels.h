@@ -36,6 +36,8 @@ struct CudaKernels {
   void (*uniform_int)(int64_t* out, int64_t rows, const int64_t* ids, RngKey key, int64_t low,
                       uint32_t count, void* stream);
 
+  /// 10 times the major number plus the minor one.
+  int (*compute_capability)(int device);
   decltype(&cuda::row_sums) row_sums;
   decltype(&cuda::add_bias_residual) add_bias_residual;
   decltype(&cuda::upsample) upsample;
