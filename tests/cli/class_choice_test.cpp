@@ -35,8 +35,8 @@ TEST(ChosenClasses, ANumberIsANameIfClassesAreNamedByNumbers) {
   EXPECT_EQ(
       error({"0"}, names, 4),
       "--class 0: no class has this name, and classes named by numbers are chosen by name (1, "
-      "2, 10, other); #0 is the class of number 0, \"1\"");
-  EXPECT_CONTAINS(error({"1"}, {"01", "02"}, 2), "#1 is the class of number 1, \"02\"");
+      "2, 10, other); #0 is class number 0, \"1\"");
+  EXPECT_CONTAINS(error({"1"}, {"01", "02"}, 2), "#1 is class number 1, \"02\"");
   EXPECT_CONTAINS(error({"11"}, names, 4),
                   "--class 11: the network knows 0 to 3 (1, 2, 10, other)");
   EXPECT_EQ(chosen_classes({"0", "9"}, {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, 10),

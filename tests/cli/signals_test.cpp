@@ -120,7 +120,7 @@ TEST_F(Signals, SamplingKeepsWhatIsFinished) {
   for (int i = 0; i < 3; ++i) program.send(SIGTERM);
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.status, 75) << result.err;
-  EXPECT_TRUE(says(result, "ddpm: stopping; the images that are finished stay\n")) << result.err;
+  EXPECT_TRUE(says(result, "ddpm: stopping; finished images are kept\n")) << result.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "pictures/000063.png"));
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "pictures"))
     EXPECT_NE(entry.path().filename().string()[0], '.') << entry.path();
