@@ -28,7 +28,13 @@ template <class A, class T, int V>
 __device__ void store(T* to, const A (&from)[V]) {
   Pack<T, V> pack;
   for (int i = 0; i < V; ++i) pack.v[i] = static_cast<T>(from[i]);
-  *reinterpret_cast<Pack<T, V>*>(to) = pack;
+  if constexpr (sizeof(pack) == sizeof(Words16)) {
+    Words16 words;
+    memcpy(&words, &pack, sizeof(words));
+    store_words(to, words);
+  } else {
+    *reinterpret_cast<Pack<T, V>*>(to) = pack;
+  }
 }
 
 /// A thread's part of a block of pixels.
