@@ -8,7 +8,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/normalization.h>
 
-// Modules' parameters in kernels of ours, which do more, or the same faster, than ATen's.
+// Calls the project's kernels with the parameters of torch's modules.
 
 namespace ddpm::nn {
 

@@ -16,7 +16,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// What the second computation needs besides the tensors.
+// What the backward pass needs besides the tensors.
 struct Kept : torch::CustomClassHolder {
   Part part;
   int64_t inputs = 0;
@@ -24,7 +24,7 @@ struct Kept : torch::CustomClassHolder {
   torch::Tensor generator_state;           // undefined: nothing is drawn
 };
 
-// While it lives, the device's generator goes on from `state`, where that is defined.
+// While it lives, the device's generator continues from `state`, if that is defined.
 class GeneratorGuard {
  public:
   GeneratorGuard(const torch::Device& device, const torch::Tensor& state) {
@@ -44,8 +44,8 @@ class GeneratorGuard {
   torch::Tensor before_;
 };
 
-// Autocast would keep a weight's cast from the pass that records nothing, and with it the second
-// would have no gradient.
+// Autocast caches casts of weights. A cast of the forward pass, which records no graph, would cut
+// the weight's gradient in the backward pass.
 class NoCastCache {
  public:
   NoCastCache() : was_(at::autocast::is_autocast_cache_enabled()) {
@@ -70,7 +70,7 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     return kept->part({tensors.begin(), tensors.begin() + kept->inputs});
   }
 
-  // Gradients of the parameters are handed on as results, not accumulated here: hooks on a
+  // Gradients of the parameters are returned, not accumulated here: hooks on a
   // parameter's gradient run once.
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto kept =

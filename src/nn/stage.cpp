@@ -44,9 +44,8 @@ torch::Tensor StageImpl::run(const Part& part, const std::vector<torch::Tensor>&
   return recompute(part, inputs, parameters, dropout_ && is_training());
 }
 
-// A block's input goes in twice, first for the way around the convolutions: so the gradients of
-// both join that of the skip one after the other, as where all is kept, and the sum is the same
-// bits.
+// A block gets its input twice, first for the shortcut. Then the gradients of shortcut and
+// convolutions are added to the skip's in the same order as without recomputation: the same bits.
 torch::Tensor StageImpl::block(size_t i, const torch::Tensor& h, const torch::Tensor& temb) {
   const auto part = [this, i](const std::vector<torch::Tensor>& in) {
     return attended(i, resnets_[i]->forward_around(in[1], in[0], in[2]));

@@ -24,7 +24,7 @@ ResnetBlockConfig block_config(const UNetConfig& config) {
   return block;
 }
 
-// What the last level on the way up hands over.
+// The channels of the last up stage's output.
 int64_t last_channels(const UNetConfig& config) {
   return config.channels * config.channel_multipliers.front();
 }
@@ -153,8 +153,8 @@ WeightCopies UNetImpl::weight_copies() const {
   return WeightCopies(weights);
 }
 
-// Under autocast, the image and what is predicted of it keep float32's digits: the first and the
-// last convolution, a small part of the work, run in it.
+// The first and the last convolution run in float32 under autocast too, so that the image and the
+// prediction are not rounded to bfloat16. They are a small part of the work.
 torch::Tensor UNetImpl::of_image(const torch::Tensor& x) {
   const torch::DeviceType device = x.device().type();
   const torch::Dtype type = at::autocast::is_autocast_enabled(device)

@@ -7,10 +7,10 @@
 
 namespace ddpm::sample {
 
-/// A denoiser whose operations are recorded as a graph and replayed, where `graph` can: one launch
-/// instead of hundreds a call. Results are those of the denoiser, which is also what runs where
-/// nothing can be recorded. It must wait for nothing, and what it reads beside x_t and t must stay
-/// where it is.
+/// A denoiser that is captured as a CUDA graph and replayed, if `graph` can: one launch per call
+/// instead of hundreds. Results are the denoiser's, which runs itself if there is no capture. It must
+/// not synchronize with the device, and the tensors that it reads besides x_t and t must keep their
+/// addresses.
 class GraphedDenoiser {
  public:
   GraphedDenoiser(diffusion::Denoiser denoiser, DeviceGraph graph)
@@ -18,7 +18,7 @@ class GraphedDenoiser {
   GraphedDenoiser(const GraphedDenoiser&) = delete;
   GraphedDenoiser& operator=(const GraphedDenoiser&) = delete;
 
-  /// As diffusion::Denoiser. Only calls of the first one's shape are recorded: a last, smaller
+  /// As diffusion::Denoiser. Only calls with the first call's shape are captured; a smaller last
   /// batch is not.
   torch::Tensor operator()(const torch::Tensor& x_t, const torch::Tensor& t);
   /// Is the next call of that shape a replay?

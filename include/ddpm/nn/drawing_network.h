@@ -11,16 +11,17 @@
 
 namespace ddpm::nn {
 
-/// A network as one denoiser for batch after batch of images, whose classes it reads from a tensor
-/// that stays where it is: so a graph of one batch's calls holds for the next. Copies share it.
+/// A network as one denoiser for all batches of a sampling. It reads the classes of a batch from a
+/// tensor with a fixed address, so that a CUDA graph of one batch's calls is valid for the next
+/// batch. Copies share the tensor.
 class DrawingNetwork {
  public:
-  /// Image i is of class classes[i mod size]; no classes where the network knows none. `batch`: the
-  /// most images at a time.
+  /// Image i has class classes[i mod size]; empty for a network without classes. `batch`: the
+  /// largest number of images at a time.
   DrawingNetwork(UNet unet, Precision precision, std::vector<int64_t> classes, int64_t batch,
                  const torch::Device& device);
 
-  /// The images of the batch whose calls come next.
+  /// Sets the images of the next batch. Call it before the batch's first network call.
   void set_batch_(const std::vector<int64_t>& images);
   /// See diffusion::Denoiser and make_denoiser.
   diffusion::Denoiser denoiser() const;

@@ -9,7 +9,7 @@
 namespace ddpm::nn {
 
 struct EmaConfig {
-  /// One average each; 0 <= decay < 1. The first is the one to sample from.
+  /// One average per decay; 0 <= decay < 1. Sampling uses the first.
   std::vector<double> decays{0.9999};
   bool warmup = true;  ///< decay at update n is min(decay, (1 + n) / (10 + n))
 
@@ -19,11 +19,11 @@ struct EmaConfig {
 /// The decay of the n-th update, n >= 1.
 double decay_at(double decay, bool warmup, int64_t n);
 
-/// How much of an average are, after `updates`, still the weights that it began with: the product
-/// of the decays, decay^updates without warm-up.
+/// The share of the initial weights in an average after so many updates: the product of the decays
+/// (without warm-up, decay^updates).
 double initial_share(double decay, bool warmup, int64_t updates);
 
-/// Above this share an average shows its beginning more than the training.
+/// Above this share of initial weights, samples of an average are poor.
 constexpr double kYoungShare = 0.05;
 
 /// The keys of [ema].

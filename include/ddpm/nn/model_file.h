@@ -15,8 +15,8 @@
 
 namespace ddpm::nn {
 
-/// What must be known, besides weights, to use a network: a checkpoint's model.toml, whose sections
-/// are [image] (shape and class names), [model] and [diffusion].
+/// What is needed to use a network besides its weights: a checkpoint's model.toml. Its sections are
+/// [image] (shape and class names), [model] and [diffusion].
 struct ModelDescription {
   UNetConfig unet;
   diffusion::DiffusionConfig diffusion;
@@ -25,14 +25,14 @@ struct ModelDescription {
   bool operator==(const ModelDescription&) const = default;
 };
 
-/// The same without what no use of the network depends on: the classes of a network that ignores
-/// them, and the keys that its schedule does not read. Equal if and only if the networks can carry
-/// the same weights and mean the same by them.
+/// The description without what has no effect: the classes of an unconditional network, and keys
+/// that its schedule does not read. Two such descriptions are equal if and only if the same weights
+/// give the same results in both networks.
 ModelDescription without_unused(ModelDescription description);
 
 /// Reads model.toml. Throws IoError or ConfigError.
 ModelDescription read_model_description(const std::filesystem::path& path);
-/// The same from a document that may hold other sections, which are left to the caller.
+/// The same from a document; its other sections are not read.
 ModelDescription read_model_description(config::Document& document);
 
 /// The text of a model.toml: reading it gives the same description.
@@ -47,13 +47,13 @@ std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module,
                                            const std::vector<torch::Tensor>& tensors,
                                            const std::string& prefix = "");
 
-/// Copies the file's tensors `prefix + name` into `tensors`, one a parameter of `module`, in place.
-/// Throws IoError where one is missing or has another shape.
+/// Copies the file's tensors `prefix + name` into `tensors`, one per parameter of `module`. Throws
+/// IoError if one is missing or has another shape.
 void load_weights_(const io::SafetensorsFile& file, const torch::nn::Module& module,
                    const std::vector<torch::Tensor>& tensors, const std::string& prefix = "");
 
-/// `weights` in the order of the module's parameters, by name. Throws IoError(source, ...) if a
-/// tensor is missing, left over, there twice, of another shape or of integers.
+/// `weights` in the order of the module's parameters, found by name. Throws IoError(source, ...) if
+/// a tensor is missing, unknown, given twice, of another shape or of an integer type.
 std::vector<io::NamedTensor> ordered_like(const torch::nn::Module& module,
                                           const std::vector<io::NamedTensor>& weights,
                                           const std::filesystem::path& source);
@@ -61,17 +61,17 @@ std::vector<io::NamedTensor> ordered_like(const torch::nn::Module& module,
 /// Copies weights into the module's parameters by their names. Throws IoError as ordered_like.
 void load_(torch::nn::Module& module, const std::vector<io::NamedTensor>& weights,
            const std::filesystem::path& source);
-/// The same from a file, of which one tensor at a time is in memory.
+/// The same from a file. Only one of its tensors is in memory at a time.
 void load_(torch::nn::Module& module, const io::SafetensorsFile& file);
 
-/// The class of each image where `classes` are drawn in turn: image i is of classes[i mod size].
-/// int64 [images] on `device`; undefined where there are no classes.
+/// The class of each image, if `classes` are used in turn: image i has classes[i mod size]. int64
+/// [images] on `device`; undefined if there are no classes.
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
                              const std::vector<int64_t>& classes, const torch::Device& device);
 
-/// The network as samplers see it (diffusion/denoiser.h). Runs without gradients, in eval mode as
-/// it stands. labels: the class of each image of the batches it is given, int64 [B] on the
-/// network's device; read only by a class-conditional network.
+/// The network as samplers use it (diffusion/denoiser.h), without gradients. The caller sets eval
+/// mode. labels: the class of each image of a batch, int64 [B] on the network's device; ignored by
+/// an unconditional network.
 /// On a GPU in bf16 the weights are cast here, once: the denoiser is of the weights as they are now.
 diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
                                   const torch::Tensor& labels = torch::Tensor());

@@ -8,8 +8,8 @@
 
 namespace ddpm::nn {
 
-/// What a residual block does to the resolution, between its first activation and convolution and
-/// on the way around (ADM's up- and downsampling blocks).
+/// How a residual block changes the resolution: between its first activation and convolution, and in
+/// its shortcut (ADM's up- and downsampling blocks).
 enum class Resample {
   kNone,
   kDown,  ///< halves: the mean of 2x2 pixels
@@ -23,21 +23,20 @@ struct ResnetBlockConfig {
   int64_t groups = 32;        ///< of both GroupNorms; divides both channel counts
   double norm_eps = 1e-6;
   double dropout = 0.0;  ///< before the second convolution; 0 <= p < 1
-  /// The time embedding scales and shifts what the second GroupNorm makes, h (1 + scale) + shift
-  /// (Nichol 2021), instead of being added before it.
+  /// If true, the time embedding scales and shifts the second GroupNorm's output, h (1 + scale) +
+  /// shift (Nichol 2021). Otherwise it is added before that norm.
   bool time_scale_shift = false;
   Resample resample = Resample::kNone;
 };
 
-/// GroupNorm-SiLU-Conv twice, the time embedding added between, a residual around (Ho 2020, App.
-/// B).
+/// GroupNorm-SiLU-Conv twice, the time embedding added in between, and a shortcut (Ho 2020, App. B).
 class ResnetBlockImpl : public torch::nn::Module {
  public:
   explicit ResnetBlockImpl(const ResnetBlockConfig& config);
   /// x: [B, in, H, W], temb: SiLU of the time embedding, [B, time]. Returns [B, out, H, W], or
   /// resampled.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& temb);
-  /// The same with x given twice, the second time for the way around the convolutions.
+  /// The same; `around` is x again, for the shortcut.
   torch::Tensor forward_around(const torch::Tensor& x, const torch::Tensor& around,
                                const torch::Tensor& temb);
   /// The same of x and a skip connection joined along the channels.
@@ -45,7 +44,7 @@ class ResnetBlockImpl : public torch::nn::Module {
                                const torch::Tensor& temb);
 
  private:
-  // What the time embedding does at the second norm.
+  // The effect of the time embedding on the second norm.
   kernels::Modulation modulation(const torch::Tensor& temb);
   kernels::ResidualBlock as_block(const torch::Tensor& temb);
   // h: conv1's result.

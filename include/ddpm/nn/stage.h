@@ -7,8 +7,7 @@
 
 #include <vector>
 
-// The U-Net's stages: what happens at one resolution on the way down, at the bottom, and on the way
-// up.
+// The U-Net's stages, one per resolution: down, middle and up.
 
 namespace ddpm::nn {
 
@@ -24,16 +23,16 @@ struct StageConfig {
   int64_t heads = 1;
 };
 
-/// Residual blocks with attention, and one list entry a module under diffusers' names.
+/// Residual blocks with attention. Modules are registered under diffusers' names.
 class StageImpl : public torch::nn::Module {
  public:
-  /// From now on the backward pass computes each block once more, instead of keeping what is
-  /// inside.
+  /// Gradient checkpointing: the backward pass computes each block again instead of keeping its
+  /// intermediate results.
   void set_recompute_(bool recompute) { recompute_ = recompute; }
 
  protected:
   explicit StageImpl(const StageConfig& config, size_t attention_count);
-  /// Block i, and the attention that may follow it, on h or on h beside a skip.
+  /// Block i and its attention, if any, of h, or of h and a skip connection.
   torch::Tensor block(size_t i, const torch::Tensor& h, const torch::Tensor& temb);
   torch::Tensor block(size_t i, const torch::Tensor& h, const torch::Tensor& skip,
                       const torch::Tensor& temb);
@@ -54,7 +53,7 @@ class StageImpl : public torch::nn::Module {
   bool recompute_ = false;
 };
 
-/// Every intermediate result is kept for the way up.
+/// Passes each block's output to the up stages, as a skip connection.
 class DownStageImpl : public StageImpl {
  public:
   explicit DownStageImpl(const StageConfig& config);
@@ -77,11 +76,11 @@ class MidStageImpl : public StageImpl {
 };
 TORCH_MODULE(MidStage);
 
-/// Each block takes the last skip beside its input.
+/// Each block also takes the last skip connection.
 class UpStageImpl : public StageImpl {
  public:
   explicit UpStageImpl(const StageConfig& config);
-  /// h: [B, in, H, W] -> [B, out, H, W] or [B, out, 2H, 2W]. Takes one entry off `skips` a block.
+  /// h: [B, in, H, W] -> [B, out, H, W] or [B, out, 2H, 2W]. Each block removes one entry of `skips`.
   torch::Tensor forward(torch::Tensor h, const torch::Tensor& temb,
                         std::vector<torch::Tensor>& skips);
 

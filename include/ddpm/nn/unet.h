@@ -13,7 +13,7 @@
 
 namespace ddpm::nn {
 
-/// What the network is fed: the shape of an image and the number of classes.
+/// The network's input: the shape of an image and the number of classes.
 struct ImageSpec {
   int64_t channels = 3;
   int64_t height = 32;
@@ -57,7 +57,7 @@ UNetConfig read_unet_config(config::Reader& reader);
 /// Completes a network's config for images of that shape. class_conditional = "auto" becomes true
 /// if there are several classes. Throws ConfigError, located in `model`, if the images cannot be
 /// halved often enough, no level has a resolution of attention_resolutions, heads do not divide a
-/// level's channels, or classes are asked for that the data does not have.
+/// level's channels, or class_conditional is true but the data has no classes.
 void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model);
 
 /// The levels (from 0) of attention_resolutions, ascending. c10::Error if a resolution belongs to

@@ -8,8 +8,8 @@
 
 namespace ddpm::sample {
 
-/// What becomes of an x0_hat outside [-range,range]; range is 1 as a rule. Ancestral sampling never
-/// reads eps_hat, so for it kClip and kRederive are the same.
+/// How an x0_hat outside [-range,range] is changed; range is usually 1. Ancestral sampling does not
+/// read eps_hat, so kClip and kRederive are the same for it.
 enum class Clip {
   kNone,      ///< nothing (DDIM's code)
   kClip,      ///< clamped; eps_hat is kept, and no longer agrees with x_t (diffusers' clip_sample)
@@ -19,7 +19,7 @@ enum class Clip {
 /// The names in a config.
 constexpr auto names_of(Clip) { return std::array{"none", "clip", "rederive"}; }
 
-/// The estimate at x_t, its x0 brought into [-range,range] as `clip` says.
+/// The estimate at x_t with its x0 in [-range,range], by the method `clip`.
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
                             int64_t t, double range = 1.0);

@@ -16,7 +16,7 @@
 
 namespace ddpm::sample {
 
-/// What one step saw: x_t, and the first x0_hat made in it (clipped as configured).
+/// A step's input x_t, and its first x0_hat (clipped as configured).
 struct TrajectoryPoint {
   int64_t position;  ///< k = 0..S-1 in the plan
   PlanStep step;
@@ -31,7 +31,7 @@ using StepHook = std::function<bool(const TrajectoryPoint&)>;
 /// read before the next call.
 using NoiseSource = std::function<torch::Tensor(int64_t k, int64_t draw)>;
 
-/// NaN or infinity in an image, or in what the network made of it.
+/// NaN or infinity in an image or in the network's output for it.
 class NotFinite : public Error {
  public:
   /// Which image, in which of the chain's steps (from 0) it was first so, and that step's t.
@@ -55,17 +55,17 @@ class ReverseProcess {
   /// Throws UsageError if find_conflict finds something.
   ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
                  const SampleConfig& config);
-  /// With an update rule of the caller instead of the one that config.method names.
+  /// With the caller's update rule instead of config.method's.
   ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
                  const SampleConfig& config, MakeSampler make);
 
   /// S jumps.
   const std::vector<PlanStep>& plan() const { return plan_; }
 
-  /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is asked for
-  /// only at the steps that use it. A denoiser of [B,2C,H,W] has a learned variance in its second
-  /// half. nullopt where the hook stopped it. Builds no autograd graph. Throws NotFinite (the image
-  /// is the row of the batch); on a GPU up to 16 steps late, since asking waits for the device.
+  /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is requested only
+  /// by steps that use it. If the denoiser returns [B,2C,H,W], the second half is a learned variance.
+  /// nullopt if the hook stopped it. Builds no autograd graph. Throws NotFinite (the image is the row
+  /// of the batch); on a GPU up to 16 steps late, because the check waits for the device.
   std::optional<torch::Tensor> run(const diffusion::Denoiser& denoiser, const torch::Tensor& x_T,
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
 

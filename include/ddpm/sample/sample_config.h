@@ -17,7 +17,7 @@ inline constexpr const char* kDdim = "ddim";  ///< Song 2021
 /// All of them, in the order of the table.
 std::vector<std::string> method_names();
 
-/// Where the noise of a step gets its size from.
+/// The size of a step's noise.
 enum class Sigma {
   kSmall,    ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
   kLarge,    ///< "large": sigma^2 = beta; ddpm only
@@ -28,17 +28,17 @@ enum class Sigma {
 /// The names in a config.
 constexpr auto names_of(Sigma) { return std::array{"small", "large", "hat", "learned"}; }
 
-/// What alpha_bar is where ddim ends.
+/// alpha_bar at the end of ddim's last step.
 enum class LastAlpha {
   kOne,    ///< "one": 1, the finished image (diffusers' set_alpha_to_one = true)
   kFirst,  ///< "first": alpha_bar_1, an image with the noise of t = 1 left (= false)
 };
 constexpr auto names_of(LastAlpha) { return std::array{"one", "first"}; }
 
-/// [sample]: how to draw. The defaults are Ho's Algorithm 2 over all T steps, with the choices that
-/// stay sound when `steps` or `method` alone is changed: beta_tilde, since beta over few steps adds
-/// far more noise than was there; leading, the skip of DDIM's published figures and of diffusers;
-/// rederive, which for ddpm is Ho's own clipping, and keeps ddim's two halves of x_t consistent.
+/// [sample]: how to sample. The defaults are Ho's Algorithm 2 over all T steps. They remain
+/// reasonable if only `steps` or `method` is changed: beta_tilde, because beta adds far too much
+/// noise with few steps; leading, the spacing of DDIM's published figures and of diffusers; rederive,
+/// which is Ho's clipping for ddpm and keeps ddim's x0_hat and eps_hat consistent.
 struct SampleConfig {
   std::string method = kDdpm;           ///< a name of the table in methods.h
   int64_t steps = 0;                    ///< S, the network calls per image; 0 means all T
@@ -48,21 +48,21 @@ struct SampleConfig {
   Stepping stepping = Stepping::kOwn;   ///< whose leading, trailing and linspace
   Clip clip = Clip::kRederive;  ///< what becomes of an x0_hat outside [-clip_range,clip_range]
   double clip_range = 1.0;
-  int64_t steps_offset = 0;  ///< leading only: added to every t, as far as there is room below T
+  int64_t steps_offset = 0;                ///< leading only: added to every t, at most up to T
   LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
-  int64_t num = 64;                        ///< images to draw
-  int64_t batch = 64;                      ///< images drawn at a time; changes no image
+  int64_t num = 64;                        ///< images to sample
+  int64_t batch = 64;                      ///< images at a time; does not change the images
 
   bool operator==(const SampleConfig&) const = default;
 };
 
-/// Two settings that do not go together, or one that the schedule does not allow.
+/// Two settings that conflict, or one that the schedule does not allow.
 struct Conflict {
   std::string key;      ///< of SampleConfig: "eta", "sigma", "steps"
   std::string message;  ///< "= 0.5 needs method ddim, ...": to stand behind the key's name
 };
 
-/// The first conflict in `config`, if any; steps is checked where T is known.
+/// The first conflict in `config`, if any. steps is checked if T is given.
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps = std::nullopt);
 

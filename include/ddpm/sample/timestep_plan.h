@@ -10,7 +10,7 @@ namespace ddpm::sample {
 
 /// Which S of the T timesteps a sampler visits. With i = 0..S-1:
 enum class Spacing {
-  /// t = 1 + floor(i T / S). Where S divides T these are the steps of DDIM's "uniform" skip and of
+  /// t = 1 + floor(i T / S). If S divides T these are the steps of DDIM's "uniform" skip and of
   /// diffusers' "leading". Ends at t = 1 and never starts at T unless S = T.
   kLeading,
   /// t = round(T - i T / S), halves to even: diffusers' "trailing". Starts at T.
@@ -34,7 +34,7 @@ constexpr auto names_of(Spacing) {
   return std::array{"leading", "trailing", "linspace", "quadratic", "openai"};
 }
 
-/// Whose timesteps leading, trailing and linspace stand for.
+/// Whose definition of leading, trailing and linspace is used.
 enum class Stepping {
   /// Spacing's formulas. A step lands at the t where the next one begins, the last at 0.
   kOwn,
@@ -51,8 +51,8 @@ struct PlanStep {
 };
 
 /// Exactly `steps` jumps with t strictly decreasing in 1..timesteps, each starting where the one
-/// before it ended; the last ends at 0. All of 1..timesteps where steps = timesteps, whatever the
-/// spacing. c10::Error unless 1 <= steps <= timesteps.
+/// before it ended; the last ends at 0. If steps = timesteps, all of 1..timesteps, with
+/// any spacing. c10::Error unless 1 <= steps <= timesteps.
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing);
 
 }  // namespace ddpm::sample

@@ -9,8 +9,8 @@
 
 namespace ddpm::sample {
 
-/// Collects the x0 estimates of some images along the way (x0_hat at each of a few steps, Ho 2020,
-/// Fig. 6), for a picture with a row an image and a column a step.
+/// Collects x0_hat of some images at a few steps (Ho 2020, Fig. 6), for a picture with one row per
+/// image and one column per step.
 class Trajectory {
  public:
   /// Of the first `rows` images, at no more than `columns` of the plan's steps, evenly spread and
@@ -22,7 +22,7 @@ class Trajectory {
 
   /// The t of each column.
   const std::vector<int64_t>& times() const { return times_; }
-  /// uint8 [rows * columns, C, H, W], row by row: fewer rows where fewer images were drawn.
+  /// uint8 [rows * columns, C, H, W], row by row: fewer rows if fewer images were sampled.
   torch::Tensor cells() const;
   /// The cells as one picture, enlarged if they are small: uint8 [C,H',W'].
   torch::Tensor picture() const;
