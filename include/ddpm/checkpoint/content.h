@@ -26,7 +26,7 @@ struct TrainingTensors {
   torch::Tensor updates;  ///< float32 scalar
 };
 
-/// A checkpoint in memory, which nothing changes any more: training may go on while it is written.
+/// A checkpoint in memory. It is a copy, so that training continues while it is written.
 struct CheckpointContent {
   int64_t step = 0;
   std::vector<std::pair<std::string, std::vector<io::NamedTensor>>> tensors;  ///< by file
@@ -38,12 +38,12 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
                                      const TrainingState& state, const std::string& model_toml,
                                      const std::string& config_toml);
 
-/// Writes and publishes it. Uses no tensor operation, so that it does not take threads from
-/// training. Throws IoError.
+/// Writes and publishes it. Uses no tensor operations, which would take threads from training.
+/// Throws IoError.
 std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content);
 
-/// Reads a checkpoint into `tensors`, shaped for the network, bit for bit. Throws IoError where it
-/// is of another network, or keeps other EMA decays than `decays`.
+/// Reads a checkpoint into `tensors`, shaped for the network, bit for bit. Throws IoError if it is
+/// of another network or has other EMA decays than `decays`.
 TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
                               const std::vector<double>& decays, const TrainingTensors& tensors);
 
@@ -58,8 +58,8 @@ struct WeightsChoice {
   std::filesystem::path file;
 };
 
-/// The weights of that name; "" asks for the EMA weights if there are any, else the only ones.
-/// Throws UsageError, naming --weights, if the checkpoint does not have them.
+/// The weights of that name; "": the EMA weights if there are any, else the only ones. Throws
+/// UsageError, naming --weights, if the checkpoint does not have them.
 WeightsChoice choose_weights(const std::filesystem::path& checkpoint, const std::string& wanted);
 
 }  // namespace ddpm::checkpoint

@@ -34,7 +34,7 @@ std::string to_text(const Manifest& manifest);
 /// Throws IoError, naming `path`, unless the text is exactly what to_text writes.
 Manifest parse_manifest(const std::filesystem::path& path, std::string_view text);
 
-/// May a file of a checkpoint be called so? Letters, digits and "._-", no leading dot, not
+/// Whether a checkpoint's file may have this name: letters, digits and "._-", no leading dot, not
 /// MANIFEST.
 bool is_checkpoint_file_name(std::string_view name);
 

@@ -5,16 +5,15 @@
 
 namespace ddpm::checkpoint {
 
-/// Holds a run's folder for this process: two writers would destroy each other's checkpoints. The
-/// kernel releases the lock when the process ends, however it ends, so none is ever stale.
+/// Locks a run's folder for this process: two writers would destroy each other's checkpoints. The
+/// kernel releases the lock when the process ends in any way, so a lock is never stale.
 class RunLock {
  public:
-  /// Locks RUN/run.lock (or the file of another name), making the file where it is missing. Throws
-  /// IoError "is in use by process PID on HOST" where another process (or another RunLock) holds
-  /// it.
+  /// Locks RUN/run.lock (or the file of another name), and makes the file if it is missing. Throws
+  /// IoError "is in use by process PID on HOST" if another process (or another RunLock) holds it.
   explicit RunLock(const std::filesystem::path& run, const std::string& name = "run.lock");
   ~RunLock();
-  /// Throws the same error where another process holds it now. Makes nothing.
+  /// Throws the same error if another process holds it now. Makes no file.
   static void expect_free(const std::filesystem::path& run);
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

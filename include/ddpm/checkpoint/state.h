@@ -7,8 +7,8 @@
 
 namespace ddpm::checkpoint {
 
-/// Where a run stands, beside its tensors: state.json. Order of data, noise, t, dropout and
-/// learning rate are functions of seed and step, so no generator state is needed.
+/// A run's state besides its tensors: state.json. Order of data, noise, t, dropout and learning
+/// rate are functions of seed and step, so no generator state is needed.
 struct TrainingState {
   int64_t step = 0;
   int64_t samples_seen = 0;
@@ -29,7 +29,7 @@ struct TrainingState {
 };
 
 std::string to_json_text(const TrainingState& state);
-/// `path` is for messages. Throws IoError where the text is not a state.json that this version can
+/// `path` is for messages. Throws IoError if the text is not a state.json that this version can
 /// read.
 TrainingState parse_training_state(const std::filesystem::path& path, const std::string& text);
 /// The same of a checkpoint's file.

@@ -10,31 +10,31 @@
 
 namespace ddpm::checkpoint {
 
-/// What became of a save.
+/// The outcome of a save.
 struct SaveOutcome {
   int64_t step = 0;
   std::filesystem::path folder;  ///< of the published checkpoint
-  std::string problem;           ///< why there is none; "" where there is
+  std::string problem;           ///< why there is none; "" if there is one
   double seconds = 0.0;          ///< of writing
   bool ok() const { return problem.empty(); }
 };
 
-/// Writes checkpoints in a thread of its own, one at a time, and removes what the store's policy
+/// Writes checkpoints in its own thread, one at a time, and removes those that the store's policy
 /// does not keep.
 class CheckpointWriter {
  public:
-  /// `store` must outlive it and is its alone while busy.
+  /// `store` must outlive it and must not be used by others while busy.
   explicit CheckpointWriter(CheckpointStore& store);
-  /// Waits for the save under way.
+  /// Waits for the present save.
   ~CheckpointWriter() = default;
 
-  /// Only where nothing is under way.
+  /// Only if no save is in progress.
   void start(CheckpointContent content);
-  /// A save is under way, or its outcome has not been taken.
+  /// Whether a save is in progress or its outcome has not been taken.
   bool busy() const { return under_way_.valid(); }
-  /// Takes the outcome of a save that has ended.
+  /// Returns the outcome of a finished save, once.
   std::optional<SaveOutcome> poll();
-  /// Waits for the save under way, if any, and takes its outcome.
+  /// Waits for the present save, if any, and returns its outcome.
   std::optional<SaveOutcome> wait();
 
  private:

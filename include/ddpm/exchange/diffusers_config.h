@@ -15,30 +15,30 @@
 
 namespace ddpm::exchange {
 
-/// What a scheduler_config.json says, in our words.
+/// The content of a scheduler_config.json as this program's settings.
 struct SchedulerSettings {
   diffusion::DiffusionConfig diffusion;
   sample::SampleConfig sample;  ///< DDIMScheduler: ddim in 50 steps (the pipeline's default)
 };
 
-/// Throws IoError(path, ...), naming key and value, where the text is not such a config or asks for
-/// what our network has not.
+/// Throws IoError(path, ...), naming key and value, if the text is not such a config or needs
+/// something that our network does not have.
 nn::UNetConfig parse_unet_config(std::string_view json, const std::filesystem::path& path);
 SchedulerSettings parse_scheduler_config(std::string_view json, const std::filesystem::path& path);
 
-/// The class names that unet_config_text keeps in a key of its own; empty where there are none.
+/// The class names that unet_config_text keeps in a key of its own; empty if there are none.
 std::vector<std::string> parse_class_names(std::string_view json);
 
-/// The same the other way, every key written out. Throws UsageError, naming the key of ours, where
-/// diffusers has no such network.
+/// The reverse, with every key. Throws UsageError, naming our key, if diffusers has no such
+/// network.
 std::string unet_config_text(const nn::UNetConfig& unet,
                              const std::vector<std::string>& class_names);
 std::string scheduler_config_text(const SchedulerSettings& settings);
 /// model_index.json.
 std::string pipeline_text(const sample::SampleConfig& sample);
 
-/// What of [sample] such a folder cannot say of drawing from T timesteps, for people; one entry per
-/// setting.
+/// The settings of [sample] that such a folder cannot express for T timesteps, as text; one entry
+/// per setting.
 std::vector<std::string> lost_settings(const sample::SampleConfig& sample, int64_t timesteps);
 
 }  // namespace ddpm::exchange

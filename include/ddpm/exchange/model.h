@@ -9,17 +9,17 @@
 #include <string>
 #include <vector>
 
-// Networks from everywhere and to everywhere (docs/exchange.md).
+// Networks of this and other programs (docs/exchange.md).
 
 namespace ddpm::exchange {
 
-/// A network and all that is known of how to use it.
+/// A network and its description.
 struct Model {
   nn::ModelDescription description;
-  sample::SampleConfig sample;           ///< how to draw from it where nothing else is said
+  sample::SampleConfig sample;           ///< its default sampling
   std::vector<io::NamedTensor> weights;  ///< under the network's names, in the order of its
                                          ///< parameters, on the CPU, in the type of the source
-  std::string origin;                    ///< for people: "diffusers folder", ...
+  std::string origin;                    ///< as text: "diffusers folder", ...
   std::filesystem::path path;            ///< the checkpoint, folder or file that it was read from
   /// The file of the weights; `path` if the source is not a checkpoint of this program.
   std::filesystem::path weights_file;
@@ -28,8 +28,8 @@ struct Model {
                                ///< set and does not say which
 };
 
-/// What a file of bare weights does not say of its network. Where a source says it, a hint is a
-/// UsageError.
+/// Properties of a network that a file of weights does not contain. If a source has one, a hint for
+/// it is a UsageError.
 struct Hints {
   std::optional<int64_t> image_size;      ///< images are square
   std::optional<int64_t> heads;           ///< of every attention block
@@ -62,27 +62,28 @@ enum class Parts {
   kDescription,  ///< of a checkpoint of this program no weights: load_weights_ reads their file
 };
 
-/// The same for whatever a user names: also a run, or a folder of runs, which stand for their newest
-/// intact checkpoint (damaged ones are passed over with a warning). The one door for networks.
+/// The same for any path of a user: also a run or a folder of runs, of which it takes the newest
+/// intact checkpoint (damaged ones are skipped with a warning). Every command opens networks with
+/// it.
 Model open(const std::filesystem::path& source, const std::string& weights = "",
            const Hints& hints = {}, Parts parts = Parts::kAll);
 
 /// "raw weights", "ema weights", ...: Model::weights_name for people.
 std::string describe_weights(const std::string& weights_name);
 
-/// Is it something for read_model that is not a checkpoint or run of ours? True of every file;
-/// looks at names only.
+/// Whether it is a source for read_model that is no checkpoint or run of this program. True for
+/// every file. Looks only at names.
 bool is_foreign(const std::filesystem::path& source);
 
-/// Copies the weights into the network's parameters, bit for bit where the types agree. Throws
-/// IoError, naming the source, where they are those of another network.
+/// Copies the weights into the network's parameters, without rounding if the types agree. Throws
+/// IoError, naming the source, if they are of another network.
 void load_weights_(const Model& model, nn::UNetImpl& unet);
 
 /// The network with its weights, in eval mode.
 nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision);
 
-/// `weights` in the order of the network's parameters. Throws IoError(source, ...) where a tensor
-/// is missing, left over or of another shape.
+/// `weights` in the order of the network's parameters. Throws IoError(source, ...) if a tensor is
+/// missing, unknown or of another shape.
 std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
                                       const nn::UNetConfig& unet,
                                       const std::filesystem::path& source);

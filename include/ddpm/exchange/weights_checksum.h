@@ -6,8 +6,8 @@
 
 namespace ddpm::exchange {
 
-/// CRC32C of the weights that were chosen: that of their file if the model is a checkpoint of this
-/// program, else of the tensors' bytes. Throws IoError.
+/// CRC32C of the chosen weights: of their file if the model is a checkpoint of this program, else
+/// of the tensors' bytes. Throws IoError.
 uint32_t weights_checksum(const Model& model);
 
 }  // namespace ddpm::exchange

@@ -24,8 +24,8 @@ constexpr auto names_of(Format) {
   return std::array{"diffusers", "safetensors", "torch", "torch-module", "ddpm"};
 }
 
-/// Writes a network, whole or not at all. Throws UsageError where the format cannot hold it, and
-/// IoError if `destination` already exists or cannot be written.
+/// Writes a network completely or not at all. Throws UsageError if the format cannot express it,
+/// and IoError if `destination` already exists or cannot be written.
 void save(const Model& model, const std::filesystem::path& destination, Format format);
 
 }  // namespace ddpm::exchange

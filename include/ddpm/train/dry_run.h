@@ -9,7 +9,7 @@
 
 namespace ddpm::train {
 
-/// What some training steps cost, measured.
+/// The measured cost of some training steps.
 struct DryRunReport {
   int64_t parameters = 0;
   uint64_t checkpoint_bytes = 0;  ///< tensors of one checkpoint
@@ -24,11 +24,11 @@ struct DryRunReport {
   int64_t micro_batch = 0;  ///< images at a time
 };
 
-/// Sets the weights that training would begin with.
+/// Sets the weights with which training would begin.
 using Preparation = std::function<void(Learner&)>;
 
 /// Builds the network, reads batches, and takes `steps` training steps after one to warm up (fewer
-/// where they would take longer than `budget_s`). Writes nothing. Throws what training would throw.
+/// if they would take longer than `budget_s`). Writes nothing. Throws what training would throw.
 DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
                      const torch::Device& device, const Preparation& prepare = {},
                      int64_t steps = 10, double budget_s = 20.0);

@@ -23,7 +23,7 @@ namespace ddpm::train {
 /// [run]
 struct RunConfig {
   uint64_t seed = 0;            ///< of weights, order, noise, t and dropout; 0 .. 2^53
-  std::string device = "auto";  ///< auto (CUDA where there is one), cpu, cuda or cuda:N
+  std::string device = "auto";  ///< auto (CUDA if there is a GPU), cpu, cuda or cuda:N
   int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
   int64_t peer_timeout = 600;   ///< seconds that a process waits for the others of a training
 
@@ -35,24 +35,24 @@ void fields(config::Fields& f, RunConfig& c);
 /// [train]
 struct TrainConfig {
   int64_t steps = 100000;        ///< parameter updates
-  int64_t batch_size = 128;      ///< images an update
-  int64_t accumulate = 1;        ///< micro-batches an update; same result, less memory
-  bool fit_micro_batch = false;  ///< micro_batch = "auto": more of them where memory is short
+  int64_t batch_size = 128;      ///< images per update
+  int64_t accumulate = 1;        ///< micro-batches per update; same result, less memory
+  bool fit_micro_batch = false;  ///< micro_batch = "auto": more of them if memory is short
   bool recompute = false;        ///< blocks computed again in the backward pass: less memory
   bool shard_optimizer = false;  ///< averages and moments divided among the processes
   nn::Precision precision = nn::Precision::kFp32;
   bool deterministic = false;       ///< only algorithms that give the same bits each time
-  bool cuda_graph = true;           ///< "auto": steps and previews as CUDA graphs where possible
+  bool cuda_graph = true;           ///< "auto": steps and previews as CUDA graphs if possible
   int64_t log_every = 50;           ///< steps between metrics
   int64_t checkpoint_every = 1000;  ///< steps between checkpoints
-  bool background_saves = true;     ///< train on while a checkpoint is written, from a copy
+  bool background_saves = true;     ///< continue training while a copy is written
   int64_t keep_last = 3;            ///< checkpoints kept: the newest ones
-  int64_t keep_every = 0;           ///< checkpoints kept for good: each multiple of this; 0: none
+  int64_t keep_every = 0;           ///< checkpoints never removed: each multiple of this; 0: none
   int64_t sample_every = 0;         ///< steps between sample grids; 0: none
-  int64_t sample_count = 64;        ///< images a grid
+  int64_t sample_count = 64;        ///< images per grid
   /// Network calls per image of a grid (DDIM, eta 0); T if that is less.
   int64_t sample_steps = 50;
-  int64_t holdout_every = 1000;  ///< steps between held-out losses, where data.holdout is set
+  int64_t holdout_every = 1000;  ///< steps between held-out losses, if data.holdout is set
   /// Updates in a row with a non-finite gradient before training stops.
   int64_t max_bad_steps = 100;
 
@@ -61,7 +61,7 @@ struct TrainConfig {
 /// The keys of [train].
 void fields(config::Fields& f, TrainConfig& c);
 
-/// A whole training run as configured. `unet` is complete only once the data is open: see
+/// The configuration of a training run. `unet` is complete only after the data is open: see
 /// resolve_unet.
 struct Experiment {
   RunConfig run;
@@ -74,17 +74,17 @@ struct Experiment {
   sample::SampleConfig sample;
 };
 
-/// Reads every section. Throws ConfigError at the first thing that is wrong, unread keys included;
-/// opens and allocates nothing.
+/// Reads every section. Throws ConfigError at the first error, unread keys included. Opens and
+/// allocates nothing.
 Experiment read_experiment(config::Document& document);
 
-/// Opens [data] and holds out data.holdout of its images. Rank 0 looks through image files, for all
-/// ranks, and spares itself those that `index` knows. Throws IoError, UsageError or ConfigError.
+/// Opens [data] and holds out data.holdout of its images. Rank 0 scans image files for all ranks,
+/// except those listed in `index`. Throws IoError, UsageError or ConfigError.
 data::Split open_data(const Experiment& experiment, config::Document& document,
                       const dist::World& world = dist::single_process(),
                       const std::filesystem::path& index = {});
 
-/// Throws ConfigError where train.batch_size cannot be divided among `ranks` processes.
+/// Throws ConfigError if train.batch_size cannot be divided among `ranks` processes.
 void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks);
 
 /// How training reads the images: each rank its share of every batch.
@@ -92,21 +92,21 @@ data::LoaderOptions loader_options(const Experiment& experiment,
                                    const dist::World& world = dist::single_process());
 
 /// The training data as the config says: decoded in the background, or kept on the device.
-/// `dataset` must outlive it. Throws UsageError where data.resident = "always" is not possible.
+/// `dataset` must outlive it. Throws UsageError if data.resident = "always" is not possible.
 std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                                                 const data::Dataset& dataset,
                                                 const torch::Device& device,
                                                 const dist::World& world = dist::single_process());
 
-/// Completes experiment.unet for the images of the data set. Throws ConfigError where they do not
-/// fit the network.
+/// Completes experiment.unet for the images of the data set. Throws ConfigError if they do not fit
+/// the network.
 void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
 
 /// train.precision = "auto" becomes what is fastest on the device without harm
 /// (nn::precision_on); with diffusion.prediction = "mu", fp32.
 void resolve_precision(Experiment& experiment, const torch::Device& device);
 
-/// "auto", "cpu", "cuda", "cuda:1" to a device that is there. Throws UsageError.
+/// "auto", "cpu", "cuda", "cuda:1" to an existing device. Throws UsageError.
 torch::Device parse_device(const std::string& name);
 
 /// The same for one process of several: "auto" and "cuda" give each its own GPU of the machine.

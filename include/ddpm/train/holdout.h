@@ -10,16 +10,16 @@
 
 namespace ddpm::train {
 
-/// L_simple on images that the network never trains on, each always with the same t and the same
-/// noise: two values differ only because the weights do.
+/// L_simple on images that are not trained on. Each always has the same t and noise, so that two
+/// values differ only by the weights.
 class Holdout {
  public:
-  /// Reads the images, `batch_size` at a time. `settings`: those of training; t and noise come from
-  /// a seed derived from theirs. Throws IoError where an image cannot be read.
+  /// Reads the images, `batch_size` at a time. `settings`: those of training; t and noise use a
+  /// seed derived from theirs. Throws IoError if an image cannot be read.
   Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size);
 
-  /// The mean over the held-out images with the weights as they stand, dropout off. `go_on`: polled
-  /// each batch; where it says false, nothing.
+  /// The mean over the held-out images with the present weights, without dropout. `go_on` is called
+  /// for each batch; if it returns false, there is no result.
   std::optional<double> loss(
       nn::UNetImpl& unet, const std::function<bool()>& go_on = [] { return true; }) const;
 

@@ -18,56 +18,55 @@
 
 namespace ddpm::train {
 
-/// A network in training: weights, averages and optimizer in memory, and the step that changes
-/// them. It knows nothing of files. In a world of several ranks each has the network; every rank
-/// takes the same steps, each with its share of the batch, and the networks stay equal bit for bit.
-/// Averages and moments are on every rank as well, or, with train.shard_optimizer, divided among
-/// them. While it lives, the process computes as train.precision and train.deterministic say.
+/// A network in training: weights, averages, optimizer, and the training step. It does not access
+/// files. With several ranks each has the whole network. Every rank takes the same steps with its
+/// share of the batch, and the networks stay equal to the bit. Averages and moments are on every
+/// rank as well, or, with train.shard_optimizer, divided among them. While it lives,
+/// train.precision and train.deterministic apply to the whole process.
 class Learner {
  public:
   /// Allocates and initialises everything on `device`. `world` must outlive it.
   Learner(const Experiment& experiment, const torch::Device& device,
           const dist::World& world = dist::single_process());
 
-  /// Every rank's weights become rank 0's, and all averages the weights: before the first step,
-  /// where nothing is restored. Collective.
+  /// Copies rank 0's weights to every rank, and the weights to all averages. For a run that begins
+  /// at step 0. Collective.
   void begin_();
 
   /// Update `step` (1, 2, ...) from this rank's share of its batch (Algorithm 1, lines 2 to 5): in
   /// micro-batches; then, with the gradient of the whole batch, optimizer and averages. A function
   /// of weights, batch and (seed, step), but for dropout, which differs between ranks. No host
-  /// sync. On CUDA a single process records the whole step as a graph after the first few, and
-  /// replays it (train.cuda_graph): the same steps. Collective.
+  /// sync. On a GPU a single process captures the whole step as a CUDA graph after a few steps, and
+  /// replays it (train.cuda_graph); results are the same. Collective.
   void step_(const data::Batch& batch, int64_t step);
 
-  /// Tries gradients of empty images in this rank's share of a batch, and in smaller and smaller
-  /// parts of it, until one fits into the device's memory; all ranks take the smallest. Returns the
-  /// images at a time; results do not change with it. Throws Error where not even one fits.
+  /// Computes gradients of empty images for this rank's share of a batch, and for ever smaller
+  /// parts of it, until one fits into the device's memory. All ranks take the smallest. Returns the
+  /// images at a time; results do not depend on it. Throws Error if not even one image fits.
   /// Collective.
   int64_t fit_micro_batch_();
 
-  /// Copies of all that a checkpoint keeps, in host memory: on rank 0, nothing elsewhere.
-  /// Collective.
+  /// Copies of a checkpoint's tensors in host memory, on rank 0; empty on the others. Collective.
   checkpoint::TrainingTensors snapshot() const;
-  /// Takes what rank 0 gives on all ranks; the others' argument is not read. Collective.
+  /// Sets the state of all ranks to rank 0's argument; the others' is not read. Collective.
   void restore_(const checkpoint::TrainingTensors& tensors);
-  /// Space in host memory to read a checkpoint into: what restore_ takes.
+  /// Tensors in host memory to read a checkpoint into, for restore_.
   checkpoint::TrainingTensors empty_tensors() const;
 
   nn::UNet unet() const { return unet_; }
-  int64_t rounds() const { return rounds_; }  ///< micro-batches a step
+  int64_t rounds() const { return rounds_; }  ///< micro-batches per step
   int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
-  /// The i-th average, one tensor a parameter: on rank 0, nothing elsewhere. Collective.
+  /// The i-th average, one tensor per parameter, on rank 0; empty on the others. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
   const StepSettings& settings() const { return settings_; }
-  /// Steps are recorded by `recorder` instead of the device's own: for tests.
+  /// Captures steps with `recorder` instead of the device's. For tests.
   void record_by_(std::unique_ptr<GraphRecorder> recorder);
-  /// Is the next step of the same shape a replay?
+  /// Whether the next step of the same shape is a replay.
   bool recorded() const { return graph_.recorded(); }
 
-  /// What the steps of this rank found since it was last read.
+  /// The metrics of this rank's steps since the last reading.
   MetricsAccumulator& metrics() { return metrics_; }
-  /// The same of all ranks; reads and resets.
+  /// The same of all ranks. Resets them.
   MetricsReading read_metrics() { return metrics_.read(world_); }
 
  private:

@@ -19,14 +19,13 @@ namespace ddpm::train {
 struct MetricsReading {
   double loss = 0.0;  ///< L_simple over the samples of finite steps
   std::array<double, 4>
-      loss_by_quartile{};        ///< of samples whose t lies in each quarter of 1..T; NaN: none did
+      loss_by_quartile{};        ///< of samples with t in each quarter of 1..T; NaN: none
   double grad_norm = 0.0;        ///< over the finite steps
-  int64_t skipped = 0;           ///< steps without an update, their gradient not being finite
-  int64_t skipped_in_a_row = 0;  ///< such steps up to now without a finite one between
+  int64_t skipped = 0;           ///< steps without an update, because of a non-finite gradient
+  int64_t skipped_in_a_row = 0;  ///< the number of such steps in a row, up to now
 };
 
-/// Sums what steps found in one small tensor on the device, so that a step never waits for a
-/// number.
+/// Sums the metrics of steps in one small tensor on the device, so that a step needs no host sync.
 class MetricsAccumulator {
  public:
   MetricsAccumulator(const torch::Device& device, int64_t timesteps);
@@ -37,7 +36,7 @@ class MetricsAccumulator {
   MetricsReading read(const dist::World& world = dist::single_process());
   /// Like read, but changes nothing: for a checkpoint between two readings.
   MetricsReading peek() const;
-  /// Goes on counting skipped steps in a row from a checkpoint's number.
+  /// Continues the count of skipped steps in a row from a checkpoint's.
   void set_skipped_in_a_row(int64_t count);
 
  private:
@@ -64,7 +63,8 @@ struct MetricsLine {
 /// Writes RUN/metrics.jsonl and RUN/tb.
 class MetricsLog {
  public:
-  /// Opens the run's files, dropping what they hold after `step`: a resumed run writes it again.
+  /// Opens the run's files and removes their content after `step`, which a resumed run writes
+  /// again.
   MetricsLog(const std::filesystem::path& run, int64_t step);
   void write(const MetricsLine& line);
   void image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8);
@@ -75,7 +75,7 @@ class MetricsLog {
 };
 
 /// Peak memory of training so far, MiB: on CUDA what the allocator gave out, on the CPU the
-/// resident memory of the process; 0 where the system does not tell.
+/// resident memory of the process; 0 if the system does not report it.
 double peak_memory_mib(const torch::Device& device);
 
 }  // namespace ddpm::train

@@ -30,15 +30,15 @@ struct OptimizerConfig {
 /// The keys of [optimizer].
 void fields(config::Fields& f, OptimizerConfig& c);
 
-/// The learning rate of update `step` (1..total), above 0: a function of the step alone, so that no
-/// resume can miss it. After warm-up it is that of PyTorch's CosineAnnealingLR(T_max = n) or
-/// LinearLR(1, 0, n) over the n updates that are left.
+/// The learning rate of update `step` (1..total), above 0: a function of the step alone, so that a
+/// resume needs no state. After warm-up it is that of PyTorch's CosineAnnealingLR(T_max = n) or
+/// LinearLR(1, 0, n) over the n remaining updates.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
-/// What one update found, as scalars on the device: nothing here waits for it.
+/// The results of one update, as scalars on the device, without a host sync.
 struct UpdateInfo {
   torch::Tensor grad_norm;  ///< before clipping
-  torch::Tensor skipped;    ///< 1 where the norm was not finite and nothing was changed, else 0
+  torch::Tensor skipped;    ///< 1 if the norm was not finite and nothing was changed, else 0
 };
 
 /// Adam (Kingma 2015) or AdamW by ATen's fused kernels, after clipping by the global norm. An
@@ -46,12 +46,12 @@ struct UpdateInfo {
 class Optimizer {
  public:
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config);
-  /// The same where `parameters` are a share of those of the network, `whole`: the norm is that of
-  /// the whole gradient.
+  /// The same for a part, `parameters`, of the network's, `whole`. The norm is that of the whole
+  /// gradient.
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config,
             std::vector<torch::Tensor> whole);
 
-  /// The learning rate of the updates from here on: in a tensor, which a recorded update reads.
+  /// Sets the learning rate of the next updates, in a tensor that a captured update reads.
   void set_rate_(double lr) { rate_.fill_(lr); }
   /// One update from the parameters' gradients, which it may scale in place. No host sync.
   UpdateInfo step_();
@@ -60,8 +60,7 @@ class Optimizer {
     return step_();
   }
 
-  /// The moments, one a parameter, and the count of updates (float32 scalar): what a checkpoint
-  /// keeps.
+  /// The moments, one per parameter, and the count of updates (float32 scalar), for checkpoints.
   const std::vector<torch::Tensor>& first_moments() const { return first_moments_; }
   const std::vector<torch::Tensor>& second_moments() const { return second_moments_; }
   const torch::Tensor& updates() const { return updates_; }

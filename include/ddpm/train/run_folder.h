@@ -5,19 +5,19 @@
 #include <filesystem>
 #include <string>
 
-// What a run may do to a folder that was there before it.
+// Rules for a run in an existing folder.
 
 namespace ddpm::train {
 
-/// Has the program trained in this folder?
+/// Whether the program has trained in this folder.
 bool is_run(const std::filesystem::path& folder);
 
-/// Throws if a new run in `run` would replace a file that a user made there (IoError), or if run
-/// and folder of images lie within each other, so that samples would become training data
-/// (UsageError). A run that exists is only warned of the latter. Touches nothing.
+/// Throws IoError if a new run in `run` would replace a user's file. Throws UsageError if the run's
+/// folder and the folder of images lie within each other, because samples would become training
+/// data; warns only, if the run exists. Changes nothing.
 void check_run_folder(const std::filesystem::path& run, const data::DataConfig& data);
 
-/// Writes config.toml, the effective config of a run that goes on at `step`, and keeps what it
+/// Writes config.toml, the effective config of a run that continues at `step`, and keeps what it
 /// replaces beside it: `former`, the config that the run was trained with until then ("": none), as
 /// config-until-step-N.toml if it `changed`; and a config.toml that is neither of the two, as a
 /// user may have edited it, as config-given-step-N.toml. Throws IoError.

@@ -9,22 +9,21 @@
 
 namespace ddpm::train {
 
-/// Which rank keeps the optimizer's moments and the averages of which parameter (ZeRO stage 1,
-/// Rajbhandari 2020): either all of them on every rank, or each on one rank, divided so that all
-/// hold about as many bytes.
+/// Which rank keeps a parameter's moments and averages (ZeRO stage 1, Rajbhandari 2020). Either
+/// every rank keeps all of them, or each is on one rank, so that all ranks hold about the same
+/// number of bytes.
 class Shards {
  public:
-  /// `world` must outlive it. `divided`: each parameter's on one rank.
+  /// `world` must outlive it. `divided`: each parameter's are on one rank.
   Shards(const std::vector<torch::Tensor>& parameters, const dist::World& world, bool divided);
 
   bool divided() const { return divided_; }
-  /// Of one tensor a parameter, those that this rank keeps.
+  /// The tensors that this rank keeps, of one per parameter.
   std::vector<torch::Tensor> own(const std::vector<torch::Tensor>& whole) const;
-  /// Every rank gets the others' tensors, one a parameter, from the ranks that keep them.
-  /// Collective.
+  /// Sends each parameter's tensor from the rank that keeps it to all others. Collective.
   void exchange_(const std::vector<torch::Tensor>& whole) const;
-  /// One tensor a parameter, from what each rank keeps: on rank 0, nothing elsewhere. Tensors that
-  /// this rank keeps are not copied. Collective.
+  /// One tensor per parameter, from the ranks that keep them, on rank 0; empty on the others.
+  /// Tensors that this rank keeps are not copied. Collective.
   std::vector<torch::Tensor> gather(const std::vector<torch::Tensor>& own) const;
 
  private:

@@ -10,7 +10,7 @@
 
 namespace ddpm::train {
 
-/// What a step needs besides the network and the batch.
+/// A step's inputs besides the network and the batch.
 struct StepSettings {
   diffusion::ForwardProcess forward;
   diffusion::Prediction prediction = diffusion::Prediction::kEpsilon;
@@ -30,8 +30,8 @@ struct StepLosses {
 torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& device,
                             torch::Dtype dtype);
 
-/// L_simple of each sample of a batch. t and noise are functions of (seed, batch.ids) alone. Its
-/// gradients lead to the network's parameters where they are recorded. No host sync.
+/// L_simple of each sample of a batch. t and noise are functions of (seed, batch.ids) alone.
+/// Records a graph to the network's parameters if gradients are enabled. No host sync.
 StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
                          const data::Batch& batch);
 
