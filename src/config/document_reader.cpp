@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include <fmt/format.h>
@@ -32,17 +33,33 @@ bool inside(const Range<T>& range, T value) {
          (range.high_open ? value < range.high : value <= range.high);
 }
 
+// "; write 10" for the text "010" or ".1e2", which are no TOML numbers, and for a number in quotes.
+template <class T>
+std::string spelling_hint(const toml::node& node) {
+  const auto* text = node.as_string();
+  if (!text || text->get().empty()) return "";
+  const std::string& written = text->get();
+  char* end = nullptr;
+  const double value = std::strtod(written.c_str(), &end);
+  const bool is_number = *end == '\0' && std::isfinite(value) &&
+                         written.find_first_not_of("0123456789.eE+-_") == std::string::npos;
+  if (!is_number || (std::is_integral_v<T> && std::floor(value) != value)) return "";
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (std::floor(value) != value || std::abs(value) > kExact) return "; write " + render(value);
+  return fmt::format("; write {}", static_cast<int64_t>(value));
+}
+
 // What a value of this range must be; `node` is the wrong value that was found.
 template <class T>
 std::string requirement(const Range<T>& range, const toml::node& node) {
   const auto* real = node.as_floating_point();
   const bool finite = !real || std::isfinite(real->get());
   const std::string bounds = describe(range);
-  return fmt::format("{}{}{}",
+  return fmt::format("{}{}{}{}",
                      std::is_integral_v<T> ? "an integer"
                      : finite              ? "a number"
                                            : "a finite number",
-                     bounds.empty() ? "" : ", ", bounds);
+                     bounds.empty() ? "" : ", ", bounds, spelling_hint<T>(node));
 }
 
 template <class T>

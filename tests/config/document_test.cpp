@@ -130,8 +130,9 @@ TEST(DocumentErrors, NameAWrongType) {
             "run.toml:2:9: train.steps: is 1.5 (floating-point); must be an integer, at least 1");
   EXPECT_EQ(complaint("[train]\nsteps = 1e18"),
             "run.toml:2:9: train.steps: is 1e+18 (floating-point); must be an integer, at least 1");
-  EXPECT_EQ(complaint("[train]\nsteps = \"5\""),
-            "run.toml:2:9: train.steps: is \"5\" (string); must be an integer, at least 1");
+  EXPECT_EQ(
+      complaint("[train]\nsteps = \"5\""),
+      "run.toml:2:9: train.steps: is \"5\" (string); must be an integer, at least 1; write 5");
   EXPECT_EQ(complaint("[train]\nsteps = [1,\n 2]"),
             "run.toml:2:9: train.steps: is [ 1, 2 ] (array); must be an integer, at least 1");
   EXPECT_EQ(complaint("[train]\nsteps = {a = 1}"),
@@ -383,6 +384,13 @@ TEST(Set, IsNamedInErrors) {
             "--set train.steps=0: train.steps: is 0; must be an integer, at least 1");
   EXPECT_EQ(complaint("", {"train.steps=many"}),
             "--set train.steps=many: train.steps: is \"many\" (string); must be an integer, at "
+            "least 1");
+  EXPECT_EQ(
+      complaint("", {"train.steps=010"}),
+      "--set train.steps=010: train.steps: is \"010\" (string); must be an integer, at least 1; "
+      "write 10");
+  EXPECT_EQ(complaint("", {"train.steps=0.5e"}),
+            "--set train.steps=0.5e: train.steps: is \"0.5e\" (string); must be an integer, at "
             "least 1");
   EXPECT_EQ(complaint("", {"train.stps=5"}),
             "--set train.stps=5: train.stps: unknown key; did you mean train.steps?");
