@@ -2,6 +2,7 @@
 
 #include "ddpm/kernels/multi_tensor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ddpm::nn {
@@ -9,12 +10,20 @@ namespace {
 
 thread_local const WeightCopies* current = nullptr;
 
+// Weights per cast. All gradients of one cast arrive together: with a few casts in the order of the
+// network, several processes can sum the first gradients while the backward pass goes on.
+constexpr size_t kWeightsPerCast = 32;
+
 }  // namespace
 
 WeightCopies::WeightCopies(const std::vector<torch::Tensor>& weights) {
-  const std::vector<torch::Tensor> copies = kernels::cast_all_to_bf16(weights);
-  for (size_t i = 0; i < weights.size(); ++i)
-    copies_.emplace(weights[i].unsafeGetTensorImpl(), copies[i]);
+  for (size_t first = 0; first < weights.size(); first += kWeightsPerCast) {
+    const size_t end = std::min(first + kWeightsPerCast, weights.size());
+    const std::vector<torch::Tensor> part(weights.begin() + first, weights.begin() + end);
+    const std::vector<torch::Tensor> copies = kernels::cast_all_to_bf16(part);
+    for (size_t i = 0; i < part.size(); ++i)
+      copies_.emplace(part[i].unsafeGetTensorImpl(), copies[i]);
+  }
 }
 
 const torch::Tensor& WeightCopies::of(const torch::Tensor& weight) const {
