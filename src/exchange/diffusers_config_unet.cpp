@@ -178,7 +178,9 @@ std::vector<std::string> parse_class_names(std::string_view text) {
   return texts ? names.get<Names>() : Names{};
 }
 
-std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::string>& class_names) {
+namespace {
+
+void check_expressible(const nn::UNetConfig& c) {
   if (c.channel_multipliers.front() != 1) {
     throw UsageError(
         fmt::format("model.channel_multipliers begins with {}: a UNet2DModel's first level is as "
@@ -189,48 +191,76 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
   if (c.sinusoid.scale != 1.0)
     throw UsageError(
         "model.time_scale has no counterpart in a UNet2DModel; use --to safetensors or torch");
-  std::vector<int64_t> widths, attended = nn::attention_levels(c);
+}
+
+std::vector<int64_t> level_widths(const nn::UNetConfig& c) {
+  std::vector<int64_t> widths;
   for (const int64_t m : c.channel_multipliers) widths.push_back(m * c.channels);
-  const auto levels = static_cast<int64_t>(widths.size());
-  if (c.mid_attention) attended.push_back(levels - 1);
-  Json head_dim = nullptr;  // one head
-  if (c.head_channels > 0) head_dim = c.head_channels;
-  if (c.head_channels == 0 && c.heads != 1 && !attended.empty()) {
-    head_dim = widths[attended[0]] / c.heads;
-    for (const int64_t level : attended) {
-      if (widths[level] == widths[attended[0]]) continue;
-      throw UsageError(fmt::format(
-          "model.heads = {} at levels of {} and {} channels: a UNet2DModel's heads are all "
-          "of one width; use --to safetensors or torch",
-          c.heads, widths[attended[0]], widths[level]));
-    }
+  return widths;
+}
+
+// "attention_head_dim": channels per head; null: one head.
+Json head_width(const nn::UNetConfig& c, const std::vector<int64_t>& widths) {
+  if (c.head_channels > 0) return c.head_channels;
+  std::vector<int64_t> attended = nn::attention_levels(c);
+  if (c.mid_attention) attended.push_back(std::ssize(widths) - 1);
+  if (c.heads == 1 || attended.empty()) return nullptr;
+  for (const int64_t level : attended) {
+    if (widths[level] == widths[attended[0]]) continue;
+    throw UsageError(fmt::format(
+        "model.heads = {} at levels of {} and {} channels: a UNet2DModel's heads are all "
+        "of one width; use --to safetensors or torch",
+        c.heads, widths[attended[0]], widths[level]));
   }
-  const std::vector<int64_t> with_attention = nn::attention_levels(c);
+  return widths[attended[0]] / c.heads;
+}
+
+struct StageNames {
   Names down, up;
-  for (int64_t level = 0; level < levels; ++level) {
-    const bool attention =
-        std::find(with_attention.begin(), with_attention.end(), level) != with_attention.end();
-    down.push_back(stage_name(attention, c.residual_resample, true));
-    up.insert(up.begin(), stage_name(attention, c.residual_resample, false));
+};
+StageNames stage_names(const nn::UNetConfig& c) {
+  const std::vector<int64_t> attended = nn::attention_levels(c);
+  StageNames names;
+  for (int64_t level = 0; level < std::ssize(c.channel_multipliers); ++level) {
+    const bool attention = std::find(attended.begin(), attended.end(), level) != attended.end();
+    names.down.push_back(stage_name(attention, c.residual_resample, true));
+    names.up.insert(names.up.begin(), stage_name(attention, c.residual_resample, false));
   }
+  return names;
+}
+
+Json side_of(const nn::ImageSpec& image) {
+  if (image.height == image.width) return image.height;
+  return Json{image.height, image.width};
+}
+
+Json shift_of(double freq_shift) {
+  if (freq_shift == std::floor(freq_shift)) return static_cast<int64_t>(freq_shift);
+  return freq_shift;
+}
+
+}  // namespace
+
+std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::string>& class_names) {
+  check_expressible(c);
+  const std::vector<int64_t> widths = level_widths(c);
+  const StageNames stages = stage_names(c);
   const char* type = c.residual_resample ? "resnet" : "conv";
-  Json size = {c.image.height, c.image.width};
-  if (c.image.height == c.image.width) size = c.image.height;
   Json json{{"_class_name", "UNet2DModel"},
             {"_diffusers_version", kDiffusersVersion},
             {"act_fn", "silu"},
             {"add_attention", c.mid_attention},
-            {"attention_head_dim", head_dim},
+            {"attention_head_dim", head_width(c, widths)},
             {"attn_norm_num_groups", nullptr},
             {"block_out_channels", widths},
             {"center_input_sample", false},
             {"class_embed_type", nullptr},
-            {"down_block_types", down},
+            {"down_block_types", stages.down},
             {"downsample_padding", c.same_padding ? 0 : 1},
             {"downsample_type", type},
             {"dropout", c.dropout},
             {"flip_sin_to_cos", c.sinusoid.cosine_first},
-            {"freq_shift", c.sinusoid.freq_shift},
+            {"freq_shift", shift_of(c.sinusoid.freq_shift)},
             {"in_channels", c.image.channels},
             {"layers_per_block", c.blocks},
             {"mid_block_scale_factor", 1},
@@ -241,14 +271,12 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
             {"num_train_timesteps", nullptr},
             {"out_channels", (c.learned_variance ? 2 : 1) * c.image.channels},
             {"resnet_time_scale_shift", c.time_scale_shift ? "scale_shift" : "default"},
-            {"sample_size", size},
+            {"sample_size", side_of(c.image)},
             {"time_embedding_dim", nullptr},
             {"time_embedding_type", "positional"},
-            {"up_block_types", up},
+            {"up_block_types", stages.up},
             {"upsample_type", type}};
-  if (c.sinusoid.freq_shift == std::floor(c.sinusoid.freq_shift))
-    json["freq_shift"] = static_cast<int64_t>(c.sinusoid.freq_shift);
-  // With scale_shift the innermost attention is normalised only where this says so.
+  // With scale_shift the innermost attention has a norm only if this is set.
   if (c.time_scale_shift) json["attn_norm_num_groups"] = c.groups;
   if (c.class_conditional) json["num_class_embeds"] = c.image.classes;
   if (!class_names.empty()) json["_class_names"] = class_names;
