@@ -180,7 +180,8 @@ class Benchmark {
     report.profile = operations();
   }
 
-  // A CUDA graph's replay shows no operations: there, the step of a learner without one.
+  // The replay of a CUDA graph shows no operations. On a GPU this is a step of a learner without a
+  // graph.
   std::map<std::string, OpTotal> operations() {
     train::Experiment eager = experiment_;
     eager.train.cuda_graph = false;
@@ -203,7 +204,7 @@ class Benchmark {
     return nn::make_denoiser(learner_.unet(), experiment_.train.precision, labels);
   }
 
-  // On a GPU from the fourth call on a CUDA graph, as while sampling.
+  // On a GPU it is a CUDA graph from the fourth call on, as in sampling.
   void forward() {
     if (!forward_) {
       forward_ = denoiser(x_.size(0));

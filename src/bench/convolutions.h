@@ -8,8 +8,8 @@
 
 namespace ddpm::bench {
 
-/// Convolutions by themselves, as the tensor library runs them (channels_last; oneDNN or cuDNN):
-/// what a network made of them could reach if nothing else took time.
+/// A network's convolutions alone, as the tensor library runs them (channels_last; oneDNN or
+/// cuDNN): the rate that the network could reach if nothing else took time.
 class Convolutions {
  public:
   /// Of the recorded shapes, the 3x3 convolutions.

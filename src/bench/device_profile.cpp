@@ -17,7 +17,7 @@ namespace {
 namespace profiler = torch::autograd::profiler;
 using profiler::ActivityType;
 
-// libkineto's ActivityType, whose header LibTorch does not have: what a GPU does.
+// Values of libkineto's ActivityType for work on a GPU.
 constexpr uint8_t kGpuMemcpy = 3, kGpuMemset = 4, kConcurrentKernel = 5;
 
 bool is_work(const profiler::KinetoEvent& event) {

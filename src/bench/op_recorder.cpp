@@ -72,8 +72,8 @@ struct OpRecorder::State {
     double children_s = 0.0;
     bool counted = false;  // its work is that of an operation around it
   };
-  // Autograd runs the backward pass of a GPU on a thread of its own, under the callbacks of the
-  // thread that began it. Calls nest within a thread.
+  // Autograd runs a GPU's backward pass in its own thread, with the callbacks of the thread that
+  // started it. Calls nest within a thread.
   std::mutex mutex;
   std::map<std::thread::id, std::vector<Running>> stacks;
   std::map<std::string, OpTotal> totals;

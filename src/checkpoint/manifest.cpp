@@ -52,7 +52,7 @@ Manifest parse_manifest(const std::filesystem::path& path, std::string_view text
       if (!is_checkpoint_file_name(file.name)) throw IoError(path, "is damaged");
     }
   }
-  // Only a text that is wholly understood is written back alike, checksum and all.
+  // A text that was parsed completely is equal to what to_text writes, checksum included.
   if (to_text(manifest) != text) throw IoError(path, "is damaged");
   return manifest;
 }

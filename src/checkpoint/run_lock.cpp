@@ -59,7 +59,7 @@ RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
   const int result = try_lock(fd_, LOCK_EX);
   if (result < 0 && errno == EWOULDBLOCK) fail_in_use(run, std::exchange(fd_, -1));
   if (result < 0) {
-    // Some network file systems have no locks; a run there is better than none.
+    // Some network file systems have no locks. A run without a lock is better than none.
     spdlog::warn("{} cannot be locked ({}); do not start a second run there", path.string(),
                  std::generic_category().message(errno));
   }
@@ -70,8 +70,7 @@ RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
 }
 
 RunLock::~RunLock() {
-  // The file stays: removing it would let a third process lock a new one beside a second that has
-  // the old.
+  // The file is not removed: a second process may hold it, while a third would lock a new one.
   if (fd_ >= 0) ::close(fd_);
 }
 

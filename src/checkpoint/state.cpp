@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t kFormatVersion = 1;
 
-// nlohmann::json would cut a fraction off, and let a number too large for the type be any.
+// nlohmann::json would truncate a fraction, and convert a number that is too large to an arbitrary
+// one.
 template <typename Integer>
 Integer as_integer(const nlohmann::json& value, const char* key) {
   if (value.is_number_unsigned()

@@ -32,8 +32,8 @@ std::optional<int64_t> parse_step_name(const std::string& name) {
   return step >= 0 && step_name(step) == name ? std::optional(step) : std::nullopt;
 }
 
-// The entries' paths; none where the folder is missing. Throws IoError where it cannot be listed: a
-// run must not start anew because its checkpoints are out of sight for a moment.
+// The entries' paths; none if the folder is missing. Throws IoError if it cannot be listed: a run
+// must not begin at step 0 because its checkpoints are temporarily out of reach.
 std::vector<fs::path> list(const fs::path& directory) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -64,7 +64,7 @@ std::vector<int64_t> steps_in(const fs::path& directory) {
 std::string problem_of_file(const fs::path& checkpoint, const CheckpointFile& file) {
   const fs::path path = checkpoint / file.name;
   if (!fs::exists(fs::symlink_status(path))) return fmt::format("{} is missing", file.name);
-  // The size first: it spares reading a truncated file.
+  // The size first, so that a truncated file is not read.
   const uint64_t size = io::InputFile(path).size();
   if (size != file.sum.size) {
     return fmt::format("{} has {} bytes instead of {}", file.name, size, file.sum.size);
@@ -100,7 +100,7 @@ void expect_room(const fs::path& directory, uint64_t bytes) {
                             format_bytes(bytes), format_bytes(available)));
 }
 
-// Makes `directory`, durably: also its name in the run's folder, and the run's in the folder of
+// Makes `directory` and syncs its name in the run's folder, and the run's name in the folder of
 // runs.
 void make_directory(const fs::path& directory, const io::SyscallHook& hook) {
   if (is_folder(directory)) return;
@@ -179,10 +179,10 @@ fs::path CheckpointDraft::publish() {
     // name.
     io::write_file_synced(folder_ / kManifestName, to_text({step_, files_}), hook);
     io::sync_directory(folder_, hook);
-    // 2. A damaged checkpoint of this step makes way. (An intact one stopped begin.)
+    // 2. A damaged checkpoint of this step is removed. (With an intact one, begin has thrown.)
     const bool replaces = fs::exists(fs::symlink_status(target));
     const fs::path damaged = replaces ? store_->move_aside(step_) : fs::path();
-    // 3. One rename publishes; syncing the folder makes the name last.
+    // 3. One rename publishes. Syncing the folder makes the name durable.
     io::rename_path(folder_, target, hook);
     io::sync_directory(store_->directory_, hook);
     store_->known_valid_.insert(step_);
@@ -335,7 +335,7 @@ fs::path newest_in(const fs::path& directory, const DamageReport& report) {
                                : "holds no intact checkpoint; the newest is damaged, " + damage);
 }
 
-// The folder "checkpoints" of the run below `root` that saved last; nothing where no run has saved.
+// The folder "checkpoints" of the run below `root` that saved last; nothing if no run has saved.
 std::optional<fs::path> latest_run(const fs::path& root) {
   std::optional<fs::path> latest;
   fs::file_time_type latest_time;

@@ -11,7 +11,7 @@
 namespace ddpm::checkpoint {
 namespace {
 
-// Signals are for the training thread: it polls them.
+// Signals are blocked here: the training thread polls them.
 void block_signals() {
   sigset_t all;
   sigfillset(&all);

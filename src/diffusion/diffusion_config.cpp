@@ -12,7 +12,7 @@ namespace {
 constexpr double kMinAlphaBar = 1e-60;
 constexpr int64_t kMaxTimesteps = 1'000'000;
 
-// One beta a step, every one but the last below 1.
+// One beta per step, all except the last below 1.
 void check_betas(const std::vector<double>& betas, int64_t timesteps,
                  const config::Reader& reader) {
   if (std::ssize(betas) != timesteps) {

@@ -5,10 +5,10 @@
 namespace ddpm::diffusion {
 namespace {
 
-// docs/math.md, "Four parameterizations". `weight` reads a table at t: as a [B,1,1,1] tensor where
-// every sample has its own t, as a double where the batch shares one. Each division is by a number
-// that is positive for every t in 1..T: sqrt(alpha_bar), sqrt(1 - alpha_bar), beta, or x0's weight
-// in the posterior mean.
+// docs/math.md, "Four parameterizations". `weight` reads a table at t: as a [B,1,1,1] tensor if
+// every sample has its own t, as a double if the batch has one t. Each division is by a number that
+// is positive for every t in 1..T: sqrt(alpha_bar), sqrt(1 - alpha_bar), beta, or x0's weight in
+// the posterior mean.
 template <class Weight>
 Estimate estimate_with(Prediction prediction, const torch::Tensor& p, const torch::Tensor& x_t,
                        const Weight& weight) {
@@ -22,8 +22,8 @@ Estimate estimate_with(Prediction prediction, const torch::Tensor& p, const torc
     case Prediction::kV:
       return {signal * x_t - noise * p, noise * x_t + signal * p};
     case Prediction::kMu:
-      // Straight to eps rather than through x0, whose error near t = T is 1/x0_weight times larger.
-      // At t = 1 the weights are exactly 1 and 0, so x0_hat is mu itself.
+      // Directly to eps, not through x0, whose error near t = T is 1/x0_weight times larger. At t =
+      // 1 the weights are exactly 1 and 0, so x0_hat is mu itself.
       return {(p - weight(Table::kPosteriorMeanXt) * x_t) / weight(Table::kPosteriorMeanX0),
               (x_t - weight(Table::kSqrtAlpha) * p) * (noise / weight(Table::kBeta))};
   }

@@ -59,7 +59,7 @@ ScheduleConfig without_unused(ScheduleConfig config) {
   return config;
 }
 
-/// The tables on each device that has asked for them. Never emptied, so a tensor handed out stays
+/// The tables on each device that has used them. Never cleared, so that returned tensors stay
 /// valid.
 struct Schedule::DeviceCopies {
   std::mutex mutex;
@@ -94,7 +94,7 @@ Schedule::Schedule(const ScheduleConfig& config)
     const double alpha = 1 - beta;
     const double alpha_bar = alpha_bar_before * alpha;
     const double noise_before = one_minus_alpha_bar_[t - 1];
-    // 1 - alpha_bar_t as a sum of positive terms: no digits are lost where alpha_bar is near 1.
+    // 1 - alpha_bar_t as a sum of positive terms: no digits are lost if alpha_bar is near 1.
     const double noise = noise_before + alpha_bar_before * beta;
     one_minus_alpha_bar_[t] = noise;
     set(Table::kBeta, t, beta);

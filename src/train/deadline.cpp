@@ -11,7 +11,7 @@
 namespace ddpm::train {
 
 double parse_duration(const std::string& text, const std::string& what) {
-  // Days, hours, minutes, seconds of either way of writing.
+  // Days, hours, minutes and seconds of both notations.
   static const std::regex units(R"((?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?)");
   static const std::regex slurm(R"((?:(\d+)-)?(\d+):(\d\d):(\d\d))");
   constexpr double kSeconds[] = {86400.0, 3600.0, 60.0, 1.0};

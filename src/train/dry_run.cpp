@@ -23,7 +23,7 @@ void wait_for(const torch::Device& device) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
-// One weight, gradient and average more or less is all the same: the moments of Adam are two.
+// A checkpoint's tensors: weights, averages, and Adam's two moments.
 uint64_t checkpoint_bytes(const Experiment& experiment, const nn::UNet& unet) {
   uint64_t bytes = 0;
   for (const torch::Tensor& p : unet->parameters()) bytes += p.nbytes();

@@ -18,8 +18,8 @@
 namespace ddpm::train {
 namespace {
 
-// "6 or 12": the multiples of `parts` around a number that is none; the smallest where all below
-// is 0.
+// "6 or 12": the multiples of `parts` next to a number that is not one; only the smallest, if the
+// one below is 0.
 std::string nearest_multiples(int64_t number, int64_t parts) {
   const int64_t lower = number / parts * parts;
   return lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts);
@@ -43,8 +43,8 @@ uint64_t free_bytes(const torch::Device& device) {
   return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
 }
 
-// Rank 0's bytes, on every rank. They go as numbers, which need no GPU. Its work may take longer
-// than ranks wait for each other, so it says now and then that it is alive.
+// Rank 0's bytes, on every rank, sent as numbers, which need no GPU. Its work may take longer than
+// the other ranks' time-out, so it reports from time to time that it is alive.
 data::ShareBytes sharing(const dist::World& world) {
   return [&world](const std::function<std::vector<uint8_t>()>& make) {
     std::future<std::vector<uint8_t>> work;
@@ -196,7 +196,7 @@ void resolve_unet(Experiment& experiment, config::Document& document,
 void resolve_precision(Experiment& experiment, const torch::Device& device) {
   nn::Precision& precision = experiment.train.precision;
   if (precision != nn::Precision::kAuto) return;
-  // What bfloat16 rounds off is about what "mu" differs from x_t by.
+  // bfloat16's rounding is about as large as the difference of "mu" and x_t.
   precision = experiment.diffusion.prediction == diffusion::Prediction::kMu
                   ? nn::Precision::kFp32
                   : nn::precision_on(device, precision);

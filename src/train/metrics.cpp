@@ -41,7 +41,7 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
   return json;
 }
 
-// The lines of a metrics file up to `step`; a last line cut short by a crash is dropped too.
+// The lines of a metrics file up to `step`, without a last line that a crash cut short.
 std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
   std::istringstream in(io::read_text(path));
   std::string kept, line;
@@ -53,8 +53,8 @@ std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
   return kept;
 }
 
-// What is only looked at must not end the training: a full disk costs a line, not the run. Was it
-// written?
+// Metrics must not end the training: a full disk costs a line, not the run. Returns whether it was
+// written.
 bool or_warn(const std::function<void()>& write) {
   try {
     write();
@@ -65,7 +65,7 @@ bool or_warn(const std::function<void()>& write) {
   }
 }
 
-// All of `text` or nothing: what a full disk cuts short is taken back.
+// All of `text` or nothing: a part that a full disk cut short is removed.
 void append_whole(const std::filesystem::path& path, const std::string& text) {
   std::error_code absent, ignored;
   const auto size = std::filesystem::file_size(path, absent);

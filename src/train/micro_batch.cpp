@@ -40,8 +40,8 @@ bool is_out_of_memory(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   if (torch_error == nullptr) return false;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
-  // The CPU's allocator has no exception of its own, nor have sizes beyond 64 bits and the
-  // libraries of a GPU.
+  // The CPU's allocator, sizes beyond 64 bits, and a GPU's libraries have no exception of their own
+  // for it.
   constexpr std::array<std::string_view, 6> kSigns{
       "DefaultCPUAllocator: ",      "Storage size calculation overflowed",
       "multiplication overflow",    "CUDA error: out of memory",

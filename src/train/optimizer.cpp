@@ -77,8 +77,8 @@ UpdateInfo Optimizer::step_() {
       at::linalg_vector_norm(torch::stack(at::_foreach_norm(gradients(whole_))), 2);
   const torch::Tensor skipped = torch::logical_not(torch::isfinite(norm)).to(torch::kFloat);
 
-  // Clipping divides by max(1, norm / limit). The kernels do it on the way, in float32: too coarse
-  // for float64.
+  // Clipping divides by max(1, norm / limit). The fused kernels do it in float32, which is too
+  // coarse for float64.
   std::optional<torch::Tensor> divisor;
   if (config_.grad_clip > 0.0) {
     const torch::Tensor excess = torch::clamp_min(norm / config_.grad_clip, 1.0);

@@ -12,16 +12,16 @@
 
 namespace ddpm::train {
 
-/// Grids of samples drawn while training: by DDIM without noise in train.sample_steps, from the
-/// same x_T every time, the classes in turn.
+/// Grids of samples during training: by DDIM without noise in train.sample_steps steps, always from
+/// the same x_T, with the classes in turn.
 class Preview {
  public:
-  /// Takes a grid, uint8 [C,H,W], and the name of the weights it was drawn with: "raw", "ema", ...
+  /// Takes a grid, uint8 [C,H,W], and the name of its weights: "raw", "ema", ...
   using Sink = std::function<void(const std::string& weights, const torch::Tensor& grid)>;
 
   Preview(const Experiment& experiment, const torch::Device& device);
 
-  /// Called after each network call; false stops, and the grid under way is dropped.
+  /// Called after each network call; false stops, and the present grid is dropped.
   using Watch = std::function<bool(const std::string& weights, const sample::Progress& progress)>;
 
   /// Samples with the raw weights and each average, on rank 0. Collective.

@@ -84,7 +84,7 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
   }
 }
 
-// On rank 0; the others bring their share of the average.
+// On rank 0; the other ranks compute their share of the average.
 void Reporter::measure_holdout(MetricsLine& line) {
   const std::vector<torch::Tensor> average = learner_.average(0);
   if (!world_.is_main()) return;

@@ -20,8 +20,8 @@
 
 namespace ddpm::train {
 
-/// What a run tells of itself while it trains: metrics, held-out loss, sample grids, the progress
-/// line. Every rank has one; rank 0 alone writes.
+/// A run's reports during training: metrics, held-out loss, sample grids, the progress line. Every
+/// rank has one; only rank 0 writes.
 class Reporter {
  public:
   /// All references must outlive it.
@@ -29,7 +29,7 @@ class Reporter {
            const std::filesystem::path& run, const dist::World& world, StopSignal& signal,
            Learner& learner);
 
-  /// Rank 0: opens metrics.jsonl, of which what follows `step` is dropped. Throws IoError.
+  /// Rank 0: opens metrics.jsonl and removes its lines after `step`. Throws IoError.
   void open(int64_t step, const data::Dataset* held_out);
   /// Training begins, or resumes, at `step`.
   void begin(int64_t step);
@@ -53,7 +53,7 @@ class Reporter {
   double loss() const { return shown_loss_; }
   /// The last one, with the EMA weights.
   std::optional<double> holdout_loss() const { return holdout_loss_; }
-  /// Which EMA weights still show mostly the initial weights, for people; "" if none.
+  /// Text about EMA weights that still are mostly the initial weights; "" if there are none.
   std::string young_averages(int64_t step) const;
 
  private:

@@ -72,7 +72,7 @@ void check_same_network(const fs::path& checkpoint, const RunIdentity& now) {
                                      classes_text(was), classes_text(is), kWayOut));
 }
 
-// What decides which samples and noise a step sees.
+// The settings that decide a step's samples and noise.
 void check_same_order(const checkpoint::TrainingState& was, const RunIdentity& now) {
   const auto refuse = [&](const std::string& key, const auto& before, const auto& value) {
     throw IoError(now.run,
@@ -111,7 +111,7 @@ void compare_rates(const Experiment& was, const RunIdentity& now, Resumption& fo
       last, step, next, step + 1, is.train.steps);
 }
 
-// Every value of the checkpoint's config that is another one now.
+// The values of the checkpoint's config that have changed.
 void compare_configs(const fs::path& checkpoint, const RunIdentity& now, Resumption& found) {
   const fs::path path = checkpoint / "config.toml";
   if (!fs::exists(path)) return;  // a network from elsewhere that was written as a checkpoint

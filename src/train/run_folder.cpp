@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files of a run that are written anew, not added to.
+// Files of a run that are rewritten, not appended to.
 constexpr std::array kReplaced{"config.toml", "metrics.jsonl"};
 
 bool lies_within(const fs::path& inner, const fs::path& outer) {

@@ -4,8 +4,8 @@
 
 namespace ddpm::train {
 
-/// A smoothed loss for the eye: the exponential moving average over steps, the newest counting
-/// most, corrected for its start as Adam's moments are (Kingma 2015, Sec. 3).
+/// A smoothed loss for display: the exponential moving average over steps, with Adam's bias
+/// correction (Kingma 2015, Sec. 3).
 class RunningLoss {
  public:
   /// Takes the mean loss of the next `steps` steps, as if each of them had it. A loss that is not

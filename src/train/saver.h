@@ -11,10 +11,10 @@
 
 namespace ddpm::train {
 
-/// Writes a run's checkpoints, one at a time, while training continues, and says how each fared.
+/// Writes a run's checkpoints, one at a time, while training continues, and logs each outcome.
 class Saver {
  public:
-  /// `before_line` is called before a line is logged. `deadline` hears how long saves take.
+  /// `before_line` is called before a line is logged. `deadline` gets the time of each save.
   Saver(const std::filesystem::path& directory, const checkpoint::RetentionPolicy& policy,
         bool background, Deadline& deadline, std::function<void()> before_line);
 
@@ -24,9 +24,9 @@ class Saver {
   void poll() { collect(writer_.poll()); }
   /// Waits for the save under way, if any.
   void wait() { collect(writer_.wait()); }
-  /// Marks `step` as handed over; false if it was already.
+  /// Marks `step` as passed to the writer; false if it was already.
   bool begin(int64_t step);
-  /// Writes it, in the background if so configured. No save may be under way.
+  /// Writes it, in the background if configured. No save may be in progress.
   void start(checkpoint::CheckpointContent content);
 
   /// How long a training step took, to compare those during a save with the others.

@@ -41,7 +41,7 @@ StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
     output = unet.forward(x_t, t - 1, labels);  // the network counts t from 0
   }
-  // L_simple trains the mean; a variance that the network learned elsewhere stays as it is.
+  // L_simple trains only the mean, not a learned variance.
   if (unet.config().learned_variance) output = output.narrow(1, 0, x_t.size(1));
   return {diffusion::simple_loss_per_sample(output, target), t};
 }

@@ -86,7 +86,7 @@ fs::path TrainingRun::starting_point(const ResumePolicy& policy) {
   return checkpoint;
 }
 
-// The data with its classes numbered as when the run began: rank 0 knows how.
+// The data with the class numbers of the run's beginning, which rank 0 knows.
 data::Split TrainingRun::in_class_order(data::Split data) const {
   std::vector<int64_t> numbers(static_cast<size_t>(data.training->class_count()), -1);
   world_.on_main("compare the classes", [&] {
@@ -194,8 +194,7 @@ TrainOutcome TrainingRun::run() {
   return finish();
 }
 
-// What the loader throws, of whatever kind, for all ranks to hear of: the steps before it are
-// saved.
+// Any exception of the loader, which all ranks must learn of: the steps before it are saved.
 std::exception_ptr TrainingRun::next_batch(data::Batch& batch) {
   const auto waiting = Clock::now();
   try {
@@ -207,8 +206,8 @@ std::exception_ptr TrainingRun::next_batch(data::Batch& batch) {
   return nullptr;
 }
 
-// Ranks must stop, save and go on at the same step, whichever of them the signal reached; and all
-// know how rank 0's saves fare.
+// All ranks must stop, save and continue at the same step, whichever of them got the signal. All
+// know the outcome of rank 0's saves.
 TrainingRun::Agreement TrainingRun::agree(bool data_failed) {
   const auto all = world_.all_reduce_max(
       {data_failed ? 1 : 0, signal_.signal_number(), signal_.take_save_request() ? 1 : 0,
@@ -239,7 +238,7 @@ void TrainingRun::take_step(const data::Batch& batch) {
   saver_.saw_step(seconds_since(begin));
 }
 
-// An image could not be read: the steps up to here are not lost with it.
+// An image could not be read. The steps up to here are saved.
 void TrainingRun::fail_after_saving(const std::exception_ptr& failure) {
   reporter_.clear_progress();
   if (state_.step > first_step_) {
@@ -294,7 +293,7 @@ TrainOutcome TrainingRun::finish() {
   return TrainOutcome::kFinished;
 }
 
-// Hands a copy of everything to the writer, whose outcome all ranks learn before a later step.
+// Passes a copy of everything to the writer. All ranks learn the outcome before a later step.
 void TrainingRun::save() {
   if (!saver_.begin(state_.step)) return;
   const auto begin = Clock::now();
@@ -311,7 +310,7 @@ void TrainingRun::save() {
   reporter_.aside(seconds_since(begin));
 }
 
-// On every rank: waits for the save under way, and agrees on its outcome.
+// On every rank: waits for the present save and learns its outcome.
 void TrainingRun::finish_save() {
   reporter_.note_progress("saving");
   saver_.wait();

@@ -10,8 +10,8 @@
 
 namespace ddpm::train {
 
-/// The body of a Trainer: the loop and what all ranks must decide alike. The Saver writes
-/// checkpoints, the Reporter tells of progress, resume.h chooses where to begin.
+/// The body of a Trainer: the loop, and the decisions that all ranks must take together. The Saver
+/// writes checkpoints, the Reporter reports progress, and resume.h chooses where to begin.
 class TrainingRun {
  public:
   TrainingRun(Experiment experiment, config::Document& document, data::Split data,
@@ -26,7 +26,7 @@ class TrainingRun {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// What all ranks know before a step, of any of them.
+  /// The state of all ranks before a step.
   struct Agreement {
     bool data_failed = false;
     int64_t stop_signal = 0;  ///< its number; 0: none

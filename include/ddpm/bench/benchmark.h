@@ -22,7 +22,7 @@ struct Options {
   std::vector<std::string> parts = part_names();
   int64_t warm_up = 2;
   int64_t repeats = 7;
-  int64_t sample_steps = 0;    ///< network calls an image (DDIM), 1..T; 0: 10, or T if that is less
+  int64_t sample_steps = 0;  ///< network calls per image (DDIM), 1..T; 0: 10, or T if that is less
   int64_t data_images = 2000;  ///< read at a time, at most
   bool profile = false;
   /// A file for the profile in Chrome's trace format; empty: none.
@@ -42,7 +42,7 @@ struct Part {
 struct Report {
   std::string device, precision;
   int64_t threads = 0, batch = 0, parameters = 0, sample_steps = 0;
-  double forward_flops = 0.0;  ///< an image: convolutions, matrix products, attention
+  double forward_flops = 0.0;  ///< per image: convolutions, matrix products, attention
   double memory_mib = 0.0;     ///< peak, after all parts
   std::vector<Part> parts;
   std::map<std::string, OpTotal> profile;  ///< of one training step, if asked for
@@ -50,7 +50,7 @@ struct Report {
   std::vector<std::pair<std::string, DeviceProfile>> device_profiles;
 
   const Part* find(const std::string& name) const;
-  /// Of the machine's convolution rate, forward or with backward: what a part reaches of it.
+  /// A part's rate divided by the machine's convolution rate, forward or with backward.
   std::optional<double> share(const Part& part) const;
 };
 

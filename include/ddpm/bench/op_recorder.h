@@ -34,8 +34,8 @@ class OpRecorder {
   OpRecorder& operator=(const OpRecorder&) = delete;
 
   const std::map<std::string, OpTotal>& totals() const;
-  /// In the order of the calls: convolutions, matrix products and attention, those within others
-  /// not counted again.
+  /// In the order of the calls: convolutions, matrix products and attention. Calls within others
+  /// are not counted again.
   const std::vector<OpShape>& shapes() const;
   double flops() const;
 

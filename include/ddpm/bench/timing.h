@@ -14,18 +14,18 @@ struct Times {
   double median() const { return quantile(0.5); }
   /// Half the distance between the quartiles, as a share of the median: the spread.
   double spread() const;
-  /// 0 <= q <= 1, between the nearest two where it lies between.
+  /// 0 <= q <= 1, with linear interpolation.
   double quantile(double q) const;
 };
 
-/// A piece of work, run as often as is asked for.
+/// Work that is run several times.
 struct Task {
   std::string name;
   std::function<void()> run;
 };
 
 /// Runs each task `warm_up` times, then all of them in turn, `repeats` times, waiting for the
-/// device: what slows the machine down for a while slows all of them. One entry a task.
+/// device. Other load on the machine then affects all tasks. One entry per task.
 std::vector<Times> measure_in_turn(const std::vector<Task>& tasks, const torch::Device& device,
                                    int64_t warm_up, int64_t repeats);
 

@@ -6,7 +6,7 @@
 
 namespace ddpm::diffusion {
 
-/// [diffusion]: what a checkpoint must remember to be sampled from.
+/// [diffusion]: what sampling from a checkpoint needs.
 struct DiffusionConfig {
   ScheduleConfig schedule;
   Prediction prediction = Prediction::kEpsilon;  ///< what the network predicts

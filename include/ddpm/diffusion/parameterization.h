@@ -24,8 +24,8 @@ constexpr auto names_of(Prediction) { return std::array{"eps", "x0", "mu", "v"};
 struct Estimate {
   torch::Tensor x0;
   torch::Tensor eps;
-  /// v of a network with a learned variance (Nichol 2021, Eq. 15), 0..1 where it was trained to
-  /// be; else undefined.
+  /// v of a network with a learned variance (Nichol 2021, Eq. 15), 0..1 if the network was trained
+  /// so; else undefined.
   torch::Tensor variance_weight = {};
 };
 

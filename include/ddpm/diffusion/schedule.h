@@ -11,7 +11,7 @@
 
 namespace ddpm::diffusion {
 
-/// How beta_t grows with t = 1..T. u = (t - 1) / (T - 1) runs over 0..1; it is 0 where T = 1.
+/// How beta_t grows with t = 1..T. u = (t - 1) / (T - 1) runs over 0..1; it is 0 if T = 1.
 enum class ScheduleKind {
   /// beta_start + u (beta_end - beta_start) (Ho 2020).
   kLinear,
@@ -39,15 +39,14 @@ struct ScheduleConfig {
   double beta_start = 1e-4;  ///< 0 < beta_start <= beta_end < 1; unused by cosine and constant
   double beta_end = 0.02;    ///< unused by cosine
   double cosine_s = 0.008;   ///< the cosine's offset, 0 or more: keeps beta_1 away from 0
-  /// The table's: one a timestep, in 0..1; only the last may be 1, which leaves nothing of the
-  /// image at t = T (Lin et al. 2024, "zero terminal SNR"): then neither eps nor mu can be
-  /// predicted.
+  /// The table's: one per timestep, in 0..1. Only the last may be 1, which removes the image at t =
+  /// T (Lin et al. 2024, "zero terminal SNR"): then neither eps nor mu can be predicted.
   std::vector<double> betas = {};
 
   bool operator==(const ScheduleConfig&) const = default;
 };
 
-/// The same schedule with the defaults where its kind does not look: equal if and only if the
+/// The config with defaults for the keys that its kind does not read: equal if and only if the
 /// schedules are.
 ScheduleConfig without_unused(ScheduleConfig config);
 
@@ -86,14 +85,14 @@ class Schedule {
   double posterior_variance(int64_t t) const { return at(Table::kPosteriorVariance, t); }
   double snr(int64_t t) const { return at(Table::kSnr, t); }
   /// The beta of the jump from s to t, 0 <= s < t: 1 - alpha_bar(t) / alpha_bar(s). It is beta(t)
-  /// where s = t - 1.
+  /// if s = t - 1.
   double jump_beta(int64_t t, int64_t s) const;
 
   double at(Table table, int64_t t) const;
   /// The table's values at t (int64 [B] in 1..T, on like's device), in like's dtype, shaped
   /// [B,1,...,1] to multiply `like`. Copies the tables to a device once, on the first call there;
-  /// no host sync after that. A t outside 1..T fails on the CPU; on another device, which cannot be
-  /// asked without a sync, t = 0 gives NaN.
+  /// no host sync after that. A t outside 1..T fails on the CPU. On another device a check would
+  /// need a sync; there t = 0 gives NaN.
   torch::Tensor gather(Table table, const torch::Tensor& t, const torch::Tensor& like) const;
 
  private:
