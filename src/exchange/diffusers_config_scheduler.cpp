@@ -23,8 +23,8 @@ constexpr int64_t kMaxTimesteps = 1'000'000;
 constexpr int64_t kDdimSteps = 50;    // DDIMPipeline's default
 constexpr int64_t kDdpmSteps = 1000;  // DDPMPipeline's
 
-// What DPMSolver, UniPC, Euler and their like are told, and what stays in a folder whose scheduler
-// was changed: DDPMScheduler and DDIMScheduler pass over these.
+// Keys of DPMSolver, UniPC, Euler and similar schedulers, which remain in a folder whose scheduler
+// was changed. DDPMScheduler and DDIMScheduler ignore them.
 constexpr std::array<const char*, 28> kOfOtherSchedulers = {"algorithm_type",
                                                             "corrector_order",
                                                             "disable_corrector",
@@ -206,7 +206,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   const bool ddim = c.method == sample::kDdim;
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
-  // The others as numbers: DDIMScheduler knows fewer names than DDPMScheduler.
+  // The others as numbers: DDIMScheduler has fewer names than DDPMScheduler.
   std::string name = "linear";
   if (schedule.kind == ScheduleKind::kQuadratic) name = "scaled_linear";
   if (capped_cosine) name = "squaredcos_cap_v2";

@@ -96,7 +96,7 @@ void read_levels(JsonReader& json, nn::UNetConfig& c) {
   if (levels_with_attention(json, "up_block_types", up, c.residual_resample, false) != attended)
     json.fail("up_block_types", "has attention at other levels than down_block_types");
   nn::set_attention_levels_(c, attended);
-  // Only stages with attention ask what the type of resampling is.
+  // Only stages with attention read the type of resampling.
   const auto matters = [&](int64_t from, int64_t to) {
     return std::any_of(attended.begin(), attended.end(),
                        [&](int64_t level) { return level >= from && level < to; });

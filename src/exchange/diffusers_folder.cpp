@@ -106,7 +106,7 @@ std::vector<io::NamedTensor> find_weights(const fs::path& folder) {
   throw IoError(folder, fmt::format("holds neither {0}.safetensors nor {0}.bin", kWeights));
 }
 
-// Where the UNet lies, and what its weights are called. Training writes unet/ and, of an average,
+// The folder of the UNet and the name of its weights. Training writes unet/ and, for an average,
 // unet_ema/.
 std::pair<fs::path, std::string> unet_folder(const fs::path& folder, const std::string& weights) {
   const bool raw = fs::exists(folder / "unet" / kConfig);
@@ -123,8 +123,8 @@ std::pair<fs::path, std::string> unet_folder(const fs::path& folder, const std::
   return {raw ? folder / "unet" : folder, ""};
 }
 
-// Beside unet/, in scheduler/; above where the folder is unet/ itself, or one of training's
-// checkpoints within a finished pipeline; or both.
+// Beside unet/, in scheduler/. One folder higher if the folder is unet/ itself or a checkpoint
+// within a finished pipeline; or both.
 std::optional<fs::path> scheduler_file(const fs::path& given) {
   const fs::path folder = fs::absolute(given / "").lexically_normal().parent_path();
   const fs::path above = folder.parent_path();
@@ -215,7 +215,7 @@ Model read_diffusers_folder(const fs::path& folder, const std::string& weights,
 
 void write_diffusers_folder(const Model& model, const fs::path& folder) {
   const nn::ModelDescription& d = model.description;
-  // Every text first: what cannot be expressed is found before anything is written.
+  // All texts first: a setting that cannot be expressed is then found before anything is written.
   const std::string unet = unet_config_text(d.unet, d.class_names);
   const std::string scheduler = scheduler_config_text({d.diffusion, model.sample});
   io::make_folder(folder / "unet");

@@ -23,7 +23,7 @@ Model read_diffusers_folder(const std::filesystem::path& folder, const std::stri
 SchedulerSettings find_scheduler(const std::filesystem::path& folder, const Hints& hints);
 
 /// Writes model_index.json, unet/ and scheduler/, and sample.py if it is needed, into an empty
-/// folder, every file synced. Throws UsageError where diffusers has no such network, IoError.
+/// folder, every file synced. Throws UsageError if diffusers has no such network, and IoError.
 void write_diffusers_folder(const Model& model, const std::filesystem::path& folder);
 
 /// The attention's names of 2022, in today's.

@@ -47,7 +47,7 @@ class JsonReader {
     if (get<T>(key, only) != only)
       fail(key, fmt::format("cannot be expressed; only {} can", nlohmann::json(only).dump()));
   }
-  /// The same where the key is written; null is refused too.
+  /// The same for a required key; null is refused too.
   template <class T>
   void expect_written(const std::string& key, T only) {
     read_.insert(key);
@@ -58,8 +58,7 @@ class JsonReader {
     if (has(key)) fail(key, "cannot be expressed; only null can");
   }
   void ignore(const std::string& key) { read_.insert(key); }
-  /// Refuses what was not asked for, unless it says nothing: null, false or a name with "_" in
-  /// front.
+  /// Refuses keys that were not read, except null, false, or a name that begins with "_".
   void check_all_read() const {
     for (const auto& [key, value] : json_.items()) {
       const bool empty = value.is_null() || value == false || key.starts_with("_");

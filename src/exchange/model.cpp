@@ -81,7 +81,7 @@ void read_beside(const fs::path& file, const Hints& hints, Model& model) {
   model.sample = settings.sample;
 }
 
-// A file in a checkpoint of training is named after what it holds; any other does not say it.
+// A file of a checkpoint is named after its weights; other files do not name them.
 std::string name_of_weights(const fs::path& file) {
   const fs::path folder = file.parent_path();
   if (!fs::exists(folder / "model.toml") || !fs::exists(folder / "ema.safetensors")) return "";
@@ -89,7 +89,7 @@ std::string name_of_weights(const fs::path& file) {
   return stem == "model" ? "raw" : stem.starts_with("ema") ? stem : "";
 }
 
-// What was found out must be a description that we could write down and read again.
+// The result must be a description that can be written and read again.
 void check_description(Model& model, const fs::path& source) {
   try {
     parse_model_text(
@@ -164,7 +164,7 @@ Model read_torch_model(const fs::path& file, const std::string& weights, const H
                            hints, file);
 }
 
-// Are the tensors as large as the config says? Checked before a network of that size is built.
+// Whether the tensors have the config's sizes. Checked before a network of that size is built.
 void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetConfig& config,
                   const fs::path& source) {
   const auto expect = [&](const std::string& name, const std::vector<int64_t>& sizes) {

@@ -24,7 +24,7 @@ constexpr size_t kMaxNesting = 6;  // dicts within dicts; Lightning's have 2
 constexpr std::array<std::string_view, 3> kWrappers = {"_orig_mod.", "_fsdp_wrapped_module.",
                                                        "_checkpoint_wrapped_module."};
 
-// How a network is found whatever its prefix: a tensor that each of its family has.
+// A tensor that every network of the family has, to find the network with any prefix.
 struct Family {
   const char* anchor;
   bool (*is_one)(const Tensors&);
@@ -118,7 +118,7 @@ std::vector<Candidate> candidates_in(const std::vector<TensorDict>& dicts) {
 }
 
 // "ema", "model_ema", "ema_model.", "shadow": averaged; ema-pytorch's "online_model." is a copy of
-// the raw weights, and dropped if these are there too. What lies beside an average is raw.
+// the raw weights, and dropped if these are there too. Weights beside an average are raw.
 void name_them_(std::vector<Candidate>& candidates) {
   bool any = false;
   for (Candidate& c : candidates) {
@@ -141,7 +141,7 @@ void name_them_(std::vector<Candidate>& candidates) {
   if (original) std::erase_if(candidates, [](const Candidate& c) { return c.copy; });
 }
 
-// Those of one name that `weights` asks for: averaged ones if there is a choice.
+// The weights that `weights` names; averaged ones if there is a choice.
 std::vector<Candidate> chosen(std::vector<Candidate> all, std::string weights,
                               const fs::path& file) {
   const auto has = [&](const std::string& name) {
@@ -211,7 +211,7 @@ std::string common_prefix(const Tensors& tensors) {
                                : ""));
 }
 
-// Dicts of tensors under names that nobody knows, where a message is to say so.
+// Dicts of tensors with unknown names, for a message.
 std::vector<Candidate> unknown_in(const std::vector<TensorDict>& dicts) {
   std::vector<Candidate> found;
   for (const TensorDict& dict : dicts) {

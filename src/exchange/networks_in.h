@@ -20,14 +20,14 @@ struct TensorDict {
   std::vector<std::pair<std::string, std::string>> opaque;  ///< name and what it is, if no tensor
 };
 
-/// All of them, without what torch.compile and its like put into the names ("_orig_mod").
+/// All of them, without prefixes of torch.compile and similar ("_orig_mod").
 std::vector<TensorDict> tensor_dicts(const io::TorchValue& value);
 TensorDict tensor_dict(std::vector<io::NamedTensor> tensors);
 
-/// The one network of a known family among them, its names without their prefix; of raw and
-/// averaged ones that which `weights` ("raw", "ema", "" for the averaged if there is one) asks for.
-/// If no family is known: the one dict of tensors, as it is. Throws IoError if there is none,
-/// UsageError if there are several or none is called so.
+/// The one network of a known family among them, with its names without prefix. `weights` chooses
+/// between raw and averaged ones ("raw", "ema", "" for the averaged if there is one). If no family
+/// is known: the one dict of tensors, unchanged. Throws IoError if there is none, and UsageError if
+/// there are several or none has that name.
 StateDict choose_network(const std::vector<TensorDict>& dicts, const std::string& weights,
                          const std::filesystem::path& file);
 
@@ -35,7 +35,7 @@ StateDict choose_network(const std::vector<TensorDict>& dicts, const std::string
 StateDict network_in(std::vector<io::NamedTensor> tensors, const std::string& weights,
                      const std::filesystem::path& file);
 
-/// Throws IoError: a network of no known family, and what its names are like.
+/// Throws IoError for a network of no known family, with examples of its names.
 [[noreturn]] void refuse_unknown_network(std::vector<io::NamedTensor> tensors,
                                          const std::filesystem::path& file);
 

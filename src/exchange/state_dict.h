@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-// Bare weights: a file of torch.save taken apart, and the networks that are known by the names of
-// their tensors alone.
+// Weights without a description: the content of a file of torch.save, and the networks that are
+// recognised by the names of their tensors.
 
 namespace ddpm::exchange {
 
@@ -18,8 +18,8 @@ struct StateDict {
   std::string weights;  ///< as Model::weights_name
 };
 
-/// The network in a file of torch.save, wherever it lies in dicts of dicts and whatever prefix its
-/// names have, which is dropped (networks_in.h). `weights`: raw for the trained ones, ema for the
+/// The network in a file of torch.save, at any depth of nested dicts and with any prefix of its
+/// names, which is removed (networks_in.h). `weights`: raw for the trained ones, ema for the
 /// averaged ones; "" takes the averaged ones if there are any. Throws IoError, and UsageError if
 /// the file does not have these weights, or does not name them.
 StateDict state_dict(const std::filesystem::path& file, const std::string& weights);
@@ -27,8 +27,8 @@ StateDict state_dict(const std::filesystem::path& file, const std::string& weigh
 /// The tensors of a dict that is the whole file, as diffusers' .bin are. Throws IoError.
 std::vector<io::NamedTensor> flat_state_dict(const std::filesystem::path& file);
 
-/// Throws UsageError if `weights` asks for others than the one set that `source` has, whose name is
-/// `has` ("": it has none). "" asks for nothing.
+/// Throws UsageError if `weights` names another set than the only one of `source`, whose name is
+/// `has` ("": it has none). "" accepts any.
 void expect_choice(const std::string& weights, const std::string& has,
                    const std::filesystem::path& source);
 
@@ -47,7 +47,7 @@ int64_t count_of(const std::vector<io::NamedTensor>& tensors, const std::string&
 /// A 1x1 convolution's [out, in, 1(, 1)] as a linear layer's [out, in].
 torch::Tensor as_linear(const torch::Tensor& weight);
 
-/// Our own names, which are diffusers': no architecture can be told from them.
+/// This program's names, which are diffusers'. They do not determine the architecture.
 inline constexpr const char* kOurAnchor = "down_blocks.0.resnets.0.norm1.weight";
 bool has_our_names(const std::vector<io::NamedTensor>& tensors);
 
@@ -72,7 +72,7 @@ bool is_tqch(const std::vector<io::NamedTensor>& tensors);
 Model tqch_unet(const std::vector<io::NamedTensor>& tensors, const Hints& hints,
                 const std::filesystem::path& source);
 
-/// lucidrains' denoising-diffusion-pytorch, which no network of ours is.
+/// lucidrains' denoising-diffusion-pytorch, which no network of this program can be.
 inline constexpr const char* kLucidrainsAnchor = "time_mlp.1.weight";
 bool is_lucidrains(const std::vector<io::NamedTensor>& tensors);
 [[noreturn]] void refuse_lucidrains(const std::filesystem::path& source);

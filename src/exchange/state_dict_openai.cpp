@@ -32,7 +32,7 @@ class Importer {
       refuse_leftover();  // qkv became 3
     model_.origin = "OpenAI's improved- or guided-diffusion";
     model_.description.diffusion = hinted_diffusion(hints_, /*betas_by_steps=*/true);
-    // Their samplers' defaults: respacing, and beta for the variance where none is learned.
+    // Their samplers' defaults: respacing, and beta for the variance if none is learned.
     model_.sample.spacing = sample::Spacing::kOpenai;
     model_.sample.sigma =
         config().learned_variance ? sample::Sigma::kLearned : sample::Sigma::kLarge;

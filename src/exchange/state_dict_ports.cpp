@@ -126,8 +126,8 @@ void w86_way(Renamer& names, const std::string& list, const std::string& blocks,
   }
 }
 
-// The table of sin and cos by turns [T, C]: ours has the sines first, so that the layer behind it
-// takes its columns in that order. Throws unless it is the table that it should be.
+// The table of alternating sin and cos, [T, C]. Ours has all sines first, so the next layer's
+// columns are reordered. Throws if it is another table.
 void w86_time(Renamer& names, const torch::Tensor& table) {
   if (table.dim() != 2 || table.size(1) % 2 != 0)
     names.fail("has a table of time features that is none");

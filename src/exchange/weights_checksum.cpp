@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As in the checkpoint's manifest: the file was compared with it when the checkpoint was found.
+// From the checkpoint's manifest, with which the file was compared before.
 uint32_t checksum_in_manifest(const fs::path& file) {
   const fs::path path = file.parent_path() / checkpoint::kManifestName;
   for (const checkpoint::CheckpointFile& f :

@@ -5,7 +5,7 @@
 
 namespace ddpm::kernels {
 
-/// t as autocast would hand it to a matrix product: in its type, if it is on for t's device.
+/// t in autocast's type, if autocast is on for t's device: what a matrix product would get.
 inline torch::Tensor in_autocast(const torch::Tensor& t) {
   const auto device = t.device().type();
   if (!at::autocast::is_autocast_enabled(device)) return t;

@@ -9,9 +9,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
 
-// A residual block as one autograd function. Its tensors are optional in many combinations, so they
-// travel as a list of those that are defined; BlockCall says which these are. It saves its inputs,
-// the inputs of both convolutions, conv1's output and the norms' statistics.
+// A residual block as one autograd function. Its tensors are optional in many combinations, so the
+// defined ones are passed as a list; BlockCall has the flags. It saves its inputs, the inputs of
+// both convolutions, conv1's output and the norms' statistics.
 
 namespace ddpm::kernels {
 namespace {

@@ -12,9 +12,9 @@
 #include <torch/custom_class.h>
 
 // Half a residual block as one autograd function. Its tensors are optional in many combinations, so
-// they travel as a list of those that are defined; FusedConvCall says which these are. The forward
-// pass saves the inputs and the norm's statistics only: amx/conv_backward.h computes what lies
-// between norm and convolution again.
+// the defined ones are passed as a list; FusedConvCall has the flags. The forward pass saves the
+// inputs and the norm's statistics only: amx/conv_backward.h computes the values between norm and
+// convolution again.
 
 namespace ddpm::kernels {
 namespace {

@@ -29,8 +29,8 @@ struct FusedConvOutputs {
 };
 
 /// y = conv3x3(SiLU(GroupNorm(input))) + residual, or without the norm y = conv3x3(input) +
-/// residual, in bfloat16 with sums in float32 (amx/conv_forward.h). What lies between norm and
-/// convolution is computed again in the backward pass. `loops`: the processor's; tests also pass
+/// residual, in bfloat16 with sums in float32 (amx/conv_forward.h). The values between norm and
+/// convolution are computed again in the backward pass. `loops`: the processor's; tests also pass
 /// the plain ones.
 FusedConvOutputs fused_conv3x3(const amx::ConvLoops& loops, const FusedConvInputs& in);
 

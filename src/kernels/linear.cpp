@@ -11,7 +11,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// y as an image of one row: what add_bias_residual_ works on.
+// y as an image of one row, for add_bias_residual_.
 torch::Tensor as_image(const torch::Tensor& y) {
   return y.reshape({1, 1, -1, y.size(-1)}).permute({0, 3, 1, 2});
 }

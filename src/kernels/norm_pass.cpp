@@ -26,7 +26,7 @@ torch::Tensor images_like(const torch::Tensor& x, int64_t channels) {
                       x.options().memory_format(torch::MemoryFormat::ChannelsLast));
 }
 
-// What dropout multiplies y by; for the CPU.
+// The factors by which dropout multiplies y; for the CPU.
 torch::Tensor dropout_factors(const torch::Tensor& y, double p, const torch::Tensor& key) {
   const Dropout dropout = dropout_of(p, key.data_ptr<int64_t>());
   torch::Tensor factors = torch::empty_like(y, y.options().dtype(torch::kFloat));

@@ -23,7 +23,7 @@ struct NormResult {
   GroupNormStatistics statistics;
 };
 
-/// The gradients of what is defined in the pass, in their types.
+/// The gradients of the pass's defined tensors, in their types.
 struct NormGradients {
   torch::Tensor x, skip, weight, bias, add, scale, shift;
 };

@@ -6,8 +6,8 @@
 
 namespace ddpm::kernels {
 
-/// out[b, ...] ~ N(0,1), a function of (key, ids[b], step, position in the row) alone: the same
-/// numbers whatever the batch split, the device (to float rounding) or the memory format.
+/// out[b, ...] ~ N(0,1), a function of (key, ids[b], step, position in the row) alone. The numbers
+/// do not depend on the batch split, the device (except float rounding) or the memory format.
 /// Philox4x32-10, then Box and Muller 1958. out: [B, ...] float32, float64, bfloat16 or float16,
 /// whose rows are contiguous or channels_last; ids: int64 [B] on out's device. Queued on the
 /// current stream; no host sync.
