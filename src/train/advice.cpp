@@ -19,7 +19,7 @@ int64_t rounded_down(double value) {
   return static_cast<int64_t>(std::floor(value / unit) * unit);
 }
 
-// The images at half the side, if every level still halves them.
+// The setting for images of half the side, if every level can still halve them; else "".
 std::string smaller_images(const Experiment& e) {
   const nn::ImageSpec& image = e.unet.image;
   const int64_t factor = int64_t{1} << (e.unet.channel_multipliers.size() - 1);
@@ -29,7 +29,7 @@ std::string smaller_images(const Experiment& e) {
                          : fmt::format("data.image_size = [{}, {}]", height, width);
 }
 
-// The network at half the width, if its groups still divide it.
+// The setting for a network of half the width, if its groups still divide it; else "".
 std::string narrower_network(const Experiment& e) {
   const int64_t half = e.unet.channels / 2;
   if (half < 16 || half % e.unet.groups != 0) return "";
@@ -56,7 +56,7 @@ std::vector<std::string> long_training_advice(const Experiment& experiment, int6
     lines.push_back(fmt::format("fewer steps: {} more take a day (train.steps)",
                                 with_commas(rounded_down(steps_of_a_day))));
   }
-  // A convolution costs pixels x channels^2.
+  // A convolution's cost is proportional to pixels x channels^2.
   const std::string images = smaller_images(experiment), network = narrower_network(experiment);
   if (!images.empty())
     lines.push_back(fmt::format("smaller images: {}, a step is up to 4 times as fast", images));

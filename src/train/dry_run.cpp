@@ -23,7 +23,7 @@ void wait_for(const torch::Device& device) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
-// A checkpoint's tensors: weights, averages, and Adam's two moments.
+// The size of a checkpoint's tensors: weights, EMA weights, and Adam's two moments.
 uint64_t checkpoint_bytes(const Experiment& experiment, const nn::UNet& unet) {
   uint64_t bytes = 0;
   for (const torch::Tensor& p : unet->parameters()) bytes += p.nbytes();
@@ -40,7 +40,7 @@ double time_forward(const Experiment& experiment, Learner& learner, const torch:
       experiment.unet.class_conditional ? torch::zeros_like(t) : torch::Tensor();
   learner.unet()->eval();
   const auto denoiser = nn::make_denoiser(learner.unet(), experiment.train.precision, labels);
-  denoiser(x, t);  // sets up
+  denoiser(x, t);  // warm-up
   wait_for(device);
   const auto begin = Clock::now();
   denoiser(x, t);

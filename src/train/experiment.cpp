@@ -18,8 +18,8 @@
 namespace ddpm::train {
 namespace {
 
-// "6 or 12": the multiples of `parts` next to a number that is not one; only the smallest, if the
-// one below is 0.
+// "6 or 12": the multiples of `parts` on both sides of `number`, which is not a multiple. Only the
+// upper one, if the lower one is 0.
 std::string nearest_multiples(int64_t number, int64_t parts) {
   const int64_t lower = number / parts * parts;
   return lower > 0 ? fmt::format("{} or {}", lower, lower + parts) : fmt::format("{}", parts);
@@ -43,8 +43,8 @@ uint64_t free_bytes(const torch::Device& device) {
   return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
 }
 
-// Rank 0's bytes, on every rank, sent as numbers, which need no GPU. Its work may take longer than
-// the other ranks' time-out, so it reports from time to time that it is alive.
+// Sends rank 0's bytes to every rank as numbers, which need no GPU. Rank 0's work may take longer
+// than the other ranks' time-out, so it reports from time to time that it is alive.
 data::ShareBytes sharing(const dist::World& world) {
   return [&world](const std::function<std::vector<uint8_t>()>& make) {
     std::future<std::vector<uint8_t>> work;
@@ -196,7 +196,7 @@ void resolve_unet(Experiment& experiment, config::Document& document,
 void resolve_precision(Experiment& experiment, const torch::Device& device) {
   nn::Precision& precision = experiment.train.precision;
   if (precision != nn::Precision::kAuto) return;
-  // bfloat16's rounding is about as large as the difference of "mu" and x_t.
+  // bfloat16's rounding error is about as large as the difference of "mu" and x_t.
   precision = experiment.diffusion.prediction == diffusion::Prediction::kMu
                   ? nn::Precision::kFp32
                   : nn::precision_on(device, precision);
@@ -234,7 +234,7 @@ torch::Device rank_device(const std::string& name, const dist::Launch& launch) {
   }
   if (name.starts_with("cuda:")) return device;
   const auto count = static_cast<int64_t>(torch::cuda::device_count());
-  if (count == 1) return device;  // srun may show each process its own GPU only
+  if (count == 1) return device;  // srun may show each process only its own GPU
   if (launch.local_rank >= count) {
     throw UsageError(
         fmt::format("{} processes were started on this machine, which has {} GPUs; start at most "

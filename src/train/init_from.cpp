@@ -23,7 +23,7 @@ std::string as_config_value(int64_t height, int64_t width) {
   return height == width ? fmt::format("{}", height) : fmt::format("[{}, {}]", height, width);
 }
 
-// Attention is at fixed levels. With another image size these have other resolutions.
+// Attention is at fixed levels. With another image size these levels have other resolutions.
 void check_images(const nn::UNetConfig& network, const std::string& path,
                   const data::ImageShape& data) {
   const nn::ImageSpec& own = network.image;

@@ -30,7 +30,7 @@ std::vector<nn::Ema> make_averages(const nn::EmaConfig& config,
   return averages;
 }
 
-// In host memory, contiguous, as in a file.
+// Contiguous tensors in host memory, as in a file.
 std::vector<torch::Tensor> host_space(const std::vector<torch::Tensor>& tensors) {
   std::vector<torch::Tensor> space;
   for (const torch::Tensor& t : tensors)
@@ -38,7 +38,7 @@ std::vector<torch::Tensor> host_space(const std::vector<torch::Tensor>& tensors)
   return space;
 }
 
-// Only of `device`: torch::manual_seed seeds all devices, which opens a context on every GPU.
+// Seeds only `device`. torch::manual_seed seeds all devices, which creates a context on every GPU.
 void seed_generator(const torch::Device& device, uint64_t seed) {
   at::Generator generator = at::globalContext().defaultGenerator(device);
   const std::lock_guard lock(generator.mutex());
@@ -57,7 +57,7 @@ std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors
 
 constexpr const char* kStepName = "training step";
 
-// The reason not to capture steps; empty: none.
+// The reason why steps are not captured; "" if they are.
 std::string why_not_recorded(const Experiment& experiment, const dist::World& world) {
   if (!experiment.train.cuda_graph) return "train.cuda_graph is \"never\"";
   if (world.size() > 1) return "several processes sum their gradients during the backward pass";
@@ -100,7 +100,7 @@ void Learner::step_(const data::Batch& batch, int64_t step) {
   graph_.run([this] { update_(); });
 }
 
-// Copies the batch into the tensors that update_ reads. Host memory goes through pinned memory, so
+// Copies the batch into the tensors that update_ reads. Tensors in host memory are pinned first, so
 // that the copy does not wait for earlier steps.
 void Learner::load_(const data::Batch& batch) {
   const auto load = [&](torch::Tensor& to, const torch::Tensor& from) {
@@ -116,9 +116,9 @@ void Learner::load_(const data::Batch& batch) {
   load(batch_.ids, batch.ids);
 }
 
-// What else changes from step to step.
+// Sets all other inputs that change between steps: dropout's seed, learning rate, EMA decays.
 void Learner::set_step_(int64_t step) {
-  // Dropout uses torch's generator. It is seeded by the step, so that a resume repeats it.
+  // Dropout uses torch's generator. It is seeded by the step, so that a resumed run repeats it.
   if (unet_->config().dropout > 0.0) {
     seed_generator(settings_.device,
                    derived_seed(settings_.seed, Purpose::kDropout, static_cast<uint64_t>(step),
@@ -128,8 +128,8 @@ void Learner::set_step_(int64_t step) {
   for (nn::Ema& average : averages_) average.set_update_(step);
 }
 
-// The same operations on the same tensors in every step, as a graph needs. Old gradients are
-// released; the new ones are in the graph's memory.
+// Every step runs the same operations on the same tensors, as a CUDA graph requires. Old gradients
+// are released; the new ones are in the graph's memory.
 void Learner::update_() {
   unet_->zero_grad(/*set_to_none=*/true);
   accumulate_();
@@ -138,9 +138,9 @@ void Learner::update_() {
   for (nn::Ema& average : averages_) average.update_(own_);
 }
 
-// The weight of a micro-batch is its share of the whole batch, so that the sum over rounds and
-// ranks is the gradient of the mean. The ranks' gradients are summed during the last backward pass
-// and are then equal on every rank. If one is not finite, all ranks skip the update.
+// A micro-batch is weighted by its share of the whole batch, so that the sum over rounds and ranks
+// is the gradient of the mean. Gradients are summed over ranks during the last backward pass and
+// are then equal on every rank. If one is not finite, all ranks skip the update.
 void Learner::accumulate_() {
   const int64_t micro_batch = train_.batch_size / (world_.size() * rounds_);
   const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
@@ -175,7 +175,7 @@ int64_t Learner::fit_micro_batch_() {
         unet_->zero_grad(/*set_to_none=*/true);
       });
   rounds_ = world_.all_reduce_max({share / own})[0];
-  graph_.reset();  // of other rounds
+  graph_.reset();  // captured with another number of rounds
   return share / rounds_;
 }
 
@@ -209,7 +209,7 @@ void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
     if (world_.is_main()) copy_(to, from);
     world_.broadcast_(to);
   };
-  // Divided tensors are sent whole, through temporary tensors.
+  // Divided tensors are broadcast whole, into temporary tensors.
   const auto take_own = [&](const std::vector<torch::Tensor>& own,
                             const std::vector<torch::Tensor>& from) {
     if (!shards_.divided()) return take(own, from);

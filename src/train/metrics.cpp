@@ -41,7 +41,7 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
   return json;
 }
 
-// The lines of a metrics file up to `step`, without a last line that a crash cut short.
+// The lines of a metrics file up to `step`, without a last line that a crash truncated.
 std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
   std::istringstream in(io::read_text(path));
   std::string kept, line;
@@ -53,8 +53,8 @@ std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
   return kept;
 }
 
-// Metrics must not end the training: a full disk costs a line, not the run. Returns whether it was
-// written.
+// Calls `write` and logs its error as a warning: a full disk must not end the training. Returns
+// whether it succeeded.
 bool or_warn(const std::function<void()>& write) {
   try {
     write();
@@ -65,7 +65,7 @@ bool or_warn(const std::function<void()>& write) {
   }
 }
 
-// All of `text` or nothing: a part that a full disk cut short is removed.
+// Appends all of `text` or nothing: if the disk is full, a part already written is removed.
 void append_whole(const std::filesystem::path& path, const std::string& text) {
   std::error_code absent, ignored;
   const auto size = std::filesystem::file_size(path, absent);

@@ -36,12 +36,11 @@ int64_t divisor_at_most(int64_t number, int64_t limit) {
 
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
-  if (dynamic_cast<const std::length_error*>(&error) != nullptr) return true;  // of a vector
+  if (dynamic_cast<const std::length_error*>(&error) != nullptr) return true;  // std::vector's
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   if (torch_error == nullptr) return false;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
-  // The CPU's allocator, sizes beyond 64 bits, and a GPU's libraries have no exception of their own
-  // for it.
+  // The CPU's allocator, sizes beyond 64 bits and GPU libraries throw no specific exception type.
   constexpr std::array<std::string_view, 6> kSigns{
       "DefaultCPUAllocator: ",      "Storage size calculation overflowed",
       "multiplication overflow",    "CUDA error: out of memory",

@@ -24,7 +24,7 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
   if (step <= config.warmup_steps) {
     return config.lr * static_cast<double>(step) / static_cast<double>(config.warmup_steps);
   }
-  // Of the updates after warm-up, the first (k = 0) has the whole rate, and none has 0.
+  // The first update after warm-up (k = 0) has the full rate. No update has rate 0.
   const auto k = static_cast<double>(step - config.warmup_steps - 1);
   const double fraction =
       std::min(1.0, k / std::max<double>(1.0, total_steps - config.warmup_steps));
@@ -77,8 +77,8 @@ UpdateInfo Optimizer::step_() {
       at::linalg_vector_norm(torch::stack(at::_foreach_norm(gradients(whole_))), 2);
   const torch::Tensor skipped = torch::logical_not(torch::isfinite(norm)).to(torch::kFloat);
 
-  // Clipping divides by max(1, norm / limit). The fused kernels do it in float32, which is too
-  // coarse for float64.
+  // Clipping divides by max(1, norm / limit). The fused kernels divide in float32, which is too
+  // imprecise for float64 parameters.
   std::optional<torch::Tensor> divisor;
   if (config_.grad_clip > 0.0) {
     const torch::Tensor excess = torch::clamp_min(norm / config_.grad_clip, 1.0);

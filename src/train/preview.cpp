@@ -57,7 +57,7 @@ void Preview::draw(Learner& learner, const dist::World& world, const Watch& watc
   learner.unet()->train();
 }
 
-// Undefined where it was stopped.
+// Returns an undefined tensor if it was stopped.
 torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
                             const Watch& watch) const {
   sample::GenerateOptions options;

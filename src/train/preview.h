@@ -12,19 +12,19 @@
 
 namespace ddpm::train {
 
-/// Grids of samples during training: by DDIM without noise in train.sample_steps steps, always from
-/// the same x_T, with the classes in turn.
+/// Sample grids during training: DDIM with eta 0 in train.sample_steps steps, from a fixed x_T,
+/// with classes in turn.
 class Preview {
  public:
-  /// Takes a grid, uint8 [C,H,W], and the name of its weights: "raw", "ema", ...
+  /// Receives a grid, uint8 [C,H,W], and the name of its weights: "raw", "ema", ...
   using Sink = std::function<void(const std::string& weights, const torch::Tensor& grid)>;
 
   Preview(const Experiment& experiment, const torch::Device& device);
 
-  /// Called after each network call; false stops, and the present grid is dropped.
+  /// Called after each network call. If it returns false, sampling stops and the grid is dropped.
   using Watch = std::function<bool(const std::string& weights, const sample::Progress& progress)>;
 
-  /// Samples with the raw weights and each average, on rank 0. Collective.
+  /// Samples on rank 0, with the raw weights and with each set of EMA weights. Collective.
   void draw(Learner& learner, const dist::World& world, const Watch& watch, const Sink& sink) const;
 
  private:

@@ -84,7 +84,7 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
   }
 }
 
-// On rank 0; the other ranks compute their share of the average.
+// Measures on rank 0. Other ranks only take part in gathering the EMA weights.
 void Reporter::measure_holdout(MetricsLine& line) {
   const std::vector<torch::Tensor> average = learner_.average(0);
   if (!world_.is_main()) return;
@@ -115,7 +115,7 @@ void Reporter::draw_samples(int64_t step) {
           io::make_folder(folder);
           io::write_png(picture, io::enlarged(grid));
           pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
-        } catch (const IoError& error) {  // a full disk costs a picture, not the run
+        } catch (const IoError& error) {  // a full disk must not end the training
           spdlog::warn("{} (training goes on without it)", error.what());
         }
         log_->image("samples/" + weights, step, grid);
@@ -141,7 +141,7 @@ std::string Reporter::young_averages(int64_t step) const {
   return "";
 }
 
-// The loss is read once a second: it waits for the device.
+// Reads the loss only once per second, because reading waits for the device.
 void Reporter::show_progress(int64_t step) {
   if (!progress_) return;
   const int64_t steps = step - interval_.first_step;

@@ -31,19 +31,19 @@ class Reporter {
 
   /// Rank 0: opens metrics.jsonl and removes its lines after `step`. Throws IoError.
   void open(int64_t step, const data::Dataset* held_out);
-  /// Training begins, or resumes, at `step`.
+  /// Call when training begins or resumes at `step`.
   void begin(int64_t step);
 
-  /// Seconds since the last metrics that were spent waiting for data, and those that do not count
-  /// as training (copies for a save, sampling).
+  /// Adds seconds spent waiting for data, or (`aside`) on work that does not count as training
+  /// (copies for a save, sampling).
   void waited(double seconds) { interval_.data_wait_s += seconds; }
   void aside(double seconds) { interval_.aside_s += seconds; }
   bool has_news(int64_t step) const { return step > interval_.first_step; }
 
-  /// A line of metrics up to state.step; counts skipped steps in `state`. Throws Error after
+  /// Writes the metrics up to state.step and adds skipped steps to `state`. Throws Error after
   /// train.max_bad_steps updates in a row with a gradient that is not finite.
   void log_metrics(checkpoint::TrainingState& state, bool with_holdout);
-  /// A grid of samples of each set of weights.
+  /// Writes a sample grid for each set of weights.
   void draw_samples(int64_t step);
 
   void show_progress(int64_t step);
@@ -51,19 +51,19 @@ class Reporter {
   void clear_progress();
 
   double loss() const { return shown_loss_; }
-  /// The last one, with the EMA weights.
+  /// The last held-out loss of the EMA weights.
   std::optional<double> holdout_loss() const { return holdout_loss_; }
-  /// Text about EMA weights that still are mostly the initial weights; "" if there are none.
+  /// A warning if EMA weights are still mostly the initial weights; "" otherwise.
   std::string young_averages(int64_t step) const;
 
  private:
-  /// Where the time since the last metrics went.
+  /// The time since the last line of metrics.
   struct Interval {
     using Clock = std::chrono::steady_clock;
     Clock::time_point begin = Clock::now();
     int64_t first_step = 0;
     double data_wait_s = 0.0;  // waiting for the loader
-    double aside_s = 0.0;
+    double aside_s = 0.0;      // not training
   };
 
   void measure_holdout(MetricsLine& line);
@@ -75,12 +75,12 @@ class Reporter {
   StopSignal& signal_;
   Learner& learner_;
   Preview preview_;
-  std::unique_ptr<Holdout> holdout_;  // this, log_ and progress_ on rank 0 only
+  std::unique_ptr<Holdout> holdout_;  // holdout_, log_ and progress_ exist only on rank 0
   std::unique_ptr<MetricsLog> log_;
   std::unique_ptr<Progress> progress_;
 
   Interval interval_;
-  RunningLoss running_loss_;  // for the progress line, as what follows
+  RunningLoss running_loss_;  // this and the next three are for the progress line
   double shown_loss_ = 0.0;
   double shown_rate_ = 0.0;  // images/s
   Interval::Clock::time_point loss_read_{};

@@ -72,7 +72,7 @@ void check_same_network(const fs::path& checkpoint, const RunIdentity& now) {
                                      classes_text(was), classes_text(is), kWayOut));
 }
 
-// The settings that decide a step's samples and noise.
+// Checks the settings that determine a step's samples and noise.
 void check_same_order(const checkpoint::TrainingState& was, const RunIdentity& now) {
   const auto refuse = [&](const std::string& key, const auto& before, const auto& value) {
     throw IoError(now.run,
@@ -99,7 +99,7 @@ void compare_rates(const Experiment& was, const RunIdentity& now, Resumption& fo
   };
   const int64_t step = found.state.step;
   if (step >= is.train.steps) return;
-  if (constant(was, step) && constant(is, step)) return;  // the keys say it all
+  if (constant(was, step) && constant(is, step)) return;  // the changed keys are reported
   const double last = learning_rate(was.optimizer, step, was.train.steps);
   const double expected =
       learning_rate(was.optimizer, std::min(step + 1, was.train.steps), was.train.steps);
@@ -111,10 +111,10 @@ void compare_rates(const Experiment& was, const RunIdentity& now, Resumption& fo
       last, step, next, step + 1, is.train.steps);
 }
 
-// The values of the checkpoint's config that have changed.
+// Finds the values of the checkpoint's config that have changed.
 void compare_configs(const fs::path& checkpoint, const RunIdentity& now, Resumption& found) {
   const fs::path path = checkpoint / "config.toml";
-  if (!fs::exists(path)) return;  // a network from elsewhere that was written as a checkpoint
+  if (!fs::exists(path)) return;  // an imported network has no config.toml
   found.config = io::read_text(path);
   try {
     config::Document saved = config::Document::parse(found.config, path.string());
@@ -174,7 +174,7 @@ Resumption compare_with(const fs::path& checkpoint, const RunIdentity& now) {
   found.state = checkpoint::read_training_state(checkpoint);
   check_same_order(found.state, now);
   compare_configs(checkpoint, now, found);
-  const std::string& was = found.state.fingerprint;  // none in files of former versions
+  const std::string& was = found.state.fingerprint;  // "" in files of former versions
   if (const std::string& is = now.fingerprint; !was.empty() && was != is) {
     found.changes.push_back(fmt::format(
         "the images of the data (as many, but with other names or sizes: {} -> {})", was, is));

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files of a run that are rewritten, not appended to.
+// Files that a run overwrites.
 constexpr std::array kReplaced{"config.toml", "metrics.jsonl"};
 
 bool lies_within(const fs::path& inner, const fs::path& outer) {
@@ -27,7 +27,7 @@ fs::path real_path(const fs::path& path) {
   return real.has_filename() ? real : real.parent_path();  // "runs/a/" has no last component
 }
 
-// "" if samples of the run cannot become images of the data.
+// An error if samples of the run could become training images; "" if not.
 std::string mixed_with_data(const fs::path& run, const data::DataConfig& data) {
   std::error_code ignored;
   if (data.kind == "procedural" || !fs::is_directory(data.path, ignored)) return "";
@@ -39,7 +39,7 @@ std::string mixed_with_data(const fs::path& run, const data::DataConfig& data) {
   return "";
 }
 
-// No file of the name `stem`.toml, or the one that holds `text` already.
+// `stem`.toml or `stem`-N.toml: the first that does not exist or already has the content `text`.
 fs::path free_name(const fs::path& run, const std::string& stem, const std::string& text) {
   fs::path path = run / (stem + ".toml");
   for (int i = 2; fs::exists(path) && io::read_text(path) != text; ++i)

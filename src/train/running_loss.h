@@ -8,10 +8,10 @@ namespace ddpm::train {
 /// correction (Kingma 2015, Sec. 3).
 class RunningLoss {
  public:
-  /// Takes the mean loss of the next `steps` steps, as if each of them had it. A loss that is not
-  /// finite is left out.
+  /// Adds the mean loss of the next `steps` steps, as if it was the loss of each. A loss that is
+  /// not finite is ignored.
   void add(double loss, int64_t steps);
-  /// The average, as it would be after add(loss, steps); NaN before the first loss.
+  /// The average after add(loss, steps), without adding it; NaN before the first loss.
   double with(double loss, int64_t steps) const;
 
  private:

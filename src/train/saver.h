@@ -14,36 +14,36 @@ namespace ddpm::train {
 /// Writes a run's checkpoints, one at a time, while training continues, and logs each outcome.
 class Saver {
  public:
-  /// `before_line` is called before a line is logged. `deadline` gets the time of each save.
+  /// Calls `before_line` before it logs a line. Records the time of each save in `deadline`.
   Saver(const std::filesystem::path& directory, const checkpoint::RetentionPolicy& policy,
         bool background, Deadline& deadline, std::function<void()> before_line);
 
   checkpoint::CheckpointStore& store() { return store_; }
 
-  /// Takes the outcome of a save that has ended.
+  /// Handles the outcome of a finished save, if any.
   void poll() { collect(writer_.poll()); }
-  /// Waits for the save under way, if any.
+  /// Waits for the current save, if any.
   void wait() { collect(writer_.wait()); }
-  /// Marks `step` as passed to the writer; false if it was already.
+  /// Marks `step` as passed to the writer. False if it already was.
   bool begin(int64_t step);
-  /// Writes it, in the background if configured. No save may be in progress.
+  /// Writes a checkpoint, in the background if configured. No save may be in progress.
   void start(checkpoint::CheckpointContent content);
 
-  /// How long a training step took, to compare those during a save with the others.
+  /// Records the seconds of a training step, to compare steps during a save with the others.
   void saw_step(double seconds) {
     (writer_.busy() ? times_.saving : times_.otherwise).add(seconds);
   }
 
-  int64_t saved_step() const { return saved_step_; }  ///< newest of this session; -1: none
-  int64_t failures() const { return failures_; }      ///< saves in a row
-  /// What all ranks have agreed on.
+  int64_t saved_step() const { return saved_step_; }  ///< the newest of this session; -1: none
+  int64_t failures() const { return failures_; }      ///< failed saves in a row
+  /// Sets the values that all ranks have agreed on.
   void agree(int64_t saved_step, int64_t failures) {
     saved_step_ = saved_step;
     failures_ = failures;
   }
 
  private:
-  /// How long steps took while a checkpoint was written, and otherwise, since the last save ended.
+  /// Step times since the last save ended: during a save, and without one.
   struct StepTimes {
     struct Mean {
       double seconds = 0.0;

@@ -8,7 +8,8 @@
 namespace ddpm::train {
 namespace {
 
-// The largest first, each to the rank with the fewest bytes so far. The same on every rank.
+// Assigns parameters, largest first, to the rank with the fewest bytes so far. The result is the
+// same on every rank.
 std::vector<int64_t> divide(const std::vector<torch::Tensor>& parameters, int64_t ranks) {
   std::vector<size_t> order(parameters.size());
   std::iota(order.begin(), order.end(), size_t{0});

@@ -41,7 +41,7 @@ StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
     output = unet.forward(x_t, t - 1, labels);  // the network counts t from 0
   }
-  // L_simple trains only the mean, not a learned variance.
+  // L_simple trains the mean only, not a learned variance.
   if (unet.config().learned_variance) output = output.narrow(1, 0, x_t.size(1));
   return {diffusion::simple_loss_per_sample(output, target), t};
 }
@@ -49,7 +49,7 @@ StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight) {
   const StepLosses losses = sample_losses(unet, settings, batch);
-  (losses.per_sample.mean() * weight).backward();  // line 5: its gradient
+  (losses.per_sample.mean() * weight).backward();  // line 5: the gradient
   return {losses.per_sample.detach(), losses.t};
 }
 

@@ -49,7 +49,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
       learner_(experiment_, device, world),
       loader_(open_batches(experiment_, *data_.training, device, world)),
       reporter_(experiment_, device, run_, world, stop.signal, learner_) {
-  checkpoint::TrainingTensors tensors;  // of the checkpoint, where there is one
+  checkpoint::TrainingTensors tensors;  // of the checkpoint, if there is one
   world_.on_main("open the run's folder", [&] {
     const std::string fingerprint = data_.training->fingerprint();
     if (checkpoint_.empty()) {
@@ -86,7 +86,7 @@ fs::path TrainingRun::starting_point(const ResumePolicy& policy) {
   return checkpoint;
 }
 
-// The data with the class numbers of the run's beginning, which rank 0 knows.
+// The data with the class numbers that the run began with. Rank 0 reads them.
 data::Split TrainingRun::in_class_order(data::Split data) const {
   std::vector<int64_t> numbers(static_cast<size_t>(data.training->class_count()), -1);
   world_.on_main("compare the classes", [&] {
@@ -130,7 +130,7 @@ void TrainingRun::resume(const RunIdentity& identity, checkpoint::TrainingTensor
   write_run_config(run_, state_.step, found.config, !found.changes.empty(), config_toml_);
 }
 
-// What rank 0 loaded, to every rank.
+// Broadcasts the state and tensors that rank 0 loaded.
 void TrainingRun::share_state(const checkpoint::TrainingTensors& tensors) {
   const auto numbers =
       world_.from_main({state_.step, state_.samples_seen, state_.skipped_steps,
@@ -194,7 +194,7 @@ TrainOutcome TrainingRun::run() {
   return finish();
 }
 
-// Any exception of the loader, which all ranks must learn of: the steps before it are saved.
+// Returns an exception of the loader, if any. All ranks must then stop; earlier steps are saved.
 std::exception_ptr TrainingRun::next_batch(data::Batch& batch) {
   const auto waiting = Clock::now();
   try {
@@ -206,13 +206,13 @@ std::exception_ptr TrainingRun::next_batch(data::Batch& batch) {
   return nullptr;
 }
 
-// All ranks must stop, save and continue at the same step, whichever of them got the signal. All
-// know the outcome of rank 0's saves.
+// All ranks must stop, save and continue at the same step, whichever rank got the signal. All ranks
+// learn the outcome of rank 0's saves.
 TrainingRun::Agreement TrainingRun::agree(bool data_failed) {
   const auto all = world_.all_reduce_max(
       {data_failed ? 1 : 0, signal_.signal_number(), signal_.take_save_request() ? 1 : 0,
        world_.is_main() && deadline_.reached() ? 1 : 0, saver_.saved_step(),
-       world_.is_main() ? saver_.failures() : 0});  // the others would keep a former count
+       world_.is_main() ? saver_.failures() : 0});  // on other ranks the count may be outdated
   saver_.agree(all[4], all[5]);
   constexpr int64_t kMaxFailures = 3;
   if (saver_.failures() >= kMaxFailures) {
@@ -238,7 +238,7 @@ void TrainingRun::take_step(const data::Batch& batch) {
   saver_.saw_step(seconds_since(begin));
 }
 
-// An image could not be read. The steps up to here are saved.
+// Called if an image could not be read. Saves the steps so far.
 void TrainingRun::fail_after_saving(const std::exception_ptr& failure) {
   reporter_.clear_progress();
   if (state_.step > first_step_) {
@@ -293,11 +293,11 @@ TrainOutcome TrainingRun::finish() {
   return TrainOutcome::kFinished;
 }
 
-// Passes a copy of everything to the writer. All ranks learn the outcome before a later step.
+// Passes a copy of all state to the writer. All ranks learn the outcome before a later step.
 void TrainingRun::save() {
   if (!saver_.begin(state_.step)) return;
   const auto begin = Clock::now();
-  saver_.wait();  // before the next copy is made: one at a time is in memory
+  saver_.wait();  // only one copy at a time is in memory
   const checkpoint::TrainingTensors tensors = learner_.snapshot();
   if (world_.is_main()) {
     checkpoint::TrainingState state = state_;
@@ -310,7 +310,7 @@ void TrainingRun::save() {
   reporter_.aside(seconds_since(begin));
 }
 
-// On every rank: waits for the present save and learns its outcome.
+// Waits for the current save. All ranks learn its outcome.
 void TrainingRun::finish_save() {
   reporter_.note_progress("saving");
   saver_.wait();

@@ -10,8 +10,8 @@
 
 namespace ddpm::train {
 
-/// The body of a Trainer: the loop, and the decisions that all ranks must take together. The Saver
-/// writes checkpoints, the Reporter reports progress, and resume.h chooses where to begin.
+/// The implementation of a Trainer: the loop, and the decisions that all ranks must make together.
+/// The Saver writes checkpoints, the Reporter reports progress, and resume.h chooses the start.
 class TrainingRun {
  public:
   TrainingRun(Experiment experiment, config::Document& document, data::Split data,
@@ -29,8 +29,8 @@ class TrainingRun {
   /// The state of all ranks before a step.
   struct Agreement {
     bool data_failed = false;
-    int64_t stop_signal = 0;  ///< its number; 0: none
-    bool save = false;        ///< a signal asked for it
+    int64_t stop_signal = 0;  ///< signal number; 0: none
+    bool save = false;        ///< requested by a signal
     bool out_of_time = false;
   };
 
@@ -56,7 +56,7 @@ class TrainingRun {
   Deadline deadline_;
   std::unique_ptr<checkpoint::RunLock> lock_;  // on rank 0
   Saver saver_;
-  std::filesystem::path checkpoint_;  // that the run begins from; rank 0; empty: at step 0
+  std::filesystem::path checkpoint_;  // from which the run begins, on rank 0; empty: step 0
   data::Split data_;
   std::string model_toml_, config_toml_;
   Learner learner_;

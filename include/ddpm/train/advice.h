@@ -11,11 +11,11 @@
 
 namespace ddpm::train {
 
-/// What to set if the data has classes that the network does not use; else "".
+/// Advice if the data has classes that the network does not use; "" otherwise.
 std::string class_hint(const Experiment& experiment, const data::Dataset& dataset);
 
-/// What to change if training takes more than a day, one line per item; empty if it takes less.
-/// `seconds`: predicted for the remaining `steps`.
+/// Ways to shorten a training of more than a day, one per line; empty if it is shorter.
+/// `seconds`: predicted time of the remaining `steps`.
 std::vector<std::string> long_training_advice(const Experiment& experiment, int64_t steps,
                                               double seconds, const torch::Device& device);
 

@@ -10,16 +10,16 @@
 
 namespace ddpm::train {
 
-/// The state from which a run would begin.
+/// The state that a run begins with.
 struct Beginning {
   std::filesystem::path checkpoint;  ///< empty: step 0
-  Resumption resumption;             ///< of the checkpoint, if there is one
-  Preparation prepare;               ///< sets a learner's weights, averages and optimizer
+  Resumption resumption;             ///< from the checkpoint, if there is one
+  Preparation prepare;               ///< sets a learner's weights, EMA weights and optimizer
 };
 
-/// Makes the checks of Trainer's constructor, and changes nothing on disk. Numbers the classes of
-/// `data` as the checkpoint does. All arguments must outlive the result. Throws what training would
-/// throw.
+/// Does the checks of Trainer's constructor and changes nothing on disk. Numbers the classes of
+/// `data` as in the checkpoint. All arguments must outlive the result. Throws the errors of
+/// training.
 Beginning beginning_of(const Experiment& experiment, const config::Document& document,
                        data::Split& data, const std::filesystem::path& run,
                        const ResumePolicy& policy);

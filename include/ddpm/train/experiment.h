@@ -22,10 +22,10 @@ namespace ddpm::train {
 
 /// [run]
 struct RunConfig {
-  uint64_t seed = 0;            ///< of weights, order, noise, t and dropout; 0 .. 2^53
+  uint64_t seed = 0;            ///< for weights, data order, noise, t and dropout; 0..2^53
   std::string device = "auto";  ///< auto (CUDA if there is a GPU), cpu, cuda or cuda:N
   int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
-  int64_t peer_timeout = 600;   ///< seconds that a process waits for the others of a training
+  int64_t peer_timeout = 600;   ///< seconds that a process waits for the other processes
 
   bool operator==(const RunConfig&) const = default;
 };
@@ -36,23 +36,23 @@ void fields(config::Fields& f, RunConfig& c);
 struct TrainConfig {
   int64_t steps = 100000;        ///< parameter updates
   int64_t batch_size = 128;      ///< images per update
-  int64_t accumulate = 1;        ///< micro-batches per update; same result, less memory
-  bool fit_micro_batch = false;  ///< micro_batch = "auto": more of them if memory is short
-  bool recompute = false;        ///< blocks computed again in the backward pass: less memory
-  bool shard_optimizer = false;  ///< averages and moments divided among the processes
+  int64_t accumulate = 1;        ///< micro-batches per update; more: less memory, same result
+  bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
+  bool recompute = false;        ///< recompute blocks in the backward pass to save memory
+  bool shard_optimizer = false;  ///< divide EMA weights and moments among the processes
   nn::Precision precision = nn::Precision::kFp32;
-  bool deterministic = false;       ///< only algorithms that give the same bits each time
+  bool deterministic = false;       ///< use only algorithms with bitwise reproducible results
   bool cuda_graph = true;           ///< "auto": steps and previews as CUDA graphs if possible
-  int64_t log_every = 50;           ///< steps between metrics
+  int64_t log_every = 50;           ///< steps between lines of metrics
   int64_t checkpoint_every = 1000;  ///< steps between checkpoints
-  bool background_saves = true;     ///< continue training while a copy is written
-  int64_t keep_last = 3;            ///< checkpoints kept: the newest ones
-  int64_t keep_every = 0;           ///< checkpoints never removed: each multiple of this; 0: none
+  bool background_saves = true;     ///< continue training during a save
+  int64_t keep_last = 3;            ///< newest checkpoints to keep
+  int64_t keep_every = 0;           ///< never remove checkpoints at multiples of this; 0: none
   int64_t sample_every = 0;         ///< steps between sample grids; 0: none
   int64_t sample_count = 64;        ///< images per grid
   /// Network calls per image of a grid (DDIM, eta 0); T if that is less.
   int64_t sample_steps = 50;
-  int64_t holdout_every = 1000;  ///< steps between held-out losses, if data.holdout is set
+  int64_t holdout_every = 1000;  ///< steps between held-out losses, if data.holdout > 0
   /// Updates in a row with a non-finite gradient before training stops.
   int64_t max_bad_steps = 100;
 
@@ -74,7 +74,7 @@ struct Experiment {
   sample::SampleConfig sample;
 };
 
-/// Reads every section. Throws ConfigError at the first error, unread keys included. Opens and
+/// Reads every section. Throws ConfigError at the first error; an unread key is an error. Opens and
 /// allocates nothing.
 Experiment read_experiment(config::Document& document);
 
@@ -87,11 +87,11 @@ data::Split open_data(const Experiment& experiment, config::Document& document,
 /// Throws ConfigError if train.batch_size cannot be divided among `ranks` processes.
 void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks);
 
-/// How training reads the images: each rank its share of every batch.
+/// The loader's options for training. Each rank reads its share of every batch.
 data::LoaderOptions loader_options(const Experiment& experiment,
                                    const dist::World& world = dist::single_process());
 
-/// The training data as the config says: decoded in the background, or kept on the device.
+/// The training batches, decoded in the background or kept on the device, as configured.
 /// `dataset` must outlive it. Throws UsageError if data.resident = "always" is not possible.
 std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                                                 const data::Dataset& dataset,
@@ -102,14 +102,14 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
 /// the network.
 void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
 
-/// train.precision = "auto" becomes what is fastest on the device without harm
-/// (nn::precision_on); with diffusion.prediction = "mu", fp32.
+/// Replaces train.precision = "auto" by the fastest suitable precision of the device
+/// (nn::precision_on), or by fp32 if diffusion.prediction = "mu".
 void resolve_precision(Experiment& experiment, const torch::Device& device);
 
-/// "auto", "cpu", "cuda", "cuda:1" to an existing device. Throws UsageError.
+/// Maps "auto", "cpu", "cuda" or "cuda:1" to an existing device. Throws UsageError.
 torch::Device parse_device(const std::string& name);
 
-/// The same for one process of several: "auto" and "cuda" give each its own GPU of the machine.
+/// The same for one of several processes: "auto" and "cuda" select one GPU per process.
 torch::Device rank_device(const std::string& name, const dist::Launch& launch);
 
 }  // namespace ddpm::train

@@ -10,16 +10,16 @@
 
 namespace ddpm::train {
 
-/// L_simple on images that are not trained on. Each always has the same t and noise, so that two
-/// values differ only by the weights.
+/// L_simple on held-out images. The t and noise of each image are fixed, so that two values differ
+/// only by the weights.
 class Holdout {
  public:
-  /// Reads the images, `batch_size` at a time. `settings`: those of training; t and noise use a
-  /// seed derived from theirs. Throws IoError if an image cannot be read.
+  /// Reads the images in batches of `batch_size`. `settings` are those of training; t and noise use
+  /// a seed derived from theirs. Throws IoError if an image cannot be read.
   Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size);
 
-  /// The mean over the held-out images with the present weights, without dropout. `go_on` is called
-  /// for each batch; if it returns false, there is no result.
+  /// The mean over the held-out images with the current weights, without dropout. `go_on` is called
+  /// before each batch; if it returns false, the result is empty.
   std::optional<double> loss(
       nn::UNetImpl& unet, const std::function<bool()>& go_on = [] { return true; }) const;
 

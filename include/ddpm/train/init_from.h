@@ -11,17 +11,17 @@
 
 namespace ddpm::train {
 
-/// Sets the config's [model] and [diffusion] to those of the network. `path` names it in messages.
+/// Sets the config's [model] and [diffusion] to the network's. `path` is for messages.
 void set_model_sections(config::Document& document, const nn::ModelDescription& network,
                         const std::string& path);
 
-/// The data with its classes numbered as the network numbers them. Throws UsageError, which names
-/// what to set, if the network is for images or classes that the data does not have.
+/// The data with the network's class numbers. Throws UsageError, naming the key to set, if the
+/// network needs other images or classes than the data has.
 data::Split with_classes_of(const nn::ModelDescription& network, const std::string& path,
                             const Experiment& experiment, data::Split data);
 
-/// Throws UsageError, which names the key and both values, if --set changed `unet` so that it
-/// cannot take the network's weights.
+/// Throws UsageError, naming the key and both values, if --set changed `unet` so that the network's
+/// weights do not fit.
 void check_same_shape(const nn::ModelDescription& network, const std::string& path,
                       const nn::UNetConfig& unet);
 

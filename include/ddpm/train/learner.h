@@ -18,37 +18,38 @@
 
 namespace ddpm::train {
 
-/// A network in training: weights, averages, optimizer, and the training step. It does not access
-/// files. With several ranks each has the whole network. Every rank takes the same steps with its
-/// share of the batch, and the networks stay equal to the bit. Averages and moments are on every
-/// rank as well, or, with train.shard_optimizer, divided among them. While it lives,
-/// train.precision and train.deterministic apply to the whole process.
+/// A network in training: weights, EMA weights, optimizer, and the training step. It does not
+/// access files. Each rank has the full network. Every rank takes the same steps with its share of
+/// the batch, and the networks stay bitwise equal. EMA weights and moments are also on every rank,
+/// or, with train.shard_optimizer, divided among the ranks. While a Learner exists, train.precision
+/// and train.deterministic apply to the whole process.
 class Learner {
  public:
   /// Allocates and initialises everything on `device`. `world` must outlive it.
   Learner(const Experiment& experiment, const torch::Device& device,
           const dist::World& world = dist::single_process());
 
-  /// Copies rank 0's weights to every rank, and the weights to all averages. For a run that begins
-  /// at step 0. Collective.
+  /// Broadcasts rank 0's weights and sets all EMA weights to them. For a run that begins at step 0.
+  /// Collective.
   void begin_();
 
-  /// Update `step` (1, 2, ...) from this rank's share of its batch (Algorithm 1, lines 2 to 5): in
-  /// micro-batches; then, with the gradient of the whole batch, optimizer and averages. A function
-  /// of weights, batch and (seed, step), but for dropout, which differs between ranks. No host
-  /// sync. On a GPU a single process captures the whole step as a CUDA graph after a few steps, and
-  /// replays it (train.cuda_graph); results are the same. Collective.
+  /// Update `step` (1, 2, ...) with this rank's share of the batch (Algorithm 1, lines 2 to 5).
+  /// Sums gradients over micro-batches and ranks, then updates parameters and EMA weights. The
+  /// result depends only on weights, batch, seed and step, and, with dropout, on the rank. No host
+  /// sync. On a GPU, a single process captures the whole step as a CUDA graph after a few steps
+  /// and replays it (train.cuda_graph). Results are the same. Collective.
   void step_(const data::Batch& batch, int64_t step);
 
-  /// Computes gradients of empty images for this rank's share of a batch, and for ever smaller
-  /// parts of it, until one fits into the device's memory. All ranks take the smallest. Returns the
-  /// images at a time; results do not depend on it. Throws Error if not even one image fits.
+  /// Computes gradients of zero images for this rank's share of a batch, then for smaller parts of
+  /// it, until one fits into the device's memory. All ranks use the smallest size. Returns the
+  /// images per micro-batch; results do not depend on it. Throws Error if one image does not fit.
   /// Collective.
   int64_t fit_micro_batch_();
 
   /// Copies of a checkpoint's tensors in host memory, on rank 0; empty on the others. Collective.
   checkpoint::TrainingTensors snapshot() const;
-  /// Sets the state of all ranks to rank 0's argument; the others' is not read. Collective.
+  /// Sets the state of all ranks from rank 0's argument; other ranks' arguments are ignored.
+  /// Collective.
   void restore_(const checkpoint::TrainingTensors& tensors);
   /// Tensors in host memory to read a checkpoint into, for restore_.
   checkpoint::TrainingTensors empty_tensors() const;
@@ -56,15 +57,15 @@ class Learner {
   nn::UNet unet() const { return unet_; }
   int64_t rounds() const { return rounds_; }  ///< micro-batches per step
   int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
-  /// The i-th average, one tensor per parameter, on rank 0; empty on the others. Collective.
+  /// The i-th EMA weights, one tensor per parameter, on rank 0; empty on other ranks. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
   const StepSettings& settings() const { return settings_; }
-  /// Captures steps with `recorder` instead of the device's. For tests.
+  /// Captures steps with `recorder` instead of the device's recorder. For tests.
   void record_by_(std::unique_ptr<GraphRecorder> recorder);
-  /// Whether the next step of the same shape is a replay.
+  /// Whether the next step of the same shape replays the graph.
   bool recorded() const { return graph_.recorded(); }
 
-  /// The metrics of this rank's steps since the last reading.
+  /// The metrics of this rank's steps since the last read.
   MetricsAccumulator& metrics() { return metrics_; }
   /// The same of all ranks. Resets them.
   MetricsReading read_metrics() { return metrics_.read(world_); }

@@ -17,26 +17,26 @@ namespace ddpm::train {
 
 /// Averages over the steps since the last reading.
 struct MetricsReading {
-  double loss = 0.0;  ///< L_simple over the samples of finite steps
+  double loss = 0.0;  ///< mean L_simple over the samples of finite steps
   std::array<double, 4>
-      loss_by_quartile{};        ///< of samples with t in each quarter of 1..T; NaN: none
-  double grad_norm = 0.0;        ///< over the finite steps
+      loss_by_quartile{};        ///< of samples with t in each quarter of 1..T; NaN if none
+  double grad_norm = 0.0;        ///< mean over the finite steps
   int64_t skipped = 0;           ///< steps without an update, because of a non-finite gradient
-  int64_t skipped_in_a_row = 0;  ///< the number of such steps in a row, up to now
+  int64_t skipped_in_a_row = 0;  ///< the current number of such steps in a row
 };
 
-/// Sums the metrics of steps in one small tensor on the device, so that a step needs no host sync.
+/// Sums the metrics of steps in small tensors on the device, so that a step needs no host sync.
 class MetricsAccumulator {
  public:
   MetricsAccumulator(const torch::Device& device, int64_t timesteps);
   void add_losses(const StepLosses& losses);
   void add_update(const UpdateInfo& update);
-  /// Waits for the device, reads and resets; the losses are those of all ranks, which found the
-  /// same of updates.
+  /// Waits for the device, reads and resets. The losses cover the samples of all ranks; the
+  /// metrics of updates are equal on all ranks.
   MetricsReading read(const dist::World& world = dist::single_process());
-  /// Like read, but changes nothing: for a checkpoint between two readings.
+  /// Like read, but changes nothing. For a checkpoint between two readings.
   MetricsReading peek() const;
-  /// Continues the count of skipped steps in a row from a checkpoint's.
+  /// Sets the count of skipped steps in a row, from a checkpoint.
   void set_skipped_in_a_row(int64_t count);
 
  private:
@@ -49,22 +49,21 @@ class MetricsAccumulator {
 /// One line of metrics.jsonl.
 struct MetricsLine {
   int64_t step = 0;
-  int64_t images = 0;  ///< seen since step 0
+  int64_t images = 0;  ///< trained on since step 0
   MetricsReading reading;
   double lr = 0.0;
   double images_per_s = 0.0;
   double data_wait = 0.0;   ///< share of the time spent waiting for data, 0..1
   double memory_mib = 0.0;  ///< peak_memory_mib
-  double seconds = 0.0;     ///< of training, over all of the run's sessions
+  double seconds = 0.0;     ///< of training, over all sessions of the run
   double eta_s = 0.0;       ///< to train.steps at this rate
-  std::optional<double> holdout_loss, holdout_loss_ema;  ///< with the raw and the averaged weights
+  std::optional<double> holdout_loss, holdout_loss_ema;  ///< with the raw and the EMA weights
 };
 
 /// Writes RUN/metrics.jsonl and RUN/tb.
 class MetricsLog {
  public:
-  /// Opens the run's files and removes their content after `step`, which a resumed run writes
-  /// again.
+  /// Opens the run's files and removes content after `step`, which a resumed run writes again.
   MetricsLog(const std::filesystem::path& run, int64_t step);
   void write(const MetricsLine& line);
   void image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8);
@@ -74,8 +73,8 @@ class MetricsLog {
   std::unique_ptr<io::EventWriter> events_;
 };
 
-/// Peak memory of training so far, MiB: on CUDA what the allocator gave out, on the CPU the
-/// resident memory of the process; 0 if the system does not report it.
+/// Peak memory of training so far, in MiB. On CUDA: memory allocated by the caching allocator. On
+/// the CPU: resident memory of the process. 0 if the system does not report it.
 double peak_memory_mib(const torch::Device& device);
 
 }  // namespace ddpm::train

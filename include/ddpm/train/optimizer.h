@@ -14,15 +14,15 @@ constexpr auto names_of(LrDecay) { return std::array{"constant", "cosine", "line
 
 /// [optimizer]
 struct OptimizerConfig {
-  bool decoupled = false;  ///< kind = "adamw": weight decay outside the moments (Loshchilov 2019)
-  double lr = 2e-4;        ///< after warm-up
+  bool decoupled = false;  ///< kind = "adamw": decoupled weight decay (Loshchilov 2019)
+  double lr = 2e-4;        ///< the learning rate after warm-up
   double beta1 = 0.9;      ///< 0 <= beta < 1
   double beta2 = 0.999;    ///< 0 <= beta < 1
   double eps = 1e-8;
   double weight_decay = 0.0;
-  double grad_clip = 1.0;              ///< largest global gradient norm; 0: no clipping
+  double grad_clip = 1.0;              ///< maximum global gradient norm; 0: no clipping
   int64_t warmup_steps = 0;            ///< the rate rises linearly from 0 over these steps
-  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up towards 0 after train.steps
+  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up to 0 after train.steps
 
   bool operator==(const OptimizerConfig&) const = default;
 };
@@ -30,28 +30,28 @@ struct OptimizerConfig {
 /// The keys of [optimizer].
 void fields(config::Fields& f, OptimizerConfig& c);
 
-/// The learning rate of update `step` (1..total), above 0: a function of the step alone, so that a
-/// resume needs no state. After warm-up it is that of PyTorch's CosineAnnealingLR(T_max = n) or
+/// The learning rate of update `step` (1..total), above 0. It depends only on the step, so that a
+/// resumed run needs no state. After warm-up it equals PyTorch's CosineAnnealingLR(T_max = n) or
 /// LinearLR(1, 0, n) over the n remaining updates.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
-/// The results of one update, as scalars on the device, without a host sync.
+/// The results of one update: scalars on the device, so that no host sync is needed.
 struct UpdateInfo {
   torch::Tensor grad_norm;  ///< before clipping
-  torch::Tensor skipped;    ///< 1 if the norm was not finite and nothing was changed, else 0
+  torch::Tensor skipped;    ///< 1 if the norm was not finite and the update was skipped, else 0
 };
 
-/// Adam (Kingma 2015) or AdamW by ATen's fused kernels, after clipping by the global norm. An
+/// Adam (Kingma 2015) or AdamW with ATen's fused kernels, after clipping by the global norm. An
 /// update with a non-finite gradient changes neither parameters nor moments.
 class Optimizer {
  public:
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config);
-  /// The same for a part, `parameters`, of the network's, `whole`. The norm is that of the whole
-  /// gradient.
+  /// The same for `parameters`, a part of the network's parameters `whole`. Clipping uses the norm
+  /// of the whole gradient.
   Optimizer(std::vector<torch::Tensor> parameters, const OptimizerConfig& config,
             std::vector<torch::Tensor> whole);
 
-  /// Sets the learning rate of the next updates, in a tensor that a captured update reads.
+  /// Sets the learning rate of the next updates. It is in a tensor, which a captured update reads.
   void set_rate_(double lr) { rate_.fill_(lr); }
   /// One update from the parameters' gradients, which it may scale in place. No host sync.
   UpdateInfo step_();
@@ -70,8 +70,8 @@ class Optimizer {
   OptimizerConfig config_;
   std::vector<torch::Tensor> first_moments_, second_moments_;
   torch::Tensor updates_;
-  torch::Tensor rate_;  // as the kernels read it: float64 on the CPU, float32 on CUDA
-  std::vector<torch::Tensor> update_counts_;  // updates_ once a parameter, as the kernels want it
+  torch::Tensor rate_;  // in the kernels' type: float64 on the CPU, float32 on CUDA
+  std::vector<torch::Tensor> update_counts_;  // updates_ once per parameter, for the kernels
 };
 
 }  // namespace ddpm::train

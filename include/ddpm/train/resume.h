@@ -12,17 +12,17 @@
 #include <string>
 #include <vector>
 
-// Decides whether a run begins at step 0 or from a checkpoint, and checks that it can. Training and
-// a dry run use it.
+// Decides whether a run begins at step 0 or resumes from a checkpoint, and checks that it can. For
+// training and dry runs.
 
 namespace ddpm::train {
 
 /// The checkpoint from which a run begins.
 struct ResumePolicy {
   enum class Kind {
-    kAuto,   ///< the newest valid one of the run, if any
+    kAuto,   ///< the run's newest valid checkpoint, if any
     kNever,  ///< none; the run's folder must hold no checkpoint
-    kFrom,   ///< the one at `path`; a damaged one is an error
+    kFrom,   ///< the checkpoint at `path`; a damaged one is an error
   };
   Kind kind = Kind::kAuto;
   std::filesystem::path path;
@@ -35,15 +35,15 @@ std::filesystem::path choose_checkpoint(checkpoint::CheckpointStore& store,
                                         const ResumePolicy& policy,
                                         const std::filesystem::path& run);
 
-/// For each class of the data, its number in the checkpoint's network; empty if the numbers are
-/// equal. They differ if class folders were sorted by another rule when the run began.
+/// The number of each class of the data in the checkpoint's network; empty if all are unchanged.
+/// They differ if class folders were sorted by another rule when the run began.
 std::vector<int64_t> classes_of_run(const std::filesystem::path& checkpoint,
                                     const Experiment& experiment, const data::Dataset& data);
 
 /// The data with these class numbers.
 data::Split in_class_order(const data::Split& data, const std::vector<int64_t>& numbers);
 
-/// A run's present settings and data, to compare with its checkpoint.
+/// A run's current settings and data, to compare with its checkpoint.
 struct RunIdentity {
   std::filesystem::path run;
   const Experiment& experiment;
@@ -53,24 +53,25 @@ struct RunIdentity {
   std::string fingerprint;  ///< data.fingerprint()
 };
 
-/// What a resumed run continues with, and what has changed.
+/// The state of a resumed run and the changed settings.
 struct Resumption {
   checkpoint::TrainingState state;
   std::vector<std::string> changes;  ///< "optimizer.lr 0.001 -> 1e-05"
-  std::string rate;                  ///< "the learning rate goes from ... to ..."; "": no jump
-  std::string config;                ///< the checkpoint's config.toml
+  std::string rate;    ///< "the learning rate goes from ... to ..."; "" if it does not jump
+  std::string config;  ///< the checkpoint's config.toml
 };
 
-/// Throws IoError, naming key and both values, if the run cannot be resumed from the checkpoint.
-/// The network, the schedule, and everything that decides a step's samples and noise must not
-/// change within a run. Descriptions are compared by value: a key with its default may be missing.
+/// Compares a run with its checkpoint. Throws IoError, naming key and both values, if the run
+/// cannot be resumed from it. The network, the schedule, and all settings that determine a step's
+/// samples and noise must not change within a run. Descriptions are compared by value: a missing
+/// key equals its default.
 Resumption compare_with(const std::filesystem::path& checkpoint, const RunIdentity& now);
 
-/// Whether the run would begin at step 0. Looks only at names in the folder.
+/// Whether the run begins at step 0. Only looks at file names.
 bool begins_anew(const std::filesystem::path& run, const ResumePolicy& policy);
 
-/// Checks for settings that cannot train a network. Throws ConfigError for a new run and warns for
-/// a resumed one. `given`: the run begins with given weights.
+/// Checks for settings that cannot train a network. Throws ConfigError for a new run; only warns
+/// for a resumed one. `given`: the run begins with the weights of another network.
 void check_trainable(const Experiment& experiment, config::Document& document, bool begins,
                      bool given);
 

@@ -5,8 +5,8 @@
 
 namespace ddpm::train {
 
-/// The settings that must be the same on all ranks of a run, as "train.batch_size": "128". Those of
-/// a machine (threads, workers, devices) may differ.
+/// The settings that must be the same on all ranks of a run, for example "train.batch_size": "128".
+/// Settings of a machine (threads, workers, devices) may differ.
 dist::Facts shared_settings(const config::Document& document);
 
 }  // namespace ddpm::train

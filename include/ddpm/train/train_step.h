@@ -25,13 +25,13 @@ struct StepLosses {
   torch::Tensor t;           ///< int64 [B], 1..T
 };
 
-/// uint8 [B,C,H,W] to [-1,1] in `dtype`, on `device`, channels_last: x / 127.5 - 1 (Ho 2020,
-/// Sec. 3.3).
+/// Converts uint8 [B,C,H,W] to [-1,1] in `dtype` on `device`, channels_last: x / 127.5 - 1
+/// (Ho 2020, Sec. 3.3).
 torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& device,
                             torch::Dtype dtype);
 
-/// L_simple of each sample of a batch. t and noise are functions of (seed, batch.ids) alone.
-/// Records a graph to the network's parameters if gradients are enabled. No host sync.
+/// L_simple of each sample of a batch. t and noise depend only on (seed, batch.ids). Builds the
+/// autograd graph of the network's parameters if gradients are enabled. No host sync.
 StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
                          const data::Batch& batch);
 

@@ -13,7 +13,7 @@ namespace ddpm::train {
 
 class TrainingRun;
 
-/// Why a run ended, other than by an error.
+/// Why a run ended without an error.
 struct StopConditions {
   StopSignal& signal;
   Deadline deadline;
@@ -21,12 +21,12 @@ struct StopConditions {
 
 enum class TrainOutcome {
   kFinished,  ///< all train.steps are done
-  kStopped,   ///< a signal or the deadline; a checkpoint was saved
+  kStopped,   ///< by a signal or the deadline; a checkpoint was saved
 };
 
 /// One training run in one folder (Algorithm 1, Ho 2020). It makes the folder, holds its lock,
-/// resumes, trains, and writes checkpoints, metrics and pictures. With several ranks each has a
-/// Trainer. Only rank 0 accesses the folder, and all take the same decisions.
+/// resumes, trains, and writes checkpoints, metrics and sample grids. Each rank has a Trainer. Only
+/// rank 0 accesses the folder. All ranks make the same decisions.
 class Trainer {
  public:
   /// `experiment` was read from `document`; `run` is the run's folder. Allocates the network and
@@ -37,12 +37,12 @@ class Trainer {
           const StopConditions& stop, const dist::World& world = dist::single_process());
   ~Trainer();
 
-  /// Trains to train.steps or until asked to stop, and saves.
+  /// Trains until train.steps or a request to stop, and saves.
   TrainOutcome run();
 
   int64_t step() const;
   nn::UNet unet() const;
-  /// "128", or with its division: "128 (4 processes x 2 rounds x 16 images)".
+  /// "128", or "128 (4 processes x 2 rounds x 16 images)" if the batch is divided.
   std::string batch_description() const;
 
  private:
