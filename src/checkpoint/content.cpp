@@ -49,7 +49,7 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
 
 std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content) {
   const io::Metadata metadata{
-      {"format", "pt"}};  // what other readers of safetensors expect to find
+      {"format", "pt"}};  // other readers of safetensors expect this metadata
   uint64_t bytes = 0;
   for (const auto& [file, tensors] : content.tensors) {
     for (const io::NamedTensor& t : tensors) bytes += t.tensor.nbytes();

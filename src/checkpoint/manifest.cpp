@@ -52,7 +52,7 @@ Manifest parse_manifest(const std::filesystem::path& path, std::string_view text
       if (!is_checkpoint_file_name(file.name)) throw IoError(path, "is damaged");
     }
   }
-  // A text that was parsed completely is equal to what to_text writes, checksum included.
+  // Every byte must match, including the checksum.
   if (to_text(manifest) != text) throw IoError(path, "is damaged");
   return manifest;
 }

@@ -20,7 +20,7 @@
 namespace ddpm::checkpoint {
 namespace {
 
-// The first line that the holder wrote.
+// The first line of the lock file, which its holder wrote.
 std::string holder(int fd) {
   std::array<char, 512> text{};
   const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
@@ -59,7 +59,7 @@ RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
   const int result = try_lock(fd_, LOCK_EX);
   if (result < 0 && errno == EWOULDBLOCK) fail_in_use(run, std::exchange(fd_, -1));
   if (result < 0) {
-    // Some network file systems have no locks. A run without a lock is better than none.
+    // Some network file systems do not support locks. Then the run continues without one.
     spdlog::warn("{} cannot be locked ({}); do not start a second run there", path.string(),
                  std::generic_category().message(errno));
   }
@@ -70,7 +70,8 @@ RunLock::RunLock(const std::filesystem::path& run, const std::string& name) {
 }
 
 RunLock::~RunLock() {
-  // The file is not removed: a second process may hold it, while a third would lock a new one.
+  // The file is not removed. Otherwise a second process could hold the removed file's lock while a
+  // third process locks a new file.
   if (fd_ >= 0) ::close(fd_);
 }
 

@@ -14,8 +14,7 @@ namespace {
 
 constexpr int64_t kFormatVersion = 1;
 
-// nlohmann::json would truncate a fraction, and convert a number that is too large to an arbitrary
-// one.
+// nlohmann::json would truncate a fraction, and return an arbitrary value if a number is too large.
 template <typename Integer>
 Integer as_integer(const nlohmann::json& value, const char* key) {
   if (value.is_number_unsigned()
@@ -36,7 +35,7 @@ template <typename T>
 void read(const nlohmann::json& json, const char* key, T& value) {
   json.at(key).get_to(value);
 }
-// Not in the first files.
+// Reads a key that older files do not have.
 template <typename T>
 void read_newer(const nlohmann::json& json, const char* key, T& value) {
   if (json.contains(key)) read(json, key, value);

@@ -32,8 +32,8 @@ std::optional<int64_t> parse_step_name(const std::string& name) {
   return step >= 0 && step_name(step) == name ? std::optional(step) : std::nullopt;
 }
 
-// The entries' paths; none if the folder is missing. Throws IoError if it cannot be listed: a run
-// must not begin at step 0 because its checkpoints are temporarily out of reach.
+// The paths of the entries; empty if the folder is missing. Throws IoError if it cannot be listed:
+// a run must not begin at step 0 because its checkpoints are temporarily unavailable.
 std::vector<fs::path> list(const fs::path& directory) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -64,7 +64,7 @@ std::vector<int64_t> steps_in(const fs::path& directory) {
 std::string problem_of_file(const fs::path& checkpoint, const CheckpointFile& file) {
   const fs::path path = checkpoint / file.name;
   if (!fs::exists(fs::symlink_status(path))) return fmt::format("{} is missing", file.name);
-  // The size first, so that a truncated file is not read.
+  // Compares the size first, so that a truncated file is not read.
   const uint64_t size = io::InputFile(path).size();
   if (size != file.sum.size) {
     return fmt::format("{} has {} bytes instead of {}", file.name, size, file.sum.size);
@@ -100,7 +100,7 @@ void expect_room(const fs::path& directory, uint64_t bytes) {
                             format_bytes(bytes), format_bytes(available)));
 }
 
-// Makes `directory` and syncs its name in the run's folder, and the run's name in the folder of
+// Creates `directory`. Syncs its name in the run's folder, and the run's name in the folder of
 // runs.
 void make_directory(const fs::path& directory, const io::SyscallHook& hook) {
   if (is_folder(directory)) return;
@@ -113,9 +113,6 @@ void make_directory(const fs::path& directory, const io::SyscallHook& hook) {
 }
 
 }  // namespace
-
-// ---- CheckpointDraft
-// -------------------------------------------------------------------------------
 
 CheckpointDraft::CheckpointDraft(CheckpointStore* store, int64_t step, fs::path folder)
     : store_(store), step_(step), folder_(std::move(folder)) {}
@@ -175,14 +172,13 @@ fs::path CheckpointDraft::publish() {
   try {
     const io::SyscallHook& hook = store_->on_syscall;
     const fs::path target = store_->folder_of(step_);
-    // 1. All content, and the names of the files, are on the disk before the checkpoint has its
-    // name.
+    // 1. All content and the names of the files are on the disk before the checkpoint is renamed.
     io::write_file_synced(folder_ / kManifestName, to_text({step_, files_}), hook);
     io::sync_directory(folder_, hook);
-    // 2. A damaged checkpoint of this step is removed. (With an intact one, begin has thrown.)
+    // 2. A damaged checkpoint of this step is moved aside. (If it is intact, begin has thrown.)
     const bool replaces = fs::exists(fs::symlink_status(target));
     const fs::path damaged = replaces ? store_->move_aside(step_) : fs::path();
-    // 3. One rename publishes. Syncing the folder makes the name durable.
+    // 3. One rename publishes the checkpoint. Syncing the folder makes the name durable.
     io::rename_path(folder_, target, hook);
     io::sync_directory(store_->directory_, hook);
     store_->known_valid_.insert(step_);
@@ -195,9 +191,6 @@ fs::path CheckpointDraft::publish() {
     throw;
   }
 }
-
-// ---- CheckpointStore
-// -------------------------------------------------------------------------------
 
 CheckpointStore::CheckpointStore(fs::path directory, RetentionPolicy policy)
     : directory_(std::move(directory)), policy_(policy) {
@@ -219,7 +212,7 @@ CheckpointDraft CheckpointStore::begin(int64_t step, uint64_t expected_bytes) {
   expect_room(directory_, expected_bytes);
   const fs::path folder =
       directory_ / fmt::format(".tmp-{}-{}", step_name(step), static_cast<int64_t>(::getpid()));
-  io::remove_tree(folder, on_syscall);  // a leftover of an earlier process with this number
+  io::remove_tree(folder, on_syscall);  // left by an earlier process with the same PID
   io::checked_syscall("mkdir", folder, on_syscall, [&] { return ::mkdir(folder.c_str(), 0777); });
   return CheckpointDraft(this, step, folder);
 }
@@ -282,7 +275,7 @@ void CheckpointStore::remove(const std::vector<int64_t>& steps) {
   try {
     std::vector<fs::path> doomed;
     for (const int64_t step : steps) doomed.push_back(move_aside(step));
-    // No power failure may leave a half-deleted checkpoint under its old name.
+    // Sync first: after a power failure no half-deleted checkpoint may have its old name.
     io::sync_directory(directory_, on_syscall);
     remove_aside(doomed);
   } catch (const IoError& error) {
@@ -315,9 +308,6 @@ void CheckpointStore::retain() {
   remove(doomed);
 }
 
-// ---- resolve_checkpoint
-// ----------------------------------------------------------------------------
-
 namespace {
 
 constexpr const char* kFolderName = "checkpoints";
@@ -335,7 +325,7 @@ fs::path newest_in(const fs::path& directory, const DamageReport& report) {
                                : "holds no intact checkpoint; the newest is damaged, " + damage);
 }
 
-// The folder "checkpoints" of the run below `root` that saved last; nothing if no run has saved.
+// The folder "checkpoints" of the run below `root` that saved last; empty if no run has saved.
 std::optional<fs::path> latest_run(const fs::path& root) {
   std::optional<fs::path> latest;
   fs::file_time_type latest_time;
@@ -356,7 +346,7 @@ std::optional<fs::path> latest_run(const fs::path& root) {
 }  // namespace
 
 fs::path resolve_checkpoint(const fs::path& path, const DamageReport& report) {
-  // "runs/a/" has no last component; "." has no name: both become the folder's own path.
+  // "runs/a/" has no last component and "." has no name. Both become the folder's own path.
   fs::path folder = path.lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
   std::error_code ignored;

@@ -11,7 +11,7 @@
 namespace ddpm::checkpoint {
 namespace {
 
-// Signals are blocked here: the training thread polls them.
+// Blocks signals in the writer's thread. The training thread polls them.
 void block_signals() {
   sigset_t all;
   sigfillset(&all);

@@ -12,13 +12,13 @@
 
 #include <torch/types.h>
 
-// What a checkpoint holds (docs/checkpoints.md): model.safetensors, one ema*.safetensors a decay,
-// optimizer.safetensors, model.toml (how to use the network), config.toml (how it was trained),
-// state.json.
+// The files of a checkpoint (docs/checkpoints.md): model.safetensors, one ema*.safetensors per
+// decay, optimizer.safetensors, model.toml (how to use the network), config.toml (how it was
+// trained), state.json.
 
 namespace ddpm::checkpoint {
 
-/// The tensors of a checkpoint, in host memory; the lists have one tensor a parameter.
+/// The tensors of a checkpoint, in host memory. Each list has one tensor per parameter.
 struct TrainingTensors {
   std::vector<torch::Tensor> weights;
   std::vector<std::vector<torch::Tensor>> averages;
@@ -26,28 +26,28 @@ struct TrainingTensors {
   torch::Tensor updates;  ///< float32 scalar
 };
 
-/// A checkpoint in memory. It is a copy, so that training continues while it is written.
+/// A checkpoint in memory. It is a copy, so that training can continue while it is written.
 struct CheckpointContent {
   int64_t step = 0;
   std::vector<std::pair<std::string, std::vector<io::NamedTensor>>> tensors;  ///< by file
   std::vector<std::pair<std::string, std::string>> texts;                     ///< by file
 };
 
-/// `unet` gives the names only.
+/// Builds a checkpoint's files in memory. Only the parameters' names are read from `unet`.
 CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTensors& tensors,
                                      const TrainingState& state, const std::string& model_toml,
                                      const std::string& config_toml);
 
-/// Writes and publishes it. Uses no tensor operations, which would take threads from training.
-/// Throws IoError.
+/// Writes and publishes a checkpoint. Uses no tensor operations, which would take CPU threads from
+/// training. Throws IoError.
 std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content);
 
-/// Reads a checkpoint into `tensors`, shaped for the network, bit for bit. Throws IoError if it is
-/// of another network or has other EMA decays than `decays`.
+/// Reads a checkpoint into `tensors`, which have the network's shapes, without rounding. Throws
+/// IoError if it is of another network or has other EMA decays than `decays`.
 TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
                               const std::vector<double>& decays, const TrainingTensors& tensors);
 
-/// "ema", "ema-2", ...: the name of the i-th average; its file is NAME.safetensors.
+/// The name of the i-th EMA weights: "ema", "ema-2", ... Their file is NAME.safetensors.
 std::string ema_name(size_t i);
 
 /// One set of a checkpoint's weights.
@@ -58,8 +58,8 @@ struct WeightsChoice {
   std::filesystem::path file;
 };
 
-/// The weights of that name; "": the EMA weights if there are any, else the only ones. Throws
-/// UsageError, naming --weights, if the checkpoint does not have them.
+/// The weights of this name. "" selects the EMA weights if there are any, else the only weights.
+/// Throws UsageError, naming --weights, if the checkpoint does not have them.
 WeightsChoice choose_weights(const std::filesystem::path& checkpoint, const std::string& wanted);
 
 }  // namespace ddpm::checkpoint

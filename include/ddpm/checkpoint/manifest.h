@@ -12,14 +12,14 @@ namespace ddpm::checkpoint {
 
 constexpr const char* kManifestName = "MANIFEST";
 
-/// One file of a checkpoint, as it was written.
+/// One file of a checkpoint when it was written.
 struct CheckpointFile {
   std::string name;
   io::FileSum sum;
   bool operator==(const CheckpointFile&) const = default;
 };
 
-/// What a checkpoint holds. It is the last file written into one, as text:
+/// The list of a checkpoint's files. It is written last, as text:
 ///   ddpm-checkpoint 1
 ///   step 12000
 ///   file 143005184 9ae0daaf model.safetensors      (size in bytes, CRC32C, name)
@@ -31,11 +31,11 @@ struct Manifest {
 
 std::string to_text(const Manifest& manifest);
 
-/// Throws IoError, naming `path`, unless the text is exactly what to_text writes.
+/// Throws IoError, naming `path`, if the text differs in any byte from the output of to_text.
 Manifest parse_manifest(const std::filesystem::path& path, std::string_view text);
 
-/// Whether a checkpoint's file may have this name: letters, digits and "._-", no leading dot, not
-/// MANIFEST.
+/// Whether a checkpoint's file may have this name: letters, digits and "._-", no leading dot, and
+/// not MANIFEST.
 bool is_checkpoint_file_name(std::string_view name);
 
 }  // namespace ddpm::checkpoint

@@ -13,13 +13,13 @@
 #include <string_view>
 #include <vector>
 
-// Checkpoints on disk. The program or the machine may stop at any moment without losing a published
-// one. docs/checkpoints.md has the layout and the guarantees.
+// Checkpoints on disk. A published checkpoint is not lost, whenever the program or the machine
+// stops. docs/checkpoints.md has the layout and the guarantees.
 
 namespace ddpm::checkpoint {
 
-/// Which checkpoints are kept: the newest `keep_last` (at least 1) and every step divisible by
-/// `keep_every` (0: none for that reason).
+/// Which checkpoints are kept: the newest `keep_last` (at least 1), and all steps divisible by
+/// `keep_every` if it is not 0.
 struct RetentionPolicy {
   int64_t keep_last = 3;
   int64_t keep_every = 0;
@@ -27,8 +27,8 @@ struct RetentionPolicy {
 
 /// The result of reading a whole checkpoint.
 struct Verification {
-  std::string problem;  ///< "" if it is intact, else the file and its fault
-  int64_t step = -1;    ///< of the manifest, if that could be read
+  std::string problem;  ///< "" if it is intact, else the file and its error
+  int64_t step = -1;    ///< from the manifest, if it could be read
   std::vector<CheckpointFile> files;
   bool ok() const { return problem.empty(); }
 };
@@ -38,21 +38,20 @@ using DamageReport = std::function<void(const std::filesystem::path&, const std:
 
 class CheckpointStore;
 
-/// A checkpoint being written, invisible until publish. Each call throws IoError if the disk fails.
-/// Then, or if a draft goes out of scope unpublished, its files are removed.
+/// A checkpoint being written. It is invisible until publish. Each call throws IoError if the disk
+/// fails. The files are removed after an error, or if the draft is destroyed before publish.
 class CheckpointDraft {
  public:
   CheckpointDraft(CheckpointDraft&& other) noexcept;
   CheckpointDraft& operator=(CheckpointDraft&&) = delete;
   ~CheckpointDraft();
 
-  /// Writes and syncs one file, see io::write_safetensors. The tensors are read during the call
-  /// only.
+  /// Writes and syncs one file (see io::write_safetensors). Reads the tensors only during the call.
   void add_tensors(const std::string& name, const std::vector<io::NamedTensor>& tensors,
                    const io::Metadata& metadata = {});
   void add_text(const std::string& name, std::string_view text);
-  /// Publishes the files, which must be complete, as the checkpoint of this step, and returns its
-  /// folder. From then on the checkpoint survives a power failure.
+  /// Publishes the files as the checkpoint of this step and returns its folder. All files must have
+  /// been added. After the call the checkpoint survives a power failure.
   std::filesystem::path publish();
 
  private:
@@ -67,38 +66,38 @@ class CheckpointDraft {
   std::vector<CheckpointFile> files_;
 };
 
-/// The checkpoints of one run, in a folder of their own. It does not depend on models. Only one
-/// process may write to it at a time (RunLock); any number may read. It must outlive its drafts.
+/// The checkpoints of one run, in one folder. Independent of models. Only one process may write at
+/// a time (RunLock); any number may read. It must outlive its drafts.
 class CheckpointStore {
  public:
-  /// `directory`: RUN/checkpoints; made by begin if it is missing.
+  /// `directory`: RUN/checkpoints. begin creates it if it is missing.
   explicit CheckpointStore(std::filesystem::path directory, RetentionPolicy policy = {});
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
 
-  /// Starts the checkpoint of `step`, which must not exist; a damaged one is replaced. Throws
-  /// IoError if the disk has no room for `expected_bytes`.
+  /// Starts the checkpoint of `step`. A damaged checkpoint of this step is replaced. Throws IoError
+  /// if an intact one exists or the disk has too little free space for `expected_bytes`.
   CheckpointDraft begin(int64_t step, uint64_t expected_bytes = 0);
 
-  /// The published steps, newest first, unverified.
+  /// The published steps, newest first. Does not verify them.
   std::vector<int64_t> steps() const;
-  /// The folder of the checkpoint of `step`, after it is published.
+  /// The folder of the published checkpoint of `step`.
   std::filesystem::path folder_of(int64_t step) const;
-  /// Reads every byte of a checkpoint and compares it with its manifest. Throws nothing.
+  /// Reads every byte of a checkpoint and compares it with the manifest. Does not throw.
   static Verification verify(const std::filesystem::path& checkpoint);
-  /// The newest intact checkpoint. Each newer, damaged one is reported.
+  /// The newest intact checkpoint. Reports each newer, damaged one.
   std::optional<std::filesystem::path> newest_valid(const DamageReport& report = {});
 
-  /// Removes the files of interrupted writers. Only for the process that holds the run's lock.
+  /// Removes the files of interrupted writers. Only the process with the run's lock may call it.
   void clean();
-  /// Removes the checkpoints that the policy does not keep; call it after publish. Damaged
-  /// checkpoints do not count towards keep_last. The last published one and the newest intact ones
-  /// are always kept. A failure is logged; the next call tries again.
+  /// Removes the checkpoints that the policy does not keep. Call it after publish. Damaged
+  /// checkpoints do not count towards keep_last. Always keeps the last published checkpoint and the
+  /// newest intact ones. Logs a failure; the next call tries again.
   void retain();
 
   const std::filesystem::path& directory() const { return directory_; }
 
-  /// For tests: is called for every system call that changes the disk, and can make it fail.
+  /// For tests: called for every system call that changes the disk; can make the call fail.
   io::SyscallHook on_syscall;
 
  private:
@@ -114,9 +113,9 @@ class CheckpointStore {
   std::optional<int64_t> last_published_;
 };
 
-/// The checkpoint for a user's `path`: a checkpoint's folder; a run's folder (its newest intact
-/// checkpoint); or a folder of runs (that of the run which saved last). The checkpoint is verified.
-/// Throws IoError if there is none, or if `path` is a damaged checkpoint.
+/// Finds the checkpoint for a user's `path`, which is a checkpoint's folder, a run's folder or a
+/// folder of runs. Selects the newest intact checkpoint of the run, or of the run that saved last.
+/// Verifies the checkpoint. Throws IoError if there is none, or if `path` is a damaged checkpoint.
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& path,
                                          const DamageReport& report = {});
 

@@ -14,7 +14,7 @@ namespace ddpm::checkpoint {
 struct SaveOutcome {
   int64_t step = 0;
   std::filesystem::path folder;  ///< of the published checkpoint
-  std::string problem;           ///< why there is none; "" if there is one
+  std::string problem;           ///< why nothing was published; "" if it was
   double seconds = 0.0;          ///< of writing
   bool ok() const { return problem.empty(); }
 };
@@ -23,23 +23,23 @@ struct SaveOutcome {
 /// does not keep.
 class CheckpointWriter {
  public:
-  /// `store` must outlive it and must not be used by others while busy.
+  /// `store` must outlive the writer and must not be used elsewhere while the writer is busy.
   explicit CheckpointWriter(CheckpointStore& store);
-  /// Waits for the present save.
+  /// Waits for the current save.
   ~CheckpointWriter() = default;
 
-  /// Only if no save is in progress.
+  /// Starts a save. No save may be in progress.
   void start(CheckpointContent content);
-  /// Whether a save is in progress or its outcome has not been taken.
+  /// Whether a save is in progress, or its outcome was not yet returned.
   bool busy() const { return under_way_.valid(); }
-  /// Returns the outcome of a finished save, once.
+  /// Returns the outcome of a finished save once, without waiting.
   std::optional<SaveOutcome> poll();
-  /// Waits for the present save, if any, and returns its outcome.
+  /// Waits for the current save, if any, and returns its outcome.
   std::optional<SaveOutcome> wait();
 
  private:
   CheckpointStore& store_;
-  std::future<SaveOutcome> under_way_;  // its destructor waits
+  std::future<SaveOutcome> under_way_;  // the destructor waits for it
 };
 
 }  // namespace ddpm::checkpoint
