@@ -24,12 +24,12 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kSampleSteps = 10;
 
-// Each process has its own.
+// The temporary folder of this process.
 fs::path scratch_folder() {
   return fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid());
 }
 
-// Exists as long as the object.
+// Creates the folder; the destructor removes it.
 class ScratchFolder {
  public:
   ScratchFolder() : path_(scratch_folder()) { io::make_folder(path_); }
@@ -45,7 +45,7 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// The parts of one experiment, on one network.
+// Measures the parts of one experiment with one network.
 class Benchmark {
  public:
   Benchmark(const train::Experiment& experiment, const data::Split& data,
@@ -123,7 +123,7 @@ class Benchmark {
 
   void measure_data(Report& report) {
     train::Experiment fresh = experiment_;
-    fresh.data.cache_mb = 0;  // every image is decoded each time
+    fresh.data.cache_mb = 0;  // decode every image each time
     fresh.data.resident = data::Resident::kNever;
     const int64_t size = experiment_.train.batch_size;
     const int64_t batches =
@@ -180,8 +180,8 @@ class Benchmark {
     report.profile = operations();
   }
 
-  // The replay of a CUDA graph shows no operations. On a GPU this is a step of a learner without a
-  // graph.
+  // Records one training step. Replaying a CUDA graph shows no operations, so a GPU uses a second
+  // learner without a graph.
   std::map<std::string, OpTotal> operations() {
     train::Experiment eager = experiment_;
     eager.train.cuda_graph = false;
@@ -204,7 +204,7 @@ class Benchmark {
     return nn::make_denoiser(learner_.unet(), experiment_.train.precision, labels);
   }
 
-  // On a GPU it is a CUDA graph from the fourth call on, as in sampling.
+  // On a GPU it is a CUDA graph from the fourth call, as in sampling.
   void forward() {
     if (!forward_) {
       forward_ = denoiser(x_.size(0));
@@ -267,7 +267,7 @@ std::optional<double> Report::share(const Part& part) const {
   return part.gflops() / rate->gflops();
 }
 
-// The folder is moved aside, and a file takes its name: below that, no thread can make anything.
+// Renames the folder and creates a file with its old name, so that no thread can write there again.
 void remove_scratch() {
   const fs::path folder = scratch_folder();
   std::error_code ignored;

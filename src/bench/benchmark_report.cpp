@@ -16,7 +16,7 @@ struct Label {
   const char* text;
 };
 
-// What a part is called for people.
+// The parts' names in the table.
 constexpr Label kLabels[]{{"conv_forward", "its 3x3 convolutions alone"},
                           {"conv", "the same with backward"},
                           {"train", "training step"},

@@ -25,7 +25,7 @@ Convolutions::Convolutions(const std::vector<OpShape>& shapes, const torch::Devi
   for (OpShape shape : shapes) {
     if (shape.weight.size() != 4 || shape.weight[2] != 3 || shape.weight[3] != 3) continue;
     flops_ += shape.flops;
-    shape.op.clear();  // by whichever operation it is done
+    shape.op.clear();  // equal shapes of different operations are merged
     const auto found = std::find(kinds.begin(), kinds.end(), shape);
     if (found != kinds.end()) {
       ++all_[found - kinds.begin()].count;

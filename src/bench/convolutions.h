@@ -8,17 +8,17 @@
 
 namespace ddpm::bench {
 
-/// A network's convolutions alone, as the tensor library runs them (channels_last; oneDNN or
-/// cuDNN): the rate that the network could reach if nothing else took time.
+/// A network's 3x3 convolutions alone, as the tensor library runs them (channels_last; oneDNN or
+/// cuDNN). Their FLOP rate is the network's rate if everything else took no time.
 class Convolutions {
  public:
-  /// Of the recorded shapes, the 3x3 convolutions.
+  /// Takes the 3x3 convolutions among the recorded shapes.
   Convolutions(const std::vector<OpShape>& shapes, const torch::Device& device, torch::Dtype type);
 
   void forward() const;
-  /// Forward and the gradients of input, weight and bias.
+  /// Computes the output and the gradients of input, weight and bias.
   void forward_backward() const;
-  /// Of forward; forward_backward does three times as much.
+  /// FLOPs of forward; forward_backward has three times as many.
   double flops() const { return flops_; }
 
  private:
@@ -27,7 +27,7 @@ class Convolutions {
     std::vector<int64_t> stride, padding;
     int64_t count;
   };
-  std::vector<One> all_;  // equal shapes once
+  std::vector<One> all_;  // one entry per shape
   double flops_ = 0.0;
 };
 

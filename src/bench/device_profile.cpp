@@ -17,7 +17,7 @@ namespace {
 namespace profiler = torch::autograd::profiler;
 using profiler::ActivityType;
 
-// Values of libkineto's ActivityType for work on a GPU.
+// GPU activities in libkineto's enum ActivityType.
 constexpr uint8_t kGpuMemcpy = 3, kGpuMemset = 4, kConcurrentKernel = 5;
 
 bool is_work(const profiler::KinetoEvent& event) {
@@ -31,7 +31,7 @@ struct Group {
   std::vector<std::string_view> words;
 };
 
-// The first group with a word that the kernel's name contains.
+// A kernel belongs to the first group that has a word in the kernel's name.
 const std::vector<Group>& groups() {
   static const std::vector<Group> all{
       {"optimizer", {"multi_tensor_apply", "Adam", "adam", "Lerp"}},
@@ -49,7 +49,7 @@ const std::vector<Group>& groups() {
   return all;
 }
 
-// "void at::native::f<...>(...)" -> "at::native::f<...>", cut to a line.
+// Removes "void " and common namespaces, and limits the length.
 std::string short_name(std::string name) {
   constexpr size_t kLongest = 110;
   if (name.starts_with("void ")) name.erase(0, 5);
@@ -62,7 +62,7 @@ std::string short_name(std::string name) {
   return name;
 }
 
-// The union of the intervals: kernels on several streams overlap.
+// The length of the union of the intervals. Kernels on several streams can overlap.
 uint64_t covered_ns(std::vector<std::pair<uint64_t, uint64_t>> intervals) {
   std::sort(intervals.begin(), intervals.end());
   uint64_t sum = 0, end = 0;
@@ -103,7 +103,7 @@ DeviceProfile summary_of(const std::vector<profiler::KinetoEvent>& events) {
 void save(profiler::ProfilerResult& result, const std::filesystem::path& trace) {
   std::error_code ignored;
   std::filesystem::remove(trace, ignored);
-  result.save(trace.string());  // says nothing if it fails
+  result.save(trace.string());  // does not report errors
   if (!std::filesystem::exists(trace, ignored) || std::filesystem::file_size(trace, ignored) == 0)
     throw IoError(trace, "the trace cannot be written");
 }

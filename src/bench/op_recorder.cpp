@@ -19,7 +19,7 @@ std::vector<int64_t> sizes_of(const c10::IValue& value) {
                                                         : std::vector<int64_t>{};
 }
 
-// One number stands for both axes.
+// One number is used for both axes.
 std::vector<int64_t> pair_of(const c10::IValue& value) {
   const std::vector<int64_t> numbers = value.toIntVector();
   return {numbers.front(), numbers.back()};
@@ -31,7 +31,7 @@ double product(const std::vector<int64_t>& sizes) {
   return all;
 }
 
-// [B,C,H,W] by [O,C,kh,kw]: each output pixel and channel takes C kh kw multiplications.
+// Input [B,C,H,W], weight [O,C,kh,kw]: C kh kw multiply-adds per output pixel and channel.
 double convolution_flops(const OpShape& s) {
   double pixels = static_cast<double>(s.input[0]);
   for (size_t i = 0; i < 2; ++i) {
@@ -46,17 +46,17 @@ OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   const bool ours = name == "ddpm::convolution";
   if (ours || name == "aten::convolution") {
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
-    if (ours) s.input[1] = s.weight[1];  // what is joined to x is not in sight
+    if (ours) s.input[1] = s.weight[1];  // x lacks the skip concatenated to it
     s.stride = ours ? std::vector<int64_t>{1, 1} : pair_of(in[3]);
     s.padding = ours ? std::vector<int64_t>{s.weight[2] / 2, s.weight[3] / 2} : pair_of(in[4]);
     if (s.input.size() == 4) s.flops = convolution_flops(s);
-  } else if (name == "aten::linear") {  // [..., K] by [N, K]
+  } else if (name == "aten::linear") {  // input [..., K], weight [N, K]
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
     s.flops = 2.0 * product(s.input) * static_cast<double>(s.weight[0]);
-  } else if (name == "aten::scaled_dot_product_attention") {  // [B,M,N,D]: Q K^T, and that times V
+  } else if (name == "aten::scaled_dot_product_attention") {  // [B,M,N,D]: Q K^T, softmax(Q K^T) V
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);
     s.flops = 4.0 * product(s.input) * static_cast<double>(s.weight[s.weight.size() - 2]);
-  } else if (name == "ddpm::attention") {  // [B,N,3C]: Q, K and V
+  } else if (name == "ddpm::attention") {  // input [B,N,3C]: Q, K and V
     s.input = sizes_of(in[0]);
     s.flops = 4.0 / 3.0 * product(s.input) * static_cast<double>(s.input[1]);
   }
@@ -70,10 +70,10 @@ struct OpRecorder::State {
     std::string name;
     Clock::time_point begin;
     double children_s = 0.0;
-    bool counted = false;  // its work is that of an operation around it
+    bool counted = false;  // its FLOPs, or an outer operation's, are counted
   };
   // Autograd runs a GPU's backward pass in its own thread, with the callbacks of the thread that
-  // started it. Calls nest within a thread.
+  // started it. Calls are nested per thread.
   std::mutex mutex;
   std::map<std::thread::id, std::vector<Running>> stacks;
   std::map<std::string, OpTotal> totals;
@@ -95,7 +95,7 @@ struct OpRecorder::State {
   void end() {
     const std::lock_guard lock(mutex);
     std::vector<Running>& stack = stacks[std::this_thread::get_id()];
-    if (stack.empty()) return;  // begun before we listened
+    if (stack.empty()) return;  // begun before recording
     const Running done = std::move(stack.back());
     stack.pop_back();
     const double seconds = seconds_since(done.begin);
@@ -108,7 +108,7 @@ struct OpRecorder::State {
 
 namespace {
 
-std::atomic<void*> listener = nullptr;  // the callbacks carry no state of ours
+std::atomic<void*> listener = nullptr;  // global, because callbacks have no captured state
 
 }  // namespace
 

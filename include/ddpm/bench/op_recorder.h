@@ -8,23 +8,23 @@
 
 namespace ddpm::bench {
 
-/// What the tensor library did under one name.
+/// The total of all calls of one operation.
 struct OpTotal {
   int64_t calls = 0;
-  double self_s = 0.0;  ///< without what it called itself; on CUDA: to queue it
+  double self_s = 0.0;  ///< without nested calls; on CUDA: the time to enqueue it
 };
 
-/// A convolution's or matrix product's work.
+/// The shapes and FLOPs of a convolution, matrix product or attention.
 struct OpShape {
   std::string op;
-  std::vector<int64_t> input, weight;  ///< of a convolution [B,C,H,W] and [O,C,kh,kw]
+  std::vector<int64_t> input, weight;  ///< for a convolution [B,C,H,W] and [O,C,kh,kw]
   std::vector<int64_t> stride, padding;
-  double flops = 0.0;  ///< two a multiplication and addition
+  double flops = 0.0;  ///< two per multiply-add
   bool operator==(const OpShape&) const = default;
 };
 
-/// While alive, records every operation of the tensor library and of ours that this thread begins,
-/// and those of the threads that autograd runs its backward passes on. One recorder at a time in a
+/// While it exists, records the operations of the tensor library and of this program that this
+/// thread starts, including backward passes in autograd's threads. Only one recorder at a time per
 /// process; a second one throws c10::Error. Destroy it after those backward passes have ended.
 class OpRecorder {
  public:
@@ -34,8 +34,8 @@ class OpRecorder {
   OpRecorder& operator=(const OpRecorder&) = delete;
 
   const std::map<std::string, OpTotal>& totals() const;
-  /// In the order of the calls: convolutions, matrix products and attention. Calls within others
-  /// are not counted again.
+  /// Convolutions, matrix products and attention, in the order of the calls. Nested calls are not
+  /// counted again.
   const std::vector<OpShape>& shapes() const;
   double flops() const;
 
