@@ -18,12 +18,12 @@ using diffusion::ScheduleKind;
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
 
-constexpr double kCosineOffset = 0.008;  // squaredcos_cap_v2 knows no other
+constexpr double kCosineOffset = 0.008;  // the only offset of squaredcos_cap_v2
 constexpr int64_t kMaxTimesteps = 1'000'000;
 constexpr int64_t kDdimSteps = 50;    // DDIMPipeline's default
-constexpr int64_t kDdpmSteps = 1000;  // DDPMPipeline's
+constexpr int64_t kDdpmSteps = 1000;  // DDPMPipeline's default
 
-// Keys of DPMSolver, UniPC, Euler and similar schedulers, which remain in a folder whose scheduler
+// Keys of DPMSolver, UniPC, Euler and similar schedulers. They remain in a folder if its scheduler
 // was changed. DDPMScheduler and DDIMScheduler ignore them.
 constexpr std::array<const char*, 28> kOfOtherSchedulers = {"algorithm_type",
                                                             "corrector_order",
@@ -60,7 +60,7 @@ constexpr std::array<std::pair<const char*, Prediction>, 3> kPredictions = {
      {"v_prediction", Prediction::kV}}};
 
 Prediction read_prediction(JsonReader& json) {
-  // Before prediction_type there was a flag.
+  // Older configs have this flag instead of prediction_type.
   const bool epsilon = json.get<bool>("predict_epsilon", true);
   const auto name = json.get<std::string>("prediction_type", epsilon ? "epsilon" : "sample");
   for (const auto& [theirs, ours] : kPredictions) {
@@ -69,7 +69,8 @@ Prediction read_prediction(JsonReader& json) {
   json.fail("prediction_type", "cannot be expressed; epsilon, sample and v_prediction can");
 }
 
-// Lin et al. 2024, Algorithm 1: sqrt(alpha_bar) shifted to end at 0 and scaled to begin as before.
+// Lin et al. 2024, Algorithm 1: sqrt(alpha_bar) is shifted to 0 at T and scaled to keep its first
+// value.
 std::vector<double> zero_snr_betas(const diffusion::Schedule& schedule) {
   const int64_t last = schedule.timesteps();
   const double first_root = std::sqrt(schedule.alpha_bar(1));
@@ -140,7 +141,7 @@ bool known_to_diffusers(sample::Spacing spacing) {
          spacing == sample::Spacing::kLinspace;
 }
 
-// Quadratic has no relative there; OpenAI's respacing differs from linspace by its rounding.
+// OpenAI's respacing differs from linspace only by rounding. Quadratic spacing has no equivalent.
 sample::Spacing nearest_of_diffusers(sample::Spacing spacing) {
   if (spacing == sample::Spacing::kOpenai) return sample::Spacing::kLinspace;
   return known_to_diffusers(spacing) ? spacing : sample::Spacing::kLeading;
@@ -206,7 +207,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   const bool ddim = c.method == sample::kDdim;
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
-  // The others as numbers: DDIMScheduler has fewer names than DDPMScheduler.
+  // Other schedules are written as numbers: DDIMScheduler has fewer names than DDPMScheduler.
   std::string name = "linear";
   if (schedule.kind == ScheduleKind::kQuadratic) name = "scaled_linear";
   if (capped_cosine) name = "squaredcos_cap_v2";
@@ -253,7 +254,7 @@ std::string pipeline_text(const sample::SampleConfig& sample) {
 
 std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t timesteps) {
   std::vector<std::string> lost;
-  if (c.steps > timesteps) return lost;  // which drawing refuses
+  if (c.steps > timesteps) return lost;  // sampling throws an error
   sample::SampleConfig theirs = c;
   theirs.spacing = nearest_of_diffusers(c.spacing);
   theirs.stepping = sample::Stepping::kDiffusers;

@@ -16,19 +16,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
 
-// What diffusers' EMAModel adds to the config of the average that it saves.
+// The keys that diffusers' EMAModel adds to the config of the EMA weights.
 constexpr std::array<const char*, 7> kOfAverages = {
     "decay", "inv_gamma",         "min_decay",     "optimization_step",
     "power", "update_after_step", "use_ema_warmup"};
 
-// What a stage is called: attention or not, resampling by convolution or by a residual block.
+// The name of a stage with or without attention, resampling by a convolution or a residual block.
 std::string stage_name(bool attention, bool residual, bool down) {
   const std::string way = down ? "Down" : "Up";
   if (attention) return fmt::format("Attn{}Block2D", way);
   return residual ? fmt::format("Resnet{}sampleBlock2D", way) : fmt::format("{}Block2D", way);
 }
 
-// Which levels have attention, from the names of the stages.
+// The levels with attention, from the names of the stages.
 std::vector<int64_t> levels_with_attention(JsonReader& json, const std::string& key,
                                            const Names& stages, bool residual, bool down) {
   std::vector<int64_t> levels;
@@ -96,7 +96,7 @@ void read_levels(JsonReader& json, nn::UNetConfig& c) {
   if (levels_with_attention(json, "up_block_types", up, c.residual_resample, false) != attended)
     json.fail("up_block_types", "has attention at other levels than down_block_types");
   nn::set_attention_levels_(c, attended);
-  // Only stages with attention read the type of resampling.
+  // diffusers uses the resampling type only in stages with attention.
   const auto matters = [&](int64_t from, int64_t to) {
     return std::any_of(attended.begin(), attended.end(),
                        [&](int64_t level) { return level >= from && level < to; });
@@ -118,7 +118,7 @@ void read_blocks(JsonReader& json, nn::UNetConfig& c) {
   if (padding != 0 && padding != 1)
     json.fail("downsample_padding", "cannot be expressed; 0 and 1 can");
   c.same_padding = padding == 0;
-  // null is one head, but a key that is not written has the default.
+  // null means one head; a missing key has the default.
   c.head_channels = json.get<int64_t>("attention_head_dim", 0);
   if (c.head_channels == 0 && !json.written("attention_head_dim")) c.head_channels = 8;
   c.mid_attention = json.get<bool>("add_attention", true);
@@ -276,7 +276,7 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
             {"time_embedding_type", "positional"},
             {"up_block_types", stages.up},
             {"upsample_type", type}};
-  // With scale_shift the innermost attention has a norm only if this is set.
+  // With scale_shift, the middle attention has a norm only if this key is set.
   if (c.time_scale_shift) json["attn_norm_num_groups"] = c.groups;
   if (c.class_conditional) json["num_class_embeds"] = c.image.classes;
   if (!class_names.empty()) json["_class_names"] = class_names;

@@ -34,7 +34,7 @@ std::vector<io::NamedTensor> read_weights(const fs::path& file) {
   return flat_state_dict(file);
 }
 
-// Files in an index: {"weight_map": {tensor: file}}. Names without a path, or it is refused.
+// Reads the files of an index: {"weight_map": {tensor: file}}. Throws if a file name has a path.
 std::vector<io::NamedTensor> read_shards(const fs::path& index) {
   const nlohmann::json json = parse_json_object(io::read_text(index), index);
   if (!json.contains("weight_map") || !json["weight_map"].is_object())
@@ -54,8 +54,8 @@ std::vector<io::NamedTensor> read_shards(const fs::path& index) {
   return all;
 }
 
-// diffusion_pytorch_model.VARIANT.safetensors, or the index of such a one in shards:
-// diffusion_pytorch_model.safetensors.index.VARIANT.json. "": another file.
+// VARIANT in diffusion_pytorch_model.VARIANT.safetensors, or in the index of a sharded file,
+// diffusion_pytorch_model.safetensors.index.VARIANT.json; "" for other files.
 std::string variant_of(const std::string& name) {
   for (const std::string ending : {".safetensors", ".bin"}) {
     const std::string file = fmt::format("{}.", kWeights);
@@ -71,8 +71,8 @@ std::string variant_of(const std::string& name) {
   return "";
 }
 
-// What save_pretrained(variant="fp16") and its like wrote, the most precise first; safetensors
-// before .bin.
+// Finds a file of save_pretrained(variant="fp16") and similar. Prefers the most precise variant,
+// then safetensors to .bin.
 std::optional<fs::path> find_variant(const fs::path& folder) {
   std::map<std::string, fs::path> variants;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -106,8 +106,8 @@ std::vector<io::NamedTensor> find_weights(const fs::path& folder) {
   throw IoError(folder, fmt::format("holds neither {0}.safetensors nor {0}.bin", kWeights));
 }
 
-// The folder of the UNet and the name of its weights. Training writes unet/ and, for an average,
-// unet_ema/.
+// The folder of the UNet and the name of its weights. Training scripts write unet/ and, for EMA
+// weights, unet_ema/.
 std::pair<fs::path, std::string> unet_folder(const fs::path& folder, const std::string& weights) {
   const bool raw = fs::exists(folder / "unet" / kConfig);
   const bool averaged = fs::exists(folder / "unet_ema" / kConfig);
@@ -123,8 +123,8 @@ std::pair<fs::path, std::string> unet_folder(const fs::path& folder, const std::
   return {raw ? folder / "unet" : folder, ""};
 }
 
-// Beside unet/, in scheduler/. One folder higher if the folder is unet/ itself or a checkpoint
-// within a finished pipeline; or both.
+// The scheduler's config is in scheduler/, next to unet/. It is one folder higher if `given` is
+// unet/ or a checkpoint inside a finished pipeline, and two folders higher if it is both.
 std::optional<fs::path> scheduler_file(const fs::path& given) {
   const fs::path folder = fs::absolute(given / "").lexically_normal().parent_path();
   const fs::path above = folder.parent_path();
@@ -136,7 +136,7 @@ std::optional<fs::path> scheduler_file(const fs::path& given) {
   return std::nullopt;
 }
 
-// What was said of google/ddpm-*: query, key, value, proj_attn, some of them 1x1 convolutions.
+// Names of attention layers in google/ddpm-*, where some are 1x1 convolutions, and today's names.
 constexpr std::array<std::pair<const char*, const char*>, 4> kOldAttention = {
     {{".query.", ".to_q."},
      {".key.", ".to_k."},
@@ -215,7 +215,7 @@ Model read_diffusers_folder(const fs::path& folder, const std::string& weights,
 
 void write_diffusers_folder(const Model& model, const fs::path& folder) {
   const nn::ModelDescription& d = model.description;
-  // All texts first: a setting that cannot be expressed is then found before anything is written.
+  // Creates all texts first, so that a setting that is not supported is found before any write.
   const std::string unet = unet_config_text(d.unet, d.class_names);
   const std::string scheduler = scheduler_config_text({d.diffusion, model.sample});
   io::make_folder(folder / "unet");

@@ -1,4 +1,4 @@
-// The few lines of Python that sample from a folder which diffusers' pipelines cannot use.
+// The Python program that samples from a folder if diffusers' pipelines cannot.
 #include "ddpm/exchange/diffusers_script.h"
 
 #include <fmt/format.h>

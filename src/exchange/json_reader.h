@@ -17,7 +17,7 @@
 
 namespace ddpm::exchange {
 
-/// A JSON object whose keys are read one by one with their defaults. null counts as not written.
+/// Reads the keys of a JSON object one by one, with defaults. null counts as missing.
 class JsonReader {
  public:
   JsonReader(std::string_view text, std::filesystem::path path)
@@ -27,27 +27,28 @@ class JsonReader {
     read_.insert(key);
     return json_.contains(key) && !json_[key].is_null();
   }
-  /// Also as null.
+  /// Whether the key exists, even if it is null.
   bool written(const std::string& key) const { return json_.contains(key); }
-  /// Numbers are finite, whole numbers have no fraction.
+  /// The value, or the default if the key is missing. Throws if the type is wrong, a number is not
+  /// finite, or an integer has a fraction.
   template <class T>
   T get(const std::string& key, T fallback) {
     if (!has(key)) return fallback;
     const nlohmann::json& value = json_[key];
     try {
       if (fits<T>(value)) return value.template get<T>();
-    } catch (const nlohmann::json::exception&) {  // of the wrong type
+    } catch (const nlohmann::json::exception&) {  // wrong type
     }
     fail(key, "is of the wrong type");
   }
   const nlohmann::json& raw(const std::string& key) const { return json_[key]; }
-  /// A key whose every other value is refused.
+  /// Throws if the key has another value.
   template <class T>
   void expect(const std::string& key, T only) {
     if (get<T>(key, only) != only)
       fail(key, fmt::format("cannot be expressed; only {} can", nlohmann::json(only).dump()));
   }
-  /// The same for a required key; null is refused too.
+  /// The same for a required key; also throws if it is null.
   template <class T>
   void expect_written(const std::string& key, T only) {
     read_.insert(key);
@@ -58,7 +59,8 @@ class JsonReader {
     if (has(key)) fail(key, "cannot be expressed; only null can");
   }
   void ignore(const std::string& key) { read_.insert(key); }
-  /// Refuses keys that were not read, except null, false, or a name that begins with "_".
+  /// Throws for a key that was not read, unless its value is null or false or its name starts with
+  /// "_".
   void check_all_read() const {
     for (const auto& [key, value] : json_.items()) {
       const bool empty = value.is_null() || value == false || key.starts_with("_");

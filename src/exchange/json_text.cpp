@@ -18,11 +18,11 @@ using nlohmann::json;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int kMaxDepth = 32;  // of what is looked through; a config has 3
+constexpr int kMaxDepth = 32;  // nesting that is searched; a config has 3 levels
 
 struct Literal {
   std::string_view python;
-  std::string_view marker;  // a text that no config holds, by which it passes the parser
+  std::string_view marker;  // replaces `python` for the parser; no config contains it
   double value;
 };
 constexpr std::array<Literal, 3> kLiterals = {{{"-Infinity", "\x7f-Infinity", -kInfinity},
@@ -36,7 +36,7 @@ const Literal* literal_at(std::string_view text) {
   return nullptr;
 }
 
-// Outside of strings the literals become strings.
+// Replaces the literals outside of strings by strings.
 std::string with_markers(std::string_view text) {
   std::string out;
   bool in_string = false;

@@ -58,7 +58,8 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights, Parts 
   return model;
 }
 
-// Beside a file of weights under our names: FILE.toml, model.toml, or diffusers' config.json.
+// Reads the description next to a file of weights with our names: FILE.toml, model.toml, or
+// diffusers' config.json.
 void read_beside(const fs::path& file, const Hints& hints, Model& model) {
   for (const fs::path& text :
        {fs::path(file).replace_extension(".toml"), file.parent_path() / "model.toml"}) {
@@ -81,7 +82,7 @@ void read_beside(const fs::path& file, const Hints& hints, Model& model) {
   model.sample = settings.sample;
 }
 
-// A file of a checkpoint is named after its weights; other files do not name them.
+// A checkpoint's file name gives the weights' name; other files do not.
 std::string name_of_weights(const fs::path& file) {
   const fs::path folder = file.parent_path();
   if (!fs::exists(folder / "model.toml") || !fs::exists(folder / "ema.safetensors")) return "";
@@ -89,7 +90,7 @@ std::string name_of_weights(const fs::path& file) {
   return stem == "model" ? "raw" : stem.starts_with("ema") ? stem : "";
 }
 
-// The result must be a description that can be written and read again.
+// Checks that the description can be written and read again.
 void check_description(Model& model, const fs::path& source) {
   try {
     parse_model_text(
@@ -101,7 +102,7 @@ void check_description(Model& model, const fs::path& source) {
   }
 }
 
-// A network that is known by the names of its tensors; `text` describes it if the file has one.
+// A network that is identified by its tensors' names. `text`: the description in the file, if any.
 Model read_bare_weights(const StateDict& dict, const std::optional<std::string>& text,
                         const Hints& hints, const fs::path& file) {
   const std::vector<io::NamedTensor>& tensors = dict.tensors;
@@ -164,7 +165,7 @@ Model read_torch_model(const fs::path& file, const std::string& weights, const H
                            hints, file);
 }
 
-// Whether the tensors have the config's sizes. Checked before a network of that size is built.
+// Checks that the tensors have the config's sizes, before a network of that size is built.
 void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetConfig& config,
                   const fs::path& source) {
   const auto expect = [&](const std::string& name, const std::vector<int64_t>& sizes) {

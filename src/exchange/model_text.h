@@ -7,8 +7,7 @@
 
 namespace ddpm::exchange {
 
-/// A description, with or without [sample], from text. `name` is used in errors. Throws
-/// ConfigError.
+/// Parses a description, with or without [sample]. `name` is used in errors. Throws ConfigError.
 void parse_model_text(std::string_view text, const std::string& name, Model& model);
 
 }  // namespace ddpm::exchange

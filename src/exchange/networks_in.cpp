@@ -18,13 +18,13 @@ using io::TorchValue;
 using Tensors = std::vector<io::NamedTensor>;
 using Names = std::vector<std::string>;
 
-constexpr size_t kMaxNesting = 6;  // dicts within dicts; Lightning's have 2
+constexpr size_t kMaxNesting = 6;  // nested dicts; Lightning's have 2 levels
 
-// What wrappers put into names, at any place: torch.compile, FSDP, activation checkpointing.
+// Parts that wrappers add anywhere in names: torch.compile, FSDP, activation checkpointing.
 constexpr std::array<std::string_view, 3> kWrappers = {"_orig_mod.", "_fsdp_wrapped_module.",
                                                        "_checkpoint_wrapped_module."};
 
-// A tensor that every network of the family has, to find the network with any prefix.
+// A family of networks. Each of its networks has the tensor `anchor`, possibly with a prefix.
 struct Family {
   const char* anchor;
   bool (*is_one)(const Tensors&);
@@ -38,10 +38,10 @@ constexpr std::array<Family, 6> kFamilies = {{{kOurAnchor, has_our_names},
 
 struct Candidate {
   const TensorDict* dict;
-  std::string prefix;  // with its dot
-  Tensors tensors;     // without it
-  std::string name;    // as Model::weights_name
-  bool copy = false;   // of raw weights, beside the average that was made of them
+  std::string prefix;  // including the dot
+  Tensors tensors;     // names without prefix
+  std::string name;    // see Model::weights_name
+  bool copy = false;   // a copy of the raw weights, stored with their EMA
 };
 
 std::string without_wrappers(std::string name) {
@@ -73,7 +73,7 @@ void collect(const TorchValue& value, Names path, std::vector<TensorDict>& dicts
   }
 }
 
-// ermongroup/ddim saves a list: model, optimizer, epoch, step and, if it kept one, the average.
+// ermongroup/ddim saves a list: model, optimizer, epoch, step and, if enabled, EMA weights.
 void collect_list(const TorchValue& list, std::vector<TensorDict>& dicts) {
   if (!list.items.empty()) collect(list.items[0], {"raw"}, dicts);
   if (list.items.size() > 4) collect(list.items[4], {"ema"}, dicts);
@@ -117,8 +117,9 @@ std::vector<Candidate> candidates_in(const std::vector<TensorDict>& dicts) {
   return found;
 }
 
-// "ema", "model_ema", "ema_model.", "shadow": averaged; ema-pytorch's "online_model." is a copy of
-// the raw weights, and dropped if these are there too. Weights beside an average are raw.
+// Names the candidates. "ema", "model_ema", "ema_model." and "shadow" mean EMA weights.
+// ema-pytorch's "online_model." is a copy of the raw weights; it is dropped if they exist. If there
+// are EMA weights, other weights are raw.
 void name_them_(std::vector<Candidate>& candidates) {
   bool any = false;
   for (Candidate& c : candidates) {
@@ -141,7 +142,7 @@ void name_them_(std::vector<Candidate>& candidates) {
   if (original) std::erase_if(candidates, [](const Candidate& c) { return c.copy; });
 }
 
-// The weights that `weights` names; averaged ones if there is a choice.
+// The candidates with the name `weights`; if it is "", the EMA weights if there are any.
 std::vector<Candidate> chosen(std::vector<Candidate> all, std::string weights,
                               const fs::path& file) {
   const auto has = [&](const std::string& name) {
@@ -153,7 +154,7 @@ std::vector<Candidate> chosen(std::vector<Candidate> all, std::string weights,
   return all;
 }
 
-// For people: its "model" under "unet.".
+// For messages: its "model", names under "unet.".
 std::string label_of(const Candidate& candidate) {
   const Names& path = candidate.dict->path;
   std::string label;
@@ -162,7 +163,7 @@ std::string label_of(const Candidate& candidate) {
   return label + fmt::format("{}names under \"{}\"", label.empty() ? "" : ", ", candidate.prefix);
 }
 
-// A weight that would have to be made by a call.
+// Throws if a weight is not a tensor and would need a Python call.
 void check_no_opaque(const Candidate& candidate, const fs::path& file) {
   for (const auto& [name, what] : candidate.dict->opaque) {
     if (!name.starts_with(candidate.prefix)) continue;
@@ -174,7 +175,7 @@ void check_no_opaque(const Candidate& candidate, const fs::path& file) {
   }
 }
 
-// What all names begin with, up to a dot.
+// The common prefix of all names, up to a dot.
 std::string common_prefix(const Tensors& tensors) {
   std::string prefix = tensors.front().name;
   for (const io::NamedTensor& t : tensors) {
@@ -211,7 +212,7 @@ std::string common_prefix(const Tensors& tensors) {
                                : ""));
 }
 
-// Dicts of tensors with unknown names, for a message.
+// Dicts of tensors with unknown names, for messages.
 std::vector<Candidate> unknown_in(const std::vector<TensorDict>& dicts) {
   std::vector<Candidate> found;
   for (const TensorDict& dict : dicts) {

@@ -11,12 +11,12 @@ namespace {
 namespace fs = std::filesystem;
 using Tensors = std::vector<io::NamedTensor>;
 
-constexpr int64_t kAttentionResolution = 16;  // where Ho 2020 has attention
+constexpr int64_t kAttentionResolution = 16;  // level with attention in Ho 2020
 
 using Rename = std::pair<std::string, std::string>;
 
-// down.1.block.0.temb_proj -> down_blocks.1.resnets.0.time_emb_proj, and so on. Ho counts levels by
-// resolution on the way up too, diffusers in the order of use.
+// down.1.block.0.temb_proj -> down_blocks.1.resnets.0.time_emb_proj, and so on. In the decoder, Ho
+// counts levels by resolution, diffusers in the order of use.
 std::string renamed(const std::string& name, int64_t levels) {
   static const std::array<Rename, 7> kWhole = {{{"temb.dense.0.", "time_embedding.linear_1."},
                                                 {"temb.dense.1.", "time_embedding.linear_2."},

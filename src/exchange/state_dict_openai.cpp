@@ -9,8 +9,7 @@ namespace {
 namespace fs = std::filesystem;
 using Tensors = std::vector<io::NamedTensor>;
 
-/// Takes the tensors of an OpenAI network one module after the other, in the order in which they
-/// are used, and gives them our names.
+/// Renames the tensors of an OpenAI network to our names, module by module in the order of use.
 class Importer {
  public:
   Importer(const Tensors& tensors, const Hints& hints, const fs::path& source)
@@ -29,10 +28,10 @@ class Importer {
     copy("out.0", "conv_norm_out");
     copy("out.2", "conv_out");
     if (model_.weights.size() < tensors_.size() + 4 * attentions_)
-      refuse_leftover();  // qkv became 3
+      refuse_leftover();  // qkv is split in 3
     model_.origin = "OpenAI's improved- or guided-diffusion";
     model_.description.diffusion = hinted_diffusion(hints_, /*betas_by_steps=*/true);
-    // Their samplers' defaults: respacing, and beta for the variance if none is learned.
+    // OpenAI's default sampler: respacing, and variance beta if it is not learned.
     model_.sample.spacing = sample::Spacing::kOpenai;
     model_.sample.sigma =
         config().learned_variance ? sample::Sigma::kLearned : sample::Sigma::kLarge;
@@ -49,9 +48,9 @@ class Importer {
   }
   [[noreturn]] void fail(const std::string& message) const { throw IoError(source_, message); }
 
-  // What the shapes tell. Levels: every one but the last ends on its way up with a module that
-  // doubles the image; output_blocks has blocks + 1 entries a level, input_blocks also the
-  // downsampling ones and the first convolution.
+  // Reads the architecture from the shapes. In the decoder, each level except the last ends with a
+  // module that doubles the resolution. There are blocks + 1 entries of output_blocks per level.
+  // The entries of input_blocks include downsampling and the first convolution.
   void read_shape() {
     nn::UNetConfig& c = config();
     c.channels = size("time_embed.0.weight", 1);
@@ -169,8 +168,8 @@ class Importer {
       copy(from + ".skip_connection", to + ".conv_shortcut");
   }
 
-  // qkv's rows, [3C]: by heads, each with its queries, keys and values (the older order), or first
-  // all queries, then all keys, then all values.
+  // Splits qkv's rows [3C]. Older order: head by head, each with queries, keys and values. New
+  // order: all queries, then all keys, then all values.
   void attention(const std::string& from, const std::string& to) {
     copy(from + ".norm", to + ".group_norm");
     const int64_t channels = size(from + ".norm.weight", 0);

@@ -1,4 +1,4 @@
-// Two more networks that are Ho's under other names: w86763777's and tqch's.
+// Two more ports of Ho's network with other names: w86763777's and tqch's.
 #include "ddpm/base/error.h"
 #include "state_dict.h"
 
@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using Tensors = std::vector<io::NamedTensor>;
 
-/// Collects tensors under our names.
+/// Collects tensors with our names.
 class Renamer {
  public:
   Renamer(const Tensors& tensors, const fs::path& source) : tensors_(tensors), source_(source) {}
@@ -26,17 +26,17 @@ class Renamer {
   void add(const std::string& name, const torch::Tensor& tensor) {
     result_.push_back({name, tensor});
   }
-  /// from.weight and from.bias.
+  /// Copies from.weight and from.bias.
   void copy(const std::string& from, const std::string& to) {
     for (const char* part : {".weight", ".bias"}) add(to + part, get(from + part));
     used_ += 2;
   }
-  /// A 1x1 convolution as a linear layer.
+  /// Copies a 1x1 convolution as a linear layer.
   void copy_point(const std::string& from, const std::string& to) {
     for (const char* part : {".weight", ".bias"}) add(to + part, as_linear(get(from + part)));
     used_ += 2;
   }
-  /// [3C, ...] as three of [C, ...].
+  /// Splits [3C, ...] into three of [C, ...].
   void split(const std::string& from, const std::vector<std::string>& to) {
     for (const char* part : {".weight", ".bias"}) {
       const torch::Tensor rows = as_linear(get(from + part));
@@ -46,7 +46,7 @@ class Renamer {
     used_ += 2;
   }
   [[noreturn]] void fail(const std::string& message) const { throw IoError(source_, message); }
-  /// `passed_over`: tensors that are known and not copied.
+  /// `passed_over`: the number of known tensors that are not copied.
   Tensors finished(size_t passed_over) {
     if (used_ + passed_over != tensors_.size())
       fail(fmt::format("has {} tensors, of which {} are known; it is another network",
@@ -61,7 +61,7 @@ class Renamer {
   size_t used_ = 0;
 };
 
-// The architecture, from tensors under our names.
+// Reads the architecture from tensors with our names.
 std::vector<int64_t> read_shape_(nn::UNetConfig& c, const Tensors& weights,
                                  const fs::path& source) {
   const auto width = [&](const std::string& name, int64_t axis) {
@@ -90,7 +90,7 @@ std::vector<int64_t> read_shape_(nn::UNetConfig& c, const Tensors& weights,
   return attended;
 }
 
-// --- w86763777: blocks in one list each way, resampling between them.
+// w86763777: one list of blocks in the encoder and one in the decoder, with resampling in between.
 void w86_block(Renamer& names, const std::string& from, const std::string& block, int64_t i) {
   const std::string to = fmt::format("{}.resnets.{}", block, i);
   names.copy(from + ".block1.0", to + ".norm1");
@@ -126,8 +126,8 @@ void w86_way(Renamer& names, const std::string& list, const std::string& blocks,
   }
 }
 
-// The table of alternating sin and cos, [T, C]. Ours has all sines first, so the next layer's
-// columns are reordered. Throws if it is another table.
+// `table`: alternating sin and cos, [T, C]. Ours has all sines first, so the next layer's columns
+// are reordered. Throws if it is another table.
 void w86_time(Renamer& names, const torch::Tensor& table) {
   if (table.dim() != 2 || table.size(1) % 2 != 0)
     names.fail("has a table of time features that is none");
@@ -137,7 +137,7 @@ void w86_time(Renamer& names, const torch::Tensor& table) {
                                              (-std::log(10000.0) / static_cast<double>(half)));
   const torch::Tensor angle = position * frequency;
   const torch::Tensor expected = torch::stack({angle.sin(), angle.cos()}, -1).flatten(1);
-  // Angles up to T in float32: each is off by up to T * 1e-7.
+  // Angles are up to T in float32, so each has an error of up to T * 1e-7.
   const double tolerance = 1e-4 + 1e-6 * static_cast<double>(table.size(0));
   if (!((table.to(torch::kDouble) - expected).abs().max().item<double>() < tolerance))
     names.fail("has another table of time features than sines and cosines to the base 10000");
@@ -151,7 +151,7 @@ void w86_time(Renamer& names, const torch::Tensor& table) {
   names.add("time_embedding.linear_1.bias", names.get(from + ".bias"));
 }
 
-// --- tqch: a dict of levels each way; a block is two modules if its level has attention.
+// tqch: a dict of levels in encoder and decoder. A block is two modules if its level has attention.
 void tqch_residual(Renamer& names, const std::string& from, const std::string& to) {
   for (const char* part : {".norm1", ".conv1", ".norm2", ".conv2"})
     names.copy(from + part, to + part);
@@ -205,7 +205,7 @@ Model w86_unet(const Tensors& tensors, const Hints& hints, const fs::path& sourc
   names.copy("tail.2", "conv_out");
   Model model;
   model.origin = "w86763777's pytorch-ddpm";
-  model.weights = names.finished(/*passed_over=*/3);  // the table and the layer behind it
+  model.weights = names.finished(/*passed_over=*/3);  // the table and the layer after it
   nn::UNetConfig& c = model.description.unet;
   set_images_(c, read_shape_(c, model.weights, source), hints, source);
   c.groups = hints.groups.value_or(32);
@@ -218,7 +218,7 @@ Model w86_unet(const Tensors& tensors, const Hints& hints, const fs::path& sourc
     throw UsageError(fmt::format("--timesteps {}: {} is made for {}", *hints.timesteps,
                                  source.string(), *known.timesteps));
   model.description.diffusion = hinted_diffusion(known, /*betas_by_steps=*/false);
-  model.sample.sigma = sample::Sigma::kLarge;  // its sampler's default, which clips the end alone
+  model.sample.sigma = sample::Sigma::kLarge;  // its sampler's default, which clips only the last x
   model.sample.clip = sample::Clip::kNone;
   return model;
 }

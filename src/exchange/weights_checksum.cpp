@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// From the checkpoint's manifest, with which the file was compared before.
+// Reads it from the checkpoint's manifest. The file was already compared with it.
 uint32_t checksum_in_manifest(const fs::path& file) {
   const fs::path path = file.parent_path() / checkpoint::kManifestName;
   for (const checkpoint::CheckpointFile& f :

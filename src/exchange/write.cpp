@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Other programs choose their reader by a file's ending.
+// Other programs select the reader by file extension.
 void check_ending(const fs::path& destination, Format format) {
   if (format == Format::kDdpm) return;
   const std::string ending = destination.extension().string();
@@ -58,7 +58,8 @@ void write_module(const Model& model, const fs::path& destination) {
   });
 }
 
-// A checkpoint of one set of weights, without the optimizer: to sample, to evaluate, to start from.
+// Writes a checkpoint with one set of weights and no optimizer state, for sampling, evaluation or
+// as initial weights.
 void write_checkpoint(const Model& model, const fs::path& destination) {
   checkpoint::TrainingState state;
   state.dataset = fmt::format("unknown: imported ({})", model.origin);

@@ -10,35 +10,35 @@
 #include <vector>
 
 // The JSON files of a diffusers folder: unet/config.json of a UNet2DModel and
-// scheduler/scheduler_config.json of a DDPMScheduler or DDIMScheduler. Keys that are not written
-// have the library's defaults.
+// scheduler/scheduler_config.json of a DDPMScheduler or DDIMScheduler. Missing keys have the
+// library's defaults.
 
 namespace ddpm::exchange {
 
-/// The content of a scheduler_config.json as this program's settings.
+/// A scheduler_config.json converted to this program's settings.
 struct SchedulerSettings {
   diffusion::DiffusionConfig diffusion;
   sample::SampleConfig sample;  ///< DDIMScheduler: ddim in 50 steps (the pipeline's default)
 };
 
-/// Throws IoError(path, ...), naming key and value, if the text is not such a config or needs
-/// something that our network does not have.
+/// Throws IoError(path, ...), naming key and value, if the text is not such a config or needs a
+/// feature that our network does not have.
 nn::UNetConfig parse_unet_config(std::string_view json, const std::filesystem::path& path);
 SchedulerSettings parse_scheduler_config(std::string_view json, const std::filesystem::path& path);
 
-/// The class names that unet_config_text keeps in a key of its own; empty if there are none.
+/// The class names, which unet_config_text writes under a separate key; empty if there are none.
 std::vector<std::string> parse_class_names(std::string_view json);
 
-/// The reverse, with every key. Throws UsageError, naming our key, if diffusers has no such
-/// network.
+/// The reverse: writes every key. Throws UsageError, naming our key, if diffusers does not support
+/// the network.
 std::string unet_config_text(const nn::UNetConfig& unet,
                              const std::vector<std::string>& class_names);
 std::string scheduler_config_text(const SchedulerSettings& settings);
-/// model_index.json.
+/// The text of model_index.json.
 std::string pipeline_text(const sample::SampleConfig& sample);
 
-/// The settings of [sample] that such a folder cannot express for T timesteps, as text; one entry
-/// per setting.
+/// The settings of [sample] that a diffusers folder cannot represent, given T = `timesteps`; one
+/// text per setting.
 std::vector<std::string> lost_settings(const sample::SampleConfig& sample, int64_t timesteps);
 
 }  // namespace ddpm::exchange

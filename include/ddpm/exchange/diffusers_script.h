@@ -6,10 +6,10 @@
 
 namespace ddpm::exchange {
 
-/// Why diffusers' pipelines cannot sample from the model's diffusers folder, as text; "" if they
-/// can. If they cannot, the folder has a sample.py.
+/// Why diffusers' pipelines cannot sample from the model's diffusers folder; "" if they can. If
+/// they cannot, the folder contains a sample.py.
 std::string pipeline_obstacle(const Model& model);
-/// That program, which samples the model's images in Python.
+/// The text of sample.py, which samples images of the model in Python.
 std::string sampling_script(const Model& model);
 
 }  // namespace ddpm::exchange

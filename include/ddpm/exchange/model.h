@@ -16,74 +16,72 @@ namespace ddpm::exchange {
 /// A network and its description.
 struct Model {
   nn::ModelDescription description;
-  sample::SampleConfig sample;           ///< its default sampling
-  std::vector<io::NamedTensor> weights;  ///< under the network's names, in the order of its
-                                         ///< parameters, on the CPU, in the type of the source
-  std::string origin;                    ///< as text: "diffusers folder", ...
-  std::filesystem::path path;            ///< the checkpoint, folder or file that it was read from
-  /// The file of the weights; `path` if the source is not a checkpoint of this program.
+  sample::SampleConfig sample;           ///< default settings for sampling
+  std::vector<io::NamedTensor> weights;  ///< with the network's names, in the order of its
+                                         ///< parameters, on the CPU, in the source's data type
+  std::string origin;                    ///< "diffusers folder", ...; for messages
+  std::filesystem::path path;            ///< the checkpoint, folder or file of the network
+  /// The file of the weights, or `path` if the source is not a checkpoint of this program.
   std::filesystem::path weights_file;
   bool is_checkpoint = false;  ///< of this program
   std::string weights_name;    ///< "raw", "ema", "ema-2", ...; "" if the source has one
-                               ///< set and does not say which
+                               ///< set without a name
 };
 
-/// Properties of a network that a file of weights does not contain. If a source has one, a hint for
-/// it is a UsageError.
+/// Properties of a network that are missing in a file of weights. A hint for a property that the
+/// source contains is a UsageError.
 struct Hints {
   std::optional<int64_t> image_size;      ///< images are square
   std::optional<int64_t> heads;           ///< of every attention block
   std::optional<int64_t> head_channels;   ///< instead of heads
-  std::optional<int64_t> groups;          ///< of every GroupNorm; 32
-  std::optional<int64_t> timesteps;       ///< T; 1000
-  std::optional<std::string> schedule;    ///< linear, cosine; linear
-  std::optional<std::string> prediction;  ///< eps
+  std::optional<int64_t> groups;          ///< of every GroupNorm; default 32
+  std::optional<int64_t> timesteps;       ///< T; default 1000
+  std::optional<std::string> schedule;    ///< linear or cosine; default linear
+  std::optional<std::string> prediction;  ///< default eps
   bool new_attention_order = false;       ///< OpenAI's use_new_attention_order
-  bool rescale_timesteps = false;         ///< OpenAI's flag of this name: t is fed as 1000 t / T
+  bool rescale_timesteps = false;         ///< OpenAI's flag: the network gets 1000 t / T, not t
   bool any() const;
-  bool any_of_network() const;  ///< without timesteps, schedule and prediction
+  bool any_of_network() const;  ///< ignores timesteps, schedule, prediction
 };
 
 /// Reads a network from
-///   - a checkpoint of ours (the folder itself; `weights` raw, ema, ema-2, ...),
+///   - a checkpoint of this program (the folder itself; `weights`: raw, ema, ema-2, ...),
 ///   - a diffusers folder: UNet2DModel with a DDPM or DDIM scheduler,
-///   - safetensors or a file of torch.save, told apart by their first bytes: with the description
-///   in
-///     it, or a model.toml or config.json beside it; or a network of the Ho ports, of OpenAI's,
-///     ..., whose architecture is read off the tensors' shapes.
-/// `weights` = "" takes the averaged weights if there are any; Model::weights_name says which were
-/// taken. Throws IoError or UsageError, naming what cannot be expressed or is not there.
+///   - a file of safetensors or torch.save, distinguished by its first bytes. The description is in
+///     the file, or in model.toml or config.json in the same folder. For ports of Ho's network,
+///     OpenAI's networks, ..., the architecture is derived from the tensors' shapes.
+/// `weights` = "" selects the EMA weights if there are any; Model::weights_name names the selected
+/// ones. Throws IoError or UsageError, naming what is not supported or missing.
 Model read_model(const std::filesystem::path& source, const std::string& weights = "",
                  const Hints& hints = {});
 
 /// How much of a network to read.
 enum class Parts {
   kAll,
-  kDescription,  ///< of a checkpoint of this program no weights: load_weights_ reads their file
+  kDescription,  ///< no weights if it is a checkpoint of this program; load_weights_ reads them
 };
 
-/// The same for any path of a user: also a run or a folder of runs, of which it takes the newest
-/// intact checkpoint (damaged ones are skipped with a warning). Every command opens networks with
-/// it.
+/// The same for any path of a user. If it is a run or a folder of runs, opens the newest intact
+/// checkpoint and skips damaged ones with a warning. Every command opens networks with it.
 Model open(const std::filesystem::path& source, const std::string& weights = "",
            const Hints& hints = {}, Parts parts = Parts::kAll);
 
-/// "raw weights", "ema weights", ...: Model::weights_name for people.
+/// Model::weights_name for messages: "raw weights", "ema weights", ...
 std::string describe_weights(const std::string& weights_name);
 
-/// Whether it is a source for read_model that is no checkpoint or run of this program. True for
-/// every file. Looks only at names.
+/// Whether it is a file or a diffusers folder, not a checkpoint or run of this program. Only looks
+/// at file names.
 bool is_foreign(const std::filesystem::path& source);
 
-/// Copies the weights into the network's parameters, without rounding if the types agree. Throws
-/// IoError, naming the source, if they are of another network.
+/// Copies the weights into the network's parameters, without rounding if the data types are equal.
+/// Throws IoError, naming the source, if they are of another network.
 void load_weights_(const Model& model, nn::UNetImpl& unet);
 
 /// The network with its weights, in eval mode.
 nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision);
 
-/// `weights` in the order of the network's parameters. Throws IoError(source, ...) if a tensor is
-/// missing, unknown or of another shape.
+/// Returns `weights` in the order of the network's parameters. Throws IoError(source, ...) if a
+/// tensor is missing, unknown or of another shape.
 std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
                                       const nn::UNetConfig& unet,
                                       const std::filesystem::path& source);

@@ -6,7 +6,7 @@
 
 namespace ddpm::exchange {
 
-/// CRC32C of the chosen weights: of their file if the model is a checkpoint of this program, else
+/// CRC32C of the selected weights: of their file if the model is a checkpoint of this program, else
 /// of the tensors' bytes. Throws IoError.
 uint32_t weights_checksum(const Model& model);
 
