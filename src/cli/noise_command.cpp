@@ -1,5 +1,5 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/posterior.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/kernels/random.h"

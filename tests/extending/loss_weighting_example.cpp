@@ -1,6 +1,6 @@
 // The example of docs/extending.md, "A loss weighting": min-SNR (Hang 2023).
 
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 
 #include <gtest/gtest.h>

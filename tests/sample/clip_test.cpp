@@ -1,6 +1,6 @@
 #include "ddpm/sample/clip.h"
 
-#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/posterior.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>

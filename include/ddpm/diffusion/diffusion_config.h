@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/config/fields.h"
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 
 namespace ddpm::diffusion {

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "ddpm/diffusion/denoiser.h"
-#include "ddpm/diffusion/forward_process.h"
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/posterior.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/eval/jackknife.h"

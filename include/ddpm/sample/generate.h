@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/diffusion/denoiser.h"
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/reverse_process.h"
 #include "ddpm/sample/sample_config.h"

@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/diffusion/denoiser.h"
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/sample_config.h"
 #include "ddpm/sample/sampler.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/sample/timestep_plan.h"
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "ddpm/data/loader.h"
-#include "ddpm/diffusion/forward_process.h"
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/posterior.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/posterior.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 
-#include "ddpm/diffusion/forward_process.h"
+#include "ddpm/diffusion/posterior.h"
 
 #include <cmath>
 

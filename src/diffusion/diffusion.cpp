@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/parameterization.h"
+#include "ddpm/diffusion/diffusion.h"
 
 #include <torch/types.h>
 
