@@ -229,8 +229,7 @@ class Benchmark {
     options.batch = x_.size(0);
     options.device = device_;
     options.dtype = x_.scalar_type();
-    sample::generate(denoiser(x_.size(0)), learner_.settings().forward.schedule(),
-                     experiment_.diffusion.prediction, config, options,
+    sample::generate(denoiser(x_.size(0)), learner_.settings().diffusion, config, options,
                      [](int64_t, const torch::Tensor& images) { images.cpu(); });
     learner_.unet()->train();
   }

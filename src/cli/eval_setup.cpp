@@ -1,7 +1,7 @@
 #include "eval_setup.h"
 
 #include "ddpm/data/factory.h"
-#include "ddpm/io/image.h"
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "shared_flags.h"
@@ -95,7 +95,7 @@ eval::Samples samples_of(const SamplePlan& plan) {
     sample::GenerateOptions generate = plan.generate;
     generate.images = images;
     sample_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
-      sink(first, io::to_uint8(batch.cpu()).contiguous());
+      sink(first, diffusion::to_uint8(batch.cpu()).contiguous());
     });
   };
   const sample::GenerateOptions& g = plan.generate;

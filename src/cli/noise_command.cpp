@@ -1,10 +1,10 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/diffusion/posterior.h"
+#include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/experiment.h"
-#include "ddpm/train/train_step.h"
 #include "output_path.h"
 #include "shared_flags.h"
 
@@ -47,17 +47,17 @@ void check_images(const std::vector<int64_t>& images, int64_t count) {
 
 // One row per image, one column per t: uint8 [rows * columns, C, H, W].
 torch::Tensor noised_images(const NoiseOptions& options, const data::Dataset& dataset,
-                            const diffusion::ForwardProcess& forward) {
+                            const diffusion::Diffusion& diffusion) {
   const RngKey key = rng_key(static_cast<uint64_t>(options.seed), Purpose::kTrainingNoise);
   std::vector<torch::Tensor> cells;
   for (const int64_t index : options.images) {
     const torch::Tensor x0 =
-        train::to_unit_range(dataset.get(index).image.unsqueeze(0), torch::kCPU, torch::kFloat);
+        diffusion::to_model_range(dataset.get(index).image.unsqueeze(0), torch::kFloat);
     const torch::Tensor eps = torch::empty_like(x0);
     kernels::fill_normal_(eps, key, torch::full({1}, index, torch::kLong));
     for (const int64_t t : options.times) {
-      cells.push_back(
-          io::to_uint8(t == 0 ? x0 : forward.sample(x0, torch::full({1}, t, torch::kLong), eps)));
+      cells.push_back(diffusion::to_uint8(
+          t == 0 ? x0 : diffusion.noised(x0, torch::full({1}, t, torch::kLong), eps)));
     }
   }
   return torch::cat(cells);
@@ -77,8 +77,8 @@ int run_noise(NoiseOptions options) {
   config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
   expect_beside_input("--out", options.out, "the images", experiment.data.path);
-  const diffusion::ForwardProcess forward{diffusion::Schedule(experiment.diffusion.schedule)};
-  const int64_t timesteps = forward.schedule().timesteps();
+  const diffusion::Diffusion diffusion(experiment.diffusion);
+  const int64_t timesteps = diffusion.schedule().timesteps();
   if (options.times.empty()) options.times = default_times(timesteps);
   check_times(options.times, timesteps);
   const auto dataset = data::open_dataset(experiment.data, experiment.run.seed);
@@ -86,9 +86,9 @@ int run_noise(NoiseOptions options) {
     for (int64_t i = 0; i < std::min<int64_t>(8, dataset->size()); ++i) options.images.push_back(i);
   }
   check_images(options.images, dataset->size());
-  io::write_png(options.out, io::enlarged(io::make_grid(noised_images(options, *dataset, forward),
+  io::write_png(options.out, io::enlarged(io::make_grid(noised_images(options, *dataset, diffusion),
                                                         std::ssize(options.times))));
-  print_times(options.times, forward.schedule(), experiment.diffusion.schedule.kind);
+  print_times(options.times, diffusion.schedule(), experiment.diffusion.schedule.kind);
   fmt::print("{}\n", options.out);
   return kOk;
 }

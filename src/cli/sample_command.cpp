@@ -3,8 +3,8 @@
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/folder.h"
-#include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/picture_folder.h"
@@ -155,7 +155,7 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
     const auto image = generate.images.begin() + first;
-    writer.write({image, image + host.size(0)}, io::to_uint8(host));
+    writer.write({image, image + host.size(0)}, diffusion::to_uint8(host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
   sampled.result = sample_images(plan, unet, generate, sink);

@@ -169,9 +169,9 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
   sample::GenerateOptions generate = options;
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   try {
-    return sample::generate(
-        network.denoiser(), diffusion::Schedule(plan.network->description.diffusion.schedule),
-        plan.network->description.diffusion.prediction, plan.config, generate, sink);
+    return sample::generate(network.denoiser(),
+                            diffusion::Diffusion(plan.network->description.diffusion), plan.config,
+                            generate, sink);
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }

@@ -1,5 +1,9 @@
 #include "ddpm/diffusion/diffusion.h"
 
+#include "ddpm/diffusion/posterior.h"
+
+#include <utility>
+
 #include <torch/types.h>
 
 namespace ddpm::diffusion {
@@ -30,35 +34,89 @@ Estimate estimate_with(Prediction prediction, const torch::Tensor& p, const torc
   TORCH_CHECK(false, "unknown prediction");
 }
 
+// The network's output [B,C,...] or [B,2C,...] in its halves.
+struct Halves {
+  torch::Tensor prediction;
+  torch::Tensor variance;  // undefined if there is none
+};
+
+Halves halves_of(const torch::Tensor& output, const torch::Tensor& like) {
+  const int64_t channels = like.size(1);
+  Halves halves{output, {}};
+  if (output.dim() == like.dim() && output.size(1) == 2 * channels)
+    halves = {output.narrow(1, 0, channels), output.narrow(1, channels, channels)};
+  TORCH_CHECK(halves.prediction.sizes() == like.sizes(), "the network's output ", output.sizes(),
+              " does not go with ", like.sizes());
+  return halves;
+}
+
+template <class Weight>
+Estimate estimate_of(Prediction prediction, const torch::Tensor& output, const torch::Tensor& x_t,
+                     const Weight& weight) {
+  const Halves halves = halves_of(output, x_t);
+  const auto dtype = x_t.scalar_type();
+  Estimate estimate = estimate_with(prediction, halves.prediction.to(dtype), x_t, weight);
+  // The output is in -1..1 (Nichol 2021's code).
+  if (halves.variance.defined()) estimate.variance_weight = (halves.variance.to(dtype) + 1) / 2;
+  return estimate;
+}
+
 }  // namespace
 
-torch::Tensor training_target(Prediction prediction, const Schedule& schedule,
-                              const torch::Tensor& x0, const torch::Tensor& eps,
-                              const torch::Tensor& x_t, const torch::Tensor& t) {
-  const auto weight = [&](Table table) { return schedule.gather(table, t, x_t); };
-  switch (prediction) {
+Diffusion::Diffusion(const DiffusionConfig& config)
+    : Diffusion(Schedule(config.schedule), config.prediction) {}
+
+Diffusion::Diffusion(const Schedule& schedule, Prediction prediction, LossWeight weight)
+    : schedule_(schedule), prediction_(prediction), weight_(std::move(weight)) {}
+
+torch::Tensor Diffusion::noised(const torch::Tensor& x0, const torch::Tensor& t,
+                                const torch::Tensor& eps) const {
+  return schedule_.gather(Table::kSqrtAlphaBar, t, x0) * x0 +
+         schedule_.gather(Table::kSqrtOneMinusAlphaBar, t, x0) * eps;
+}
+
+torch::Tensor Diffusion::target(const torch::Tensor& x0, const torch::Tensor& eps,
+                                const torch::Tensor& x_t, const torch::Tensor& t) const {
+  const auto weight = [&](Table table) { return schedule_.gather(table, t, x_t); };
+  switch (prediction_) {
     case Prediction::kEpsilon:
       return eps;
     case Prediction::kX0:
       return x0;
     case Prediction::kMu:
-      return weight(Table::kPosteriorMeanX0) * x0 + weight(Table::kPosteriorMeanXt) * x_t;
+      return posterior_mean(schedule_, x0, x_t, t);
     case Prediction::kV:
       return weight(Table::kSqrtAlphaBar) * eps - weight(Table::kSqrtOneMinusAlphaBar) * x0;
   }
   TORCH_CHECK(false, "unknown prediction");
 }
 
-Estimate estimate(Prediction prediction, const Schedule& schedule, const torch::Tensor& output,
-                  const torch::Tensor& x_t, const torch::Tensor& t) {
-  return estimate_with(prediction, output.to(x_t.scalar_type()), x_t,
-                       [&](Table table) { return schedule.gather(table, t, x_t); });
+torch::Tensor Diffusion::unweighted_loss(const torch::Tensor& output, const torch::Tensor& target) {
+  const torch::Tensor prediction = halves_of(output, target).prediction;
+  return (prediction.to(target.scalar_type()) - target).square().flatten(1).mean(1);
 }
 
-Estimate estimate(Prediction prediction, const Schedule& schedule, const torch::Tensor& output,
-                  const torch::Tensor& x_t, int64_t t) {
-  return estimate_with(prediction, output.to(x_t.scalar_type()), x_t,
-                       [&](Table table) { return schedule.at(table, t); });
+torch::Tensor Diffusion::weighted(const torch::Tensor& unweighted_loss,
+                                  const torch::Tensor& t) const {
+  if (!weight_) return unweighted_loss;
+  return weight_(t).to(unweighted_loss.scalar_type()) * unweighted_loss;
+}
+
+Estimate Diffusion::estimate(const torch::Tensor& output, const torch::Tensor& x_t,
+                             const torch::Tensor& t) const {
+  return estimate_of(prediction_, output, x_t,
+                     [&](Table table) { return schedule_.gather(table, t, x_t); });
+}
+
+Estimate Diffusion::estimate(const torch::Tensor& output, const torch::Tensor& x_t,
+                             int64_t t) const {
+  return estimate_of(prediction_, output, x_t, [&](Table table) { return schedule_.at(table, t); });
+}
+
+torch::Tensor implied_eps(const torch::Tensor& x0, const Schedule& schedule,
+                          const torch::Tensor& x_t, int64_t t) {
+  return (x_t - schedule.at(Table::kSqrtAlphaBar, t) * x0) /
+         schedule.at(Table::kSqrtOneMinusAlphaBar, t);
 }
 
 }  // namespace ddpm::diffusion

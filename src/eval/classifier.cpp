@@ -6,6 +6,7 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/data/epoch_sampler.h"
 #include "ddpm/data/subset.h"
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/kernels/random.h"
@@ -98,7 +99,7 @@ Classifier::Classifier(data::ImageShape shape, int64_t classes, const Classifier
 }
 
 Features Classifier::forward(const torch::Tensor& images) const {
-  torch::Tensor h = images.to(weights_[0].device()).to(torch::kFloat) / 127.5 - 1.0;
+  torch::Tensor h = diffusion::to_model_range(images.to(weights_[0].device()), torch::kFloat);
   const int64_t longest = std::max(h.size(2), h.size(3));
   if (longest > options_.longest_side) {
     const double scale = static_cast<double>(options_.longest_side) / static_cast<double>(longest);

@@ -3,6 +3,8 @@
 #include "chart.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
+#include "ddpm/diffusion/image_range.h"
+#include "ddpm/diffusion/posterior.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/sample/generate.h"
 
@@ -30,10 +32,8 @@ torch::Tensor log_normal_mass(const torch::Tensor& low, const torch::Tensor& hig
 // log of beta_tilde_t, beta_tilde_2 where t = 1 (beta_1 where there is no t = 2): [B,1,1,1].
 torch::Tensor log_small(const diffusion::Schedule& schedule, const torch::Tensor& t,
                         const torch::Tensor& like) {
-  const bool one = schedule.timesteps() == 1;
-  return schedule
-      .gather(one ? Table::kBeta : Table::kPosteriorVariance, one ? t : t.clamp_min(2), like)
-      .log();
+  if (schedule.timesteps() == 1) return schedule.gather(Table::kBeta, t, like).log();
+  return diffusion::posterior_variance(schedule, t.clamp_min(2), like).log();
 }
 
 torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& schedule,
@@ -42,7 +42,10 @@ torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& sc
   const torch::Tensor small = log_small(schedule, t, like);
   if (variance == ModelVariance::kSmall) return small;
   const torch::Tensor large = schedule.gather(Table::kBeta, t, like).log();
-  if (variance == ModelVariance::kLearned) return small + (large - small) * weight;
+  if (variance == ModelVariance::kLearned) {
+    TORCH_CHECK(weight.defined(), "the network has no learned variance");
+    return diffusion::learned_log_variance(small, large, weight);
+  }
   const torch::Tensor first = (t == 1).view({-1, 1, 1, 1});
   return torch::where(first, small, large);
 }
@@ -138,45 +141,36 @@ torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch:
   return per_image(0.5 * (signal * x0.to(torch::kDouble).square() + noise - 1.0 - std::log(noise)));
 }
 
-torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
-                               diffusion::Prediction prediction, ModelVariance variance, bool clip,
-                               const torch::Tensor& output, const torch::Tensor& x0,
+torch::Tensor variational_term(const diffusion::Diffusion& diffusion, ModelVariance variance,
+                               bool clip, const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& t) {
-  const diffusion::Schedule& schedule = forward.schedule();
+  const diffusion::Schedule& schedule = diffusion.schedule();
   const torch::Tensor x = x0.to(torch::kDouble), noisy = x_t.to(torch::kDouble);
-  const torch::Tensor out = output.to(torch::kDouble);
-  const int64_t channels = x.size(1);
-  torch::Tensor weight;
-  if (variance == ModelVariance::kLearned) {
-    TORCH_CHECK(out.size(1) == 2 * channels, "the network has no learned variance");
-    weight = (out.narrow(1, channels, channels) + 1.0) / 2.0;
-  }
-  torch::Tensor x0_hat =
-      diffusion::estimate(prediction, schedule, out.narrow(1, 0, channels), noisy, t).x0;
-  if (clip) x0_hat = x0_hat.clamp(-1.0, 1.0);
+  const diffusion::Estimate found = diffusion.estimate(output, noisy, t);
+  const torch::Tensor x0_hat = clip ? found.x0.clamp(-1.0, 1.0) : found.x0;
 
   // p(x_{t-1} | x_t)
-  const torch::Tensor mean = forward.posterior_mean(x0_hat, noisy, t);
-  const torch::Tensor log_var = log_variance(variance, schedule, t, noisy, weight).expand_as(noisy);
+  const torch::Tensor mean = diffusion::posterior_mean(schedule, x0_hat, noisy, t);
+  const torch::Tensor log_var =
+      log_variance(variance, schedule, t, noisy, found.variance_weight).expand_as(noisy);
   const torch::Tensor decoder = -decoder_log_likelihood(x, mean, log_var);
   // against q(x_{t-1} | x_t, x_0)
   const torch::Tensor true_log_var = log_small(schedule, t, noisy);
-  const torch::Tensor shift = forward.posterior_mean(x, noisy, t) - mean;
+  const torch::Tensor shift = diffusion::posterior_mean(schedule, x, noisy, t) - mean;
   const torch::Tensor divergence =
       0.5 * (log_var - true_log_var - 1.0 + (true_log_var - log_var).exp() +
              shift.square() * (-log_var).exp());
   return torch::where(t == 1, per_image(decoder), per_image(divergence));
 }
 
-Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
-                              diffusion::Prediction prediction, const data::Dataset& dataset,
-                              const std::vector<int64_t>& images, const LikelihoodOptions& options,
-                              const dist::World& world) {
+Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Diffusion& diffusion,
+                              const data::Dataset& dataset, const std::vector<int64_t>& images,
+                              const LikelihoodOptions& options, const dist::World& world) {
+  const diffusion::Schedule& schedule = diffusion.schedule();
   TORCH_CHECK(options.calls == 0 || options.calls >= fewest_calls(schedule.timesteps()),
               "too few calls to see every term of the bound");
   const torch::NoGradGuard no_grad;
   const nn::ArithmeticGuard arithmetic(options.precision, options.deterministic);
-  const diffusion::ForwardProcess forward(schedule);
   const std::vector<Stratum> parts = strata(schedule.timesteps(), options.calls);
   const auto count = static_cast<int64_t>(images.size());
   const auto k = static_cast<int64_t>(parts.size());
@@ -195,8 +189,8 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
       dataset, own, options.batch,
       [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
         const int64_t b = pixels.size(0), place = places[first];
-        const torch::Tensor x0 =
-            pixels.to(options.device).to(nn::storage_type(options.precision)) / 127.5 - 1.0;
+        const torch::Tensor x0 = diffusion::to_model_range(pixels.to(options.device),
+                                                           nn::storage_type(options.precision));
         const torch::Tensor ids =
             torch::tensor(std::vector<int64_t>(own.begin() + first, own.begin() + first + b),
                           torch::dtype(torch::kLong).device(options.device));
@@ -206,16 +200,13 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Sc
           torch::Tensor t = torch::empty_like(ids), eps = torch::empty_like(x0);
           kernels::fill_uniform_int_(t, t_key, ids * k + i, parts[i].low, parts[i].high);
           kernels::fill_normal_(eps, noise_key, ids, static_cast<uint32_t>(i));
-          const torch::Tensor x_t = forward.sample(x0, t, eps);
+          const torch::Tensor x_t = diffusion.noised(x0, t, eps);
           const torch::Tensor output = denoiser(x_t, t);
           found.terms[i]
               .narrow(0, place, b)
-              .copy_(variational_term(forward, prediction, options.variance, options.clip, output,
-                                      x0, x_t, t));
-          const torch::Tensor eps_hat =
-              diffusion::estimate(prediction, schedule,
-                                  output.narrow(1, 0, x0.size(1)).to(x0.scalar_type()), x_t, t)
-                  .eps;
+              .copy_(
+                  variational_term(diffusion, options.variance, options.clip, output, x0, x_t, t));
+          const torch::Tensor eps_hat = diffusion.estimate(output, x_t, t).eps;
           found.losses[i].narrow(0, place, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
           if (progress) {
             progress->update(first * k + (i + 1) * b,

@@ -81,8 +81,8 @@ Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
     return nn::make_denoiser(unet, options.precision,
                              s.model.unet.class_conditional ? labels : torch::Tensor());
   };
-  return measure_likelihood(denoiser_of, diffusion::Schedule(s.model.diffusion.schedule),
-                            s.model.diffusion.prediction, *s.data.images, s.images, options, world);
+  return measure_likelihood(denoiser_of, diffusion::Diffusion(s.model.diffusion), *s.data.images,
+                            s.images, options, world);
 }
 
 std::string describe_bound(const Likelihood& found) {

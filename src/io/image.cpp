@@ -226,10 +226,4 @@ void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8) {
   replace_file(path, encode_png(chw_u8));
 }
 
-torch::Tensor to_uint8(const torch::Tensor& x) {
-  const auto type = x.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
-  const torch::Tensor pixels = (x.detach().to(type) + 1) * 127.5;
-  return pixels.round().clamp(0, 255).nan_to_num(0).to(torch::kUInt8);
-}
-
 }  // namespace ddpm::io

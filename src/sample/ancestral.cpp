@@ -1,5 +1,6 @@
 #include "ancestral.h"
 
+#include "ddpm/diffusion/posterior.h"
 #include "noisy_end.h"
 
 #include <cmath>
@@ -8,33 +9,22 @@
 
 namespace ddpm::sample {
 
-AncestralWeights AncestralSampler::weights(const PlanStep& step) const {
-  const double beta = schedule_.jump_beta(step.t, step.s);
-  const double noise_t = schedule_.one_minus_alpha_bar(step.t);
-  const double noise_s = schedule_.one_minus_alpha_bar(step.s);
-  const double alpha = schedule_.alpha_bar(step.t) / schedule_.alpha_bar(step.s);
-  // The posterior (Ho 2020, Eq. 7) with s in the place of t - 1. At s = 0 its mean is x0_hat.
-  return {.x0 = std::sqrt(schedule_.alpha_bar(step.s)) * beta / noise_t,
-          .x_t = std::sqrt(alpha) * noise_s / noise_t,
-          .small = noise_s / noise_t * beta,
-          .large = beta};
+torch::Tensor step_noise(AncestralVariance variance, double small, double large,
+                         const torch::Tensor& v, const torch::Tensor& z) {
+  if (variance == AncestralVariance::kLearned) {
+    TORCH_CHECK(v.defined(), "a learned variance needs a network that has one");
+    return (0.5 * diffusion::learned_log_variance(std::log(small), std::log(large), v)).exp() * z;
+  }
+  return std::sqrt(variance == AncestralVariance::kSmall ? small : large) * z;
 }
 
 torch::Tensor AncestralSampler::step(const PlanStep& step, const torch::Tensor& x_t,
                                      const Estimator& estimate, const StepNoise& noise) {
-  const AncestralWeights weight = weights(step);
+  const diffusion::JumpPosterior q = diffusion::jump_posterior(schedule_, step.t, step.s);
   const diffusion::Estimate at_t = estimate(x_t, step.t);
-  const torch::Tensor mean = weight.x0 * at_t.x0 + weight.x_t * x_t;
+  const torch::Tensor mean = q.x0 * at_t.x0 + q.x_t * x_t;
   if (step.s == 0) return mean;
-  const torch::Tensor z = noise(0);
-  if (variance_ == AncestralVariance::kLearned) {
-    const torch::Tensor& v = at_t.variance_weight;
-    TORCH_CHECK(v.defined(), "a learned variance needs a network that has one");
-    const double log_small = std::log(weight.small), log_large = std::log(weight.large);
-    return mean + (0.5 * (log_small + (log_large - log_small) * v)).exp() * z;
-  }
-  const bool small = variance_ == AncestralVariance::kSmall;
-  return mean + std::sqrt(small ? weight.small : weight.large) * z;
+  return mean + step_noise(variance_, q.small, q.large, at_t.variance_weight, noise(0));
 }
 
 std::unique_ptr<Sampler> make_ancestral(const SampleConfig& config,

@@ -16,20 +16,19 @@ enum class AncestralVariance {
   kLearned,  ///< between them as the network says: beta^v beta_tilde^(1-v) (Nichol 2021, Eq. 15)
 };
 
-/// The weights of one step from t to s, float64: x_s = x0 x0_hat + x_t x_t + sqrt(variance) z.
-struct AncestralWeights {
-  double x0, x_t;       ///< of the posterior mean
-  double small, large;  ///< the two variances, beta_tilde and beta; small is 0 at s = 0
-};
+/// sigma z, z ~ N(0,I) [B,C,H,W]. small, large: beta_tilde and beta. v: what the network says of the
+/// variance (diffusion::Estimate), read by kLearned alone, which needs it.
+torch::Tensor step_noise(AncestralVariance variance, double small, double large,
+                         const torch::Tensor& v, const torch::Tensor& z);
 
 /// Algorithm 2 (Ho 2020) on any subset of the steps: x_s ~ N(posterior mean, variance), with the
-/// posterior of the schedule that has only the visited steps. No noise at the last step (s = 0).
+/// posterior of the schedule that has only the visited steps (diffusion/posterior.h). No noise at
+/// the last step (s = 0).
 class AncestralSampler : public Sampler {
  public:
   AncestralSampler(const diffusion::Schedule& schedule, AncestralVariance variance)
       : schedule_(schedule), variance_(variance) {}
 
-  AncestralWeights weights(const PlanStep& step) const;
   torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
                      const StepNoise& noise) override;
 

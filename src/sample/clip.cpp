@@ -7,14 +7,11 @@ namespace ddpm::sample {
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
                             int64_t t, double range) {
-  if (clip == Clip::kNone) {
-    return estimate;
-  }
-  const torch::Tensor x0 = estimate.x0.clamp(-range, range);
-  if (clip == Clip::kClip) {
-    return {x0, estimate.eps};
-  }
-  return diffusion::estimate(diffusion::Prediction::kX0, schedule, x0, x_t, t);
+  if (clip == Clip::kNone) return estimate;
+  diffusion::Estimate result = estimate;
+  result.x0 = estimate.x0.clamp(-range, range);
+  if (clip == Clip::kRederive) result.eps = diffusion::implied_eps(result.x0, schedule, x_t, t);
+  return result;
 }
 
 }  // namespace ddpm::sample

@@ -50,6 +50,8 @@ class BatchNoise {
   }
   torch::Tensor at(int64_t k, int64_t draw) const {
     constexpr int64_t kPositions = int64_t{1} << 20;  // above the largest T
+    constexpr int64_t kMaxDraw = int64_t{1} << 12;    // the stream's step has 32 bits
+    TORCH_CHECK(draw >= 0 && draw <= kMaxDraw, "draw ", draw, " is not in 0..", kMaxDraw);
     if (options_.step_noise.defined()) {
       if (draw > 0)
         throw UsageError("the given noise z has one draw per step, this method needs more");
@@ -104,10 +106,10 @@ std::vector<int64_t> images_of_rank(const std::vector<int64_t>& images, int64_t 
   return own;
 }
 
-GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
-                        diffusion::Prediction prediction, const SampleConfig& config,
-                        const GenerateOptions& options, const Sink& sink) {
-  return generate(denoiser, ReverseProcess(schedule, prediction, config), options, sink);
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Diffusion& diffusion,
+                        const SampleConfig& config, const GenerateOptions& options,
+                        const Sink& sink) {
+  return generate(denoiser, ReverseProcess(diffusion, config), options, sink);
 }
 
 GenerateResult generate(const diffusion::Denoiser& denoiser, const ReverseProcess& process,

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/base/device_graph.h"
-#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/diffusion.h"
 
 #include <torch/types.h>
 

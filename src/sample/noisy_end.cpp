@@ -1,7 +1,5 @@
 #include "noisy_end.h"
 
-#include <cmath>
-
 #include <torch/types.h>
 
 namespace ddpm::sample {
@@ -17,15 +15,9 @@ torch::Tensor NoisyEnd::step(const PlanStep& step, const torch::Tensor& x_t,
   const torch::Tensor image = inner_.step(step, x_t, listening, noise);
   const bool ends_early = step.s == 0 && step.t > 1;
   if (!ends_early) return image;
-  const torch::Tensor z = noise(0);
   constexpr double kSmall = 1e-20;
   const double large = schedule_.one_minus_alpha_bar(step.t);  // the beta of the jump to s = 0
-  if (variance_ == AncestralVariance::kLearned) {
-    TORCH_CHECK(v.defined(), "a learned variance needs a network that has one");
-    const double log_small = std::log(kSmall);
-    return image + (0.5 * (log_small + (std::log(large) - log_small) * v)).exp() * z;
-  }
-  return image + std::sqrt(variance_ == AncestralVariance::kSmall ? kSmall : large) * z;
+  return image + step_noise(variance_, kSmall, large, v, noise(0));
 }
 
 }  // namespace ddpm::sample

@@ -60,18 +60,16 @@ NotFinite::NotFinite(const Place& place)
                         place.position + 1, place.steps, place.t)),
       place_(place) {}
 
-ReverseProcess::ReverseProcess(const diffusion::Schedule& schedule,
-                               diffusion::Prediction prediction, const SampleConfig& config)
-    : ReverseProcess(schedule, prediction, config, [=] { return make_sampler(config, schedule); }) {
-}
+ReverseProcess::ReverseProcess(const diffusion::Diffusion& diffusion, const SampleConfig& config)
+    : ReverseProcess(diffusion, config, [config, schedule = diffusion.schedule()] {
+        return make_sampler(config, schedule);
+      }) {}
 
-ReverseProcess::ReverseProcess(const diffusion::Schedule& schedule,
-                               diffusion::Prediction prediction, const SampleConfig& config,
+ReverseProcess::ReverseProcess(const diffusion::Diffusion& diffusion, const SampleConfig& config,
                                MakeSampler make)
-    : schedule_(schedule),
-      prediction_(prediction),
+    : diffusion_(diffusion),
       config_(config),
-      plan_(checked_plan(config, schedule.timesteps())),
+      plan_(checked_plan(config, diffusion.schedule().timesteps())),
       make_(std::move(make)) {}
 
 std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& denoiser,
@@ -91,9 +89,8 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
     const torch::Tensor made = denoiser(at, t);
     watch.see(position, made);
     // 2. As x0_hat and eps_hat, within the image range.
-    const auto raw = estimate_of(made, at, time);
-    auto clean = clipped(config_.clip, raw, schedule_, at, time, config_.clip_range);
-    clean.variance_weight = raw.variance_weight;
+    const diffusion::Estimate clean = clipped(config_.clip, diffusion_.estimate(made, at, time),
+                                              diffusion_.schedule(), at, time, config_.clip_range);
     if (std::exchange(first_call, false)) x0_hat = clean.x0;
     return clean;
   };
@@ -110,19 +107,6 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
     ++position;
   }
   return x;
-}
-
-diffusion::Estimate ReverseProcess::estimate_of(const torch::Tensor& made, const torch::Tensor& x,
-                                                int64_t t) const {
-  torch::Tensor output = made, variance_weight;
-  if (output.dim() == x.dim() && output.size(1) == 2 * x.size(1)) {
-    variance_weight = (output.narrow(1, x.size(1), x.size(1)).to(x.scalar_type()) + 1) / 2;
-    output = output.narrow(1, 0, x.size(1));
-  }
-  TORCH_CHECK(output.sizes() == x.sizes(), "the network made ", output.sizes(), " of ", x.sizes());
-  auto estimate = diffusion::estimate(prediction_, schedule_, output, x, t);
-  estimate.variance_weight = variance_weight;
-  return estimate;
 }
 
 }  // namespace ddpm::sample

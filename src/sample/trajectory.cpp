@@ -1,5 +1,6 @@
 #include "ddpm/sample/trajectory.h"
 
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 
@@ -27,7 +28,7 @@ void Trajectory::observe(int64_t first, const TrajectoryPoint& point) {
   if (column == positions_.end()) return;
   const int64_t count = std::min(rows_ - first, point.x0_hat.size(0));
   estimates_[column - positions_.begin()].push_back(
-      io::to_uint8(point.x0_hat.narrow(0, 0, count)).cpu());
+      diffusion::to_uint8(point.x0_hat.narrow(0, 0, count)).cpu());
 }
 
 torch::Tensor Trajectory::cells() const {

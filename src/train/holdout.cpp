@@ -32,7 +32,7 @@ std::optional<double> Holdout::loss(nn::UNetImpl& unet, const std::function<bool
   bool whole = true;
   for (const data::Batch& batch : batches_) {
     if (!(whole = go_on())) break;
-    sum += sample_losses(unet, settings_, batch).per_sample.sum().to(torch::kDouble);
+    sum += unweighted_losses(unet, settings_, batch).per_sample.sum().to(torch::kDouble);
     count += batch.ids.size(0);
   }
   unet.train(was_training);

@@ -1,6 +1,6 @@
 #include "preview.h"
 
-#include "ddpm/io/image.h"
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/sample/generate.h"
@@ -76,11 +76,10 @@ torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
       sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});
   nn::DrawingNetwork network(learner.unet(), precision_, classes, sample_.batch, device_);
   options.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
-  const StepSettings& settings = learner.settings();
   std::vector<torch::Tensor> batches;
   const auto result = sample::generate(
-      network.denoiser(), settings.forward.schedule(), settings.prediction, sample_, options,
-      [&](int64_t, const torch::Tensor& x) { batches.push_back(io::to_uint8(x).cpu()); });
+      network.denoiser(), learner.settings().diffusion, sample_, options,
+      [&](int64_t, const torch::Tensor& x) { batches.push_back(diffusion::to_uint8(x).cpu()); });
   return result.stopped ? torch::Tensor() : io::make_grid(torch::cat(batches));
 }
 

@@ -23,10 +23,10 @@ struct Case {
     auto generator = at::make_generator<at::CPUGeneratorImpl>(7);
     x0 = torch::rand({t.size(0), 2, 3, 3}, generator, dtype) * 2 - 1;
     eps = torch::randn({t.size(0), 2, 3, 3}, generator, dtype);
-    x_t = ForwardProcess(schedule).sample(x0, t, eps);
+    x_t = Diffusion(schedule, Prediction::kEpsilon).noised(x0, t, eps);
   }
   torch::Tensor target(Prediction prediction) const {
-    return training_target(prediction, schedule, x0, eps, x_t, t);
+    return Diffusion(schedule, prediction).target(x0, eps, x_t, t);
   }
 };
 
@@ -40,12 +40,12 @@ TEST(Parameterization, EveryPairConvertsThereAndBack) {
   for (const auto kind : {ScheduleKind::kLinear, ScheduleKind::kCosine}) {
     const Case c({.kind = kind}, torch::arange(1, 1001, torch::kInt64));
     for (const Prediction from : kAll) {
-      const Estimate found = estimate(from, c.schedule, c.target(from), c.x_t, c.t);
+      const Estimate found = Diffusion(c.schedule, from).estimate(c.target(from), c.x_t, c.t);
       EXPECT_LT(distance(found.x0, c.x0), 1e-10) << config::to_string(from);
       EXPECT_LT(distance(found.eps, c.eps), 1e-10) << config::to_string(from);
       for (const Prediction to : kAll) {
         const torch::Tensor converted =
-            training_target(to, c.schedule, found.x0, found.eps, c.x_t, c.t);
+            Diffusion(c.schedule, to).target(found.x0, found.eps, c.x_t, c.t);
         EXPECT_LT(distance(converted, c.target(to)), 1e-10)
             << config::to_string(from) << " to " << config::to_string(to);
       }
@@ -57,8 +57,8 @@ TEST(Parameterization, EstimatesAddUpToXtWhateverTheNetworkSays) {
   const Case c({}, torch::arange(1, 1001, torch::kInt64));
   const torch::Tensor nonsense = torch::cos(37 * c.x_t);
   for (const Prediction prediction : kAll) {
-    const Estimate found = estimate(prediction, c.schedule, nonsense, c.x_t, c.t);
-    const torch::Tensor sum = ForwardProcess(c.schedule).sample(found.x0, c.t, found.eps);
+    const Estimate found = Diffusion(c.schedule, prediction).estimate(nonsense, c.x_t, c.t);
+    const torch::Tensor sum = Diffusion(c.schedule, prediction).noised(found.x0, c.t, found.eps);
     EXPECT_LT(distance(sum, c.x_t), 1e-10) << config::to_string(prediction);
   }
 }
@@ -68,8 +68,8 @@ TEST(Parameterization, OneTimestepForTheBatchGivesTheSameAsATensorOfThem) {
     const Case c({}, torch::full({3}, t, torch::kInt64));
     for (const Prediction prediction : kAll) {
       const torch::Tensor output = c.target(prediction);
-      const Estimate by_tensor = estimate(prediction, c.schedule, output, c.x_t, c.t);
-      const Estimate by_number = estimate(prediction, c.schedule, output, c.x_t, t);
+      const Estimate by_tensor = Diffusion(c.schedule, prediction).estimate(output, c.x_t, c.t);
+      const Estimate by_number = Diffusion(c.schedule, prediction).estimate(output, c.x_t, t);
       EXPECT_LT(distance(by_tensor.x0, by_number.x0), 1e-12);
       EXPECT_LT(distance(by_tensor.eps, by_number.eps), 1e-12);
     }
@@ -79,10 +79,10 @@ TEST(Parameterization, OneTimestepForTheBatchGivesTheSameAsATensorOfThem) {
 TEST(Parameterization, MuIsThePosteriorMeanAndAtTheFirstStepX0) {
   const Case c({}, torch::arange(1, 1001, torch::kInt64));
   const torch::Tensor mu = c.target(Prediction::kMu);
-  EXPECT_LT(distance(mu, ForwardProcess(c.schedule).posterior_mean(c.x0, c.x_t, c.t)), 1e-15);
+  EXPECT_LT(distance(mu, posterior_mean(c.schedule, c.x0, c.x_t, c.t)), 1e-15);
   EXPECT_TRUE(torch::equal(mu[0], c.x0[0]));
-  const Estimate found =
-      estimate(Prediction::kMu, c.schedule, mu.narrow(0, 0, 1), c.x_t.narrow(0, 0, 1), int64_t{1});
+  const Estimate found = Diffusion(c.schedule, Prediction::kMu)
+                             .estimate(mu.narrow(0, 0, 1), c.x_t.narrow(0, 0, 1), int64_t{1});
   EXPECT_TRUE(torch::equal(found.x0, mu.narrow(0, 0, 1)));
 }
 
@@ -118,7 +118,8 @@ TEST(Parameterization, StaysFiniteWhereAlmostNoSignalIsLeft) {
   const Case c(config, torch::tensor({1, 10000}, torch::kInt64), torch::kFloat32);
   ASSERT_LT(c.schedule.alpha_bar(10000), 1e-40);
   for (const Prediction prediction : kAll) {
-    const Estimate found = estimate(prediction, c.schedule, c.target(prediction), c.x_t, c.t);
+    const Estimate found =
+        Diffusion(c.schedule, prediction).estimate(c.target(prediction), c.x_t, c.t);
     EXPECT_TRUE(found.x0.isfinite().all().item<bool>()) << config::to_string(prediction);
     EXPECT_TRUE(found.eps.isfinite().all().item<bool>()) << config::to_string(prediction);
   }
@@ -126,11 +127,22 @@ TEST(Parameterization, StaysFiniteWhereAlmostNoSignalIsLeft) {
 
 TEST(Parameterization, WidensTheOutputToTheStatesDtype) {
   const Case c({}, torch::tensor({5, 900}, torch::kInt64));
-  const Estimate found = estimate(Prediction::kV, c.schedule,
-                                  c.target(Prediction::kV).to(torch::kBFloat16), c.x_t, c.t);
+  const Estimate found = Diffusion(c.schedule, Prediction::kV)
+                             .estimate(c.target(Prediction::kV).to(torch::kBFloat16), c.x_t, c.t);
   EXPECT_EQ(found.x0.scalar_type(), torch::kFloat64);
   // v is rounded by 2^-9 of at most about 4.
   EXPECT_LT(distance(found.x0, c.x0), 4.0 / 256);
+}
+
+TEST(Estimate, SplitsOffALearnedVariance) {
+  const Case c({}, torch::tensor({5, 900}, torch::kInt64));
+  const Diffusion diffusion(c.schedule, Prediction::kV);
+  const torch::Tensor v = c.target(Prediction::kV), variance = torch::cos(5 * c.x_t);
+  const Estimate found = diffusion.estimate(torch::cat({v, variance}, 1), c.x_t, c.t);
+  EXPECT_TRUE(torch::equal(found.x0, diffusion.estimate(v, c.x_t, c.t).x0));
+  EXPECT_LT(distance(found.variance_weight, 0.5 * variance + 0.5), 1e-15);  // from -1..1 to 0..1
+  EXPECT_FALSE(diffusion.estimate(v, c.x_t, c.t).variance_weight.defined());
+  EXPECT_THROW(diffusion.estimate(torch::cat({v, v, v}, 1), c.x_t, c.t), c10::Error);
 }
 
 }  // namespace

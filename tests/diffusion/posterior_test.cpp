@@ -1,5 +1,7 @@
 #include "ddpm/diffusion/posterior.h"
 
+#include "ddpm/diffusion/diffusion.h"
+
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -12,23 +14,24 @@ torch::Tensor int64(std::initializer_list<int64_t> values) {
   return torch::tensor(std::vector<int64_t>(values), torch::kInt64);
 }
 
-TEST(ForwardProcess, StepByStepEqualsTheClosedForm) {
+TEST(Noised, StepByStepEqualsTheClosedForm) {
   // x_t is linear in (x_0, eps_1, ..., eps_t). Row 0 of a batch follows x_0 = 1 without noise, row
   // j follows eps_j = 1 alone: their ends are the weights of a sum of independent Gaussians.
   const int64_t timesteps = 60;
   const Schedule schedule({.kind = ScheduleKind::kCosine, .timesteps = timesteps});
-  const ForwardProcess process(schedule);
+  const Diffusion diffusion(schedule, Prediction::kEpsilon);
   torch::Tensor x = torch::zeros({timesteps + 1, 1, 1, 1}, torch::kFloat64);
   x[0] = 1;
   for (int64_t t = 1; t <= timesteps; ++t) {
     torch::Tensor eps = torch::zeros_like(x);
     eps[t] = 1;
-    x = process.step(x, torch::full({timesteps + 1}, t, torch::kInt64), eps);
+    // q(x_t | x_{t-1}) (Ho 2020, Eq. 2).
+    x = std::sqrt(1 - schedule.beta(t)) * x + std::sqrt(schedule.beta(t)) * eps;
 
     const torch::Tensor one = torch::ones({1, 1, 1, 1}, torch::kFloat64);
     const torch::Tensor zero = torch::zeros_like(one);
-    const double signal = process.sample(one, int64({t}), zero).item<double>();
-    const double noise = process.sample(zero, int64({t}), one).item<double>();
+    const double signal = diffusion.noised(one, int64({t}), zero).item<double>();
+    const double noise = diffusion.noised(zero, int64({t}), one).item<double>();
     EXPECT_NEAR(x[0].item<double>(), signal, 1e-14);
     EXPECT_NEAR(x.slice(0, 1).square().sum().item<double>(), noise * noise, 1e-14);
   }
@@ -49,9 +52,8 @@ std::pair<double, double> bayes(const Schedule& schedule, int64_t t, double x0, 
   return {mean, ((p * (y - mean).square()).sum() / p.sum()).item<double>()};
 }
 
-TEST(ForwardProcess, PosteriorIsBayesRule) {
+TEST(Posterior, IsBayesRule) {
   const Schedule schedule({});
-  const ForwardProcess process(schedule);
   for (const int64_t t : {2, 3, 50, 500, 1000}) {
     for (const double x0 : {-1.0, 0.3}) {
       // An x_t that q(x_t | x_0) may well draw, so that the two factors overlap on the grid.
@@ -61,29 +63,28 @@ TEST(ForwardProcess, PosteriorIsBayesRule) {
       const torch::Tensor at_x0 = torch::full({1, 1}, x0, torch::kFloat64);
       const torch::Tensor at_xt = torch::full({1, 1}, x_t, torch::kFloat64);
       // The sum of a Gaussian over a grid this fine is exact to rounding.
-      EXPECT_NEAR(process.posterior_mean(at_x0, at_xt, int64({t})).item<double>(), mean, 1e-10);
-      const double got = process.posterior_variance(int64({t}), at_x0).item<double>();
+      EXPECT_NEAR(posterior_mean(schedule, at_x0, at_xt, int64({t})).item<double>(), mean, 1e-10);
+      const double got = posterior_variance(schedule, int64({t}), at_x0).item<double>();
       EXPECT_NEAR(got, variance, 1e-8 * variance);
     }
   }
 }
 
-TEST(ForwardProcess, PosteriorAtTheFirstStepIsX0) {
-  const ForwardProcess process{Schedule({})};
+TEST(Posterior, MeanAtTheFirstStepIsX0) {
   const torch::Tensor x0 = torch::randn({2, 3, 4, 4});
   const torch::Tensor x1 = torch::randn({2, 3, 4, 4});
-  EXPECT_TRUE(torch::equal(process.posterior_mean(x0, x1, int64({1, 1})), x0));
+  EXPECT_TRUE(torch::equal(posterior_mean(Schedule({}), x0, x1, int64({1, 1})), x0));
 }
 
-TEST(ForwardProcess, EachImageHasItsOwnTimestep) {
-  const ForwardProcess process{Schedule({})};
+TEST(Noised, EachImageHasItsOwnTimestep) {
+  const Diffusion diffusion(DiffusionConfig{});
   const torch::Tensor x0 = torch::randn({3, 2, 4, 4}, torch::kFloat64);
   const torch::Tensor eps = torch::randn_like(x0);
-  const torch::Tensor together = process.sample(x0, int64({1, 400, 1000}), eps);
+  const torch::Tensor together = diffusion.noised(x0, int64({1, 400, 1000}), eps);
   const std::vector<int64_t> t{1, 400, 1000};
   for (int64_t b = 0; b < 3; ++b) {
     const torch::Tensor alone =
-        process.sample(x0.slice(0, b, b + 1), int64({t[b]}), eps.slice(0, b, b + 1));
+        diffusion.noised(x0.slice(0, b, b + 1), int64({t[b]}), eps.slice(0, b, b + 1));
     EXPECT_TRUE(torch::equal(together.slice(0, b, b + 1), alone));
   }
 }

@@ -76,8 +76,8 @@ Likelihood of_gaussian_images(const Schedule& schedule, LikelihoodOptions option
       return best_eps(schedule, x_t, t);
     };
   };
-  return measure_likelihood(denoiser_of, schedule, Prediction::kEpsilon, images, all_of(images),
-                            options);
+  return measure_likelihood(denoiser_of, diffusion::Diffusion(schedule, Prediction::kEpsilon),
+                            images, all_of(images), options);
 }
 
 TEST(Decoder, IsScipysNormalDistributionInBins) {
@@ -108,19 +108,18 @@ class Terms : public testing::Test {
   // The mean of a term over many pixels, nats a pixel, and its standard error.
   Measured term(int64_t t, ModelVariance variance, Prediction prediction = Prediction::kEpsilon,
                 const torch::Tensor& second_half = {}) {
+    const diffusion::Diffusion diffusion(schedule_, prediction);
     const torch::Tensor x0 = kMean + std::sqrt(kVariance) * normal({4000, 1, 2, 2}, 1);
     const torch::Tensor time = torch::full({4000}, t, torch::kLong);
-    const torch::Tensor x_t = forward_.sample(x0, time, normal({4000, 1, 2, 2}, 2));
+    const torch::Tensor x_t = diffusion.noised(x0, time, normal({4000, 1, 2, 2}, 2));
     torch::Tensor output =
-        diffusion::training_target(prediction, schedule_, best_x0(schedule_, x_t, time),
-                                   best_eps(schedule_, x_t, time), x_t, time);
+        diffusion.target(best_x0(schedule_, x_t, time), best_eps(schedule_, x_t, time), x_t, time);
     if (second_half.defined()) output = torch::cat({output, second_half.expand_as(output)}, 1);
     const torch::Tensor nats =
-        variational_term(forward_, prediction, variance, false, output, x0, x_t, time) / 4.0;
+        variational_term(diffusion, variance, false, output, x0, x_t, time) / 4.0;
     return {nats.mean().item<double>(), nats.std().item<double>() / std::sqrt(4000.0)};
   }
   Schedule schedule_{{.timesteps = 50}};
-  diffusion::ForwardProcess forward_{schedule_};
 };
 
 // E KL = (log s - log b + (b + w^2 V) / s - 1) / 2 with s the model's variance, b = beta_tilde, w
@@ -289,8 +288,8 @@ TEST(Likelihood, ClampsX0UnlessToldOtherwise) {
   const auto measured = [&](bool clip) {
     LikelihoodOptions options{.precision = nn::Precision::kFp64};
     if (!clip) options.clip = false;
-    return measure_likelihood(denoiser_of, schedule, Prediction::kX0, images, all_of(images),
-                              options);
+    return measure_likelihood(denoiser_of, diffusion::Diffusion(schedule, Prediction::kX0), images,
+                              all_of(images), options);
   };
   const auto expected = [&](double x0_hat, int64_t t) {
     double nats = 0.0, pixels = 0.0;
@@ -375,7 +374,7 @@ TEST(Likelihood, OfOneImageHasNoError) {
 // What a network sees, and how the process computes while it does.
 TEST(Likelihood, SeesOtherNoiseThanTrainingAndComputesAsTold) {
   const Schedule schedule({.timesteps = 6});
-  const diffusion::ForwardProcess forward(schedule);
+  const diffusion::Diffusion diffusion(schedule, Prediction::kX0);
   const GaussianImages images(4);
   const torch::Tensor ids = torch::arange(4);
   std::vector<torch::Tensor> x0;
@@ -386,7 +385,7 @@ TEST(Likelihood, SeesOtherNoiseThanTrainingAndComputesAsTold) {
   bool tf32 = true;
   const auto denoiser_of = [&](const torch::Tensor&) -> diffusion::Denoiser {
     return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
-      const torch::Tensor in_training = forward.sample(torch::stack(x0), t, eps);
+      const torch::Tensor in_training = diffusion.noised(torch::stack(x0), t, eps);
       EXPECT_GT((x_t - in_training).abs().max().item<double>(), 1e-3);
       tf32 = at::globalContext().allowTF32CuDNN() || at::globalContext().allowTF32CuBLAS();
       EXPECT_TRUE(at::globalContext().deterministicCuDNN());
@@ -394,7 +393,7 @@ TEST(Likelihood, SeesOtherNoiseThanTrainingAndComputesAsTold) {
     };
   };
   const nn::ArithmeticGuard outer(nn::Precision::kTf32, /*deterministic=*/false);
-  measure_likelihood(denoiser_of, schedule, Prediction::kX0, images, all_of(images),
+  measure_likelihood(denoiser_of, diffusion, images, all_of(images),
                      {.seed = 3, .precision = nn::Precision::kFp64, .deterministic = true});
   EXPECT_FALSE(tf32);
 }

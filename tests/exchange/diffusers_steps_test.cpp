@@ -33,8 +33,7 @@ TEST(DiffusersSteps, PathsOfAnyNumberOfStepsEndWhereTheSchedulersEnd) {
     settings.sample.steps = steps;
     settings.sample.eta = eta;
     const bool learned = settings.sample.sigma == sample::Sigma::kLearned;
-    const sample::ReverseProcess process(diffusion::Schedule(settings.diffusion.schedule),
-                                         settings.diffusion.prediction, settings.sample);
+    const sample::ReverseProcess process(diffusion::Diffusion(settings.diffusion), settings.sample);
     const auto x_0 = process.run(
         [&](const torch::Tensor& x, const torch::Tensor& t) { return network(x, t, learned); },
         golden.get("x_T"), [&](int64_t k, int64_t) { return z[k]; });

@@ -103,8 +103,7 @@ TEST_P(Schedulers, WholePathsEndWhereDiffusersSchedulersEnd) {
     SchedulerSettings settings = parse_scheduler_config(json.dump(), text);
     settings.sample.steps = 10;
     settings.sample.eta = eta;
-    const sample::ReverseProcess process(diffusion::Schedule(settings.diffusion.schedule),
-                                         settings.diffusion.prediction, settings.sample);
+    const sample::ReverseProcess process(diffusion::Diffusion(settings.diffusion), settings.sample);
     const auto x_0 = process.run(denoiser, x_T, [&](int64_t k, int64_t) { return z[k]; });
     const torch::Tensor expected = golden.get(key);
     // In float64, but for diffusers' betas, which are float32; without clipping x reaches hundreds.

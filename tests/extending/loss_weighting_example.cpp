@@ -47,10 +47,13 @@ TEST(LossWeightingExample, IsTheSameLossForEveryPrediction) {
 
   const double gamma = 5.0;
   const auto weighted_loss = [&](Prediction p) {
-    const torch::Tensor target = training_target(p, schedule, x0, eps, x_t, t);
-    const torch::Tensor output = training_target(p, schedule, x0_hat, eps_hat, x_t, t);
-    const torch::Tensor error = (output - target).square().flatten(1).mean(1);
-    return min_snr_weight(schedule, p, t, gamma) * error;
+    const diffusion::LossWeight weight = [&, p](const torch::Tensor& steps) {
+      return min_snr_weight(schedule, p, steps, gamma);
+    };
+    const diffusion::Diffusion diffusion(schedule, p, weight);
+    const torch::Tensor target = diffusion.target(x0, eps, x_t, t);
+    const torch::Tensor output = diffusion.target(x0_hat, eps_hat, x_t, t);
+    return diffusion.weighted(diffusion.unweighted_loss(output, target), t);
   };
   const torch::Tensor expected = weighted_loss(Prediction::kX0);
   for (const Prediction p : {Prediction::kEpsilon, Prediction::kV, Prediction::kMu})

@@ -188,22 +188,6 @@ TEST(Image, ManyThreadsDecodeAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST(ToUint8, InvertsTheModelRangeForEveryPixelValue) {
-  const torch::Tensor pixels = torch::arange(256).to(torch::kUInt8);
-  for (const auto type : {torch::kFloat, torch::kDouble}) {
-    EXPECT_TRUE(torch::equal(to_uint8(pixels.to(type) / 127.5 - 1), pixels));
-  }
-}
-
-TEST(ToUint8, RoundsToNearestAndClamps) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const torch::Tensor x =
-      torch::tensor({-1.0f, 1.0f, -7.0f, 7.0f, 1.49f / 127.5f - 1, 1.51f / 127.5f - 1, nan});
-  EXPECT_TRUE(torch::equal(to_uint8(x), torch::tensor({0, 255, 0, 255, 1, 2, 0}, torch::kUInt8)));
-  EXPECT_EQ(to_uint8(torch::zeros({2, 3, 4, 5}, torch::kBFloat16)).sizes(),
-            (torch::IntArrayRef{2, 3, 4, 5}));
-}
-
 // 2^32 + 1 is 1 in 32 bits; a comment ends at a carriage return too, as stb_image reads it.
 // A program that links LibTorch before libstdc++ crashes in std::filesystem.
 

@@ -1,5 +1,6 @@
 #include "src/sample/ancestral.h"
 
+#include "ddpm/diffusion/posterior.h"
 #include "ddpm/sample/reverse_process.h"
 #include "tests/sample/exact_denoiser.h"
 #include "tests/sample/one_step.h"
@@ -99,7 +100,7 @@ class LongPosterior {
       alpha_bar_.push_back(alpha_bar_.back() * (1 - (long double)schedule.beta(t)));
   }
   /// The largest relative error of the four weights.
-  long double error(const AncestralWeights& got, PlanStep step) const {
+  long double error(const diffusion::JumpPosterior& got, PlanStep step) const {
     const long double a_t = alpha_bar_[step.t], a_s = alpha_bar_[step.s];
     const long double beta = 1 - a_t / a_s, small = (1 - a_s) / (1 - a_t) * beta;
     const auto off = [](double value, long double want) -> long double {
@@ -119,7 +120,6 @@ TEST(Ancestral, WeightsArePreciseForEveryNumberOfStepsOfEverySchedule) {
   for (const auto& [name, config] : schedules()) {
     const diffusion::Schedule schedule(config);
     const int64_t T = schedule.timesteps();
-    AncestralSampler sampler(schedule, AncestralVariance::kSmall);
     const LongPosterior exact(schedule);
     for (const Spacing spacing :
          {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace, Spacing::kQuadratic}) {
@@ -128,7 +128,8 @@ TEST(Ancestral, WeightsArePreciseForEveryNumberOfStepsOfEverySchedule) {
       // The many plans of T = 5000 differ little: every 7th.
       for (int64_t steps = 1; steps <= T; steps += T > 1000 ? 7 : 1) {
         for (const PlanStep& step : timestep_plan(T, steps, spacing)) {
-          const long double error = exact.error(sampler.weights(step), step);
+          const long double error =
+              exact.error(diffusion::jump_posterior(schedule, step.t, step.s), step);
           if (error > worst) worst = error, worst_steps = steps;
         }
       }
@@ -154,7 +155,8 @@ TEST(Ancestral, ChainsOfFewStepsEndInAnImageOnEverySchedule) {
         sampling.sigma = sigma;
         sampling.steps = steps;
         sampling.spacing = Spacing::kTrailing;
-        const ReverseProcess process(schedule, diffusion::Prediction::kV, sampling);
+        const ReverseProcess process(diffusion::Diffusion(schedule, diffusion::Prediction::kV),
+                                     sampling);
         const torch::Tensor x_T = torch::linspace(-2, 2, 64).view({1, 1, 8, 8});
         const auto image =
             process.run(network, x_T, [&](int64_t k, int64_t) { return x_T.roll(k + 1, 3); });

@@ -1,7 +1,5 @@
 #include "ddpm/sample/clip.h"
 
-#include "ddpm/diffusion/posterior.h"
-
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -17,8 +15,8 @@ struct Case {
   torch::Tensor clamped = torch::tensor({-1.0, -1.0, 0.25, 1.0}, torch::kFloat64).view({1, 4});
 
   torch::Tensor mix(const diffusion::Estimate& e) const {
-    return diffusion::ForwardProcess(schedule).sample(e.x0, torch::tensor({t}, torch::kInt64),
-                                                      e.eps);
+    return diffusion::Diffusion(schedule, diffusion::Prediction::kX0)
+        .noised(e.x0, torch::tensor({t}, torch::kInt64), e.eps);
   }
   diffusion::Estimate result(Clip clip) const { return clipped(clip, estimate, schedule, x_t, t); }
 };

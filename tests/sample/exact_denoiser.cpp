@@ -14,7 +14,7 @@ torch::Tensor output_of(diffusion::Prediction prediction, const diffusion::Sched
                         const torch::Tensor& x0, const torch::Tensor& x_t, const torch::Tensor& t) {
   const torch::Tensor eps = (x_t - schedule.gather(Table::kSqrtAlphaBar, t, x_t) * x0) /
                             schedule.gather(Table::kSqrtOneMinusAlphaBar, t, x_t);
-  return diffusion::training_target(prediction, schedule, x0, eps, x_t, t);
+  return diffusion::Diffusion(schedule, prediction).target(x0, eps, x_t, t);
 }
 
 }  // namespace

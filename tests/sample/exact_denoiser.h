@@ -1,6 +1,5 @@
 #pragma once
 
-#include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 

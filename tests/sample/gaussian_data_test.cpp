@@ -35,7 +35,7 @@ GenerateOptions options_of(int64_t count, int64_t channels, int64_t height, int6
 torch::Tensor drawn(const diffusion::Denoiser& denoiser, const SampleConfig& config,
                     const GenerateOptions& options, Prediction prediction = Prediction::kEpsilon) {
   torch::Tensor images;
-  generate(denoiser, kSchedule, prediction, config, options,
+  generate(denoiser, diffusion::Diffusion(kSchedule, prediction), config, options,
            [&](int64_t, const torch::Tensor& batch) { images = batch; });
   return images;
 }

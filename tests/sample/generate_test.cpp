@@ -39,7 +39,8 @@ SampleConfig noisy(int64_t steps) {
 
 torch::Tensor drawn(const SampleConfig& config, const GenerateOptions& options) {
   std::vector<torch::Tensor> batches;
-  generate(gaussian_denoiser(kSchedule, 0.1, 0.2), kSchedule, Prediction::kEpsilon, config, options,
+  generate(gaussian_denoiser(kSchedule, 0.1, 0.2),
+           diffusion::Diffusion(kSchedule, Prediction::kEpsilon), config, options,
            [&](int64_t first, const torch::Tensor& batch) {
              EXPECT_EQ(first, static_cast<int64_t>(batches.size()) * options.batch);
              batches.push_back(batch);
@@ -116,8 +117,9 @@ TEST(Generate, CallsTheNetworkExactlySTimesABatchForEveryS) {
       };
       SampleConfig config = noisy(steps);
       config.spacing = spacing;
-      const auto result = generate(counting, kSchedule, Prediction::kEpsilon, config,
-                                   options_of({0, 1}, 2), [](int64_t, const torch::Tensor&) {});
+      const auto result =
+          generate(counting, diffusion::Diffusion(kSchedule, Prediction::kEpsilon), config,
+                   options_of({0, 1}, 2), [](int64_t, const torch::Tensor&) {});
       EXPECT_EQ(calls, steps);
       EXPECT_EQ(result.network_calls, steps);
       EXPECT_EQ(result.images, 2);
@@ -132,8 +134,8 @@ TEST(Generate, ZeroStepsMeansAllOfT) {
     ++calls;
     return torch::zeros_like(x);
   };
-  const auto result = generate(counting, schedule, Prediction::kEpsilon, noisy(0),
-                               options_of({0}, 1), [](int64_t, const torch::Tensor&) {});
+  const auto result = generate(counting, diffusion::Diffusion(schedule, Prediction::kEpsilon),
+                               noisy(0), options_of({0}, 1), [](int64_t, const torch::Tensor&) {});
   EXPECT_EQ(calls, 1000);
   EXPECT_EQ(result.network_calls, 1000);
 }
@@ -215,7 +217,7 @@ TEST(Generate, ReportsEveryStepAndStopsWhenTold) {
     return torch::zeros_like(x);
   };
   const auto result =
-      generate(counting, kSchedule, Prediction::kEpsilon, noisy(8), options,
+      generate(counting, diffusion::Diffusion(kSchedule, Prediction::kEpsilon), noisy(8), options,
                [&](int64_t, const torch::Tensor& batch) { images += batch.size(0); });
   EXPECT_TRUE(result.stopped);
   EXPECT_EQ(result.images, 2);
@@ -248,7 +250,8 @@ TEST(Generate, ClippedChainsEndInTheImageRange) {
     SampleConfig config = noisy(10);
     config.clip = clip;
     double largest = 0;
-    generate(wild, kSchedule, Prediction::kEpsilon, config, options_of({0, 1}, 2),
+    generate(wild, diffusion::Diffusion(kSchedule, Prediction::kEpsilon), config,
+             options_of({0, 1}, 2),
              [&](int64_t, const torch::Tensor& x) { largest = x.abs().max().item<double>(); });
     EXPECT_EQ(largest <= 1.0, clip != Clip::kNone) << config::to_string(clip);
   }
@@ -259,7 +262,7 @@ NotFinite::Place place_of_failure(const diffusion::Denoiser& network,
                                   const GenerateOptions& options) {
   int64_t delivered = 0;
   try {
-    generate(network, kSchedule, Prediction::kEpsilon, noisy(8), options,
+    generate(network, diffusion::Diffusion(kSchedule, Prediction::kEpsilon), noisy(8), options,
              [&](int64_t, const torch::Tensor& x) { delivered += x.size(0); });
   } catch (const NotFinite& error) {
     EXPECT_EQ(delivered % options.batch, 0) << "whole batches before it";
@@ -313,7 +316,8 @@ TEST(Generate, ALearnedVarianceThatIsNotFiniteIsFound) {
 TEST(Generate, BuildsNoAutogradGraph) {
   const torch::Tensor weight = torch::ones({1}).requires_grad_();
   const auto network = [&](const torch::Tensor& x, const torch::Tensor&) { return x * weight; };
-  generate(network, kSchedule, Prediction::kEpsilon, noisy(3), options_of({0}, 1),
+  generate(network, diffusion::Diffusion(kSchedule, Prediction::kEpsilon), noisy(3),
+           options_of({0}, 1),
            [](int64_t, const torch::Tensor& x) { EXPECT_FALSE(x.requires_grad()); });
 }
 

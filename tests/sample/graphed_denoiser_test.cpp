@@ -40,7 +40,8 @@ TEST(GraphedDenoiser, DrawsTheSameBitsAsTheDenoiser) {
   const torch::Tensor x_T = torch::linspace(-2, 2, 3 * 2 * 4 * 4).view({3, 2, 4, 4});
   for (const char* method : {kDdpm, kDdim}) {
     for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kX0}) {
-      const ReverseProcess process(kSchedule, prediction, config_of(method, 10));
+      const ReverseProcess process(diffusion::Diffusion(kSchedule, prediction),
+                                   config_of(method, 10));
       const diffusion::Denoiser plain = small_network(torch::kCPU);
       Tape tape;
       GraphedDenoiser graphed(plain, DeviceGraph("test", std::make_unique<TapeRecorder>(tape)));
@@ -63,7 +64,7 @@ TEST(GraphedDenoiser, HasTheSameOperationsAndNumbersAtEveryStep) {
   Tape tape;
   GraphedDenoiser graphed(small_network(torch::kCPU),
                           DeviceGraph("test", std::make_unique<TapeRecorder>(tape)));
-  ReverseProcess(kSchedule, Prediction::kEpsilon, config_of(kDdim, 8))
+  ReverseProcess(diffusion::Diffusion(kSchedule, Prediction::kEpsilon), config_of(kDdim, 8))
       .run(std::ref(graphed), x_T, noise_like(x_T));
   ASSERT_EQ(tape.operations.size(), 5u);
   EXPECT_FALSE(tape.operations[0].empty());
@@ -82,8 +83,9 @@ TEST(Generate, SetsWhatDiffersBetweenImagesBeforeEachBatch) {
         own[static_cast<int64_t>(i)] = 0.3 * static_cast<double>(images[i]);
     };
     std::vector<torch::Tensor> batches;
-    generate(small_network(torch::kCPU, own), kSchedule, Prediction::kEpsilon, config_of(kDdpm, 6),
-             options, [&](int64_t, const torch::Tensor& x) { batches.push_back(x); });
+    generate(small_network(torch::kCPU, own), diffusion::Diffusion(kSchedule, Prediction::kEpsilon),
+             config_of(kDdpm, 6), options,
+             [&](int64_t, const torch::Tensor& x) { batches.push_back(x); });
     return torch::cat(batches);
   };
   // float32 rounding over a few steps: vectorised loops round their tails in another way.
@@ -94,7 +96,8 @@ TEST(Generate, SetsWhatDiffersBetweenImagesBeforeEachBatch) {
 TEST(GraphedDenoiserGpu, DrawsTheSameImagesAsTheDenoiser) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
   const torch::Device device(torch::kCUDA, 0);
-  const ReverseProcess process(kSchedule, Prediction::kEpsilon, config_of(kDdpm, 20));
+  const ReverseProcess process(diffusion::Diffusion(kSchedule, Prediction::kEpsilon),
+                               config_of(kDdpm, 20));
   const diffusion::Denoiser plain = small_network(device);
   GraphedDenoiser graphed(plain, DeviceGraph("test", device));
   for (const double shift : {0.0, 0.5}) {

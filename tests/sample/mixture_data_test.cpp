@@ -29,8 +29,9 @@ torch::Tensor drawn(const Mixture& mixture, const SampleConfig& config, Generate
   options.batch = static_cast<int64_t>(options.images.size());
   options.channels = 1;
   torch::Tensor images;
-  generate(mixture_denoiser(kSchedule, mixture), kSchedule, diffusion::Prediction::kEpsilon, config,
-           options, [&](int64_t, const torch::Tensor& batch) { images = batch; });
+  generate(mixture_denoiser(kSchedule, mixture),
+           diffusion::Diffusion(kSchedule, diffusion::Prediction::kEpsilon), config, options,
+           [&](int64_t, const torch::Tensor& batch) { images = batch; });
   return images;
 }
 

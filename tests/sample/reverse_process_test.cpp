@@ -53,7 +53,7 @@ TEST(ReverseProcess, MatchesDiffusersSchedulers) {
       continue;
     }
     const auto [config, prediction] = parsed(name);
-    const ReverseProcess process(schedule, prediction, config);
+    const ReverseProcess process(diffusion::Diffusion(schedule, prediction), config);
     const auto got = process.run(network, x_T, [&](int64_t k, int64_t) { return z[k]; });
     const torch::Tensor want = golden.get(name);
     // Without clipping values reach 1e3; the rest is float64 rounding over 10 steps.
@@ -76,11 +76,13 @@ TEST(ReverseProcess, AsksForNoiseOnlyWhereAStepUsesIt) {
     return torch::zeros({1, 1, 2, 2});
   };
   const torch::Tensor x_T = torch::ones({1, 1, 2, 2});
-  ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
+  ReverseProcess(diffusion::Diffusion(schedule, diffusion::Prediction::kV), config)
+      .run(network, x_T, source);
   EXPECT_EQ(asked, (std::vector<int64_t>{0, 1, 2, 3}));
   asked.clear();
   config.method = kDdim;
-  ReverseProcess(schedule, diffusion::Prediction::kV, config).run(network, x_T, source);
+  ReverseProcess(diffusion::Diffusion(schedule, diffusion::Prediction::kV), config)
+      .run(network, x_T, source);
   EXPECT_TRUE(asked.empty());
   EXPECT_TRUE(torch::equal(x_T, torch::ones({1, 1, 2, 2})));  // the caller's noise is left alone
 }
@@ -97,7 +99,7 @@ TEST(ReverseProcess, ALearnedVarianceRunsFromSmallToLarge) {
     SampleConfig config;
     config.sigma = sigma;
     config.steps = 5;
-    return *ReverseProcess(schedule, diffusion::Prediction::kEpsilon, config)
+    return *ReverseProcess(diffusion::Diffusion(schedule, diffusion::Prediction::kEpsilon), config)
                 .run(network, x_T, noise);
   };
   EXPECT_TRUE(torch::allclose(run(Sigma::kLearned, -1.0), run(Sigma::kSmall, {}), 1e-12, 1e-12));
@@ -113,7 +115,7 @@ TEST(ReverseProcess, RefusesANetworkOfAnotherShape) {
   const auto three_for_one = [](const torch::Tensor& x, const torch::Tensor&) {
     return torch::cat({x, x, x}, 1);
   };
-  const ReverseProcess process(schedule, diffusion::Prediction::kEpsilon, {});
+  const ReverseProcess process(diffusion::Diffusion(schedule, diffusion::Prediction::kEpsilon), {});
   const auto source = [](int64_t, int64_t) { return torch::zeros({1, 1, 2, 2}); };
   EXPECT_THROW(process.run(three_for_one, torch::zeros({1, 1, 2, 2}), source), c10::Error);
 }

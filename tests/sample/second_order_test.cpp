@@ -104,7 +104,8 @@ Outcome integrate(int64_t steps, const ReverseProcess::MakeSampler& make,
     return true;
   };
   const auto none = [](int64_t, int64_t) -> torch::Tensor { throw std::logic_error("no noise"); };
-  ReverseProcess(schedule, diffusion::Prediction::kV, config, make).run(network, x_T, none, hook);
+  ReverseProcess(diffusion::Diffusion(schedule, diffusion::Prediction::kV), config, make)
+      .run(network, x_T, none, hook);
   EXPECT_GT(outcome.error, 0);
   return outcome;
 }
@@ -144,7 +145,8 @@ class TwoDraws : public Sampler {
 TEST(SecondOrder, FurtherDrawsAreOfTheImageAndTheStepAlone) {
   const diffusion::Schedule schedule({.timesteps = 4});
   const auto make = [] { return std::make_unique<TwoDraws>(); };
-  const ReverseProcess process(schedule, diffusion::Prediction::kEpsilon, {}, make);
+  const ReverseProcess process(diffusion::Diffusion(schedule, diffusion::Prediction::kEpsilon), {},
+                               make);
   const auto network = [](const torch::Tensor& x, const torch::Tensor&) { return x; };
   const auto sampled = [&](const std::vector<int64_t>& images, int64_t batch) {
     GenerateOptions options;

@@ -32,10 +32,9 @@ nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
 }
 
 StepSettings settings(nn::Precision precision = nn::Precision::kFp64) {
-  diffusion::ScheduleConfig schedule;
-  schedule.timesteps = 50;
-  return {diffusion::ForwardProcess(diffusion::Schedule(schedule)), diffusion::Prediction::kEpsilon,
-          precision, torch::kCPU, 7};
+  diffusion::DiffusionConfig config;
+  config.schedule.timesteps = 50;
+  return {diffusion::Diffusion(config), precision, torch::kCPU, 7};
 }
 
 data::Batch batch(int64_t first, int64_t count) {
@@ -60,14 +59,6 @@ double largest_difference(const std::vector<torch::Tensor>& a,
   return difference;
 }
 
-TEST(UnitRange, MapsBytesToMinusOneToOne) {
-  const torch::Tensor bytes = torch::tensor({0, 51, 255}, torch::kByte).view({1, 1, 1, 3});
-  const torch::Tensor x = to_unit_range(bytes, torch::kCPU, torch::kDouble);
-  EXPECT_DOUBLE_EQ(x[0][0][0][0].item<double>(), -1.0);
-  EXPECT_DOUBLE_EQ(x[0][0][0][1].item<double>(), -0.6);
-  EXPECT_DOUBLE_EQ(x[0][0][0][2].item<double>(), 1.0);
-}
-
 TEST(TrainStep, LossIsTheMeanSquaredErrorOfTheNoiseItDrew) {
   nn::UNet unet = small_unet();
   const StepSettings s = settings();
@@ -82,7 +73,7 @@ TEST(TrainStep, LossIsTheMeanSquaredErrorOfTheNoiseItDrew) {
   kernels::fill_normal_(eps, rng_key(7, Purpose::kTrainingNoise), b.ids);
   const torch::NoGradGuard no_grad;
   for (int64_t i = 0; i < 4; ++i) {
-    const double alpha_bar = s.forward.schedule().alpha_bar(t[i].item<int64_t>());
+    const double alpha_bar = s.diffusion.schedule().alpha_bar(t[i].item<int64_t>());
     const torch::Tensor x_t = std::sqrt(alpha_bar) * x0[i] + std::sqrt(1 - alpha_bar) * eps[i];
     const torch::Tensor error =
         eps[i] - unet->forward(x_t.unsqueeze(0), t.slice(0, i, i + 1) - 1)[0];

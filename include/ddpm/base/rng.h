@@ -20,9 +20,9 @@ enum class Purpose : uint32_t {
   kSamplerNoise = 8,   ///< z; id = image index, step = position in the plan
   kProcedural = 9,     ///< id = image index
   kCrop = 10,          ///< id = global sample index
+  kHoldout = 11,       ///< selects held-out images; seed of their t and noise
   /// z of the second and later draws of a step; id = image index, step = position + (draw - 1) 2^20
   kFurtherSamplerNoise = 12,
-  kHoldout = 11,  ///< selects held-out images; seed of their t and noise
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part

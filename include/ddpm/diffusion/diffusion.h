@@ -1,24 +1,20 @@
 #pragma once
 
+#include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/diffusion/schedule.h"
 
-#include <array>
+#include <cstdint>
+#include <functional>
 
 #include <torch/types.h>
 
 namespace ddpm::diffusion {
 
-/// What the network predicts. Given x_t, each of the four determines the other three exactly
-/// (docs/math.md, "Four parameterizations").
-enum class Prediction {
-  kEpsilon,  ///< "eps": the noise in x_t (Ho 2020, Eq. 12)
-  kX0,       ///< "x0": the clean image
-  kMu,       ///< "mu": the posterior mean of x_{t-1} (Ho 2020, Eq. 8)
-  kV,        ///< "v": sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0 (Salimans and Ho 2022, App. D)
-};
-
-/// The names in a config.
-constexpr auto names_of(Prediction) { return std::array{"eps", "x0", "mu", "v"}; }
+/// The network as samplers use it: x_t [B,C,H,W] and t int64 [B] in 1..T, both on one device, to an
+/// output [B,C,H,W] of any float dtype, or [B,2C,H,W] whose second half is a learned variance.
+/// Diffusion interprets the output. Who makes a Denoiser from a network converts t to the network's
+/// convention (0..T-1).
+using Denoiser = std::function<torch::Tensor(const torch::Tensor& x_t, const torch::Tensor& t)>;
 
 /// The two halves of x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps, both shaped like x_t.
 struct Estimate {
@@ -29,20 +25,55 @@ struct Estimate {
   torch::Tensor variance_weight = {};
 };
 
-/// What the network should output for x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps: the
-/// training target, and the inverse of estimate(). t is int64 [B] in 1..T.
-torch::Tensor training_target(Prediction prediction, const Schedule& schedule,
-                              const torch::Tensor& x0, const torch::Tensor& eps,
-                              const torch::Tensor& x_t, const torch::Tensor& t);
+/// The weight w(t) of the training loss: float [B] for int64 t [B] in 1..T, on t's device, without a
+/// host sync.
+using LossWeight = std::function<torch::Tensor(const torch::Tensor& t)>;
 
-/// x0_hat and eps_hat from the network's output at (x_t, t), in x_t's dtype. t is int64 [B]
-/// in 1..T. Near t = T an eps or mu says little about x0, and rounding grows by 1/sqrt(alpha_bar):
-/// clip x0_hat there.
-Estimate estimate(Prediction prediction, const Schedule& schedule, const torch::Tensor& output,
-                  const torch::Tensor& x_t, const torch::Tensor& t);
+/// All of a diffusion model except its network: the schedule, what the network predicts, and the
+/// training loss. Images are [B,...] of any float dtype, on t's device; t is int64 [B] in 1..T.
+/// Copies share their tables. No host sync.
+class Diffusion {
+ public:
+  explicit Diffusion(const DiffusionConfig& config);
+  /// The same with an existing schedule. Without `weight`: 1 for every t (Ho 2020, Eq. 14).
+  Diffusion(const Schedule& schedule, Prediction prediction, LossWeight weight = {});
 
-/// The same with one t for the whole batch: the weights are float64 host numbers.
-Estimate estimate(Prediction prediction, const Schedule& schedule, const torch::Tensor& output,
-                  const torch::Tensor& x_t, int64_t t);
+  const Schedule& schedule() const { return schedule_; }
+  Prediction prediction() const { return prediction_; }
+
+  /// Draws x_t ~ q(x_t | x_0) from a given eps ~ N(0,I) (Ho 2020, Eq. 4). x0 in [-1,1], eps:
+  /// [B,C,H,W].
+  torch::Tensor noised(const torch::Tensor& x0, const torch::Tensor& t,
+                       const torch::Tensor& eps) const;
+
+  /// What the network should output for x_t = noised(x0, t, eps): the training target, and the
+  /// inverse of estimate().
+  torch::Tensor target(const torch::Tensor& x0, const torch::Tensor& eps, const torch::Tensor& x_t,
+                       const torch::Tensor& t) const;
+
+  /// L_simple of each sample, [B] (Ho 2020, Eq. 14): the mean squared error of its elements, in
+  /// target's dtype; a lower-precision output is widened first. Ignores a learned variance. Throws
+  /// c10::Error if the shapes differ otherwise.
+  static torch::Tensor unweighted_loss(const torch::Tensor& output, const torch::Tensor& target);
+  /// The training loss of each sample, [B]: w(t) times unweighted_loss.
+  torch::Tensor weighted(const torch::Tensor& unweighted_loss, const torch::Tensor& t) const;
+
+  /// x0_hat and eps_hat from the network's output at (x_t, t), in x_t's dtype, and the variance
+  /// weight of a [B,2C,...] output. Near t = T an eps or mu says little about x0, and rounding grows
+  /// by 1/sqrt(alpha_bar): clip x0_hat there.
+  Estimate estimate(const torch::Tensor& output, const torch::Tensor& x_t,
+                    const torch::Tensor& t) const;
+  /// The same with one t for the whole batch: the weights are float64 host numbers.
+  Estimate estimate(const torch::Tensor& output, const torch::Tensor& x_t, int64_t t) const;
+
+ private:
+  Schedule schedule_;
+  Prediction prediction_;
+  LossWeight weight_;
+};
+
+/// eps = (x_t - sqrt(alpha_bar) x0) / sqrt(1 - alpha_bar): the noise in x_t if its image is x0.
+torch::Tensor implied_eps(const torch::Tensor& x0, const Schedule& schedule,
+                          const torch::Tensor& x_t, int64_t t);
 
 }  // namespace ddpm::diffusion

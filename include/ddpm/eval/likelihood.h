@@ -1,8 +1,6 @@
 #pragma once
 
-#include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/diffusion.h"
-#include "ddpm/diffusion/posterior.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/eval/jackknife.h"
@@ -55,9 +53,8 @@ torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch:
 /// The term of each image for its t (Ho 2020, Eq. 5): L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p) for
 /// t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
 /// or [B,2C,H,W] with a learned variance.
-torch::Tensor variational_term(const diffusion::ForwardProcess& forward,
-                               diffusion::Prediction prediction, ModelVariance variance, bool clip,
-                               const torch::Tensor& output, const torch::Tensor& x0,
+torch::Tensor variational_term(const diffusion::Diffusion& diffusion, ModelVariance variance,
+                               bool clip, const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& t);
 
 /// The sum of the terms of all t in low..high.
@@ -85,9 +82,9 @@ using DenoiserOf = std::function<diffusion::Denoiser(const torch::Tensor& labels
 /// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255). The
 /// ranks of `world` measure whole batches in turn; the result is on every rank, the same bits as
 /// that of a single process.
-Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Schedule& schedule,
-                              diffusion::Prediction prediction, const data::Dataset& dataset,
-                              const std::vector<int64_t>& images, const LikelihoodOptions& options,
+Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Diffusion& diffusion,
+                              const data::Dataset& dataset, const std::vector<int64_t>& images,
+                              const LikelihoodOptions& options,
                               const dist::World& world = dist::single_process());
 
 /// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", one line per term.

@@ -58,8 +58,4 @@ std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
 /// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4) by replace_file. Throws IoError.
 void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
 
-/// Model range to pixels: x in [-1,1], any float type and shape -> uint8, 127.5 (x + 1) rounded to
-/// nearest and clamped. NaN becomes 0.
-torch::Tensor to_uint8(const torch::Tensor& x);
-
 }  // namespace ddpm::io

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/diffusion/denoiser.h"
+#include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/precision.h"
@@ -69,7 +69,7 @@ void load_(torch::nn::Module& module, const io::SafetensorsFile& file);
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
                              const std::vector<int64_t>& classes, const torch::Device& device);
 
-/// The network as samplers use it (diffusion/denoiser.h), without gradients. The caller sets eval
+/// The network as samplers use it (diffusion::Denoiser), without gradients. The caller sets eval
 /// mode. labels: the class of each image of a batch, int64 [B] on the network's device; ignored by
 /// an unconditional network.
 /// On a GPU in bf16 the weights are cast here, once: the denoiser is of the weights as they are now.

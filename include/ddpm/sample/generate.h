@@ -1,6 +1,5 @@
 #pragma once
 
-#include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/reverse_process.h"
@@ -78,9 +77,9 @@ struct GenerateResult {
 /// UsageError if settings conflict or given noise has another shape. Throws NotFinite, which names
 /// the image, if one is not finite; the sink gets nothing of its batch. On a GPU the network is
 /// captured as a CUDA graph once and replayed for every step of every full batch (GraphedDenoiser).
-GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Schedule& schedule,
-                        diffusion::Prediction prediction, const SampleConfig& config,
-                        const GenerateOptions& options, const Sink& sink);
+GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Diffusion& diffusion,
+                        const SampleConfig& config, const GenerateOptions& options,
+                        const Sink& sink);
 /// The same with the caller's process.
 GenerateResult generate(const diffusion::Denoiser& denoiser, const ReverseProcess& process,
                         const GenerateOptions& options, const Sink& sink);

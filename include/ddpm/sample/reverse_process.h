@@ -1,9 +1,7 @@
 #pragma once
 
 #include "ddpm/base/error.h"
-#include "ddpm/diffusion/denoiser.h"
 #include "ddpm/diffusion/diffusion.h"
-#include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/sample_config.h"
 #include "ddpm/sample/sampler.h"
 
@@ -53,11 +51,10 @@ class ReverseProcess {
   using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
 
   /// Throws UsageError if find_conflict finds something.
-  ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
-                 const SampleConfig& config);
+  ReverseProcess(const diffusion::Diffusion& diffusion, const SampleConfig& config);
   /// With the caller's update rule instead of config.method's.
-  ReverseProcess(const diffusion::Schedule& schedule, diffusion::Prediction prediction,
-                 const SampleConfig& config, MakeSampler make);
+  ReverseProcess(const diffusion::Diffusion& diffusion, const SampleConfig& config,
+                 MakeSampler make);
 
   /// S jumps.
   const std::vector<PlanStep>& plan() const { return plan_; }
@@ -70,11 +67,7 @@ class ReverseProcess {
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
 
  private:
-  diffusion::Estimate estimate_of(const torch::Tensor& made, const torch::Tensor& x,
-                                  int64_t t) const;
-
-  diffusion::Schedule schedule_;
-  diffusion::Prediction prediction_;
+  diffusion::Diffusion diffusion_;
   SampleConfig config_;
   std::vector<PlanStep> plan_;
   MakeSampler make_;

@@ -2,7 +2,6 @@
 
 #include "ddpm/data/loader.h"
 #include "ddpm/diffusion/diffusion.h"
-#include "ddpm/diffusion/posterior.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 
@@ -12,8 +11,7 @@ namespace ddpm::train {
 
 /// A step's inputs besides the network and the batch.
 struct StepSettings {
-  diffusion::ForwardProcess forward;
-  diffusion::Prediction prediction = diffusion::Prediction::kEpsilon;
+  diffusion::Diffusion diffusion;
   nn::Precision precision = nn::Precision::kFp32;
   torch::Device device = torch::kCPU;
   uint64_t seed = 0;
@@ -25,18 +23,14 @@ struct StepLosses {
   torch::Tensor t;           ///< int64 [B], 1..T
 };
 
-/// Converts uint8 [B,C,H,W] to [-1,1] in `dtype` on `device`, channels_last: x / 127.5 - 1
-/// (Ho 2020, Sec. 3.3).
-torch::Tensor to_unit_range(const torch::Tensor& images, const torch::Device& device,
-                            torch::Dtype dtype);
+/// L_simple of each sample of a batch, without the weight w(t) of training. t and noise depend only
+/// on (seed, batch.ids). Builds the autograd graph of the network's parameters if gradients are
+/// enabled. No host sync.
+StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
+                             const data::Batch& batch);
 
-/// L_simple of each sample of a batch. t and noise depend only on (seed, batch.ids). Builds the
-/// autograd graph of the network's parameters if gradients are enabled. No host sync.
-StepLosses sample_losses(nn::UNetImpl& unet, const StepSettings& settings,
-                         const data::Batch& batch);
-
-/// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * L_simple on one batch to the
-/// parameters' gradients. No host sync.
+/// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * (mean of Diffusion::weighted)
+/// on one batch to the parameters' gradients. Returns the unweighted losses. No host sync.
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight);
 
