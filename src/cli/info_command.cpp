@@ -32,7 +32,9 @@ std::string describe(const nn::UNetConfig& c) {
       "UNet, {} parameters, channels {} x ({}), {}, attention at levels [{}], dropout {}{}",
       with_commas(nn::parameter_count(*unet)), c.channels, fmt::join(c.channel_multipliers, ", "),
       counted(c.blocks, "block"), fmt::join(nn::attention_levels(c), ", "), c.dropout,
-      c.class_conditional ? ", class-conditional" : "");
+      !c.class_conditional ? ""
+      : c.null_class       ? ", class-conditional with a null class"
+                           : ", class-conditional");
 }
 
 void print_model(const nn::ModelDescription& model) {

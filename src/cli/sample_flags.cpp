@@ -12,6 +12,8 @@ namespace {
 
 // Headings of --help.
 constexpr const char* kSampler = "Sampler (defaults: the checkpoint's [sample] section)";
+constexpr const char* kGuidance =
+    "Guidance (needs classes and train.label_dropout, or a second network)";
 constexpr const char* kDevice = "Device";
 
 // "the method by name: ddpm = Algorithm 2 (Ho 2020), ..."
@@ -108,6 +110,53 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
       ->group(kSampler);
   add_spacing_flag(command, options);
   add_clip_flag(command, options);
+  add_guidance_flags(command, options);
+}
+
+void add_guidance_flags(CLI::App& command, SampleOptions& options) {
+  const auto number = [&](const char* flag, std::optional<double>& value, const char* help) {
+    return command.add_option(flag, value, help)->group(kGuidance);
+  };
+  number("--guidance", options.guidance,
+         "W: the prediction without the class, plus W times the difference that the class makes; "
+         "1 is no guidance, 0 no class; 1.5 to 4 give clearer, less varied images (default: 1)")
+      ->check(real(0.0, 1000.0))
+      ->type_name("W");
+  command
+      .add_option("--guidance-interval", options.guidance_interval,
+                  "LOW,HIGH: guide only where LOW < sigma <= HIGH, sigma = sqrt((1 - alpha_bar) / "
+                  "alpha_bar)")
+      ->delimiter(',')
+      ->expected(2)
+      ->type_name("LOW,HIGH")
+      ->group(kGuidance);
+  number("--guidance-rescale", options.guidance_rescale,
+         "against overexposed images: 1 keeps the contrast of the prediction without guidance "
+         "(Lin 2024; default: 0)")
+      ->check(real(0.0, 1.0))
+      ->type_name("0..1");
+  number("--guidance-parallel", options.guidance_parallel,
+         "share of the guidance parallel to the image, which saturates it (APG, Sadat 2024; "
+         "default: 1)")
+      ->check(real(0.0, 1.0))
+      ->type_name("0..1");
+  number("--guidance-norm", options.guidance_norm,
+         "largest norm of an image's guidance before W (APG; default: 0, none)")
+      ->check(real(0.0, 1e9))
+      ->type_name("R");
+  number("--guidance-momentum", options.guidance_momentum,
+         "share of the former guidance that is added, -0.5 in APG (default: 0)")
+      ->check(real(-0.999, 0.999))
+      ->type_name("BETA");
+  command
+      .add_option("--guide-ckpt", options.guide,
+                  "guide by this network instead of the null class: a smaller or younger one of "
+                  "the same data (autoguidance, Karras 2024)")
+      ->type_name("PATH")
+      ->group(kGuidance);
+  command.add_option("--guide-weights", options.guide_weights, "weights of --guide-ckpt")
+      ->type_name("ema|raw|ema-2|...")
+      ->group(kGuidance);
 }
 
 void add_spacing_flag(CLI::App& command, SampleOptions& options) {

@@ -20,6 +20,16 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxImages = 100'000'000;
 
+// The checkpoint's guidance, overridden by the flags. Another weight starts from the defaults.
+void take_guidance_(diffusion::Guidance& g, const SampleOptions& options) {
+  if (options.guidance) g = {.weight = *options.guidance};
+  if (options.guidance_interval) g.interval = *options.guidance_interval;
+  g.rescale = options.guidance_rescale.value_or(g.rescale);
+  g.parallel = options.guidance_parallel.value_or(g.parallel);
+  g.norm = options.guidance_norm.value_or(g.norm);
+  g.momentum = options.guidance_momentum.value_or(g.momentum);
+}
+
 // The checkpoint's settings, overridden by the flags.
 sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
                                    const nn::ModelDescription& model) {
@@ -45,11 +55,20 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   if (options.stepping)
     c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
   if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
+  take_guidance_(c.guidance, options);
   c.steps = options.steps.value_or(c.steps);
   c.num = options.num.value_or(c.num);
   c.batch = options.batch.value_or(c.batch);
   if (const auto conflict = sample::find_conflict(c, timesteps)) {
-    throw UsageError(fmt::format("--{} {}", conflict->key, conflict->message));
+    std::string flag = conflict->key;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    throw UsageError(fmt::format("--{} {}", flag, conflict->message));
+  }
+  if (c.guidance.weight != 1.0 && !model.unet.null_class && options.guide.empty()) {
+    throw UsageError(fmt::format(
+        "--guidance {} needs a network trained with train.label_dropout, or a second network "
+        "(--guide-ckpt)",
+        c.guidance.weight));
   }
   if (c.sigma == sample::Sigma::kLearned && !model.unet.learned_variance) {
     throw UsageError(
@@ -83,6 +102,26 @@ exchange::Model open_network(const SampleOptions& options) {
   const auto young = checkpoint::young_average(network.path, network.weights_name);
   if (!young.empty()) spdlog::warn("{}: sample with --weights raw, or train on", young);
   return network;
+}
+
+// The network of --guide-ckpt, if any.
+std::shared_ptr<const exchange::Model> open_guide(const SampleOptions& options,
+                                                  const exchange::Model& network) {
+  if (options.guide.empty()) return nullptr;
+  auto guide = std::make_shared<const exchange::Model>(
+      exchange::open(options.guide, options.guide_weights, {}, exchange::Parts::kDescription));
+  const nn::ModelDescription own = nn::without_unused(network.description);
+  const nn::ModelDescription other = nn::without_unused(guide->description);
+  const auto refuse = [&](const std::string& what) {
+    throw UsageError(
+        fmt::format("--guide-ckpt {}: {} than {}", options.guide, what, network.path.string()));
+  };
+  const nn::ImageSpec &a = own.unet.image, &b = other.unet.image;
+  if (a.channels != b.channels || a.height != b.height || a.width != b.width)
+    refuse("makes images of another shape");
+  if (!(own.diffusion == other.diffusion)) refuse("has another schedule or prediction");
+  if (other.unet.class_conditional && a.classes != b.classes) refuse("has other classes");
+  return guide;
 }
 
 // Checked before hours of sampling, not after them.
@@ -126,6 +165,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
       network ? std::move(network) : std::make_shared<const exchange::Model>(open_network(options));
   plan.config = sample_config(options, plan.network->sample, plan.network->description);
   plan.classes = classes_in_turn(options, plan.network->description);
+  plan.guide = open_guide(options, *plan.network);
   sample::GenerateOptions& generate = plan.generate;
   generate.device = train::parse_device(options.device);
   plan.precision = nn::precision_on(generate.device, nn::parse_precision(options.precision));
@@ -152,6 +192,15 @@ SamplePlan plan_sampling(const SampleOptions& options,
   return plan;
 }
 
+namespace {
+
+nn::UNet load_guide(const SamplePlan& plan) {
+  if (!plan.guide) return nullptr;
+  return exchange::make_unet(*plan.guide, plan.generate.device, plan.precision);
+}
+
+}  // namespace
+
 nn::UNet load_unet(const SamplePlan& plan) {
   return exchange::make_unet(*plan.network, plan.generate.device, plan.precision);
 }
@@ -165,13 +214,18 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
       sample::timestep_plan(plan.network->description.diffusion.schedule.timesteps, plan.config);
   const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
                                        batches * static_cast<int64_t>(steps.size()));
-  nn::DrawingNetwork network(unet, plan.precision, plan.classes, options.batch, options.device);
+  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
+  nn::DrawingNetwork network(unet, diffusion,
+                             {.classes = plan.classes,
+                              .batch = options.batch,
+                              .device = options.device,
+                              .precision = plan.precision,
+                              .guidance = plan.config.guidance,
+                              .guide = load_guide(plan)});
   sample::GenerateOptions generate = options;
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   try {
-    return sample::generate(network.denoiser(),
-                            diffusion::Diffusion(plan.network->description.diffusion), plan.config,
-                            generate, sink);
+    return sample::generate(network.denoiser(), diffusion, plan.config, generate, sink);
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }

@@ -22,6 +22,10 @@ struct SampleOptions {
   std::optional<double> eta;
   std::optional<std::string> sigma, spacing, stepping, clip;
   std::optional<int64_t> steps, num, batch;
+  std::optional<double> guidance, guidance_rescale, guidance_parallel, guidance_norm,
+      guidance_momentum;
+  std::optional<std::vector<double>> guidance_interval;
+  std::string guide, guide_weights;  // --guide-ckpt, --guide-weights
   int64_t seed = 0;
   std::vector<std::string> classes;
   std::string weights;  // "": ema if the network has it
@@ -39,6 +43,7 @@ struct SampleOptions {
 /// Everything that decides the samples, from the flags and the checkpoint.
 struct SamplePlan {
   std::shared_ptr<const exchange::Model> network;  ///< its source, weights and description
+  std::shared_ptr<const exchange::Model> guide;    ///< the network of --guide-ckpt, or null
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;

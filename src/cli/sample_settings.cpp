@@ -71,6 +71,8 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   if (plan.weights_name() != "only" && plan.weights_name() != "ema")
     name += "-" + plan.weights_name();
   if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
+  if (settings.contains("guide_crc32c"))
+    name += fmt::format("-guide-{:08x}", settings["guide_crc32c"].get<uint32_t>());
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
   name += fmt::format("-seed-{}", options.seed);
@@ -90,6 +92,10 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   plan.weights_crc32c = exchange::weights_checksum(*plan.network);
   settings["weights_crc32c"] = plan.weights_crc32c;
   settings.update(diffusion_settings(plan.network->description.diffusion));
+  if (plan.guide) {
+    source["guide"] = plan.guide->path.string();
+    settings["guide_crc32c"] = exchange::weights_checksum(*plan.guide);
+  }
   if (!options.init_noise.empty()) {
     source["init_noise"] = options.init_noise;
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;

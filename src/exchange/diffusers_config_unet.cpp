@@ -65,8 +65,11 @@ void read_image(JsonReader& json, nn::UNetConfig& c) {
   c.learned_variance = out == 2 * c.image.channels;
   if (!c.learned_variance && out != c.image.channels)
     json.fail("out_channels", "must be in_channels, or twice that for a learned variance");
-  c.image.classes = json.get<int64_t>("num_class_embeds", 0);
-  c.class_conditional = c.image.classes > 0;
+  const auto embedded = json.get<int64_t>("num_class_embeds", 0);
+  c.class_conditional = embedded > 0;
+  // Written by us; diffusers ignores keys that begin with an underscore.
+  c.null_class = json.get<bool>("_null_class", false) && embedded > 1;
+  c.image.classes = embedded - (c.null_class ? 1 : 0);
 }
 
 void read_levels(JsonReader& json, nn::UNetConfig& c) {
@@ -278,7 +281,8 @@ std::string unet_config_text(const nn::UNetConfig& c, const std::vector<std::str
             {"upsample_type", type}};
   // With scale_shift, the middle attention has a norm only if this key is set.
   if (c.time_scale_shift) json["attn_norm_num_groups"] = c.groups;
-  if (c.class_conditional) json["num_class_embeds"] = c.image.classes;
+  if (c.class_conditional) json["num_class_embeds"] = nn::embedded_classes(c);
+  if (c.null_class) json["_null_class"] = true;
   if (!class_names.empty()) json["_class_names"] = class_names;
   return io::json_text(json, 2) + "\n";
 }

@@ -14,12 +14,31 @@ std::string pipeline_obstacle(const Model& model) {
   return "";
 }
 
+namespace {
+
+// The lines that set `output`. With guidance, no class is class number `image.classes`.
+std::string prediction_lines(const nn::UNetConfig& c, double guidance, bool ddim) {
+  const std::string part =
+      ddim && c.learned_variance ? fmt::format("[:, :{}]", c.image.channels) : "";
+  if (!c.null_class || guidance == 1.0)
+    return fmt::format("        output = unet(x, t{}).sample{}",
+                       c.class_conditional ? ", class_labels=classes" : "", part);
+  return fmt::format(
+      R"(        both = torch.cat([classes, torch.full_like(classes, {})])  # the last: no class
+        output, without = unet(torch.cat([x, x]), t, class_labels=both).sample{}.chunk(2)
+        output = without + {} * (output - without))",
+      c.image.classes, part, guidance);
+}
+
+}  // namespace
+
 std::string sampling_script(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
   const bool ddim = model.sample.method == sample::kDdim;
   const int64_t steps =
       model.sample.steps > 0 ? model.sample.steps : model.description.diffusion.schedule.timesteps;
   const std::string count = c.class_conditional ? "len(classes)" : "count";
+  const double guidance = model.sample.guidance.weight;
   return fmt::format(
       R"(#!/usr/bin/env python3
 # Samples images from this folder: {obstacle}.
@@ -40,7 +59,7 @@ torch.manual_seed(0)
 x = torch.randn({count}, {channels}, {height}, {width})
 with torch.no_grad():
     for t in scheduler.timesteps:
-        output = unet(x, t{labels}).sample{part}
+{prediction}
         x = scheduler.step(output, t, x).prev_sample
 pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 for i, image in enumerate(pixels):
@@ -52,13 +71,12 @@ for i, image in enumerate(pixels):
       fmt::arg("scheduler", ddim ? "DDIMScheduler" : "DDPMScheduler"), fmt::arg("steps", steps),
       fmt::arg("arguments", c.class_conditional
                                 ? "classes = torch.tensor([int(word) for word in sys.argv[1:]] or "
-                                  "list(range(unet.config.num_class_embeds)))"
+                                  "list(range(" +
+                                      std::to_string(c.image.classes) + ")))"
                                 : "count = int(sys.argv[1]) if len(sys.argv) > 1 else 1"),
       fmt::arg("count", count), fmt::arg("channels", c.image.channels),
       fmt::arg("height", c.image.height), fmt::arg("width", c.image.width),
-      fmt::arg("labels", c.class_conditional ? ", class_labels=classes" : ""),
-      fmt::arg("part", ddim && c.learned_variance ? fmt::format("[:, :{}]", c.image.channels)
-                                                  : std::string()));
+      fmt::arg("prediction", prediction_lines(c, guidance, ddim)));
 }
 
 }  // namespace ddpm::exchange

@@ -177,7 +177,7 @@ void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetCon
   };
   expect("conv_in.weight", {config.channels, config.image.channels, 3, 3});
   if (config.class_conditional)
-    expect("class_embedding.weight", {config.image.classes, 4 * config.channels});
+    expect("class_embedding.weight", {nn::embedded_classes(config), 4 * config.channels});
   for (size_t level = 0; level < config.channel_multipliers.size(); ++level) {
     const int64_t width = config.channels * config.channel_multipliers[level];
     expect(fmt::format("down_blocks.{}.resnets.{}.conv2.weight", level, config.blocks - 1),

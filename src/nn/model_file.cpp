@@ -76,6 +76,7 @@ ModelDescription without_unused(ModelDescription description) {
   if (!description.unet.class_conditional) {
     description.unet.image.classes = 0;
     description.class_names.clear();
+    description.unet.null_class = false;
   }
   description.unet.attention_resolutions = in_order(description.unet.attention_resolutions);
   description.diffusion.schedule = diffusion::without_unused(description.diffusion.schedule);
@@ -166,7 +167,7 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
   return torch::tensor(labels, torch::kInt64).to(device);
 }
 
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, BatchLabels labels) {
+LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision) {
   const torch::InferenceMode no_grad;
   const torch::DeviceType device = unet->parameters().front().device().type();
   std::shared_ptr<const WeightCopies> copies;
@@ -174,19 +175,21 @@ diffusion::Denoiser make_denoiser(UNet unet, Precision precision, BatchLabels la
     const AutocastGuard autocast(device, precision);
     if (unet->uses_copies(device)) copies = std::make_shared<WeightCopies>(unet->weight_copies());
   }
-  return [=](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
-    const torch::InferenceMode no_grad;
-    const AutocastGuard autocast(device, precision);
-    std::optional<WeightCopiesGuard> guard;
-    if (copies) guard.emplace(*copies);
-    const torch::Tensor x =
-        x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-    return unet->forward(x, t - 1, labels(x_t.size(0)));  // the network counts t from 0
-  };
+  return
+      [=](const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels) mutable {
+        const torch::InferenceMode no_grad;
+        const AutocastGuard autocast(device, precision);
+        std::optional<WeightCopiesGuard> guard;
+        if (copies) guard.emplace(*copies);
+        const torch::Tensor x =
+            x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
+        return unet->forward(x, t - 1, labels);  // the network counts t from 0
+      };
 }
 
 diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::Tensor& labels) {
-  return make_denoiser(std::move(unet), precision, [labels](int64_t) { return labels; });
+  return [labels, network = make_labelled_denoiser(std::move(unet), precision)](
+             const torch::Tensor& x_t, const torch::Tensor& t) { return network(x_t, t, labels); };
 }
 
 }  // namespace ddpm::nn

@@ -58,7 +58,7 @@ UNetImpl::UNetImpl(const UNetConfig& config)
                                             .padding(1)))) {
   if (config.class_conditional) {
     class_embedding_ = register_module(
-        "class_embedding", torch::nn::Embedding(config.image.classes, 4 * config.channels));
+        "class_embedding", torch::nn::Embedding(embedded_classes(config), 4 * config.channels));
   }
   const auto levels = static_cast<int64_t>(config.channel_multipliers.size());
   const auto stage_for = [&](int64_t level) {

@@ -103,6 +103,7 @@ void fields(config::Fields& f, UNetConfig& c) {
   f.two("resample", c.residual_resample, "conv", "residual");
   f("learned_variance", c.learned_variance);
   f.boolean_or_auto("class_conditional", c.class_conditional, c.classes_by_data);
+  f("null_class", c.null_class);
 }
 
 UNetConfig read_unet_config(config::Reader& reader) {
@@ -129,6 +130,15 @@ void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& 
     model.fail("class_conditional",
                "is true, but the data has no labels; use data with labels, or set it to false");
   }
+  if (config.null_class && !config.class_conditional) {
+    config.null_class = false;
+    model.settle("null_class", false);
+  }
+}
+
+int64_t embedded_classes(const UNetConfig& config) {
+  if (!config.class_conditional) return 0;
+  return config.image.classes + (config.null_class ? 1 : 0);
 }
 
 std::vector<int64_t> attention_levels(const UNetConfig& config) {

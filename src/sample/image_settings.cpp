@@ -3,6 +3,7 @@
 #include "ddpm/config/fields.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace ddpm::sample {
@@ -14,6 +15,15 @@ nlohmann::ordered_json image_settings(const SampleConfig& config) {
   return json;
 }
 
+namespace {
+
+// [0.3, 5.0] as "0.3-5".
+std::string joined(const nlohmann::ordered_json& list) {
+  return fmt::format("{}", fmt::join(list.get<std::vector<double>>(), "-"));
+}
+
+}  // namespace
+
 std::string short_name(const SampleConfig& config) {
   const nlohmann::ordered_json own = image_settings(config), defaults = image_settings({});
   std::string name = fmt::format("{}-{}", config.method, config.steps);
@@ -21,6 +31,7 @@ std::string short_name(const SampleConfig& config) {
     if (key == "method" || key == "steps" || value == defaults.at(key)) continue;
     const bool bare = key == "sigma" || key == "spacing" || key == "clip";
     const std::string text = value.is_string()         ? value.get<std::string>()
+                             : value.is_array()        ? joined(value)
                              : value.is_number_float() ? fmt::format("{}", value.get<double>())
                                                        : value.dump();
     name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);

@@ -40,9 +40,22 @@ std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
   return method_named(config.method).make(config, schedule);
 }
 
+std::string describe_guidance(const diffusion::Guidance& g) {
+  if (g.weight == 1.0) return "";
+  std::string text = fmt::format(", guidance {}", g.weight);
+  if (!g.interval.empty())
+    text += fmt::format(" where {} < sigma <= {}", g.interval[0], g.interval[1]);
+  if (g.rescale > 0) text += fmt::format(", rescaled by {}", g.rescale);
+  if (g.projects())
+    text +=
+        fmt::format(", parallel share {}, norm {}, momentum {}", g.parallel, g.norm, g.momentum);
+  return text;
+}
+
 std::string describe(const SampleConfig& config) {
-  return fmt::format("{}, {} steps, {}, {}", config.method, config.steps,
-                     method_named(config.method).describe_noise(config), describe_spacing(config));
+  return fmt::format("{}, {} steps, {}, {}{}", config.method, config.steps,
+                     method_named(config.method).describe_noise(config), describe_spacing(config),
+                     describe_guidance(config.guidance));
 }
 
 std::string describe_spacing(const SampleConfig& config) {

@@ -26,6 +26,21 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& confi
   return plan;
 }
 
+namespace {
+
+std::optional<Conflict> guidance_conflict(const diffusion::Guidance& g) {
+  if (!g.interval.empty() && !(g.interval.size() == 2 && g.interval[0] < g.interval[1]))
+    return Conflict{"guidance_interval", "must be two numbers, the lower one first"};
+  if (g.weight == 1.0 && g != diffusion::Guidance{})
+    return Conflict{
+        "guidance",
+        "must not be 1 (no guidance) if other guidance settings are given; set a number "
+        "above 1, or leave them out"};
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps) {
   if (!(config.eta >= 0 && config.eta <= 1)) return Conflict{"eta", "must be a number of 0 to 1"};
@@ -33,6 +48,7 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
     return Conflict{"steps", fmt::format("is {0}, but the schedule has {1} timesteps; use 1 to {1}",
                                          config.steps, *timesteps)};
   }
+  if (auto conflict = guidance_conflict(config.guidance)) return conflict;
   return method_named(config.method).check(config);
 }
 
@@ -47,6 +63,12 @@ void fields(config::Fields& f, SampleConfig& c) {
   f("clip_range", c.clip_range, config::positive());
   f("steps_offset", c.steps_offset, {0, 1'000'000});
   f("last_alpha", c.last_alpha);
+  f("guidance", c.guidance.weight, {0.0, 1000.0});
+  f("guidance_interval", c.guidance.interval, config::at_least(0.0));
+  f("guidance_rescale", c.guidance.rescale, {0.0, 1.0});
+  f("guidance_parallel", c.guidance.parallel, {0.0, 1.0});
+  f("guidance_norm", c.guidance.norm, config::at_least(0.0));
+  f("guidance_momentum", c.guidance.momentum, {-1.0, 1.0, true, true});
   f("num", c.num, config::at_least(1));
   f("batch", c.batch, config::at_least(1));
 }

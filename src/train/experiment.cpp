@@ -81,6 +81,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("batch_size", c.batch_size, one);
   f("accumulate", c.accumulate, one);
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
+  f("label_dropout", c.label_dropout, {0.0, 1.0});
   f("recompute", c.recompute);
   f("shard_optimizer", c.shard_optimizer);
   f("precision", c.precision);
@@ -189,8 +190,23 @@ void resolve_unet(Experiment& experiment, config::Document& document,
                   const data::Dataset& dataset) {
   const data::ImageShape shape = dataset.shape();
   config::Reader model = document.section("model");
-  nn::fit_to_images_(experiment.unet,
-                     {shape.channels, shape.height, shape.width, dataset.class_count()}, model);
+  nn::UNetConfig& unet = experiment.unet;
+  const bool classes_by_data = unet.classes_by_data;
+  const bool drops_labels = experiment.train.label_dropout > 0;
+  if (drops_labels && !unet.null_class) {
+    unet.null_class = true;
+    model.settle("null_class", true);
+  }
+  nn::fit_to_images_(unet, {shape.channels, shape.height, shape.width, dataset.class_count()},
+                     model);
+  if (drops_labels && !unet.class_conditional && !classes_by_data)
+    document.section("train").fail(
+        "label_dropout",
+        "needs a class-conditional network: set model.class_conditional = true, or leave it out");
+  if (experiment.sample.guidance.weight != 1.0 && !unet.null_class)
+    document.section("sample").fail(
+        "guidance", "needs a class-conditional network with a null class: set train.label_dropout "
+                    "= 0.1, or leave it out");
 }
 
 void resolve_precision(Experiment& experiment, const torch::Device& device) {

@@ -14,6 +14,7 @@ namespace ddpm::train {
 Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size)
     : settings_(settings) {
   settings_.seed = derived_seed(settings.seed, Purpose::kHoldout, 1);
+  settings_.label_dropout = 0.0;
   Progress progress("reading held-out images", held_out.size());
   for (int64_t first = 0; first < held_out.size(); first += batch_size) {
     progress.update(first);

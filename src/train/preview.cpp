@@ -74,7 +74,12 @@ torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
 
   const auto classes =
       sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});
-  nn::DrawingNetwork network(learner.unet(), precision_, classes, sample_.batch, device_);
+  nn::DrawingNetwork network(learner.unet(), learner.settings().diffusion,
+                             {.classes = classes,
+                              .batch = sample_.batch,
+                              .device = device_,
+                              .precision = precision_,
+                              .guidance = sample_.guidance});
   options.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   std::vector<torch::Tensor> batches;
   const auto result = sample::generate(

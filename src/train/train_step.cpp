@@ -6,6 +6,24 @@
 
 namespace ddpm::train {
 
+namespace {
+
+// The class of each image; the null class with probability label_dropout (Ho and Salimans 2022,
+// Algorithm 1, line 3). Undefined for an unconditional network.
+torch::Tensor labels_of(const nn::UNetConfig& network, const StepSettings& settings,
+                        const data::Batch& batch, const torch::Tensor& ids) {
+  if (!network.class_conditional) return {};
+  const torch::Tensor labels = batch.labels.to(settings.device, /*non_blocking=*/true);
+  if (!network.null_class || settings.label_dropout <= 0) return labels;
+  constexpr int64_t kParts = int64_t{1} << 30;
+  const auto dropped = static_cast<int64_t>(settings.label_dropout * static_cast<double>(kParts));
+  torch::Tensor u = torch::empty_like(ids);
+  kernels::fill_uniform_int_(u, rng_key(settings.seed, Purpose::kLabelDropout), ids, 1, kParts);
+  return torch::where(u <= dropped, torch::full_like(labels, network.image.classes), labels);
+}
+
+}  // namespace
+
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch) {
   const diffusion::Diffusion& diffusion = settings.diffusion;
@@ -26,9 +44,7 @@ StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
   // Line 5: || target - network(x_t, t) ||^2.
   const torch::Tensor x_t = diffusion.noised(x0, t, eps);
   const torch::Tensor target = diffusion.target(x0, eps, x_t, t);
-  const torch::Tensor labels = unet.config().class_conditional
-                                   ? batch.labels.to(settings.device, /*non_blocking=*/true)
-                                   : torch::Tensor();
+  const torch::Tensor labels = labels_of(unet.config(), settings, batch, ids);
   torch::Tensor output;
   {
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);

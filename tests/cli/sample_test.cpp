@@ -383,6 +383,45 @@ TEST_F(Sample, ClassesAreDrawnInTurnByNumberOrName) {
   EXPECT_NE(result.err.find("0 to 7 (disc, square"), std::string::npos) << result.err;
 }
 
+TEST_F(Sample, GuidanceNeedsANullClassAndChangesTheImages) {
+  train("runs/guided",
+        {"--set", "model.class_conditional=true", "--set", "train.label_dropout=0.2"});
+  const auto with = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"--ckpt", "runs/guided", "--ddim", "--steps", "3"});
+    return draw(flags);
+  };
+  const auto distance = [](const torch::Tensor& a, const torch::Tensor& b) {
+    return (a - b).abs().max().item<double>();
+  };
+  const torch::Tensor plain = with({});
+  EXPECT_TRUE(torch::equal(with({"--guidance", "1"}), plain));
+  EXPECT_GT(distance(with({"--guidance", "3"}), plain), kRounding);
+  EXPECT_GT(distance(with({"--class", "0"}), with({"--class", "1"})), kRounding);
+  EXPECT_TRUE(torch::equal(with({"--class", "0", "--guidance", "0"}),
+                           with({"--class", "1", "--guidance", "0"})))
+      << "without guidance towards it the class has no effect";
+  // A network that guides itself does nothing, up to rounding.
+  EXPECT_LT(distance(with({"--guidance", "3", "--guide-ckpt", "runs/guided"}), plain), kRounding);
+  EXPECT_GT(
+      distance(with({"--guidance", "3", "--guide-ckpt", "runs/guided", "--guide-weights", "raw"}),
+               plain),
+      1e-6);
+
+  const auto refused = [&](std::vector<std::string> flags, const std::string& why) {
+    flags.insert(flags.begin(), "sample");
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  refused({"--ckpt", "runs/tiny", "--guidance", "2"}, "train.label_dropout");
+  refused({"--ckpt", "runs/guided", "--guidance-rescale", "0.5"}, "must not be 1");
+  refused({"--ckpt", "runs/guided", "--guidance", "2", "--guidance-interval", "5,2"},
+          "the lower one first");
+  train("runs/other", {"--set", "diffusion.timesteps=30"});
+  refused({"--ckpt", "runs/guided", "--guidance", "2", "--guide-ckpt", "runs/other"},
+          "another schedule or prediction");
+}
+
 TEST_F(Sample, InfoDescribesARunAndFindsDamage) {
   const ProgramResult good = run({"info", "runs/tiny"});
   EXPECT_EQ(good.status, 0) << good.err;

@@ -1,5 +1,6 @@
 #include "ddpm/nn/drawing_network.h"
 
+#include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
 #include "golden.h"
 
@@ -13,7 +14,8 @@ TEST(DrawingNetwork, OneDenoiserGivesEveryBatchItsClasses) {
   Golden golden = load_golden("classes");
   const torch::Tensor x = golden.get("x"), t = golden.get("t") + 1;  // two images
   const std::vector<int64_t> classes{3, 0, 4};
-  DrawingNetwork network(golden.net, Precision::kFp64, classes, 2, torch::kCPU);
+  DrawingNetwork network(golden.net, diffusion::Diffusion(diffusion::DiffusionConfig{}),
+                         {.classes = classes, .batch = 2, .precision = Precision::kFp64});
   const diffusion::Denoiser denoiser = network.denoiser();
   for (const std::vector<int64_t>& images :
        std::vector<std::vector<int64_t>>{{0, 1}, {2, 3}, {1}}) {  // the last batch is smaller
@@ -28,10 +30,84 @@ TEST(DrawingNetwork, OneDenoiserGivesEveryBatchItsClasses) {
 
 TEST(DrawingNetwork, NeedsNoClassesWhereTheNetworkKnowsNone) {
   Golden golden = load_golden("ho");
-  DrawingNetwork network(golden.net, Precision::kFp64, {}, 2, torch::kCPU);
+  DrawingNetwork network(golden.net, diffusion::Diffusion(diffusion::DiffusionConfig{}),
+                         {.batch = 2, .precision = Precision::kFp64});
   network.set_batch_({5, 6});
   const torch::Tensor prediction = network.denoiser()(golden.get("x"), golden.get("t") + 1);
   EXPECT_LT(relative_error(prediction, golden.get("output")), golden.tolerance());
+}
+
+// A small network with 3 classes and a null class; all its weights matter.
+UNet guided_unet(bool null_class = true) {
+  UNetConfig config;
+  config.image = {1, 8, 8, 3};
+  config.channels = 8;
+  config.channel_multipliers = {1, 2};
+  config.blocks = 1;
+  config.attention_resolutions = {4};
+  config.groups = 4;
+  config.class_conditional = true;
+  config.null_class = null_class;
+  UNet unet(config);
+  initialize_(*unet, 3);
+  const torch::NoGradGuard no_grad;
+  for (auto& p : unet->parameters())
+    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
+  unet->to(torch::kDouble);
+  unet->eval();
+  return unet;
+}
+
+class GuidedDrawing : public testing::Test {
+ protected:
+  torch::Tensor output(const diffusion::Guidance& guidance, const UNet& guide = nullptr) {
+    DrawingNetwork network(unet_, diffusion_,
+                           {.classes = {2, 0},
+                            .batch = 3,
+                            .precision = Precision::kFp64,
+                            .guidance = guidance,
+                            .guide = guide});
+    network.set_batch_({0, 1});
+    return network.denoiser()(x_, t_);
+  }
+  torch::Tensor of_labels(const std::vector<int64_t>& labels) {
+    return make_denoiser(unet_, Precision::kFp64, torch::tensor(labels))(x_, t_);
+  }
+
+  UNet unet_ = guided_unet();
+  diffusion::Diffusion diffusion_{diffusion::DiffusionConfig{}};
+  torch::Tensor x_ = torch::linspace(-1, 1, 128, torch::kDouble).view({2, 1, 8, 8});
+  torch::Tensor t_ = torch::full({2}, 500, torch::kLong);
+};
+
+TEST_F(GuidedDrawing, WeightOneIsTheClassAndWeightZeroIsNoClass) {
+  EXPECT_TRUE(torch::equal(output({}), of_labels({2, 0})));
+  EXPECT_TRUE(torch::equal(output({.weight = 0}), of_labels({3, 3})));
+  EXPECT_GT((of_labels({2, 0}) - of_labels({3, 3})).abs().max().item<double>(), 1e-3);
+}
+
+// Both halves of the batch give what two calls give (Ho and Salimans 2022, Eq. 6).
+TEST_F(GuidedDrawing, ExtrapolatesFromNoClassThroughTheClass) {
+  const torch::Tensor with = of_labels({2, 0}), without = of_labels({3, 3});
+  EXPECT_LT(relative_error(output({.weight = 2.5}), without + 2.5 * (with - without)), 1e-12);
+}
+
+TEST_F(GuidedDrawing, ASecondNetworkGuides) {
+  UNet guide = guided_unet(/*null_class=*/false);
+  const torch::NoGradGuard no_grad;
+  for (auto& p : guide->parameters()) p *= 0.9;
+  const torch::Tensor with = of_labels({2, 0});
+  const torch::Tensor without =
+      make_denoiser(guide, Precision::kFp64, torch::tensor({2, 0}))(x_, t_);
+  EXPECT_LT(relative_error(output({.weight = 2.5}, guide), without + 2.5 * (with - without)),
+            1e-12);
+  EXPECT_TRUE(torch::equal(output({}, guide), with));
+}
+
+TEST_F(GuidedDrawing, NeedsANullClassOrASecondNetwork) {
+  EXPECT_THROW(
+      DrawingNetwork(guided_unet(false), diffusion_, {.classes = {0}, .guidance = {.weight = 2.0}}),
+      c10::Error);
 }
 
 }  // namespace

@@ -59,6 +59,59 @@ double largest_difference(const std::vector<torch::Tensor>& a,
   return difference;
 }
 
+// A class-conditional network with 4 classes and a null class, number 4.
+nn::UNet labelled_unet() {
+  nn::UNetConfig config = small_unet()->config();
+  config.image.classes = 4;
+  config.class_conditional = config.null_class = true;
+  nn::UNet unet(config);
+  nn::initialize_(*unet, 3);
+  const torch::NoGradGuard no_grad;
+  for (auto& p : unet->parameters())
+    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
+  unet->to(torch::kDouble);
+  return unet;
+}
+
+// Which class embeddings have a gradient after one step with that label dropout.
+std::vector<bool> trained_classes(double label_dropout, int64_t count, int64_t label) {
+  nn::UNet unet = labelled_unet();
+  StepSettings s = settings();
+  s.label_dropout = label_dropout;
+  data::Batch b = batch(0, count);
+  b.labels.fill_(label);
+  accumulate_gradient(*unet, s, b, 1.0);
+  const torch::Tensor gradient = unet->named_parameters()["class_embedding.weight"].grad();
+  std::vector<bool> trained;
+  for (int64_t i = 0; i < 5; ++i) trained.push_back(gradient[i].abs().max().item<double>() > 0);
+  return trained;
+}
+
+// Ho and Salimans 2022, Algorithm 1, line 3.
+TEST(LabelDropout, TrainsTheNullClassInstead) {
+  using Trained = std::vector<bool>;
+  EXPECT_EQ(trained_classes(0.0, 8, 2), (Trained{false, false, true, false, false}));
+  EXPECT_EQ(trained_classes(1.0, 8, 2), (Trained{false, false, false, false, true}));
+  EXPECT_EQ(trained_classes(0.5, 40, 2), (Trained{false, false, true, false, true}));
+}
+
+TEST(LabelDropout, DependsOnTheSampleAlone) {
+  nn::UNet unet = labelled_unet();
+  StepSettings s = settings();
+  s.label_dropout = 0.3;
+  data::Batch whole = batch(0, 400);
+  whole.labels.fill_(1);
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor together = unweighted_losses(*unet, s, whole).per_sample;
+  const torch::Tensor part = unweighted_losses(*unet, s, slice(whole, 100, 8)).per_sample;
+  EXPECT_TRUE(torch::allclose(together.narrow(0, 100, 8), part, 1e-12, 0.0));
+  // 400 draws of probability 0.3: mean 120, deviation 9.2.
+  s.label_dropout = 0.0;
+  const torch::Tensor kept = unweighted_losses(*unet, s, whole).per_sample;
+  const auto dropped = (together - kept).abs().gt(1e-9).sum().item<int64_t>();
+  EXPECT_NEAR(static_cast<double>(dropped), 120, 37);
+}
+
 TEST(TrainStep, LossIsTheMeanSquaredErrorOfTheNoiseItDrew) {
   nn::UNet unet = small_unet();
   const StepSettings s = settings();

@@ -1,36 +1,53 @@
 #pragma once
 
 #include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/guidance.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <torch/types.h>
 
 namespace ddpm::nn {
 
+/// What a DrawingNetwork samples, and how.
+struct Drawing {
+  /// Image i has class classes[i mod size]; empty for a network without classes.
+  std::vector<int64_t> classes = {};
+  int64_t batch = 1;  ///< the largest number of images at a time
+  torch::Device device = torch::kCPU;
+  Precision precision = Precision::kFp32;
+  diffusion::Guidance guidance = {};
+  /// The network that guides (autoguidance). If empty and guidance.weight is not 1, the network's
+  /// null class guides.
+  UNet guide{nullptr};
+};
+
 /// A network as one denoiser for all batches of a sampling. It reads the classes of a batch from a
 /// tensor with a fixed address, so that a CUDA graph of one batch's calls is valid for the next
 /// batch. Copies share the tensor.
 class DrawingNetwork {
  public:
-  /// Image i has class classes[i mod size]; empty for a network without classes. `batch`: the
-  /// largest number of images at a time.
-  DrawingNetwork(UNet unet, Precision precision, std::vector<int64_t> classes, int64_t batch,
-                 const torch::Device& device);
+  /// c10::Error if the guidance needs a null class that the network does not have.
+  DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion, const Drawing& drawing);
 
   /// Sets the images of the next batch. Call it before the batch's first network call.
   void set_batch_(const std::vector<int64_t>& images);
-  /// See diffusion::Denoiser and make_denoiser.
+  /// See diffusion::Denoiser and make_denoiser. With guidance: diffusion::GuidedDenoiser; both
+  /// classes of all images are one batch.
   diffusion::Denoiser denoiser() const;
 
  private:
+  diffusion::GuidedDenoiser::Sources sources() const;
+
   UNet unet_;
-  Precision precision_;
-  std::vector<int64_t> classes_;
+  Drawing drawing_;
   torch::Tensor labels_;  // int64 [batch]; undefined without classes
+  torch::Tensor null_;    // int64 [batch], the null class; undefined without one
+  std::shared_ptr<diffusion::GuidedDenoiser> guided_;
 };
 
 }  // namespace ddpm::nn

@@ -76,8 +76,10 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
 diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
                                   const torch::Tensor& labels = torch::Tensor());
 
-/// The classes of a batch of so many images: int64 [count], or undefined.
-using BatchLabels = std::function<torch::Tensor(int64_t count)>;
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, BatchLabels labels);
+/// The same with the classes given at each call: int64 [B] on the network's device, undefined for an
+/// unconditional network.
+using LabelledDenoiser = std::function<torch::Tensor(
+    const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels)>;
+LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision);
 
 }  // namespace ddpm::nn

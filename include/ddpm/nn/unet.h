@@ -44,6 +44,8 @@ struct UNetConfig {
   bool learned_variance = false;   ///< as many outputs again: v of Nichol 2021, Eq. 15, in [-1,1]
   bool class_conditional = false;  ///< a learned class vector joins the time embedding
   bool classes_by_data = false;    ///< class_conditional = "auto": see fit_to_images_
+  /// One class more, number image.classes: "no class", for classifier-free guidance.
+  bool null_class = false;
 
   bool operator==(const UNetConfig&) const = default;
 };
@@ -57,8 +59,13 @@ UNetConfig read_unet_config(config::Reader& reader);
 /// Completes a network's config for images of that shape. class_conditional = "auto" becomes true
 /// if there are several classes. Throws ConfigError, located in `model`, if the images cannot be
 /// halved often enough, no level has a resolution of attention_resolutions, heads do not divide a
-/// level's channels, or class_conditional is true but the data has no classes.
+/// level's channels, or class_conditional is true but the data has no classes. null_class has no
+/// effect without class_conditional and becomes false.
 void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model);
+
+/// Rows of the class embedding: the classes of the data and the null class; 0 if the network is
+/// not class-conditional.
+int64_t embedded_classes(const UNetConfig& config);
 
 /// The levels (from 0) of attention_resolutions, ascending. c10::Error if a resolution belongs to
 /// no level.
@@ -73,8 +80,8 @@ class UNetImpl : public torch::nn::Module {
  public:
   explicit UNetImpl(const UNetConfig& config);
 
-  /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B] where class_conditional, else
-  /// undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
+  /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
+  /// class_conditional, else undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
                         const torch::Tensor& labels = {});
 

@@ -32,6 +32,8 @@ std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
 
 /// "ddim, 50 steps, eta 0, ...": how images are sampled, for people.
 std::string describe(const SampleConfig& config);
+/// ", guidance 2 where 0.3 < sigma <= 5"; "" without guidance.
+std::string describe_guidance(const diffusion::Guidance& guidance);
 /// The part of it that a likelihood depends on too.
 std::string describe_spacing(const SampleConfig& config);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/config/fields.h"
+#include "ddpm/diffusion/guidance.h"
 #include "ddpm/sample/clip.h"
 #include "ddpm/sample/timestep_plan.h"
 
@@ -50,6 +51,7 @@ struct SampleConfig {
   double clip_range = 1.0;
   int64_t steps_offset = 0;                ///< leading only: added to every t, at most up to T
   LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
+  diffusion::Guidance guidance;            ///< keys: guidance, guidance_interval, ...
   int64_t num = 64;                        ///< images to sample
   int64_t batch = 64;                      ///< images at a time; does not change the images
 

@@ -38,6 +38,7 @@ struct TrainConfig {
   int64_t batch_size = 128;      ///< images per update
   int64_t accumulate = 1;        ///< micro-batches per update; more: less memory, same result
   bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
+  double label_dropout = 0.0;    ///< share of images trained without their class; see null_class
   bool recompute = false;        ///< recompute blocks in the backward pass to save memory
   bool shard_optimizer = false;  ///< divide EMA weights and moments among the processes
   nn::Precision precision = nn::Precision::kFp32;
@@ -98,8 +99,8 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                                                 const torch::Device& device,
                                                 const dist::World& world = dist::single_process());
 
-/// Completes experiment.unet for the images of the data set. Throws ConfigError if they do not fit
-/// the network.
+/// Completes experiment.unet for the images of the data set; train.label_dropout > 0 gives a
+/// class-conditional network a null class. Throws ConfigError if they do not fit the network.
 void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
 
 /// Replaces train.precision = "auto" by the fastest suitable precision of the device

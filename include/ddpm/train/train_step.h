@@ -15,6 +15,7 @@ struct StepSettings {
   nn::Precision precision = nn::Precision::kFp32;
   torch::Device device = torch::kCPU;
   uint64_t seed = 0;
+  double label_dropout = 0.0;  ///< the probability that an image gets the null class
 };
 
 /// The losses of a batch, on the device.
@@ -23,8 +24,8 @@ struct StepLosses {
   torch::Tensor t;           ///< int64 [B], 1..T
 };
 
-/// L_simple of each sample of a batch, without the weight w(t) of training. t and noise depend only
-/// on (seed, batch.ids). Builds the autograd graph of the network's parameters if gradients are
+/// L_simple of each sample of a batch, without the weight w(t) of training. t, noise and dropped
+/// labels depend only on (seed, batch.ids). Builds the autograd graph of the network's parameters if gradients are
 /// enabled. No host sync.
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch);
