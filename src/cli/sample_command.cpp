@@ -238,7 +238,8 @@ int run_sample(const SampleOptions& options) {
   const dist::World& world = processes.world;
   plan.generate.device = processes.device;
   const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
-  const auto steps = sample::timestep_plan(timesteps, plan.config);
+  const auto steps = sample::timestep_plan(
+      diffusion::Schedule(plan.network->description.diffusion.schedule), plan.config);
   warn_of_small_times(steps, timesteps);
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
   const sample::PictureFolder folder(plan.folder);

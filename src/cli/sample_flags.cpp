@@ -81,6 +81,23 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
           "for most DDIM samples (default: all T)")
       ->check(whole(1, int64_t{1} << 40))
       ->group(kSampler);
+  command
+      .add_option("--steps-at", options.steps_at,
+                  "the timesteps themselves, in 1..T and falling, as in 999,700,300,50")
+      ->delimiter(',')
+      ->type_name("T,...")
+      ->excludes("--steps")
+      ->group(kSampler);
+  command
+      .add_option("--sections", options.sections,
+                  "divide T into equal sections and take so many steps from each, small t first, "
+                  "as in 10,15,20 (Nichol 2021)")
+      ->delimiter(',')
+      ->check(whole(1, int64_t{1} << 20))
+      ->type_name("N,...")
+      ->excludes("--steps")
+      ->excludes("--steps-at")
+      ->group(kSampler);
   auto* ddim = command.add_flag("--ddim", options.ddim,
                                 "sample by DDIM (Song 2021), the method for few steps");
   ddim->group(kSampler);
@@ -94,6 +111,12 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
       ->check(one_of(sample::method_names()))
       ->excludes(ddim)
       ->excludes(ddpm)
+      ->group(kSampler);
+  command
+      .add_option("--order", options.order,
+                  "order of unipc (1 to 3, usually 3), deis (1 to 3, usually 3) or ipndm (1 to 4, "
+                  "usually 4)")
+      ->check(whole(1, 4))
       ->group(kSampler);
   command
       .add_option("--eta", options.eta,

@@ -20,6 +20,15 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMaxImages = 100'000'000;
 
+// --steps, --steps-at or --sections replaces the checkpoint's number and list of steps.
+void take_steps_(sample::SampleConfig& c, const SampleOptions& options, int64_t timesteps) {
+  if (options.steps || options.steps_at || options.sections) c.steps_at.clear();
+  c.steps = options.steps.value_or(c.steps);
+  if (options.steps_at) c.steps_at = *options.steps_at;
+  if (options.sections) c.steps_at = sample::steps_of_sections(timesteps, *options.sections);
+  if (options.steps_at || options.sections) c.steps = std::ssize(c.steps_at);
+}
+
 // The checkpoint's guidance, overridden by the flags. Another weight starts from the defaults.
 void take_guidance_(diffusion::Guidance& g, const SampleOptions& options) {
   if (options.guidance) g = {.weight = *options.guidance};
@@ -48,7 +57,8 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     c.method = method;
     c.eta = options.eta.value_or(0.0);
     c.sigma = sample::Sigma::kSmall;
-    if (method == sample::kDdpm) c.last_alpha = sample::LastAlpha::kOne;
+    c.order = 0;
+    if (method != sample::kDdim) c.last_alpha = sample::LastAlpha::kOne;
   }
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
   if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();
@@ -56,7 +66,8 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
   if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
   take_guidance_(c.guidance, options);
-  c.steps = options.steps.value_or(c.steps);
+  take_steps_(c, options, timesteps);
+  c.order = options.order.value_or(c.order);
   c.num = options.num.value_or(c.num);
   c.batch = options.batch.value_or(c.batch);
   if (const auto conflict = sample::find_conflict(c, timesteps)) {
@@ -210,11 +221,10 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
                                      const sample::Sink& sink) {
   const auto images = static_cast<int64_t>(options.images.size());
   const int64_t batches = (images + options.batch - 1) / options.batch;
-  const auto steps =
-      sample::timestep_plan(plan.network->description.diffusion.schedule.timesteps, plan.config);
+  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
+  const auto steps = sample::timestep_plan(diffusion.schedule(), plan.config);
   const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
                                        batches * static_cast<int64_t>(steps.size()));
-  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = plan.classes,
                               .batch = options.batch,

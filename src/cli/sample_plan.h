@@ -21,7 +21,8 @@ struct SampleOptions {
   std::string method;  // "": by the other flags, else the checkpoint's
   std::optional<double> eta;
   std::optional<std::string> sigma, spacing, stepping, clip;
-  std::optional<int64_t> steps, num, batch;
+  std::optional<int64_t> steps, order, num, batch;
+  std::optional<std::vector<int64_t>> steps_at, sections;
   std::optional<double> guidance, guidance_rescale, guidance_parallel, guidance_norm,
       guidance_momentum;
   std::optional<std::vector<double>> guidance_interval;

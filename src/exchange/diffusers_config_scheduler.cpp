@@ -204,7 +204,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
         "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
         config::to_string(settings.diffusion.prediction)));
   }
-  const bool ddim = c.method == sample::kDdim;
+  const bool ddim = written_as_ddim(c);
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
   // Other schedules are written as numbers: DDIMScheduler has fewer names than DDPMScheduler.
@@ -243,8 +243,12 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   return io::json_text(json, 2) + "\n";
 }
 
+bool written_as_ddim(const sample::SampleConfig& c) {
+  return c.method != sample::kDdpm && !c.method.ends_with("_sde");
+}
+
 std::string pipeline_text(const sample::SampleConfig& sample) {
-  const bool ddim = sample.method == sample::kDdim;
+  const bool ddim = written_as_ddim(sample);
   const Json json{{"_class_name", ddim ? "DDIMPipeline" : "DDPMPipeline"},
                   {"_diffusers_version", kDiffusersVersion},
                   {"scheduler", {"diffusers", ddim ? "DDIMScheduler" : "DDPMScheduler"}},
@@ -252,21 +256,25 @@ std::string pipeline_text(const sample::SampleConfig& sample) {
   return io::json_text(json, 2) + "\n";
 }
 
-std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t timesteps) {
+std::vector<std::string> lost_settings(const sample::SampleConfig& c,
+                                       const diffusion::Schedule& schedule) {
   std::vector<std::string> lost;
-  if (c.steps > timesteps) return lost;  // sampling throws an error
+  if (c.steps > schedule.timesteps()) return lost;  // sampling throws an error
   sample::SampleConfig theirs = c;
   theirs.spacing = nearest_of_diffusers(c.spacing);
   theirs.stepping = sample::Stepping::kDiffusers;
-  const auto plan = sample::timestep_plan(timesteps, c);
+  if (c.method != sample::kDdpm && c.method != sample::kDdim)
+    lost.push_back(fmt::format("sample.method = {} ({} is written)", c.method,
+                               written_as_ddim(c) ? "DDIMScheduler" : "DDPMScheduler"));
+  const auto plan = sample::timestep_plan(schedule, c);
   if (theirs.spacing != c.spacing) {
     lost.push_back(fmt::format("sample.spacing = {} ({} is written)", config::to_string(c.spacing),
                                config::to_string(theirs.spacing)));
-  } else if (plan != sample::timestep_plan(timesteps, theirs)) {
+  } else if (plan != sample::timestep_plan(schedule, theirs)) {
     lost.push_back(
         fmt::format("sample.stepping = own: of {} steps, diffusers takes others", plan.size()));
   }
-  const int64_t usual = c.method == sample::kDdim ? kDdimSteps : kDdpmSteps;
+  const int64_t usual = written_as_ddim(c) ? kDdimSteps : kDdpmSteps;
   if (const auto steps = static_cast<int64_t>(plan.size()); steps != usual)
     lost.push_back(fmt::format(
         "sample.steps = {} (give the pipeline num_inference_steps = {}; its default is {})", steps,
@@ -281,6 +289,12 @@ std::vector<std::string> lost_settings(const sample::SampleConfig& c, int64_t ti
           "use_clipped_model_output)");
     if (c.sigma == sample::Sigma::kHat) lost.push_back("sample.sigma = hat");
     if (c.eta != 0) lost.push_back(fmt::format("sample.eta = {} (give the pipeline eta)", c.eta));
+  }
+  if (c.guidance.weight != 1.0) {
+    diffusion::Guidance weight_alone;
+    weight_alone.weight = c.guidance.weight;
+    lost.push_back(fmt::format("sample.guidance = {} (sample.py has it{})", c.guidance.weight,
+                               c.guidance == weight_alone ? "" : ", but not its other settings"));
   }
   return lost;
 }

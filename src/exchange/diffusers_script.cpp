@@ -9,7 +9,7 @@ std::string pipeline_obstacle(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
   if (c.class_conditional)
     return "the network is class-conditional, and DDPMPipeline and DDIMPipeline pass no classes";
-  if (c.learned_variance && model.sample.method == sample::kDdim)
+  if (c.learned_variance && written_as_ddim(model.sample))
     return "the network has a learned variance, which DDIMPipeline does not take off its output";
   return "";
 }
@@ -34,7 +34,7 @@ std::string prediction_lines(const nn::UNetConfig& c, double guidance, bool ddim
 
 std::string sampling_script(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
-  const bool ddim = model.sample.method == sample::kDdim;
+  const bool ddim = written_as_ddim(model.sample);
   const int64_t steps =
       model.sample.steps > 0 ? model.sample.steps : model.description.diffusion.schedule.timesteps;
   const std::string count = c.class_conditional ? "len(classes)" : "count";

@@ -1,6 +1,7 @@
 #include "ddpm/sample/image_settings.h"
 
 #include "ddpm/config/fields.h"
+#include "ddpm/io/checksum.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -17,9 +18,11 @@ nlohmann::ordered_json image_settings(const SampleConfig& config) {
 
 namespace {
 
-// [0.3, 5.0] as "0.3-5".
+// [0.3, 5.0] as "0.3-5"; the checksum of a long list.
 std::string joined(const nlohmann::ordered_json& list) {
-  return fmt::format("{}", fmt::join(list.get<std::vector<double>>(), "-"));
+  const std::string text = fmt::format("{}", fmt::join(list.get<std::vector<double>>(), "-"));
+  constexpr size_t kLongest = 40;
+  return text.size() <= kLongest ? text : fmt::format("{:08x}", io::crc32c(text));
 }
 
 }  // namespace

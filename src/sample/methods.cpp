@@ -2,20 +2,47 @@
 
 #include "ancestral.h"
 #include "ddim.h"
+#include "dpm_solver.h"
+#include "heun.h"
+#include "multistep.h"
+#include "noise_multistep.h"
+#include "unipc.h"
 
 #include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/types.h>
 
 namespace ddpm::sample {
 namespace {
 
+int64_t one_call_each(int64_t calls) { return calls; }
+
 constexpr std::array kMethods{
-    MethodEntry{kDdpm, "Algorithm 2 (Ho 2020)", &make_ancestral, &check_ancestral,
-                &describe_ancestral_noise},
-    MethodEntry{kDdim, "DDIM (Song 2021)", &make_ddim, &check_ddim, &describe_ddim_noise},
+    MethodEntry{kDdpm, "Algorithm 2 (Ho 2020)", &make_ancestral, &check_ancestral, 0,
+                &one_call_each, &describe_ancestral_noise},
+    MethodEntry{kDdim, "DDIM (Song 2021)", &make_ddim, &check_ddim, 0, &one_call_each,
+                &describe_ddim_noise},
+    MethodEntry{"euler", "Euler in sigma, DDIM without noise (Karras 2022)", &make_euler,
+                &check_solver, 0, &one_call_each, &describe_no_noise},
+    MethodEntry{"heun", "Heun in sigma, two calls per step (Karras 2022)", &make_heun,
+                &check_solver, 0, &heun_steps, &describe_no_noise},
+    MethodEntry{"dpmpp_2m", "DPM-Solver++ of order 2 (Lu 2022)", &make_dpmpp_2m, &check_solver, 0,
+                &one_call_each, &describe_no_noise},
+    MethodEntry{"dpmpp_3m", "DPM-Solver++ of order 3", &make_dpmpp_3m, &check_solver, 0,
+                &one_call_each, &describe_no_noise},
+    MethodEntry{"dpmpp_2m_sde", "the same of order 2 with noise", &make_dpmpp_2m_sde, &check_solver,
+                0, &one_call_each, &describe_sde_noise},
+    MethodEntry{"dpmpp_3m_sde", "of order 3 with noise", &make_dpmpp_3m_sde, &check_solver, 0,
+                &one_call_each, &describe_sde_noise},
+    MethodEntry{"unipc", "UniPC (Zhao 2023)", &make_unipc, &check_solver, 3, &one_call_each,
+                &describe_no_noise},
+    MethodEntry{"ipndm", "iPNDM (Zhang 2023)", &make_ipndm, &check_solver, 4, &one_call_each,
+                &describe_no_noise},
+    MethodEntry{"deis", "DEIS (Zhang 2023)", &make_deis, &check_solver, 3, &one_call_each,
+                &describe_no_noise},
 };
 
 }  // namespace
@@ -53,7 +80,8 @@ std::string describe_guidance(const diffusion::Guidance& g) {
 }
 
 std::string describe(const SampleConfig& config) {
-  return fmt::format("{}, {} steps, {}, {}{}", config.method, config.steps,
+  const std::string order = config.order == 0 ? "" : fmt::format(" of order {}", config.order);
+  return fmt::format("{}{}, {} steps, {}, {}{}", config.method, order, config.steps,
                      method_named(config.method).describe_noise(config), describe_spacing(config),
                      describe_guidance(config.guidance));
 }
@@ -61,8 +89,11 @@ std::string describe(const SampleConfig& config) {
 std::string describe_spacing(const SampleConfig& config) {
   std::string clip = config::to_string(config.clip);
   if (config.clip != Clip::kNone) clip += fmt::format(" to {}", config.clip_range);
-  return fmt::format("{}, offset {}, last alpha {}, clip {}", config::to_string(config.spacing),
-                     config.steps_offset, config::to_string(config.last_alpha), clip);
+  const std::string spacing = config.steps_at.empty()
+                                  ? config::to_string(config.spacing)
+                                  : fmt::format("at {}", fmt::join(config.steps_at, ","));
+  return fmt::format("{}, offset {}, last alpha {}, clip {}", spacing, config.steps_offset,
+                     config::to_string(config.last_alpha), clip);
 }
 
 }  // namespace ddpm::sample

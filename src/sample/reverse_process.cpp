@@ -8,24 +8,24 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <torch/types.h>
 
 namespace ddpm::sample {
 namespace {
 
 std::string shown(const SampleConfig& config, const std::string& key) {
-  return key == "eta"          ? fmt::format("{}", config.eta)
-         : key == "steps"      ? fmt::format("{}", config.steps)
-         : key == "last_alpha" ? config::to_string(config.last_alpha)
-                               : config::to_string(config.sigma);
+  const nlohmann::ordered_json value = config::to_json(config).at(key);
+  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::vector<PlanStep> checked_plan(const SampleConfig& config, int64_t timesteps) {
-  if (const auto conflict = find_conflict(config, timesteps)) {
+std::vector<PlanStep> checked_plan(const SampleConfig& config,
+                                   const diffusion::Schedule& schedule) {
+  if (const auto conflict = find_conflict(config, schedule.timesteps())) {
     throw UsageError(
         fmt::format("{} = {} {}", conflict->key, shown(config, conflict->key), conflict->message));
   }
-  return timestep_plan(timesteps, config);
+  return timestep_plan(schedule, config);
 }
 
 /// Remembers on the device where each image was first not finite.
@@ -69,7 +69,7 @@ ReverseProcess::ReverseProcess(const diffusion::Diffusion& diffusion, const Samp
                                MakeSampler make)
     : diffusion_(diffusion),
       config_(config),
-      plan_(checked_plan(config, diffusion.schedule().timesteps())),
+      plan_(checked_plan(config, diffusion.schedule())),
       make_(std::move(make)) {}
 
 std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& denoiser,

@@ -2,15 +2,23 @@
 
 #include "ddpm/sample/methods.h"
 #include "diffusers_plan.h"
+#include "noise_spacing.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <fmt/format.h>
 
 namespace ddpm::sample {
 
-std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config) {
-  const int64_t steps = config.steps == 0 ? timesteps : config.steps;
+std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
+                                    const SampleConfig& config) {
+  if (!config.steps_at.empty()) return jumps_of({config.steps_at.rbegin(), config.steps_at.rend()});
+  const int64_t timesteps = schedule.timesteps();
+  const int64_t calls = config.steps == 0 ? timesteps : config.steps;
+  const int64_t steps = method_named(config.method).jumps(calls);
+  if (config.spacing == Spacing::kLogSnr || config.spacing == Spacing::kKarras)
+    return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));
   const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
                       config.stepping == Stepping::kDiffusers;
   std::vector<PlanStep> plan =
@@ -27,6 +35,22 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& confi
 }
 
 namespace {
+
+std::optional<Conflict> list_conflict(const SampleConfig& config,
+                                      std::optional<int64_t> timesteps) {
+  const std::vector<int64_t>& t = config.steps_at;
+  if (t.empty()) return std::nullopt;
+  if (std::adjacent_find(t.begin(), t.end(), std::less_equal<>()) != t.end())
+    return Conflict{"steps_at", "must fall from each number to the next, as in 999,500,1"};
+  if (timesteps && t.front() > *timesteps)
+    return Conflict{"steps_at", fmt::format("begins at {}, but the schedule has {} timesteps",
+                                            t.front(), *timesteps)};
+  if (config.steps != 0 && config.steps != std::ssize(t))
+    return Conflict{"steps", fmt::format("= {} contradicts the {} timesteps of steps_at; leave it "
+                                         "out",
+                                         config.steps, t.size())};
+  return std::nullopt;
+}
 
 std::optional<Conflict> guidance_conflict(const diffusion::Guidance& g) {
   if (!g.interval.empty() && !(g.interval.size() == 2 && g.interval[0] < g.interval[1]))
@@ -48,16 +72,25 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
     return Conflict{"steps", fmt::format("is {0}, but the schedule has {1} timesteps; use 1 to {1}",
                                          config.steps, *timesteps)};
   }
+  if (auto conflict = list_conflict(config, timesteps)) return conflict;
   if (auto conflict = guidance_conflict(config.guidance)) return conflict;
-  return method_named(config.method).check(config);
+  const MethodEntry& method = method_named(config.method);
+  if (config.order > method.max_order)
+    return Conflict{"order",
+                    method.max_order == 0
+                        ? fmt::format("is not a setting of {}", config.method)
+                        : fmt::format("of {} is 1 to {}", config.method, method.max_order)};
+  return method.check(config);
 }
 
 void fields(config::Fields& f, SampleConfig& c) {
   f("method", c.method, method_names());
   f("steps", c.steps, config::at_least(0));
+  f("order", c.order, {0, 4});
   f("eta", c.eta, {0.0, 1.0});
   f("sigma", c.sigma);
   f("spacing", c.spacing);
+  f("steps_at", c.steps_at, config::at_least(1));
   f("stepping", c.stepping);
   f("clip", c.clip);
   f("clip_range", c.clip_range, config::positive());

@@ -61,7 +61,9 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
         break;
       case Spacing::kQuadratic:
       case Spacing::kOpenai:
-        break;
+      case Spacing::kLogSnr:
+      case Spacing::kKarras:
+        TORCH_CHECK(false, "spacing ", config::to_string(spacing), " needs more than T");
     }
   }
   return ascending;
@@ -72,11 +74,14 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing) {
   TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,
               " timesteps");
+  return jumps_of(ascending_steps(timesteps, steps, spacing));
+}
+
+std::vector<PlanStep> jumps_of(const std::vector<int64_t>& ascending) {
   std::vector<PlanStep> plan;
   int64_t s = 0;
-  for (const int64_t t : ascending_steps(timesteps, steps, spacing)) {
-    TORCH_CHECK(s < t && t <= timesteps, "spacing ", config::to_string(spacing),
-                " repeats timestep ", t);
+  for (const int64_t t : ascending) {
+    TORCH_CHECK(s < t, "timestep ", t, " does not follow ", s);
     plan.push_back({t, s});
     s = t;
   }

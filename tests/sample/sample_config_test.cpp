@@ -70,7 +70,8 @@ TEST(SampleConfig, RefusesValuesOutOfRange) {
 
 std::vector<int64_t> times(const SampleConfig& config) {
   std::vector<int64_t> t;
-  for (const PlanStep& step : timestep_plan(100, config)) t.push_back(step.t);
+  for (const PlanStep& step : timestep_plan(diffusion::Schedule({.timesteps = 100}), config))
+    t.push_back(step.t);
   return t;
 }
 
@@ -94,9 +95,9 @@ TEST(SampleConfig, TheLastAlphaDecidesWhereTheLastJumpEnds) {
   SampleConfig config;
   config.method = kDdim;
   config.steps = 4;
-  EXPECT_EQ(timestep_plan(100, config).back().s, 0);
+  EXPECT_EQ(timestep_plan(diffusion::Schedule({.timesteps = 100}), config).back().s, 0);
   config.last_alpha = LastAlpha::kFirst;
-  EXPECT_EQ(timestep_plan(100, config).back().s, 1);
+  EXPECT_EQ(timestep_plan(diffusion::Schedule({.timesteps = 100}), config).back().s, 1);
 }
 
 TEST(SampleConfig, StepsAreCheckedAgainstTheScheduleOnceItIsKnown) {

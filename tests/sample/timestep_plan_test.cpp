@@ -120,7 +120,7 @@ void expect_diffusers_plan(SampleConfig config, int64_t timesteps, const torch::
       if (method == kDdpm && last == LastAlpha::kFirst) continue;
       config.method = method;
       config.last_alpha = last;
-      const auto plan = timestep_plan(timesteps, config);
+      const auto plan = timestep_plan(diffusion::Schedule({.timesteps = timesteps}), config);
       ASSERT_EQ(static_cast<int64_t>(plan.size()), expected.size(1)) << name;
       for (size_t k = 0; k < plan.size(); ++k) {
         const auto i = static_cast<int64_t>(k);
@@ -181,10 +181,11 @@ TEST(TimestepPlan, AnOffsetBeyondTIsCutToWhatFits) {
   config.stepping = Stepping::kDiffusers;
   config.steps = 10;
   config.steps_offset = 3;
-  EXPECT_EQ(timesteps_of(timestep_plan(10, config)),
+  EXPECT_EQ(timesteps_of(timestep_plan(diffusion::Schedule({.timesteps = 10}), config)),
             (std::vector<int64_t>{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}));
   config.steps = 4;  // 1 + 2 i + 3 = 10, 8, 6, 4
-  EXPECT_EQ(timesteps_of(timestep_plan(10, config)), (std::vector<int64_t>{10, 8, 6, 4}));
+  EXPECT_EQ(timesteps_of(timestep_plan(diffusion::Schedule({.timesteps = 10}), config)),
+            (std::vector<int64_t>{10, 8, 6, 4}));
 }
 
 TEST(TimestepPlan, QuadraticMovesRepeatedStepsUpToTheNextFreeOne) {

@@ -37,8 +37,12 @@ std::string scheduler_config_text(const SchedulerSettings& settings);
 /// The text of model_index.json.
 std::string pipeline_text(const sample::SampleConfig& sample);
 
+/// Whether such a chain is written as DDIMScheduler (all without noise), else as DDPMScheduler.
+bool written_as_ddim(const sample::SampleConfig& sample);
+
 /// The settings of [sample] that a diffusers folder cannot represent, given T = `timesteps`; one
 /// text per setting.
-std::vector<std::string> lost_settings(const sample::SampleConfig& sample, int64_t timesteps);
+std::vector<std::string> lost_settings(const sample::SampleConfig& sample,
+                                       const diffusion::Schedule& schedule);
 
 }  // namespace ddpm::exchange

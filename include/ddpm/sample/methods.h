@@ -18,6 +18,9 @@ struct MethodEntry {
   std::unique_ptr<Sampler> (*make)(const SampleConfig& config, const diffusion::Schedule& schedule);
   /// The first setting that the method does not allow, if any.
   std::optional<Conflict> (*check)(const SampleConfig& config);
+  int64_t max_order;  ///< of SampleConfig::order; 0: the method has none
+  /// The jumps of so many network calls; fewer if a jump needs two.
+  int64_t (*jumps)(int64_t calls);
   /// The noise of a step for people, as "eta 0.5" or "sigma small".
   std::string (*describe_noise)(const SampleConfig& config);
 };

@@ -2,6 +2,7 @@
 
 #include "ddpm/config/fields.h"
 #include "ddpm/diffusion/guidance.h"
+#include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/clip.h"
 #include "ddpm/sample/timestep_plan.h"
 
@@ -43,9 +44,11 @@ constexpr auto names_of(LastAlpha) { return std::array{"one", "first"}; }
 struct SampleConfig {
   std::string method = kDdpm;           ///< a name of the table in methods.h
   int64_t steps = 0;                    ///< S, the network calls per image; 0 means all T
+  int64_t order = 0;                    ///< of unipc, deis and ipndm; 0: the method's usual one
   double eta = 0.0;                     ///< ddim's noise, 0..1: 0 none, 1 as much as ddpm's
   Sigma sigma = Sigma::kSmall;          ///< see Sigma
   Spacing spacing = Spacing::kLeading;  ///< which S of the T steps; no matter where S = T
+  std::vector<int64_t> steps_at = {};   ///< the t themselves, descending; empty: by spacing
   Stepping stepping = Stepping::kOwn;   ///< whose leading, trailing and linspace
   Clip clip = Clip::kRederive;  ///< what becomes of an x0_hat outside [-clip_range,clip_range]
   double clip_range = 1.0;
@@ -68,8 +71,15 @@ struct Conflict {
 std::optional<Conflict> find_conflict(const SampleConfig& config,
                                       std::optional<int64_t> timesteps = std::nullopt);
 
-/// The jumps of a config on T timesteps, steps = 0 meaning all T. See the other timestep_plan.
-std::vector<PlanStep> timestep_plan(int64_t timesteps, const SampleConfig& config);
+/// The timesteps of sections of T, descending (Nichol 2021's code, space_timesteps): the T steps are
+/// divided into equal sections, and counts[i] steps are taken evenly from the i-th. Throws UsageError
+/// if a section is too small.
+std::vector<int64_t> steps_of_sections(int64_t timesteps, const std::vector<int64_t>& counts);
+
+/// The jumps of a config, steps = 0 meaning all T. Methods that call the network twice per jump have
+/// fewer jumps than calls. See the other timestep_plan.
+std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
+                                    const SampleConfig& config);
 
 /// The keys of [sample].
 void fields(config::Fields& f, SampleConfig& c);

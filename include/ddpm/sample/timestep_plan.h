@@ -27,11 +27,16 @@ enum class Spacing {
   /// up in floating point: the respacing of OpenAI's improved- and guided-diffusion. Evenly spaced
   /// from both ends as linspace, but for the rounding. S = 1 gives t = 1, as there.
   kOpenai,
+  /// Evenly spaced in lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) between t = 1 and T
+  /// (DPM-Solver's "logSNR"), each at the nearest t; a repeated t moves up to the next free one.
+  kLogSnr,
+  /// The same in sigma^(1/7), sigma = sqrt((1 - alpha_bar) / alpha_bar) (Karras 2022, Eq. 5).
+  kKarras,
 };
 
 /// The names in a config.
 constexpr auto names_of(Spacing) {
-  return std::array{"leading", "trailing", "linspace", "quadratic", "openai"};
+  return std::array{"leading", "trailing", "linspace", "quadratic", "openai", "logsnr", "karras"};
 }
 
 /// Whose definition of leading, trailing and linspace is used.
@@ -52,7 +57,9 @@ struct PlanStep {
 
 /// Exactly `steps` jumps with t strictly decreasing in 1..timesteps, each starting where the one
 /// before it ended; the last ends at 0. If steps = timesteps, all of 1..timesteps, with
-/// any spacing. c10::Error unless 1 <= steps <= timesteps.
+/// any spacing. c10::Error unless 1 <= steps <= timesteps. kLogSnr and kKarras need the schedule.
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing);
+/// The jumps of a list of timesteps, ascending in 1..T. c10::Error if it is not strictly ascending.
+std::vector<PlanStep> jumps_of(const std::vector<int64_t>& ascending);
 
 }  // namespace ddpm::sample
