@@ -8,6 +8,7 @@
 #include "flags.h"
 #include "shared_flags.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -21,44 +22,112 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SweepOptions : EvalOptions {
-  std::vector<int64_t> steps;  // none: eval::default_sweep_steps
-  std::vector<std::string> etas{"0", "0.2", "0.5", "1", "hat"};
+  std::vector<int64_t> steps;     // none: eval::default_sweep_steps
+  std::vector<std::string> etas;  // none: see rows_of
+  std::vector<std::string> methods, sigmas;
+  std::vector<double> guidances;
   std::string out;
 };
 
-// The flags of `ddpm sample` for this cell. Throws UsageError if eta is neither "hat" nor a number
-// of 0..1.
-SampleOptions options_of(const SweepOptions& o, const eval::SweepCell& cell) {
-  SampleOptions s = o.sample;
-  s.steps = cell.steps;
-  s.ddim = true;
-  if (cell.eta == "hat") {
-    s.sigma = "hat";
+// A row, and the flags of `ddpm sample` for it.
+struct Sampling {
+  eval::SweepRow row;
+  SampleOptions flags;
+};
+
+// DDIM with this eta: a number of 0 to 1, or "hat". Throws UsageError.
+Sampling by_ddim(const SweepOptions& o, const std::string& text) {
+  Sampling s{{"eta-" + text, text == "hat" ? "sigma-hat" : "eta " + text}, o.sample};
+  s.flags.ddim = true;
+  if (text == "hat") {
+    s.flags.sigma = "hat";
     return s;
   }
   size_t used = 0;
   double eta = -1.0;
   try {
-    eta = std::stod(cell.eta, &used);
+    eta = std::stod(text, &used);
   } catch (const std::logic_error&) {
   }
-  if (used != cell.eta.size() || !(eta >= 0.0 && eta <= 1.0))
-    throw UsageError(fmt::format("--eta {}: each is a number of 0 to 1, or hat", cell.eta));
-  s.eta = eta;
+  if (used != text.size() || !(eta >= 0.0 && eta <= 1.0))
+    throw UsageError(fmt::format("--eta {}: each is a number of 0 to 1, or hat", text));
+  s.flags.eta = eta;
   return s;
+}
+
+// The rows of one method: DDIM by eta, Algorithm 2 by sigma.
+std::vector<Sampling> by_method(const SweepOptions& o, const std::string& method) {
+  std::vector<Sampling> rows;
+  if (method == sample::kDdim) {
+    for (const std::string& eta : o.etas.empty() ? std::vector<std::string>{"0"} : o.etas)
+      rows.push_back(by_ddim(o, eta));
+    return rows;
+  }
+  const bool varies = method == sample::kDdpm && !o.sigmas.empty();
+  for (const std::string& sigma : varies ? o.sigmas : std::vector<std::string>{""}) {
+    Sampling s{{method, method}, o.sample};
+    s.flags.method = method;
+    if (varies) {
+      s.flags.sigma = sigma;
+      s.row = {method + "-" + sigma, method + ", " + sigma};
+    }
+    rows.push_back(std::move(s));
+  }
+  return rows;
+}
+
+// Throws UsageError if a list belongs to no method of the sweep.
+void check_lists(const SweepOptions& o) {
+  const auto sweeps = [&](const char* method) {
+    return std::find(o.methods.begin(), o.methods.end(), method) != o.methods.end();
+  };
+  if (!o.methods.empty() && !o.etas.empty() && !sweeps(sample::kDdim))
+    throw UsageError("--eta is for method ddim: leave it out, or add ddim to --method");
+  if (!o.sigmas.empty() && !sweeps(sample::kDdpm))
+    throw UsageError("--sigma is for method ddpm: leave it out, or add ddpm to --method");
+}
+
+// All rows: every way to sample with every guidance.
+std::vector<Sampling> rows_of(const SweepOptions& o) {
+  check_lists(o);
+  std::vector<Sampling> ways;
+  if (o.methods.empty()) {
+    const std::vector<std::string> all{"0", "0.2", "0.5", "1", "hat"};
+    for (const std::string& eta : o.etas.empty() ? all : o.etas) ways.push_back(by_ddim(o, eta));
+  }
+  for (const std::string& method : o.methods) {
+    const std::vector<Sampling> rows = by_method(o, method);
+    ways.insert(ways.end(), rows.begin(), rows.end());
+  }
+  if (o.guidances.empty()) return ways;
+  std::vector<Sampling> guided;
+  for (const Sampling& way : ways) {
+    for (const double guidance : o.guidances) {
+      Sampling s = way;
+      s.flags.guidance = guidance;
+      s.row.key += fmt::format("-guidance-{}", guidance);
+      s.row.label += fmt::format(", guidance {}", guidance);
+      guided.push_back(std::move(s));
+    }
+  }
+  return guided;
 }
 
 // The plan of every cell, by the cell's name. All are of one network, which is read once.
 using Plans = std::map<std::string, SamplePlan>;
 
-Plans plans_of(const SweepOptions& o, const eval::SweepTable& table,
+Plans plans_of(const std::vector<Sampling>& rows, const std::vector<int64_t>& steps,
                const std::shared_ptr<const exchange::Model>& network, const Processes& processes) {
   Plans plans;
-  for (const eval::SweepCell& cell : table.cells()) {
-    SamplePlan plan = plan_sampling(options_of(o, cell), network);
-    plan.generate.device = processes.device;
-    plans.emplace(cell.name(), std::move(plan));
-  }
+  for (const Sampling& sampling : rows)
+    for (const int64_t s : steps) {
+      SampleOptions flags = sampling.flags;
+      flags.steps = s;
+      const eval::SweepCell cell{s, sampling.row};
+      SamplePlan plan = plan_sampling(flags, network);
+      plan.generate.device = processes.device;
+      plans.emplace(cell.name(), std::move(plan));
+    }
   return plans;
 }
 
@@ -106,8 +175,10 @@ int run_sweep(SweepOptions o) {
   const std::shared_ptr<const exchange::Model> network = plan_sampling(o.sample).network;
   if (o.steps.empty())
     o.steps = eval::default_sweep_steps(network->description.diffusion.schedule.timesteps);
-  eval::SweepTable table{o.steps, o.etas, {}};
-  const Plans plans = plans_of(o, table, network, processes);  // checks every cell before any work
+  const std::vector<Sampling> rows = rows_of(o);
+  eval::SweepTable table{o.steps, {}, {}};
+  for (const Sampling& s : rows) table.rows.push_back(s.row);
+  const Plans plans = plans_of(rows, o.steps, network, processes);  // checks all before any work
   const SamplePlan& first = plans.at(table.cells().front().name());
   const eval::Evaluator evaluator = open_evaluator(o, network->path, processes);
   evaluator.expect_shape({first.generate.channels, first.generate.height, first.generate.width});
@@ -129,9 +200,9 @@ int run_sweep(SweepOptions o) {
 
 void add_eval_sweep(CLI::App& eval, Command& chosen) {
   auto o = std::make_shared<SweepOptions>();
-  CLI::App* command = eval.add_subcommand(
-      "sweep",
-      "The table of Song 2021: distance by number of steps and eta; resumes if it was stopped");
+  CLI::App* command = eval.add_subcommand("sweep",
+                                          "Distance by number of steps and eta (Song 2021) or "
+                                          "method and guidance; resumes if it was stopped");
   add_network_flags(*command, o->sample);
   command
       ->add_option(
@@ -141,10 +212,24 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
       ->delimiter(',')
       ->check(whole(1, int64_t{1} << 40));
   command
-      ->add_option("--eta", o->etas, "randomness of DDIM, one row each: numbers of 0 to 1, or hat")
+      ->add_option("--eta", o->etas,
+                   "randomness of DDIM, one row each: numbers of 0 to 1, or hat (default: "
+                   "0,0.2,0.5,1,hat; with --method: 0)")
       ->type_name("ETA")
-      ->delimiter(',')
-      ->capture_default_str();
+      ->delimiter(',');
+  command
+      ->add_option("--method", o->methods,
+                   "methods instead of DDIM alone, one row each, as in ddim,dpmpp_2m,unipc")
+      ->check(one_of(sample::method_names()))
+      ->delimiter(',');
+  command
+      ->add_option("--sigma", o->sigmas, "variances of method ddpm, one row each (default: small)")
+      ->check(one_of({"small", "large", "learned"}))
+      ->delimiter(',');
+  command->add_option("--guidance", o->guidances, "guidance weights: every row with each of them")
+      ->check(real(0.0, 1000.0))
+      ->type_name("W")
+      ->delimiter(',');
   add_spacing_flag(*command, o->sample);
   add_clip_flag(*command, o->sample);
   command->add_option("--num", o->sample.num, "images per cell (default: 1000)")
@@ -158,7 +243,9 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
           "other settings)")
       ->type_name("FOLDER");
   add_json_flag(*command, o->json);
-  command->footer("Example:\n  ddpm eval sweep --ckpt runs/mine --steps 10,20,50 --eta 0,1");
+  command->footer(
+      "Example:\n  ddpm eval sweep --ckpt runs/mine --steps 5,10,20,50 --method "
+      "ddim,dpmpp_2m,unipc");
   command->callback([o, &chosen] { chosen = [o] { return run_sweep(*o); }; });
 }
 

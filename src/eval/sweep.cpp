@@ -35,8 +35,6 @@ std::optional<double> optional_number(const ordered_json& json, const char* name
   return found->get<double>();
 }
 
-std::string eta_label(const std::string& eta) { return eta == "hat" ? "sigma-hat" : "eta " + eta; }
-
 // The checksum of a cell's numbers and its strip.
 int64_t checksum_of(ordered_json json, const fs::path& strip) {
   json.erase("crc32c");
@@ -50,7 +48,7 @@ torch::Tensor coloured(const torch::Tensor& image) {
 
 }  // namespace
 
-std::string SweepCell::name() const { return fmt::format("steps-{:04}-eta-{}", steps, eta); }
+std::string SweepCell::name() const { return fmt::format("steps-{:04}-{}", steps, row.key); }
 
 SweepFolder::SweepFolder(fs::path folder, const std::string& protocol)
     : folder_(std::move(folder)), protocol_digest_(io::sha256(protocol)) {
@@ -84,7 +82,7 @@ void SweepFolder::write(const SweepCell& cell, const SweepResult& r,
   const fs::path picture = folder_ / (cell.name() + ".png");
   io::write_png(picture, io::enlarged(io::make_grid(strip, strip.size(0), 1)));
   ordered_json json{{"steps", cell.steps},
-                    {"eta", cell.eta},
+                    {"sampler", cell.row.label},
                     {"frechet", r.frechet},
                     {"frechet_error", r.frechet_error}};
   for (size_t i = 0; i < kSweepMetrics.size(); ++i) json[kSweepMetrics[i]] = number(r.others[i]);
@@ -101,25 +99,27 @@ torch::Tensor SweepFolder::strip(const SweepCell& cell) const {
 
 std::vector<SweepCell> SweepTable::cells() const {
   std::vector<SweepCell> all;
-  for (const std::string& eta : etas)
-    for (const int64_t s : steps) all.push_back({s, eta});
+  for (const SweepRow& row : rows)
+    for (const int64_t s : steps) all.push_back({s, row});
   return all;
 }
 
 std::string to_text(const SweepTable& table, const std::string& distance_name) {
   std::string text = distance_name + " (+- standard error), and seconds per image\n";
-  text += fmt::format("{:<10}", "");
+  size_t width = 10;
+  for (const SweepRow& row : table.rows) width = std::max(width, row.label.size() + 2);
+  text += fmt::format("{:<{}}", "", width);
   for (const int64_t steps : table.steps)
     text += fmt::format("{:>18}", fmt::format("S = {}", steps));
-  for (size_t row = 0; row < table.etas.size(); ++row) {
-    text += fmt::format("\n{:<10}", eta_label(table.etas[row]));
+  for (size_t row = 0; row < table.rows.size(); ++row) {
+    text += fmt::format("\n{:<{}}", table.rows[row].label, width);
     for (size_t column = 0; column < table.steps.size(); ++column) {
       const SweepResult& r = table.at(row, column);
       text += fmt::format("{:>18}", fmt::format("{:.4g} +- {:.2g}", r.frechet, r.frechet_error));
     }
   }
-  // Of the first row: the noise of larger eta costs next to nothing.
-  text += fmt::format("\n{:<10}", "s/image");
+  // Of the first row: the others cost about the same.
+  text += fmt::format("\n{:<{}}", "s/image", width);
   for (size_t column = 0; column < table.steps.size(); ++column)
     text += fmt::format("{:>18.3g}", table.at(0, column).seconds_per_image);
   return text + "\n";
@@ -129,12 +129,12 @@ std::string to_csv(const SweepTable& table) {
   const auto field = [](const std::optional<double>& v) {
     return v ? fmt::format("{:.6g}", *v) : std::string();
   };
-  std::string text = fmt::format("eta,steps,frechet,frechet_error,{},seconds_per_image\n",
+  std::string text = fmt::format("sampler,steps,frechet,frechet_error,{},seconds_per_image\n",
                                  fmt::join(kSweepMetrics, ","));
   const std::vector<SweepCell> cells = table.cells();
   for (size_t i = 0; i < cells.size(); ++i) {
     const SweepResult& r = table.results.at(i);
-    text += fmt::format("{},{},{:.6g},{:.3g}", cells[i].eta, cells[i].steps, r.frechet,
+    text += fmt::format("{},{},{:.6g},{:.3g}", cells[i].row.key, cells[i].steps, r.frechet,
                         r.frechet_error);
     for (const std::optional<double>& other : r.others) text += "," + field(other);
     text += fmt::format(",{:.4g}\n", r.seconds_per_image);
@@ -148,7 +148,7 @@ ordered_json to_json(const SweepTable& table) {
   for (size_t i = 0; i < cells.size(); ++i) {
     const SweepResult& r = table.results.at(i);
     json.push_back({{"steps", cells[i].steps},
-                    {"eta", cells[i].eta},
+                    {"sampler", cells[i].row.label},
                     {"frechet", r.frechet},
                     {"frechet_error", r.frechet_error},
                     {"seconds_per_image", r.seconds_per_image}});
@@ -159,13 +159,15 @@ ordered_json to_json(const SweepTable& table) {
 torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,
                          const std::string& title) {
   const auto strip = [&](size_t row, size_t column) {
-    return coloured(folder.strip({table.steps[column], table.etas[row]}));
+    return coloured(folder.strip({table.steps[column], table.rows[row]}));
   };
   const torch::Tensor first = strip(0, 0);
   const int64_t cell_h = first.size(1) + kLabelRow + kGap, cell_w = first.size(2) + kGap;
-  const auto rows = static_cast<int64_t>(table.etas.size());
+  const auto rows = static_cast<int64_t>(table.rows.size());
   const auto columns = static_cast<int64_t>(table.steps.size());
-  const int64_t left = 64, top = 34;
+  int64_t left = 64;
+  for (const SweepRow& row : table.rows) left = std::max(left, text_width(row.label) + 12);
+  const int64_t top = 34;
   torch::Tensor image = torch::full(
       {3, top + rows * cell_h, std::max(left + columns * cell_w, text_width(title) + 12)}, 255,
       torch::kByte);
@@ -181,14 +183,14 @@ torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,
     }
   }
   for (int64_t row = 0; row < rows; ++row)
-    draw_text_(image, 6, top + row * cell_h + 4, eta_label(table.etas[row]));
+    draw_text_(image, 6, top + row * cell_h + 4, table.rows[row].label);
   return image;
 }
 
 torch::Tensor draw_sweep_curves(const SweepTable& table, const std::string& title) {
   std::vector<Curve> curves;
-  for (size_t row = 0; row < table.etas.size(); ++row) {
-    Curve curve{eta_label(table.etas[row]), {}, {}};
+  for (size_t row = 0; row < table.rows.size(); ++row) {
+    Curve curve{table.rows[row].label, {}, {}};
     for (size_t column = 0; column < table.steps.size(); ++column) {
       curve.x.push_back(static_cast<double>(table.steps[column]));
       curve.y.push_back(table.at(row, column).frechet);

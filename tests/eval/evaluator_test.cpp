@@ -76,11 +76,11 @@ TEST_F(EvaluatorTest, ASweepMeasuresOnlyTheCellsThatItsFolderLacks) {
   const SweepFolder folder(folder_ / "sweep", "p");
   std::map<std::string, int> sampled;
   const auto run = [&] {
-    SweepTable table{{2, 4}, {"0", "hat"}, {}};
+    SweepTable table{{2, 4}, {{"eta-0", "eta 0"}, {"eta-hat", "sigma-hat"}}, {}};
     sampled.clear();
     const auto samples_of = [&](const SweepCell& cell) {
       ++sampled[cell.name()];
-      return samples(cell.eta == "0" ? 40 : 10 + cell.steps);
+      return samples(cell.row.key == "eta-0" ? 40 : 10 + cell.steps);
     };
     run_sweep(table, folder, e, samples_of, 7);
     return table;

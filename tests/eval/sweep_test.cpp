@@ -14,7 +14,7 @@
 namespace ddpm::eval {
 namespace {
 
-const SweepCell kCell{50, "0.2"};
+const SweepCell kCell{50, {"eta-0.2", "eta 0.2"}};
 const torch::Tensor kStrip = torch::arange(4 * 1 * 6 * 6).view({4, 1, 6, 6}).to(torch::kByte);
 
 SweepResult result(double frechet) { return {frechet, 0.5, {0.01, std::nullopt, 0.25}, 0.125}; }
@@ -32,7 +32,7 @@ TEST(SweepFolder, ACellIsFoundAgain) {
   EXPECT_EQ(found->others[2], 0.25) << kSweepMetrics[2];
   EXPECT_FALSE(found->others[1]) << kSweepMetrics[1];
   EXPECT_THROW(SweepFolder(folder / "s", "{\"num\": 20}"), IoError);
-  EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 10}").find({50, "hat"}));
+  EXPECT_FALSE(SweepFolder(folder / "s", "{\"num\": 10}").find({50, {"eta-hat", "sigma-hat"}}));
 }
 
 // Two samples have a distance and no error.
@@ -71,12 +71,12 @@ TEST(SweepFolder, ADamagedCellIsMissing) {
 TEST(SweepTable, TextCsvAndPicturesHaveEveryCell) {
   const TemporaryFolder folder;
   const SweepFolder sweep(folder / "s", "p");
-  SweepTable table{{10, 20}, {"0", "hat"}, {}};
+  SweepTable table{{10, 20}, {{"eta-0", "eta 0"}, {"eta-hat", "sigma-hat"}}, {}};
   double value = 1.5;
-  for (const std::string& eta : table.etas)
+  for (const SweepRow& row : table.rows)
     for (const int64_t steps : table.steps) {
       table.results.push_back(result(value));
-      sweep.write({steps, eta}, table.results.back(), kStrip);
+      sweep.write({steps, row}, table.results.back(), kStrip);
       value *= 2;
     }
   EXPECT_EQ(table.at(1, 0).frechet, 6.0);

@@ -16,10 +16,16 @@
 
 namespace ddpm::eval {
 
-/// One cell of a table like the DDIM paper's (Song 2021, Table 1): a way to sample.
+/// A row of a sweep's table: a way to sample, except for the number of steps.
+struct SweepRow {
+  std::string key;    ///< of file names: "eta-0.2", "dpmpp_2m-guidance-2"
+  std::string label;  ///< for people: "eta 0.2", "dpmpp_2m, guidance 2"
+};
+
+/// One cell of a table like the DDIM paper's (Song 2021, Table 1).
 struct SweepCell {
   int64_t steps = 0;
-  std::string eta;  ///< "0", "0.2", ..., or "hat" for sigma-hat
+  SweepRow row;
 
   std::string name() const;  ///< "steps-0050-eta-0.2"
 };
@@ -54,10 +60,10 @@ class SweepFolder {
   std::string protocol_digest_;
 };
 
-/// Rows: eta; columns: steps. The results are in row-major order.
+/// Rows: samplers; columns: steps. The results are in row-major order.
 struct SweepTable {
   std::vector<int64_t> steps;
-  std::vector<std::string> etas;
+  std::vector<SweepRow> rows;
   std::vector<SweepResult> results;
 
   /// The cells in the order of the results.
@@ -87,7 +93,7 @@ nlohmann::ordered_json to_json(const SweepTable& table);
 /// The strips as a table, each with its distance: uint8 [3,H,W].
 torch::Tensor draw_sweep(const SweepTable& table, const SweepFolder& folder,
                          const std::string& title);
-/// The distance against the number of steps, one line per eta: uint8 [3,H,W].
+/// The distance against the number of steps, one line per row: uint8 [3,H,W].
 torch::Tensor draw_sweep_curves(const SweepTable& table, const std::string& title);
 
 }  // namespace ddpm::eval
