@@ -56,6 +56,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_sample(app, chosen);
   add_noise(app, chosen);
   add_data(app, chosen);
+  add_estimate(app, chosen);
   add_info(app, chosen);
   add_convert(app, chosen);
   add_eval(app, chosen);

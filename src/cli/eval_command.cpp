@@ -6,6 +6,7 @@
 #include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
+#include "estimates.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -61,6 +62,7 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
   options.num = options.num.value_or(kDefaultSamples);
   SamplePlan plan = plan_sampling(options);
   plan.generate.device = world.device;
+  ensure_estimates_(plan, options, world);
   Subject s;
   s.samples = samples_of(plan);
   s.protocol = {{"num", s.samples.indices.size()}, {"sampler", sample::describe(plan.config)}};

@@ -3,6 +3,7 @@
 #include "ddpm/eval/sweep.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
+#include "estimates.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -126,6 +127,7 @@ Plans plans_of(const std::vector<Sampling>& rows, const std::vector<int64_t>& st
       const eval::SweepCell cell{s, sampling.row};
       SamplePlan plan = plan_sampling(flags, network);
       plan.generate.device = processes.device;
+      ensure_estimates_(plan, flags, processes);
       plans.emplace(cell.name(), std::move(plan));
     }
   return plans;
@@ -224,7 +226,7 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
       ->delimiter(',');
   command
       ->add_option("--sigma", o->sigmas, "variances of method ddpm, one row each (default: small)")
-      ->check(one_of({"small", "large", "learned"}))
+      ->check(one_of({"small", "large", "learned", "analytic"}))
       ->delimiter(',');
   command->add_option("--guidance", o->guidances, "guidance weights: every row with each of them")
       ->check(real(0.0, 1000.0))

@@ -10,6 +10,7 @@
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/picture_writer.h"
 #include "ddpm/sample/trajectory.h"
+#include "estimates.h"
 #include "flags.h"
 #include "output_path.h"
 #include "processes.h"
@@ -237,6 +238,7 @@ int run_sample(const SampleOptions& options) {
   const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
   const dist::World& world = processes.world;
   plan.generate.device = processes.device;
+  ensure_estimates_(plan, options, processes);
   const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   const auto steps = sample::timestep_plan(
       diffusion::Schedule(plan.network->description.diffusion.schedule), plan.config);

@@ -128,7 +128,8 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
       .add_option(
           "--sigma", options.sigma,
           "variance of a step's noise: small = beta_tilde, large = beta (Ho 2020), hat = the DDIM "
-          "paper's for --ddim, learned = the network's own (default: small)")
+          "paper's for --ddim, learned = the network's own, analytic = the optimal one, measured "
+          "on first use (Bao 2022; default: small)")
       ->check(one_of(config::names<sample::Sigma>()))
       ->group(kSampler);
   add_spacing_flag(command, options);

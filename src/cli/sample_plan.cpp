@@ -44,6 +44,7 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
                                    const nn::ModelDescription& model) {
   const int64_t timesteps = model.diffusion.schedule.timesteps;
   const bool hat = options.sigma == "hat";
+  const bool analytic = options.sigma == "analytic";
   std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
   if (method == sample::kDdpm && options.eta)
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
@@ -52,6 +53,7 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
         "--sigma hat is a noise of DDIM: leave out --ddpm, or use --sigma large, which is the same "
         "noise with Algorithm 2");
   if (method.empty() && (options.eta || hat)) method = sample::kDdim;
+  if (method.empty() && analytic) method = c.method;  // both Algorithm 2 and DDIM have it
   if (method.empty() && options.sigma) method = sample::kDdpm;
   if (!method.empty()) {
     c.method = method;

@@ -85,6 +85,9 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   Json source{{"checkpoint", plan.network->path.string()},
               {"weights", plan.network->weights_file.string()}};
   Json settings = sample::image_settings(plan.config);
+  if (!plan.config.posterior_variance.empty())
+    settings["posterior_variance_crc32c"] =
+        io::crc32c(io::bytes_of(std::span(plan.config.posterior_variance)));
   settings["seed"] = options.seed;
   settings["classes"] = plan.classes;
   settings["precision"] = config::to_string(plan.precision);

@@ -1,5 +1,8 @@
 #include "ddim.h"
 
+#include "ancestral.h"
+#include "jump.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -26,14 +29,22 @@ torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
   const double direction = std::sqrt(std::max(noise_s - variance, 0.0));
   const torch::Tensor mean =
       std::sqrt(schedule_.alpha_bar(step.s)) * at_t.x0 + direction * at_t.eps;
-  if (step.s == 0 || eta == 0) return mean;
+  if (step.s == 0) return mean;
+  if (!noise_.posterior_variance.empty()) {
+    // x_0's weight in the mean at fixed x_t, where eps = (x_t - a_t x_0) / n_t.
+    const double weight =
+        std::sqrt(schedule_.alpha_bar(step.s)) - direction / noise_level(schedule_, step.t);
+    const double spread = weight * weight * known_variance(noise_.posterior_variance, step.t);
+    return mean + std::sqrt(variance + spread) * noise(0);
+  }
+  if (eta == 0) return mean;
   return mean + std::sqrt(noise_.sigma_hat ? beta : variance) * noise(0);
 }
 
 std::unique_ptr<Sampler> make_ddim(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
-  return std::make_unique<DdimSampler>(schedule,
-                                       DdimNoise{config.eta, config.sigma == Sigma::kHat});
+  return std::make_unique<DdimSampler>(
+      schedule, DdimNoise{config.eta, config.sigma == Sigma::kHat, config.posterior_variance});
 }
 
 std::optional<Conflict> check_ddim(const SampleConfig& config) {
@@ -48,7 +59,9 @@ std::optional<Conflict> check_ddim(const SampleConfig& config) {
 }
 
 std::string describe_ddim_noise(const SampleConfig& config) {
-  return config.sigma == Sigma::kHat ? "sigma hat" : fmt::format("eta {}", config.eta);
+  if (config.sigma == Sigma::kHat) return "sigma hat";
+  return fmt::format("eta {}{}", config.eta,
+                     config.sigma == Sigma::kAnalytic ? ", sigma analytic" : "");
 }
 
 }  // namespace ddpm::sample

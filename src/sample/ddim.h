@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace ddpm::sample {
 
@@ -14,6 +15,9 @@ struct DdimNoise {
   double eta = 0.0;        ///< 0..1: 0 is deterministic, 1 is Algorithm 2 with beta_tilde
   bool sigma_hat = false;  ///< the mean of eta = 1 with noise sqrt(1 - alpha_bar_t / alpha_bar_s)
                            ///< (Song 2021, Sec. 5); eta is not read
+  /// Var(x_0 | x_t) by t = 0..T. If it is given, each step adds the variance that x0_hat lacks: the
+  /// optimal noise around the mean of `eta` (Bao 2022, Eq. 8, with lambda^2 = sigma^2).
+  std::vector<double> posterior_variance = {};
 };
 
 /// Song 2021, Eqs. 12 and 16, from any t to any s < t:

@@ -383,6 +383,67 @@ TEST_F(Sample, ClassesAreDrawnInTurnByNumberOrName) {
   EXPECT_NE(result.err.find("0 to 7 (disc, square"), std::string::npos) << result.err;
 }
 
+TEST_F(Sample, EveryMethodDrawsByItsName) {
+  const torch::Tensor ddim = draw({"--method", "ddim", "--steps", "6"});
+  EXPECT_TRUE(torch::equal(draw({"--method", "euler", "--steps", "6"}), ddim));
+  for (const std::string method :
+       {"heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "ipndm", "deis"}) {
+    const torch::Tensor images = draw({"--method", method, "--steps", "6"});
+    EXPECT_TRUE(images.isfinite().all().item<bool>()) << method;
+    EXPECT_GT((images - ddim).abs().max().item<double>(), kRounding) << method;
+  }
+  const ProgramResult json =
+      run({"sample", "--method", "heun", "--steps", "6", "--num", "2", "--json"});
+  EXPECT_EQ(nlohmann::json::parse(json.out).at("network_calls"), 6) << json.err;
+  EXPECT_TRUE(torch::equal(draw({"--method", "unipc", "--steps", "6", "--order", "3"}),
+                           draw({"--method", "unipc", "--steps", "6"})));
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"--method", "ddim", "--order", "2"},
+                                             {"--method", "deis", "--order", "4"},
+                                             {"--method", "unipc", "--eta", "0.5"},
+                                             {"--method", "dpmpp_2m", "--sigma", "large"}}) {
+    std::vector<std::string> flags{"sample"};
+    flags.insert(flags.end(), wrong.begin(), wrong.end());
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 2) << wrong[1] << wrong[2] << result.err;
+  }
+}
+
+TEST_F(Sample, TimestepsMayBeListedOrTakenBySection) {
+  // T = 20: 1 and 10 of the first ten; 11, 11 + 4.5 (rounded to even) and 20 of the others.
+  const torch::Tensor listed = draw({"--ddim", "--steps-at", "20,15,11,10,1"});
+  EXPECT_TRUE(torch::equal(listed, draw({"--ddim", "--sections", "2,3"})));
+  const ProgramResult rising = run({"sample", "--steps-at", "1,5"});
+  EXPECT_EQ(rising.status, 2);
+  EXPECT_NE(rising.err.find("--steps-at must fall"), std::string::npos) << rising.err;
+}
+
+TEST_F(Sample, TheOptimalVarianceIsMeasuredOnceAndKept) {
+  const std::vector<std::string> analytic{"--steps", "4", "--sigma", "analytic"};
+  const torch::Tensor first = draw(analytic);
+  const ProgramResult again = run({"sample", "--steps", "4", "--sigma", "analytic"});
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(again.err.find("measuring"), std::string::npos) << again.err;
+  EXPECT_TRUE(torch::equal(draw(analytic), first));
+  EXPECT_GT((draw({"--steps", "4"}) - first).abs().max().item<double>(), kRounding);
+  EXPECT_GT(
+      (draw({"--steps", "4", "--sigma", "analytic", "--ddim"}) - first).abs().max().item<double>(),
+      kRounding);
+
+  const ProgramResult estimate = run({"estimate", "--num", "8", "--times", "5", "--json"});
+  ASSERT_EQ(estimate.status, 0) << estimate.err;
+  const auto json = nlohmann::json::parse(estimate.out);
+  EXPECT_EQ(json.at("t").size(), 5u);
+  EXPECT_EQ(json.at("images"), 8);
+  const std::filesystem::path file = folder_ / json.at("file").get<std::string>();
+  EXPECT_GT((draw(analytic) - first).abs().max().item<double>(), 1e-7) << "another estimate";
+  std::filesystem::resize_file(file, 50);
+  const ProgramResult damaged = run({"sample", "--steps", "4", "--sigma", "analytic"});
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_NE(damaged.err.find("is damaged; delete it, or run ddpm estimate"), std::string::npos)
+      << damaged.err;
+}
+
 TEST_F(Sample, GuidanceNeedsANullClassAndChangesTheImages) {
   train("runs/guided",
         {"--set", "model.class_conditional=true", "--set", "train.label_dropout=0.2"});

@@ -27,6 +27,7 @@ enum class Purpose : uint32_t {
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part
+  kEstimateNoise = 24,       ///< id = image index, step = number of the timestep
   kErrorGroups = 22,         ///< order in which samples without classes are assigned to groups
   kKernelSubsets = 23,       ///< id = 2 * pass (+ 1: of the reference)
   kSelection = 24,           ///< selects images that represent a larger set

@@ -27,6 +27,7 @@ void add_train(CLI::App& app, Command& chosen);
 void add_sample(CLI::App& app, Command& chosen);
 void add_noise(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
+void add_estimate(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 void add_convert(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);

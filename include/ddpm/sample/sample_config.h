@@ -21,14 +21,17 @@ std::vector<std::string> method_names();
 
 /// The size of a step's noise.
 enum class Sigma {
-  kSmall,    ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
-  kLarge,    ///< "large": sigma^2 = beta; ddpm only
-  kHat,      ///< "hat": sigma^2 = beta over the mean of eta = 1; ddim only, and without eta
-  kLearned,  ///< "learned": the network's own sigma (Nichol 2021, Eq. 15); ddpm only
+  kSmall,     ///< "small": sigma^2 = beta_tilde; for ddim, eta times sqrt(beta_tilde)
+  kLarge,     ///< "large": sigma^2 = beta; ddpm only
+  kHat,       ///< "hat": sigma^2 = beta over the mean of eta = 1; ddim only, and without eta
+  kLearned,   ///< "learned": the network's own sigma (Nichol 2021, Eq. 15); ddpm only
+  kAnalytic,  ///< "analytic": the optimal sigma, from posterior_variance (Bao 2022, Eq. 8)
 };
 
 /// The names in a config.
-constexpr auto names_of(Sigma) { return std::array{"small", "large", "hat", "learned"}; }
+constexpr auto names_of(Sigma) {
+  return std::array{"small", "large", "hat", "learned", "analytic"};
+}
 
 /// alpha_bar at the end of ddim's last step.
 enum class LastAlpha {
@@ -55,8 +58,11 @@ struct SampleConfig {
   int64_t steps_offset = 0;                ///< leading only: added to every t, at most up to T
   LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
   diffusion::Guidance guidance;            ///< keys: guidance, guidance_interval, ...
-  int64_t num = 64;                        ///< images to sample
-  int64_t batch = 64;                      ///< images at a time; does not change the images
+  /// The mean of Var(x_0 | x_t) over pixels and data by t = 0..T (eval/posterior_variance.h); no key.
+  /// Needed by Sigma::kAnalytic.
+  std::vector<double> posterior_variance = {};
+  int64_t num = 64;    ///< images to sample
+  int64_t batch = 64;  ///< images at a time; does not change the images
 
   bool operator==(const SampleConfig&) const = default;
 };

@@ -1,0 +1,142 @@
+#include "ddpm/base/signals.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/eval/likelihood_report.h"
+#include "ddpm/eval/posterior_variance.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/folder.h"
+#include "ddpm/io/json_text.h"
+#include "ddpm/nn/model_file.h"
+#include "estimates.h"
+#include "flags.h"
+#include "sample_settings.h"
+#include "shared_flags.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kUsualImages = 512;
+
+struct EstimateOptions : EvalOptions {
+  int64_t times = 50;
+};
+
+eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan,
+                                const Processes& processes) {
+  const eval::LikelihoodSubject subject = eval::likelihood_subject(
+      plan.network->description, plan.network->path.string(), plan.weights_name(),
+      open_reference(o, plan.network->path), o.sample.num.value_or(kUsualImages), {});
+  const nn::UNet unet = load_unet(plan);
+  const auto denoiser_of = [&](const torch::Tensor& labels) {
+    return nn::make_denoiser(
+        unet, plan.precision,
+        plan.network->description.unet.class_conditional ? labels : torch::Tensor());
+  };
+  return eval::measure_posterior_variance(denoiser_of,
+                                          diffusion::Diffusion(plan.network->description.diffusion),
+                                          *subject.data.images, subject.images,
+                                          {.times = o.times,
+                                           .seed = static_cast<uint64_t>(o.sample.seed),
+                                           .batch = o.sample.batch.value_or(64),
+                                           .device = processes.device,
+                                           .precision = plan.precision,
+                                           .deterministic = plan.deterministic},
+                                          processes.world);
+}
+
+void write(const eval::PosteriorVariance& found, const SamplePlan& plan, const dist::World& world) {
+  const fs::path file = estimates_file(plan);
+  world.on_main("write the estimate", [&] {
+    io::make_folder(file.parent_path(), "make it writable");
+    io::write_file_atomic(file, eval::to_json_text(found, plan.weights_crc32c));
+  });
+}
+
+void set_variances_(SamplePlan& plan, const eval::PosteriorVariance& found) {
+  const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
+  plan.config.posterior_variance = found.at_every_t(schedule);
+}
+
+int run_estimate(const EstimateOptions& o) {
+  const EndOnSignal ending("the measurements are lost");
+  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
+  SampleOptions sampling = o.sample;
+  sampling.num.reset();  // --num is the number of images to measure
+  SamplePlan plan = plan_sampling(sampling);
+  plan.generate.device = processes.device;
+  const eval::PosteriorVariance found = measure(o, plan, processes);
+  write(found, plan, processes.world);
+  if (!processes.world.is_main()) return kOk;
+  const std::string file = estimates_file(plan).string();
+  if (o.json) {
+    fmt::print("{}\n", io::json_text({{"file", file},
+                                      {"images", found.images},
+                                      {"t", found.t},
+                                      {"variance", found.variance}}));
+    return kOk;
+  }
+  fmt::print("     t   Var(x0 | x_t)   deviation in levels of 0..255\n");
+  for (size_t i = 0; i < found.t.size(); i += std::max<size_t>(1, found.t.size() / 10))
+    fmt::print("{:>6}   {:>13.4g}   {:>9.1f}\n", found.t[i], found.variance[i],
+               127.5 * std::sqrt(found.variance[i]));
+  fmt::print("{}\n", file);
+  return kOk;
+}
+
+}  // namespace
+
+fs::path estimates_file(const SamplePlan& plan) {
+  const fs::path parent = plan.network->path.parent_path();
+  const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
+  const fs::path folder = in_run ? parent.parent_path() / "estimates" : fs::path("estimates");
+  return folder / fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
+}
+
+void ensure_estimates_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+  if (plan.config.sigma != sample::Sigma::kAnalytic) return;
+  const fs::path file = estimates_file(plan);
+  if (fs::exists(file)) {
+    set_variances_(plan, eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c,
+                                                        file.string()));
+  } else {
+    spdlog::info("sigma analytic: measuring the optimal variance, once for these weights");
+    EstimateOptions o;
+    o.sample = options;
+    o.sample.num = kUsualImages;
+    o.sample.seed = 0;
+    const eval::PosteriorVariance found = measure(o, plan, processes);
+    write(found, plan, processes.world);
+    set_variances_(plan, found);
+  }
+  describe_settings(options, plan);
+}
+
+void add_estimate(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<EstimateOptions>();
+  CLI::App* command = app.add_subcommand(
+      "estimate", "Measure a network's optimal variances, for sample --sigma analytic (Bao 2022)");
+  add_network_flags(*command, o->sample);
+  add_reference_flags(*command, *o);
+  command->add_option("--num", o->sample.num, "images to measure on (default: 512)")
+      ->check(whole(1, int64_t{1} << 40));
+  command
+      ->add_option("--times", o->times,
+                   "timesteps to measure, even in log-SNR; others are interpolated")
+      ->check(whole(2, 100000))
+      ->capture_default_str();
+  add_json_flag(*command, o->json);
+  command->footer(
+      "Example:\n  ddpm estimate --ckpt runs/mine\n"
+      "  ddpm sample --ckpt runs/mine --steps 10 --sigma analytic");
+  command->callback([o, &chosen] { chosen = [o] { return run_estimate(*o); }; });
+}
+
+}  // namespace ddpm::cli

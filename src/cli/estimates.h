@@ -1,0 +1,20 @@
+#pragma once
+
+#include "eval_setup.h"
+#include "processes.h"
+#include "sample_plan.h"
+
+#include <filesystem>
+
+namespace ddpm::cli {
+
+/// Gives a plan with sigma = analytic its variances: from the file beside the checkpoint, or measured
+/// now on the data of the checkpoint's config, and kept there. Other plans stay as they are.
+/// Collective. Throws UsageError if neither is possible.
+void ensure_estimates_(SamplePlan& plan, const SampleOptions& options, const Processes& processes);
+
+/// The file: RUN/estimates/... for a checkpoint of a run, else estimates/... here; another one for
+/// other weights.
+std::filesystem::path estimates_file(const SamplePlan& plan);
+
+}  // namespace ddpm::cli
