@@ -39,7 +39,9 @@ int report(const std::string& message, int status) {
 
 // Usually a batch is too large.
 std::string advice_for_memory(const std::string& command) {
-  if (command == "sample" || command == "eval") return "out of memory; lower --batch (or --num)";
+  if (command == "sample" || command == "eval" || command == "edit" || command == "inpaint" ||
+      command == "interpolate" || command == "encode" || command == "estimate")
+    return "out of memory; lower --batch (or --num)";
   if (command == "train" || command == "bench")
     return "out of memory; lower train.batch_size, or raise train.accumulate or set "
            "train.micro_batch = \"auto\" (less memory, same result)";
@@ -54,6 +56,10 @@ void add_commands(CLI::App& app, Command& chosen) {
   app.require_subcommand(1);
   add_train(app, chosen);
   add_sample(app, chosen);
+  add_edit(app, chosen);
+  add_inpaint(app, chosen);
+  add_interpolate(app, chosen);
+  add_encode(app, chosen);
   add_noise(app, chosen);
   add_data(app, chosen);
   add_estimate(app, chosen);

@@ -15,6 +15,7 @@
 #include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
+#include "sample_run.h"
 #include "sample_settings.h"
 #include "shared_flags.h"
 
@@ -182,9 +183,11 @@ void write_results(const SampleOptions& options, const SamplePlan& plan,
                    const sample::Trajectory& trajectory, const Sampled& sampled) {
   // One column per class, if there are several.
   const auto classes = std::ssize(plan.classes);
-  sample::PictureFolder::write_beside(beside.grid,
-                                      folder.grid(std::min(plan.config.num, kGridImages),
-                                                  classes > 1 && classes <= 32 ? classes : 0));
+  sample::PictureFolder::write_beside(
+      beside.grid,
+      folder.grid(std::min(plan.config.num, kGridImages), plan.grid_columns > 0 ? plan.grid_columns
+                                                          : classes > 1 && classes <= 32 ? classes
+                                                                                         : 0));
   if (options.trajectory && sampled.result.images > 0) {
     sample::PictureFolder::write_beside(beside.trajectory, trajectory.picture());
     spdlog::info("{}: x0 estimates, from left to right at t = {}", beside.trajectory.string(),
@@ -227,22 +230,15 @@ dist::Facts facts_of(const std::string& settings) {
   return facts;
 }
 
-int run_sample(const SampleOptions& options) {
-  StopSignal signal;
-  signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
-  const dist::Launch launch = detected_launch();
-  check_sample_flags(options, launch);
-  SamplePlan plan = plan_sampling(options);
-  expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
-  expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
-  const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
+}  // namespace
+
+int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Processes& processes,
+                     StopSignal& signal) {
   const dist::World& world = processes.world;
-  plan.generate.device = processes.device;
-  ensure_estimates_(plan, options, processes);
   const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   const auto steps = sample::timestep_plan(
       diffusion::Schedule(plan.network->description.diffusion.schedule), plan.config);
-  warn_of_small_times(steps, timesteps);
+  if (plan.task_name.empty()) warn_of_small_times(steps, timesteps);
   sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
   const sample::PictureFolder folder(plan.folder);
   const Beside beside = beside_of(options, folder);
@@ -264,6 +260,50 @@ int run_sample(const SampleOptions& options) {
   return kOk;
 }
 
+Processes join_alone(const std::string& command, const SampleOptions& options) {
+  const dist::Launch launch = detected_launch();
+  if (!launch.single())
+    throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", command,
+                                 launch.world_size, launch.found));
+  return join_to_sample(launch, options.device);
+}
+
+void set_task_(SamplePlan& plan, const SampleOptions& options, const std::string& name,
+               const std::string& settings, const std::string& inputs) {
+  plan.task_name = name;
+  plan.task_settings = settings;
+  plan.task_inputs = inputs;
+  describe_settings(options, plan);
+}
+
+void add_output_flags(CLI::App& command, SampleOptions& options) {
+  command.add_option("--out", options.out, "folder for the images (default: RUN/generated/...)")
+      ->type_name("FOLDER");
+  command.add_flag("--overwrite", options.overwrite,
+                   "delete images of other settings that the folder's sampling.json lists");
+  command
+      .add_option("--grid", options.grid,
+                  "the first images in one .png (default: next to the folder, FOLDER-grid.png)")
+      ->type_name("FILE");
+  add_json_flag(command, options.json);
+}
+
+namespace {
+
+int run_sample(const SampleOptions& options) {
+  StopSignal signal;
+  signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
+  const dist::Launch launch = detected_launch();
+  check_sample_flags(options, launch);
+  SamplePlan plan = plan_sampling(options);
+  expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
+  expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
+  const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
+  plan.generate.device = processes.device;
+  ensure_estimates_(plan, options, processes);
+  return sample_to_folder(options, plan, processes, signal);
+}
+
 }  // namespace
 
 void add_sample(CLI::App& app, Command& chosen) {
@@ -276,15 +316,7 @@ void add_sample(CLI::App& app, Command& chosen) {
       ->add_option("--num", o->num,
                    "images to sample (default: the checkpoint's sample.num, usually 64)")
       ->check(whole(1, int64_t{1} << 40));
-  command->add_option("--out", o->out, "folder for the images (default: RUN/generated/...)")
-      ->type_name("FOLDER");
   command->add_flag("--continue", o->keep, "sample only the images missing from the folder");
-  command->add_flag("--overwrite", o->overwrite,
-                    "delete images of other settings that the folder's sampling.json lists");
-  command
-      ->add_option("--grid", o->grid,
-                   "the first images in one .png (default: next to the folder, FOLDER-grid.png)")
-      ->type_name("FILE");
   command->add_flag("--trajectory", o->trajectory,
                     "also write the x0 estimates along the way, next to the folder: "
                     "FOLDER-trajectory.png");
@@ -297,7 +329,7 @@ void add_sample(CLI::App& app, Command& chosen) {
                    "start from the noise in this .safetensors: x_T [N,C,H,W], and optionally z "
                    "[S,N,C,H,W] for every step")
       ->type_name("FILE");
-  add_json_flag(*command, o->json);
+  add_output_flags(*command, *o);
   command->footer(
       "Example: 100 images with 50 steps of DDIM\n"
       "  ddpm sample --ckpt runs/mine --num 100 --steps 50 --ddim");

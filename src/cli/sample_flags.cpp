@@ -21,7 +21,7 @@ std::string method_help() {
   std::string help = "the method by name:";
   for (const sample::MethodEntry& method : sample::methods())
     help += fmt::format("{} {} = {}", help.back() == ':' ? "" : ",", method.name, method.help);
-  return help;
+  return help + ", auto = dpmpp_2m_sde with --spacing trailing";
 }
 
 void add_device_flags(CLI::App& command, SampleOptions& options) {
@@ -107,8 +107,10 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
                     "sample by Algorithm 2 (Ho 2020), also if the checkpoint's config says ddim")
           ->excludes(ddim)
           ->group(kSampler);
+  std::vector<std::string> names = sample::method_names();
+  names.emplace_back(kAutoMethod);
   command.add_option("--method", options.method, method_help())
-      ->check(one_of(sample::method_names()))
+      ->check(one_of(names))
       ->excludes(ddim)
       ->excludes(ddpm)
       ->group(kSampler);

@@ -4,6 +4,8 @@
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/sample/given_noise.h"
+#include "ddpm/sample/inpaint.h"
+#include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "sample_settings.h"
 
@@ -46,6 +48,11 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   const bool hat = options.sigma == "hat";
   const bool analytic = options.sigma == "analytic";
   std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
+  if (method == kAutoMethod) {  // measured: docs/sampling.md, "Which settings?"
+    method = "dpmpp_2m_sde";
+    c.spacing = sample::Spacing::kTrailing;
+    c.stepping = sample::Stepping::kOwn;
+  }
   if (method == sample::kDdpm && options.eta)
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
   if (method == sample::kDdpm && hat)
@@ -207,6 +214,18 @@ SamplePlan plan_sampling(const SampleOptions& options,
 
 namespace {
 
+// The config's sampler, or one that fills in these images.
+std::unique_ptr<sample::Sampler> sampler_of(const SamplePlan& plan,
+                                            const diffusion::Schedule& schedule,
+                                            const std::vector<int64_t>& images) {
+  auto sampler = sample::make_sampler(plan.config, schedule);
+  if (!plan.inpainting) return sampler;
+  const Inpainting& task = *plan.inpainting;
+  const torch::Tensor rows = torch::tensor(images).to(task.known.device());
+  return std::make_unique<sample::InpaintSampler>(
+      std::move(sampler), schedule, task.known.index_select(0, rows), task.unknown, task.rounds);
+}
+
 nn::UNet load_guide(const SamplePlan& plan) {
   if (!plan.guide) return nullptr;
   return exchange::make_unet(*plan.guide, plan.generate.device, plan.precision);
@@ -235,9 +254,15 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
                               .guidance = plan.config.guidance,
                               .guide = load_guide(plan)});
   sample::GenerateOptions generate = options;
-  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
+  std::vector<int64_t> batch;
+  generate.before_batch = [&](const std::vector<int64_t>& images) {
+    network.set_batch_(images);
+    batch = images;
+  };
   try {
-    return sample::generate(network.denoiser(), diffusion, plan.config, generate, sink);
+    const sample::ReverseProcess process(
+        diffusion, plan.config, [&] { return sampler_of(plan, diffusion.schedule(), batch); });
+    return sample::generate(network.denoiser(), process, generate, sink);
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }

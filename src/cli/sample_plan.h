@@ -13,6 +13,9 @@
 
 namespace ddpm::cli {
 
+/// --method auto: the method and spacing that were measured to be best with few steps.
+inline constexpr const char* kAutoMethod = "auto";
+
 /// The flags of `ddpm sample`.
 struct SampleOptions {
   std::string checkpoint;
@@ -41,6 +44,13 @@ struct SampleOptions {
   bool json = false;
 };
 
+/// What `ddpm inpaint` fills in.
+struct Inpainting {
+  torch::Tensor known;    ///< [num,C,H,W] in [-1,1], on the device
+  torch::Tensor unknown;  ///< bool [1,1,H,W]: true where pixels are filled in
+  int64_t rounds;         ///< see sample::InpaintSampler
+};
+
 /// Everything that decides the samples, from the flags and the checkpoint.
 struct SamplePlan {
   std::shared_ptr<const exchange::Model> network;  ///< its source, weights and description
@@ -48,6 +58,9 @@ struct SamplePlan {
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
+  std::shared_ptr<const Inpainting> inpainting;       ///< or null
+  std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling
+  int64_t grid_columns = 0;  ///< of the grid beside the folder; 0: by the classes
   nn::Precision precision = nn::Precision::kFp32;
   bool deterministic = false;
   std::filesystem::path folder;

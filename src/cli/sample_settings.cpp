@@ -68,6 +68,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
   std::string name = name_of_source(plan, settings) + "-" + sample::short_name(plan.config);
   name += name_of_classes(plan);
+  if (!plan.task_name.empty()) name += "-" + plan.task_name;
   if (plan.weights_name() != "only" && plan.weights_name() != "ema")
     name += "-" + plan.weights_name();
   if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
@@ -95,6 +96,10 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   plan.weights_crc32c = exchange::weights_checksum(*plan.network);
   settings["weights_crc32c"] = plan.weights_crc32c;
   settings.update(diffusion_settings(plan.network->description.diffusion));
+  if (!plan.task_settings.empty()) {
+    settings.update(Json::parse(plan.task_settings));
+    source["inputs"] = plan.task_inputs;
+  }
   if (plan.guide) {
     source["guide"] = plan.guide->path.string();
     settings["guide_crc32c"] = exchange::weights_checksum(*plan.guide);

@@ -1,4 +1,5 @@
 #include "ddpm/base/progress.h"
+#include "ddpm/base/text.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/data/identity.h"

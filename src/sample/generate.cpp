@@ -91,6 +91,12 @@ std::string why_not_recorded(const GenerateOptions& options, int64_t calls) {
 
 }  // namespace
 
+torch::Tensor initial_noise(const GenerateOptions& options) {
+  GenerateOptions drawn = options;
+  drawn.initial_noise.reset();
+  return BatchNoise(drawn, 0, std::ssize(options.images)).initial();
+}
+
 std::vector<int64_t> image_range(int64_t first, int64_t count) {
   std::vector<int64_t> images(static_cast<size_t>(count));
   std::iota(images.begin(), images.end(), first);

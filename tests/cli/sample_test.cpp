@@ -409,6 +409,12 @@ TEST_F(Sample, EveryMethodDrawsByItsName) {
   }
 }
 
+TEST_F(Sample, MethodAutoIsADocumentedChoice) {
+  EXPECT_TRUE(
+      torch::equal(draw({"--method", "auto", "--steps", "6"}),
+                   draw({"--method", "dpmpp_2m_sde", "--spacing", "trailing", "--steps", "6"})));
+}
+
 TEST_F(Sample, TimestepsMayBeListedOrTakenBySection) {
   // T = 20: 1 and 10 of the first ten; 11, 11 + 4.5 (rounded to even) and 20 of the others.
   const torch::Tensor listed = draw({"--ddim", "--steps-at", "20,15,11,10,1"});

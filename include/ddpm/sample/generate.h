@@ -51,6 +51,9 @@ struct GenerateOptions {
   std::function<void(int64_t first, const TrajectoryPoint&)> observer;
 };
 
+/// x_T of the options' images, [N,C,H,W]: a function of the seed and each image's number.
+torch::Tensor initial_noise(const GenerateOptions& options);
+
 /// first, first + 1, ..., first + count - 1: the usual GenerateOptions::images.
 std::vector<int64_t> image_range(int64_t first, int64_t count);
 

@@ -1,0 +1,197 @@
+#include "ddpm/base/signals.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/diffusion/image_range.h"
+#include "ddpm/io/json_text.h"
+#include "ddpm/io/safetensors.h"
+#include "ddpm/nn/drawing_network.h"
+#include "ddpm/sample/latent.h"
+#include "flags.h"
+#include "input_images.h"
+#include "output_path.h"
+#include "sample_flags.h"
+#include "sample_run.h"
+#include "shared_flags.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::cli {
+namespace {
+
+struct EncodeOptions {
+  SampleOptions sample;
+  std::vector<std::string> images;
+  std::string out = "noise.safetensors";
+};
+
+struct InterpolateOptions {
+  SampleOptions sample;
+  std::vector<int64_t> between;
+  int64_t frames = 9;
+};
+
+// Peak signal-to-noise ratio in dB of each image, uint8 [N,C,H,W]; infinite if they are equal, which
+// JSON writes as null.
+std::vector<double> psnr(const torch::Tensor& a, const torch::Tensor& b) {
+  const torch::Tensor error =
+      (a.to(torch::kDouble) - b.to(torch::kDouble)).square().flatten(1).mean(1);
+  std::vector<double> decibels;
+  for (int64_t i = 0; i < error.size(0); ++i)
+    decibels.push_back(10 * std::log10(255.0 * 255.0 / error[i].item<double>()));
+  return decibels;
+}
+
+// One class for all images, or none.
+void expect_one_class(const SamplePlan& plan, const std::string& what) {
+  if (plan.classes.size() > 1)
+    throw UsageError(
+        fmt::format("{} of a class-conditional network need one class: name it with "
+                    "--class",
+                    what));
+}
+
+int run_encode(EncodeOptions o) {
+  const EndOnSignal ending("nothing was written");
+  const Processes alone = join_alone("ddpm encode", o.sample);
+  o.sample.num = std::ssize(o.images);
+  o.sample.ddim = true;
+  o.sample.clip = "none";
+  SamplePlan plan = plan_sampling(o.sample);
+  plan.generate.device = alone.device;
+  expect_one_class(plan, "encoded images");
+  for (const std::string& image : o.images) expect_beside_input("--out", o.out, "an image", image);
+  const torch::Tensor pixels = read_inputs(o.images, plan.network->description.unet.image);
+  const torch::Tensor x0 =
+      diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device);
+
+  const nn::UNet unet = load_unet(plan);
+  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
+  nn::DrawingNetwork network(unet, diffusion,
+                             {.classes = plan.classes,
+                              .batch = plan.config.num,
+                              .device = plan.generate.device,
+                              .precision = plan.precision});
+  network.set_batch_(plan.generate.images);
+  const torch::Tensor x_T = sample::encode(network.denoiser(), diffusion, plan.config, x0);
+  io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
+
+  plan.generate.initial_noise = x_T;
+  plan.generate.batch = plan.config.num;
+  torch::Tensor decoded;
+  sample_images(plan, unet, plan.generate, [&](int64_t, const torch::Tensor& images) {
+    decoded = diffusion::to_uint8(images.cpu());
+  });
+  const std::vector<double> quality = psnr(pixels, decoded);
+  if (o.sample.json) {
+    fmt::print("{}\n", io::json_text({{"noise", o.out},
+                                      {"images", o.images},
+                                      {"steps", plan.config.steps},
+                                      {"psnr", quality}}));
+    return kOk;
+  }
+  for (size_t i = 0; i < o.images.size(); ++i)
+    fmt::print("{}: decoded again with {:.1f} dB PSNR\n", o.images[i], quality[i]);
+  const std::string of_class =
+      plan.classes.empty() ? "" : fmt::format(" --class '#{}'", plan.classes.front());
+  fmt::print(
+      "decode it with: ddpm sample --ckpt {} --ddim --steps {} --clip none{} --init-noise {}\n",
+      plan.network->path.string(), plan.config.steps, of_class, o.out);
+  return kOk;
+}
+
+// The noise of the numbered images: rows of --init-noise, or of the seed.
+torch::Tensor noise_of(SamplePlan& plan, const std::vector<int64_t>& images) {
+  if (!plan.generate.initial_noise.defined()) {
+    sample::GenerateOptions numbered = plan.generate;
+    numbered.images = images;
+    return sample::initial_noise(numbered);
+  }
+  const int64_t rows = plan.generate.initial_noise.size(0);
+  for (const int64_t i : images)
+    if (i >= rows)
+      throw UsageError(fmt::format("--between {}: the noise file has images 0 to {}", i, rows - 1));
+  return plan.generate.initial_noise.index_select(0, torch::tensor(images))
+      .to(plan.generate.device, plan.generate.dtype);
+}
+
+int run_interpolate(InterpolateOptions o) {
+  StopSignal signal;
+  const Processes alone = join_alone("ddpm interpolate", o.sample);
+  SamplePlan plan = plan_sampling(o.sample);
+  plan.generate.device = alone.device;
+  expect_one_class(plan, "interpolated images");
+  if (o.between.size() < 2) throw UsageError("--between needs two images or more, as in 3,17");
+  const torch::Tensor ends = noise_of(plan, o.between);
+  std::vector<torch::Tensor> path;
+  for (int64_t k = 0; k + 1 < ends.size(0); ++k)
+    for (int64_t f = 0; f < o.frames - 1; ++f)
+      path.push_back(sample::slerp(ends.narrow(0, k, 1), ends.narrow(0, k + 1, 1),
+                                   static_cast<double>(f) / static_cast<double>(o.frames - 1)));
+  path.push_back(ends.narrow(0, ends.size(0) - 1, 1));
+  plan.generate.initial_noise = torch::cat(path);
+  plan.config.num = std::ssize(path);
+  plan.generate.images = sample::image_range(0, plan.config.num);
+  plan.grid_columns = plan.config.num <= 32 ? plan.config.num : o.frames - 1;
+  const nlohmann::ordered_json settings{{"between", o.between}, {"frames", o.frames}};
+  set_task_(plan, o.sample,
+            fmt::format("between-{}-frames-{}", fmt::join(o.between, "-"), o.frames),
+            settings.dump(), o.sample.init_noise);
+  return sample_to_folder(o.sample, plan, alone, signal);
+}
+
+}  // namespace
+
+void add_encode(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<EncodeOptions>();
+  CLI::App* command = app.add_subcommand(
+      "encode", "Find the noise that DDIM turns into given images, and say how exactly it does");
+  command->add_option("--image", o->images, "the images, of the network's size")
+      ->required()
+      ->type_name("FILE...");
+  add_network_flags(*command, o->sample);
+  command->add_option("--steps", o->sample.steps, "DDIM steps; more is more exact (default: all T)")
+      ->check(whole(1, int64_t{1} << 40));
+  add_spacing_flag(*command, o->sample);
+  command->add_option("--out", o->out, "the noise: x_T [N,C,H,W] in a .safetensors")
+      ->type_name("FILE")
+      ->capture_default_str();
+  add_json_flag(*command, o->sample.json);
+  command->footer("Example:\n  ddpm encode --ckpt runs/mine --image a.png b.png --steps 200");
+  command->callback([o, &chosen] { chosen = [o] { return run_encode(*o); }; });
+}
+
+void add_interpolate(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<InterpolateOptions>();
+  CLI::App* command = app.add_subcommand(
+      "interpolate", "Sample the way from one image to another, on the sphere of their noises");
+  command
+      ->add_option("--between", o->between,
+                   "numbers of images: those of ddpm sample with the same seed, or rows of "
+                   "--init-noise (ddpm encode)")
+      ->required()
+      ->delimiter(',')
+      ->check(whole(0, int64_t{1} << 40))
+      ->type_name("I,J,...");
+  command->add_option("--frames", o->frames, "images from one to the next, both included")
+      ->check(whole(2, 10000))
+      ->capture_default_str();
+  add_network_flags(*command, o->sample);
+  add_sampler_flags(*command, o->sample);
+  command
+      ->add_option("--init-noise", o->sample.init_noise,
+                   "take the ends from this .safetensors: x_T [N,C,H,W]")
+      ->type_name("FILE");
+  add_output_flags(*command, o->sample);
+  command->footer(
+      "Example:\n"
+      "  ddpm interpolate --ckpt runs/mine --between 3,17 --frames 9 --steps 50 --ddim");
+  command->callback([o, &chosen] { chosen = [o] { return run_interpolate(*o); }; });
+}
+
+}  // namespace ddpm::cli

@@ -1,0 +1,130 @@
+#include "ddpm/io/image.h"
+#include "ddpm/io/safetensors.h"
+#include "tests/cli/fixture.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A trained network of 8x8 grey images, two images of it, and a mask of its right half.
+class Edit : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    train("runs/tiny");
+    for (int64_t i = 0; i < 2; ++i)
+      io::write_png(folder_ / fmt::format("{}.png", i), (image() + i * 40).to(torch::kByte));
+    torch::Tensor mask = torch::zeros({1, 8, 8}, torch::kByte);
+    mask.narrow(2, 4, 4).fill_(255);
+    io::write_png(folder_ / "mask.png", mask);
+  }
+  static torch::Tensor image() { return torch::arange(64).view({1, 8, 8}) * 2 + 30; }
+
+  /// Runs a command that must succeed; its --json.
+  nlohmann::json json_of(std::vector<std::string> flags) {
+    flags.emplace_back("--json");
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  }
+  /// The images that such a command wrote: int64 [N,C,H,W].
+  torch::Tensor images_of(const nlohmann::json& json) {
+    std::vector<torch::Tensor> images;
+    for (const std::string file : json.at("files"))
+      images.push_back(io::to_tensor(io::decode_image(io::read_file(folder_ / file), file)));
+    return torch::stack(images).to(torch::kLong);
+  }
+  void refused(std::vector<std::string> flags, int status, const std::string& why) {
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, status) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+};
+
+TEST_F(Edit, WeakEditsStayNearTheImageAndStrongOnesDoNot) {
+  const auto edited = [&](const std::string& strength) {
+    return images_of(json_of({"edit", "--image", "0.png", "1.png", "--strength", strength, "--num",
+                              "4", "--steps", "20", "--ddim"}));
+  };
+  const torch::Tensor weak = edited("0.05"), strong = edited("1");
+  ASSERT_EQ(weak.sizes(), (torch::IntArrayRef{4, 1, 8, 8}));
+  const auto off = [&](const torch::Tensor& images, int64_t i) {
+    return (images[i] - image() - i % 2 * 40).abs().to(torch::kDouble).mean().item<double>();
+  };
+  for (int64_t i = 0; i < 4; ++i) EXPECT_LT(off(weak, i), 10.0) << i;
+  for (int64_t i = 0; i < 4; ++i) EXPECT_GT(off(strong, i), 2 * off(weak, i)) << i;
+  EXPECT_FALSE(torch::equal(weak[0], weak[2])) << "the same image with other noise";
+}
+
+TEST_F(Edit, InpaintingChangesTheMaskedPixelsAlone) {
+  const torch::Tensor filled =
+      images_of(json_of({"inpaint", "--image", "0.png", "--mask", "mask.png", "--num", "3",
+                         "--steps", "5", "--rounds", "2"}));
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(torch::equal(filled[i].narrow(2, 0, 4), image().narrow(2, 0, 4))) << i;
+    EXPECT_FALSE(torch::equal(filled[i].narrow(2, 4, 4), image().narrow(2, 4, 4))) << i;
+  }
+  EXPECT_FALSE(torch::equal(filled[0], filled[1]));
+}
+
+TEST_F(Edit, EncodedImagesAreDecodedByTheCommandItNames) {
+  const auto few = json_of({"encode", "--image", "0.png", "1.png", "--steps", "4"});
+  const auto all = json_of({"encode", "--image", "0.png", "1.png"});
+  const auto psnr = [](const nlohmann::json& json, size_t i) {  // null: no error at all
+    const auto& value = json.at("psnr")[i];
+    return value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>();
+  };
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_GE(psnr(all, i), psnr(few, i));
+    EXPECT_GT(psnr(all, i), 25.0);
+  }
+  const torch::Tensor decoded = images_of(json_of({"sample", "--ddim", "--steps", "20", "--clip",
+                                                   "none", "--init-noise", "noise.safetensors"}));
+  EXPECT_LT((decoded[1] - image() - 40).abs().to(torch::kDouble).mean().item<double>(), 15.0);
+  const auto between =
+      images_of(json_of({"interpolate", "--init-noise", "noise.safetensors", "--between", "0,1",
+                         "--frames", "3", "--ddim", "--steps", "20", "--clip", "none"}));
+  EXPECT_TRUE(torch::equal(between[0], decoded[0]));
+  EXPECT_TRUE(torch::equal(between[2], decoded[1]));
+}
+
+TEST_F(Edit, InterpolationBeginsAndEndsAtTheSeedsImages) {
+  const std::vector<std::string> how{"--ddim", "--steps", "5", "--seed", "7"};
+  std::vector<std::string> sample{"sample", "--num", "4"};
+  sample.insert(sample.end(), how.begin(), how.end());
+  const torch::Tensor plain = images_of(json_of(sample));
+  std::vector<std::string> interpolate{"interpolate", "--between", "1,3,2", "--frames", "4"};
+  interpolate.insert(interpolate.end(), how.begin(), how.end());
+  const torch::Tensor path = images_of(json_of(interpolate));
+  ASSERT_EQ(path.size(0), 7);
+  const std::vector<std::pair<int64_t, int64_t>> ends{{0, 1}, {3, 3}, {6, 2}};
+  for (const auto& [frame, number] : ends)  // batches of other sizes round in another way
+    EXPECT_LE((path[frame] - plain[number]).abs().max().item<int64_t>(), 1) << frame;
+}
+
+TEST_F(Edit, WrongInputsAreOneLine) {
+  io::write_png(folder_ / "large.png", torch::zeros({1, 9, 8}, torch::kByte));
+  io::write_png(folder_ / "colour.png", torch::arange(192).view({3, 8, 8}).to(torch::kByte));
+  io::write_png(folder_ / "dark.png", torch::zeros({1, 8, 8}, torch::kByte));
+  refused({"edit", "--image", "large.png"}, 1, "large.png: is 9x8");
+  refused({"edit", "--image", "colour.png"}, 1, "has colours");
+  refused({"edit", "--image", "none.png"}, 1, "none.png");
+  refused({"edit", "--image", "0.png", "--strength", "0"}, 2, "--strength 0");
+  refused({"inpaint", "--image", "0.png", "--mask", "dark.png"}, 1, "a mask of one value");
+  refused({"inpaint", "--image", "0.png", "--mask", "large.png"}, 1, "large.png: is 9x8");
+  refused({"inpaint", "--image", "0.png", "--mask", "mask.png", "--method", "unipc"}, 2,
+          "--rounds 1");
+  refused({"interpolate", "--between", "1"}, 2, "two images or more");
+  EXPECT_FALSE(fs::exists(folder_ / "runs/tiny/generated"));
+}
+
+}  // namespace
+}  // namespace ddpm
