@@ -1,18 +1,16 @@
 #include "ddpm/kernels/device.h"
 
-#include "amx/tiles.h"
-#include "cpu/loops.h"
+#include "cpu/isa.h"
 #include "cuda/kernels.h"
 
 namespace ddpm::kernels {
 
 bool has_cuda() { return cuda::cuda_kernels() != nullptr; }
 
-bool has_amx() { return amx::tile_loops() != nullptr; }
+bool has_amx() { return cpu_isa() == CpuIsa::kAmx; }
 
 bool multiplies_bf16(const c10::Device& device) {
-  if (device.is_cpu())
-    return has_amx() || (loops_avx512bf16() && &cpu_loops() == loops_avx512bf16());
+  if (device.is_cpu()) return cpu_isa() >= CpuIsa::kAvx512Bf16;
   if (!device.is_cuda() || !has_cuda()) return false;
   return cuda::cuda_kernels()->compute_capability(device.has_index() ? device.index() : 0) >= 80;
 }

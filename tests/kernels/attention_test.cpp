@@ -2,6 +2,7 @@
 
 #include "src/kernels/fused_attention.h"
 #include "tests/base/test_purpose.h"
+#include "tests/kernels/bodies.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -72,13 +73,11 @@ void expect_exact(const amx::AttentionLoops& loops, const Case& c) {
     EXPECT_LT(difference(ours[i], expected[i]), 0.01) << c.name << ", result " << i;
 }
 
-TEST_P(Attention, OnPlainTilesEqualsTheFormulaInFloat64) {
-  expect_exact(amx::tile_loops_plain()->attention, GetParam());
-}
-
-TEST_P(Attention, OnAmxTilesEqualsTheFormulaInFloat64) {
-  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
-  expect_exact(amx::tile_loops()->attention, GetParam());
+TEST_P(Attention, OfEachBodyEqualsTheFormulaInFloat64) {
+  for (const Body& body : runnable_bodies()) {
+    SCOPED_TRACE(body.name);
+    expect_exact(body.loops->attention, GetParam());
+  }
 }
 
 TEST_P(Attention, InFloat64IsTheFormula) {
@@ -104,10 +103,12 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(AttentionInputs, HugeScoresDoNotOverflow) {
   const torch::Tensor q = normal({1, 32, 32}, 0) * 200, k = normal({1, 32, 32}, 1);
   const torch::Tensor v = normal({1, 32, 32}, 2);
-  const amx::TileLoops& loops = *(amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain());
-  const torch::Tensor y = fused_attention(loops.attention, torch::cat({q, k, v}, 2), 1);
   const auto exactly = [](const torch::Tensor& t) { return t.to(torch::kDouble); };
-  EXPECT_LT(difference(y, exact(exactly(q), exactly(k), exactly(v), 1)), 0.01);
+  const torch::Tensor expected = exact(exactly(q), exactly(k), exactly(v), 1);
+  for (const Body& body : runnable_bodies()) {
+    const torch::Tensor y = fused_attention(body.loops->attention, torch::cat({q, k, v}, 2), 1);
+    EXPECT_LT(difference(y, expected), 0.01) << body.name;
+  }
 }
 
 TEST(AttentionInputs, OtherSizesAreAtens) {

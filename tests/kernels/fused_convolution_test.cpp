@@ -2,6 +2,7 @@
 
 #include "ddpm/kernels/convolution.h"
 #include "tests/base/test_purpose.h"
+#include "tests/kernels/bodies.h"
 #include "tests/kernels/normal.h"
 
 #include <cmath>
@@ -154,30 +155,29 @@ void expect_exact(const amx::ConvLoops& loops, const Case& c) {
 
 class FusedConvolution : public testing::TestWithParam<Case> {};
 
-TEST_P(FusedConvolution, OnPlainTilesEqualsAtenInFloat64) {
-  expect_exact(amx::tile_loops_plain()->convolution, GetParam());
+TEST_P(FusedConvolution, OfEachBodyEqualsAtenInFloat64) {
+  for (const Body& body : runnable_bodies()) {
+    SCOPED_TRACE(body.name);
+    expect_exact(body.loops->convolution, GetParam());
+  }
 }
 
-TEST_P(FusedConvolution, OnAmxTilesEqualsAtenInFloat64) {
-  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
-  expect_exact(amx::tile_loops()->convolution, GetParam());
-}
-
-TEST_P(FusedConvolution, GivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
-  const amx::ConvLoops& loops =
-      (amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain())->convolution;
+TEST_P(FusedConvolution, OfEachBodyGivesTheSameBitsAgainAndImagesDoNotDependOnThreads) {
   const Inputs in(GetParam());
   const int threads = at::get_num_threads();
-  std::vector<Results> all;
-  for (const int n : {3, 3, 1}) {
-    at::set_num_threads(n);
-    all.push_back(ours(loops, in));
-  }
-  at::set_num_threads(threads);
-  for (size_t i = 0; i < all[0].size(); ++i) {
-    EXPECT_TRUE(all[0][i].equal(all[1][i])) << "result " << i;
-    if (i < 2) {
-      EXPECT_TRUE(all[0][i].equal(all[2][i])) << "result " << i;
+  for (const Body& body : runnable_bodies()) {
+    SCOPED_TRACE(body.name);
+    std::vector<Results> all;
+    for (const int n : {3, 3, 1}) {
+      at::set_num_threads(n);
+      all.push_back(ours(body.loops->convolution, in));
+    }
+    at::set_num_threads(threads);
+    for (size_t i = 0; i < all[0].size(); ++i) {
+      EXPECT_TRUE(all[0][i].equal(all[1][i])) << "result " << i;
+      if (i < 2) {
+        EXPECT_TRUE(all[0][i].equal(all[2][i])) << "result " << i;
+      }
     }
   }
 }
@@ -188,6 +188,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"more_in", 2, 96, 32, 8, 8}, Case{"one_image", 1, 64, 32, 17, 16},
                     Case{"odd_sides", 5, 32, 64, 11, 13}, Case{"one_row", 3, 32, 32, 1, 50},
                     Case{"one_column", 3, 32, 32, 50, 1}, Case{"one_pixel", 7, 64, 64, 1, 1},
+                    // Rows of 3 to 30 pixels: each number of rows that registers hold, and several.
+                    Case{"width_3", 2, 32, 32, 4, 3}, Case{"width_6", 2, 32, 32, 3, 6},
+                    Case{"width_10", 2, 32, 32, 3, 10}, Case{"width_14", 2, 32, 32, 3, 14},
+                    Case{"width_15", 2, 64, 32, 5, 15}, Case{"width_30", 2, 32, 64, 5, 30},
                     Case{"plain_weight", 4, 64, 32, 8, 8, true, true, true, false},
                     Case{"norm_alone", 4, 32, 32, 8, 8, true, false, false},
                     Case{"convolution_alone", 5, 64, 32, 9, 8, false, false, false},
@@ -201,7 +205,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"everything", 5, 96, 64, 7, 7, true, true, true, true, 40, true}),
     [](const auto& info) { return info.param.name; });
 
-TEST(FusedConvolutionInputs, UnderAutocastTheConvolutionIsOursIfThereIsAmx) {
+TEST(FusedConvolutionInputs, UnderAutocastTheConvolutionIsOursIfThereIsABody) {
   const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).requires_grad_();
   const torch::Tensor weight = normal({32, 32, 3, 3}, 1), bias = normal({32}, 2);
   EXPECT_FALSE(can_fuse_conv3x3(x, weight, bias)) << "float32 stays float32";
@@ -218,12 +222,12 @@ TEST(FusedConvolutionInputs, UnderAutocastTheConvolutionIsOursIfThereIsAmx) {
 
 // Both libraries set the shapes of the tiles; neither may see the other's.
 TEST(FusedConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
-  if (!amx::tile_loops()) GTEST_SKIP() << "this processor has no Intel AMX";
+  if (supported_cpu_isa() != CpuIsa::kAmx) GTEST_SKIP() << "this processor has no Intel AMX";
   const torch::Tensor x = normal({2, 32, 8, 8}, 0).contiguous(kLast).to(torch::kBFloat16);
   const torch::Tensor weight = normal({48, 32, 3, 3}, 1).to(torch::kBFloat16);
   const torch::Tensor before = at::conv2d(x, weight, {}, 1, 1);
   for (int i = 0; i < 3; ++i) {
-    fused_conv3x3(amx::tile_loops()->convolution,
+    fused_conv3x3(amx::tile_loops_amx()->convolution,
                   {.x = x, .weight = normal({32, 32, 3, 3}, 1), .bias = normal({32}, 2)});
     EXPECT_TRUE(at::conv2d(x, weight, {}, 1, 1).equal(before));
   }
@@ -232,12 +236,15 @@ TEST(FusedConvolutionInputs, LeavesOneDnnsTilesAsTheyWere) {
 TEST(FusedConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
   torch::Tensor x = torch::ones({1, 32, 20, 20}).contiguous(kLast);
   x[0][5][10][19] = std::nanf("");
-  const torch::Tensor y =
-      fused_conv3x3((amx::tile_loops() ? amx::tile_loops() : amx::tile_loops_plain())->convolution,
-                    {.x = x, .weight = torch::ones({32, 32, 3, 3}), .bias = torch::zeros({32})})
-          .y;
-  EXPECT_TRUE(y.slice(2, 9, 12).slice(3, 18, 20).isnan().all().item<bool>());
-  EXPECT_EQ(y.isnan().sum().item<int64_t>(), 32 * 3 * 2);
+  for (const Body& body : runnable_bodies()) {
+    SCOPED_TRACE(body.name);
+    const torch::Tensor y =
+        fused_conv3x3(body.loops->convolution,
+                      {.x = x, .weight = torch::ones({32, 32, 3, 3}), .bias = torch::zeros({32})})
+            .y;
+    EXPECT_TRUE(y.slice(2, 9, 12).slice(3, 18, 20).isnan().all().item<bool>());
+    EXPECT_EQ(y.isnan().sum().item<int64_t>(), 32 * 3 * 2);
+  }
 }
 
 }  // namespace

@@ -4,14 +4,13 @@
 #include "conv_loops.h"
 #include "tiles.h"
 
-// Attention of one head, y = softmax(q k' / sqrt(D)) v (Vaswani et al. 2017, Eq. 1), in products of
-// AMX tiles. q, k, v and the results are [N tokens][D] of bfloat16; N and D are multiples of 32.
+// Attention of one head, y = softmax(q k' / sqrt(D)) v (Vaswani et al. 2017, Eq. 1). q, k, v and the results are [N tokens][D] of bfloat16; N and D are multiples of 32.
 // The N x N matrix of weights p is never stored. For 32 queries at a time, the scores are computed
 // in float32, the softmax is taken row by row, and the weights are multiplied by v while they are
 // in the cache.
 // The backward pass computes p again from the logarithm of each row's sum (Dao et al. 2022, Alg. 1
 // and 4). Blocks are of rows only, as all keys of a head fit into the cache.
-// Included by tiles_amx.cpp and tiles_plain.cpp.
+// conv_loops.h describes the template argument Tiles.
 
 namespace ddpm::kernels::amx {
 namespace {
@@ -40,38 +39,27 @@ void pack_rows(const Bf16* from, int64_t stride, int64_t columns, int64_t k, Bf1
   }
 }
 
-/// 32 rows of a left factor, two tiles of 16: where each begins, and how far apart rows and panels
-/// of 32 columns are.
-struct LeftRows {
-  const Bf16 *upper, *lower;
-  int64_t row_stride, panel_stride;
-};
 /// Of a matrix with rows `stride` apart.
-DDPM_INLINE LeftRows left_rows(const Bf16* a, int64_t stride) {
+DDPM_INLINE LeftPanel left_panel(const Bf16* a, int64_t stride) {
   return {a, a + kTile * stride, stride, kPanel};
 }
 /// Of tiles [2][n / 32][16][32], as Tiles::transpose writes them.
-DDPM_INLINE LeftRows left_rows_of_tiles(const Bf16* a, int64_t n) {
+DDPM_INLINE LeftPanel left_panel_of_tiles(const Bf16* a, int64_t n) {
   return {a, a + n * kTile, kPanel, kTileSize};
 }
 
 /// 32 rows times columns c .. c + 31 of a packed factor, in float32; k is the length of the sums.
 template <class Tiles>
-DDPM_INLINE void multiply_panel(LeftRows a, const Bf16* packed, int64_t c, int64_t k, float* sums,
-                                int64_t sums_stride) {
+DDPM_INLINE void multiply_panel(const LeftPanel& a, const Bf16* packed, int64_t c, int64_t k,
+                                float* sums, int64_t sums_stride) {
   const Bf16* b = packed + c * k;
-  Tiles::zero4();
-  for (int64_t i = 0; i < k; i += kPanel, b += 2 * kTileSize) {
-    Tiles::multiply4(a.upper, a.lower, a.row_stride, b, b + kTileSize, kPanel);
-    a.upper += a.panel_stride, a.lower += a.panel_stride;
-  }
-  Tiles::store4(sums, sums_stride);
-  compiler_barrier();
+  Tiles::multiply(a, {b, b + kTileSize, kPanel, 2 * kTileSize}, k / kPanel, /*add=*/false, sums,
+                  sums_stride);
 }
 
 /// 32 rows times a packed factor [n][columns], to y as bfloat16.
 template <class Tiles>
-void multiply_rows(const LeftRows& a, const Bf16* packed, int64_t columns, int64_t n, Bf16* y,
+void multiply_rows(const LeftPanel& a, const Bf16* packed, int64_t columns, int64_t n, Bf16* y,
                    int64_t stride) {
   alignas(64) float sums[kPanel * kPanel];
   for (int64_t c = 0; c < columns; c += kPanel) {
@@ -126,8 +114,8 @@ void attend_head(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf
   for (int64_t row = 0; row < n; row += kPanel) {
     const Bf16* queries = q + row * s.qkv_stride;
     for (int64_t c = 0; c < n; c += kPanel) {
-      multiply_panel<Tiles>(left_rows(queries, s.qkv_stride), keys, c, s.channels, float_buffer + c,
-                            n);
+      multiply_panel<Tiles>(left_panel(queries, s.qkv_stride), keys, c, s.channels,
+                            float_buffer + c, n);
     }
     for (int64_t i = 0; i < kPanel; ++i) {
       float* scores = float_buffer + i * n;
@@ -138,7 +126,7 @@ void attend_head(const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf
       log_sum[row + i] = max + __builtin_logf(sum);
     }
     compiler_barrier();
-    multiply_rows<Tiles>(left_rows(weights, n), values, s.channels, n, y + row * s.y_stride,
+    multiply_rows<Tiles>(left_panel(weights, n), values, s.channels, n, y + row * s.y_stride,
                          s.y_stride);
   }
 }
@@ -183,9 +171,9 @@ void attend_head_backward(const AttentionShape& s, const Bf16* q, const Bf16* k,
   for (int64_t row = 0; row < n; row += kPanel) {
     const Bf16 *q_rows = q + row * s.qkv_stride, *dy_rows = dy + row * s.y_stride;
     for (int64_t c = 0; c < n; c += kPanel) {
-      multiply_panel<Tiles>(left_rows(q_rows, s.qkv_stride), keys_transposed, c, s.channels,
+      multiply_panel<Tiles>(left_panel(q_rows, s.qkv_stride), keys_transposed, c, s.channels,
                             scores + c, n);
-      multiply_panel<Tiles>(left_rows(dy_rows, s.y_stride), values, c, s.channels, dp + c, n);
+      multiply_panel<Tiles>(left_panel(dy_rows, s.y_stride), values, c, s.channels, dp + c, n);
     }
     for (int64_t i = 0; i < kPanel; ++i) {
       score_gradients(s, y + (row + i) * s.y_stride, dy + (row + i) * s.y_stride, log_sum[row + i],
@@ -196,13 +184,13 @@ void attend_head_backward(const AttentionShape& s, const Bf16* q, const Bf16* k,
       Tiles::transpose(ds + c, n, ds_transposed + c * n + row * kTile);
     }
     compiler_barrier();
-    multiply_rows<Tiles>(left_rows(ds, n), keys, s.channels, n, dq + row * s.qkv_stride,
+    multiply_rows<Tiles>(left_panel(ds, n), keys, s.channels, n, dq + row * s.qkv_stride,
                          s.qkv_stride);
   }
   for (int64_t row = 0; row < n; row += kPanel) {
-    multiply_rows<Tiles>(left_rows_of_tiles(p_transposed + row * n, n), gradients, s.channels, n,
+    multiply_rows<Tiles>(left_panel_of_tiles(p_transposed + row * n, n), gradients, s.channels, n,
                          dv + row * s.qkv_stride, s.qkv_stride);
-    multiply_rows<Tiles>(left_rows_of_tiles(ds_transposed + row * n, n), queries, s.channels, n,
+    multiply_rows<Tiles>(left_panel_of_tiles(ds_transposed + row * n, n), queries, s.channels, n,
                          dk + row * s.qkv_stride, s.qkv_stride);
   }
 }

@@ -15,9 +15,9 @@ WeightGradientSum::WeightGradientSum(const ConvLoops& loops, const ConvShape& s,
       count_(round_up_to_panel(largest.result_positions())),
       x_count_(count_ + 2 * s.row_stride() + 4),
       panel_((x_count_ + 1) * kPanel),
-      dy_(count_ * s.out),
-      even_(x_count_ * s.in),
-      odd_(x_count_ * s.in) {
+      dy_(count_ * s.out * loops.words),
+      even_(x_count_ * s.in * loops.words),
+      odd_(x_count_ * s.in * loops.words) {
   std::fill_n(sums_, size(s, taps), 0.0f);
 }
 
@@ -26,18 +26,18 @@ int64_t WeightGradientSum::size(const ConvShape& s, int64_t taps) {
 }
 
 void WeightGradientSum::add_group(const ConvGroup& g, const Bf16* x, const Bf16* dy) const {
+  const int64_t words = loops_.words;
   for (int64_t i = 0; i < s_.in; i += kPanel) {
-    loops_.gather(g, x + i, s_.in, /*border=*/true, x_count_ + 1, panel_.get());
-    loops_.pair_positions(panel_.get(), x_count_, even_.get() + i * x_count_,
-                          odd_.get() + i * x_count_);
+    loops_.arrange_x(g, x + i, s_.in, x_count_, panel_.get(), even_.get() + i * x_count_ * words,
+                     odd_.get() + i * x_count_ * words);
   }
   float* bias_sums = sums_ + taps_ * s_.in * s_.out;
   for (int64_t o = 0; o < s_.out; o += kPanel) {
-    loops_.gather(g, dy + o, s_.out, /*border=*/false, count_, panel_.get());
-    loops_.transpose_positions(panel_.get(), count_, dy_.get() + o * count_, bias_sums + o);
+    loops_.arrange_dy(g, dy + o, s_.out, count_, panel_.get(), dy_.get() + o * count_ * words,
+                      bias_sums + o);
   }
-  loops_.add_weight_gradient(s_.row_stride(), taps_, count_, dy_.get(), s_.out, even_.get(),
-                             odd_.get(), x_count_, s_.in, sums_);
+  loops_.add_weight_gradient(g, taps_, count_, dy_.get(), s_.out, even_.get(), odd_.get(), x_count_,
+                             s_.in, sums_);
 }
 
 WeightGradients reduce_weight_gradients(const ConvShape& s, const float* sums, int64_t threads,

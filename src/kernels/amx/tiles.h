@@ -4,13 +4,13 @@
 
 #include <cstdint>
 
-// The innermost loops of the AMX kernels, as tables of functions. An AMX tile is a register of 16
-// rows of 64 bytes. One instruction multiplies a tile of 16x32 bfloat16 numbers by one of 32x16 and
-// adds the product to a tile of 16x16 float32 sums:
-//   c[m][n] += sum over k of a[m][k] b[k][n].
-// That is 16,384 operations at once, an order of magnitude more than one AVX-512 instruction. The
-// loops exist twice: on the processor's tiles (tiles_amx.cpp), and with the same sums written out
-// in plain C++ (tiles_plain.cpp), which tests run on any processor.
+// The innermost loops of the bfloat16 kernels, as tables of functions. They are products of tiles
+//   c[m][n] += sum over k of a[m][k] b[k][n]
+// with a tile of 16x32 bfloat16 numbers, one of 32x16, and 16x16 float32 sums. On Intel AMX this is
+// one instruction of 16,384 operations. The loops have three bodies:
+//   tiles_amx.cpp         AMX tiles, registers of 16 rows of 64 bytes;
+//   tiles_avx512bf16.cpp  AVX-512-BF16, for processors without AMX;
+//   tiles_plain.cpp       plain C++, which tests run on any processor.
 
 namespace ddpm::kernels::amx {
 
@@ -30,17 +30,20 @@ struct ConvGroup {
   int64_t result_positions() const { return images * (rows + 1) * row_stride() - row_stride() - 1; }
 };
 
-/// conv_loops.h describes the functions. Channels are multiples of kPanel; taps: 9, or 1 for the
-/// middle one.
+/// conv_loops.h and register_loops.h describe the functions. Channels are multiples of kPanel;
+/// taps: 9, or 1 for the middle one.
 struct ConvLoops {
-  void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, bool border,
-                 int64_t count, Bf16* to);
+  /// Factors are arrays of Bf16 with this many for each number: 1, or 2 if they are float32.
+  int64_t words;
+  void (*gather)(const ConvGroup& g, const Bf16* image, int64_t channels, int64_t count, Bf16* to);
   void (*convolve_panel)(const ConvGroup& g, int64_t taps, const Bf16* x, int64_t count, int64_t in,
                          const Bf16* weight, const float* bias, const Bf16* residual, Bf16* y,
                          int64_t out);
-  void (*pair_positions)(const Bf16* x, int64_t count, Bf16* even, Bf16* odd);
-  void (*transpose_positions)(const Bf16* dy, int64_t count, Bf16* to, float* sum);
-  void (*add_weight_gradient)(int64_t row_stride, int64_t taps, int64_t count, const Bf16* dy,
+  void (*arrange_x)(const ConvGroup& g, const Bf16* image, int64_t channels, int64_t count,
+                    Bf16* panel, Bf16* even, Bf16* odd);
+  void (*arrange_dy)(const ConvGroup& g, const Bf16* image, int64_t channels, int64_t count,
+                     Bf16* panel, Bf16* to, float* sum);
+  void (*add_weight_gradient)(const ConvGroup& g, int64_t taps, int64_t count, const Bf16* dy,
                               int64_t out, const Bf16* even, const Bf16* odd, int64_t x_count,
                               int64_t in, float* sums);
   void (*pack_weight)(const float* weight, int64_t stride, int64_t in, Bf16* to);
@@ -71,12 +74,15 @@ struct TileLoops {
   AttentionLoops attention;
 };
 
-/// On the processor's tiles; nullptr if the compiler does not support AMX.
+/// Each is nullptr if the compiler does not support such a processor.
 const TileLoops* tile_loops_amx();
-/// Written out in plain C++.
+const TileLoops* tile_loops_avx512bf16();
+/// Their convolution has float32 factors.
+const TileLoops* tile_loops_avx512_float();
+/// In plain C++.
 const TileLoops* tile_loops_plain();
 
-/// tile_loops_amx() if processor and operating system support AMX, else nullptr.
+/// The loops of cpu_isa(): on AMX tiles or with AVX-512-BF16, else nullptr.
 const TileLoops* tile_loops();
 
 }  // namespace ddpm::kernels::amx

@@ -1,11 +1,11 @@
 #include "../cpu/simd.h"
 #include "attention_loops.h"
 #include "conv_loops.h"
+#include "tile_products.h"
 #include "tiles.h"
 
-// The loops with the AMX tiles' arithmetic written out in plain C++, number by number, so that they
-// can be tested on any processor. It is the reference for tiles_amx.cpp, not a fallback: it is
-// slow.
+// The loops in plain C++, number by number. Tests run them on any processor. They are the reference
+// for the other bodies, and too slow to be used otherwise.
 
 namespace ddpm::kernels::amx {
 namespace {
@@ -95,7 +95,9 @@ struct PlainTiles {
 
 thread_local float PlainTiles::sums[kPanel][kPanel];
 
-constexpr TileLoops kLoops{conv_loops<PlainTiles>(), attention_loops<PlainTiles>()};
+using PlainProducts = TileProducts<PlainTiles>;
+
+constexpr TileLoops kLoops{conv_loops<PlainProducts>(), attention_loops<PlainProducts>()};
 
 }  // namespace
 

@@ -62,7 +62,7 @@ const CpuLoops* loops_avx2();
 const CpuLoops* loops_avx512();
 const CpuLoops* loops_avx512bf16();
 
-/// The fastest that this processor can run.
+/// Those of cpu_isa().
 const CpuLoops& cpu_loops();
 
 }  // namespace ddpm::kernels
