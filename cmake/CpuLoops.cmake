@@ -7,6 +7,8 @@ function(ddpm_cpu_loops)
     set(flags_loops_avx2 -mavx2 -mfma)
     set(flags_loops_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq ${flags_loops_avx2}
       -Wno-maybe-uninitialized)  # GCC 12, in its own header
+    set(flags_tiles_avx2 ${flags_loops_avx2})
+    set(flags_tiles_avx512 ${flags_loops_avx512})
     include(CheckCXXCompilerFlag)
     check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" DDPM_COMPILER_KNOWS_AMX)
     if(DDPM_COMPILER_KNOWS_AMX)
@@ -15,8 +17,8 @@ function(ddpm_cpu_loops)
       set(flags_tiles_amx ${flags_loops_avx512bf16} -mamx-tile -mamx-bf16)
     endif()
   endif()
-  foreach(file cpu/loops_base cpu/loops_avx2 cpu/loops_avx512 cpu/loops_avx512bf16 amx/tiles_plain amx/tiles_avx512bf16
-          amx/tiles_amx)
+  foreach(file cpu/loops_base cpu/loops_avx2 cpu/loops_avx512 cpu/loops_avx512bf16 amx/tiles_plain amx/tiles_avx2
+          amx/tiles_avx512 amx/tiles_avx512bf16 amx/tiles_amx)
     get_filename_component(name "${file}" NAME)
     set_source_files_properties("${PROJECT_SOURCE_DIR}/src/kernels/${file}.cpp" PROPERTIES
       SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${options};${flags_${name}}")

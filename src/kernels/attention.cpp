@@ -5,7 +5,7 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-// Chooses between our attention on AMX tiles and ATen's.
+// Chooses between our attention (amx/attention.h) and ATen's.
 
 namespace ddpm::kernels {
 

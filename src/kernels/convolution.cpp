@@ -8,8 +8,8 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// Chooses between our convolutions and ATen's: on AMX tiles in bfloat16 (fused_convolution.h), by
-// Winograd in float32; on a GPU ATen's without the bias. The autograd functions save x and weight.
+// Chooses between our convolutions and ATen's: in bfloat16 fused_convolution.h, in float32
+// Winograd's; on a GPU ATen's without the bias. The autograd functions save x and weight.
 
 namespace ddpm::kernels {
 namespace {

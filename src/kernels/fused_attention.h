@@ -6,7 +6,7 @@
 
 namespace ddpm::kernels {
 
-/// kernels::attention on AMX tiles, with its gradient; amx/attention.h has the conditions for qkv.
+/// kernels::attention in bfloat16, with its gradient; amx/attention.h has the conditions for qkv.
 /// `loops`: the processor's; tests also pass the plain ones.
 torch::Tensor fused_attention(const amx::AttentionLoops& loops, const torch::Tensor& qkv,
                               int64_t heads);

@@ -7,8 +7,8 @@
 
 namespace ddpm::kernels {
 
-/// Whether fused_conv3x3 supports these here: on a CPU with AMX, under autocast to bfloat16, with
-/// float32 weights and channels in multiples of 32.
+/// Whether fused_conv3x3 supports these here: on a CPU with AVX2 or newer, under autocast to
+/// bfloat16, with float32 weights and channels in multiples of 32.
 bool can_fuse_conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias);
 
@@ -30,8 +30,8 @@ struct FusedConvOutputs {
 
 /// y = conv3x3(SiLU(GroupNorm(input))) + residual, or without the norm y = conv3x3(input) +
 /// residual, in bfloat16 with sums in float32 (amx/conv_forward.h). The values between norm and
-/// convolution are computed again in the backward pass. `loops`: the processor's; tests also pass
-/// the plain ones.
+/// convolution are computed again in the backward pass. `loops`: amx::tile_loops(); tests
+/// pass those of other processors as well.
 FusedConvOutputs fused_conv3x3(const amx::ConvLoops& loops, const FusedConvInputs& in);
 
 }  // namespace ddpm::kernels

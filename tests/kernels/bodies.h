@@ -17,9 +17,11 @@ struct Body {
 /// All that this machine can run, whatever DDPM_MAX_CPU_ISA says.
 inline std::vector<Body> runnable_bodies() {
   std::vector<Body> all{{"plain", amx::tile_loops_plain()}};
+  if (supported_cpu_isa() >= CpuIsa::kAvx2) all.push_back({"avx2", amx::tile_loops_avx2()});
+  if (supported_cpu_isa() >= CpuIsa::kAvx512) all.push_back({"avx512", amx::tile_loops_avx512()});
   if (supported_cpu_isa() >= CpuIsa::kAvx512Bf16) {
     all.push_back({"avx512_bf16", amx::tile_loops_avx512bf16()});
-    all.push_back({"avx512_float", amx::tile_loops_avx512_float()});
+    all.push_back({"avx512_bf16_float", amx::tile_loops_avx512bf16_float()});
   }
   if (supported_cpu_isa() >= CpuIsa::kAmx) all.push_back({"amx", amx::tile_loops_amx()});
   return all;

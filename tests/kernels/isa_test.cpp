@@ -30,14 +30,16 @@ TEST(CpuIsa, EverySupportedOneHasLoops) {
   const CpuIsa all = supported_cpu_isa();
   if (all >= CpuIsa::kAvx2) {
     EXPECT_NE(loops_avx2(), nullptr);
+    EXPECT_NE(amx::tile_loops_avx2(), nullptr);
   }
   if (all >= CpuIsa::kAvx512) {
     EXPECT_NE(loops_avx512(), nullptr);
+    EXPECT_NE(amx::tile_loops_avx512(), nullptr);
   }
   if (all >= CpuIsa::kAvx512Bf16) {
     EXPECT_NE(loops_avx512bf16(), nullptr);
     EXPECT_NE(amx::tile_loops_avx512bf16(), nullptr);
-    EXPECT_NE(amx::tile_loops_avx512_float(), nullptr);
+    EXPECT_NE(amx::tile_loops_avx512bf16_float(), nullptr);
   }
   if (all == CpuIsa::kAmx) {
     EXPECT_NE(amx::tile_loops_amx(), nullptr);

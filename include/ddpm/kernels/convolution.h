@@ -9,9 +9,9 @@ namespace ddpm::kernels {
 /// On the CPU, in float32, forward and backward use Winograd's F(2x2, 3x3), if x is channels_last
 /// and C and O are multiples of 32 (16 with AVX2). It takes 4 multiplications per result instead of
 /// 9; rounding errors are about twice those of the direct sum.
-/// On a CPU with Intel AMX, under autocast to bfloat16, they are products of AMX tiles, if C and O
-/// are multiples of 32. x and the result are then bfloat16; sums and the weights' gradients are
-/// float32.
+/// On a CPU with AVX2 or newer, under autocast to bfloat16, they are our own (amx/conv_forward.h),
+/// if C and O are multiples of 32. x and the result are then bfloat16; sums and the weights'
+/// gradients are float32.
 /// Otherwise, and for few pixels, it is at::conv2d; on a GPU convolution() below.
 torch::Tensor conv3x3(const torch::Tensor& x, const torch::Tensor& weight,
                       const torch::Tensor& bias);

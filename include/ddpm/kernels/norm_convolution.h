@@ -38,8 +38,8 @@ FirstHalf norm_silu_conv3x3_and_shortcut(const torch::Tensor& x, const torch::Te
                                          const torch::Tensor& shortcut_weight,
                                          const torch::Tensor& shortcut_bias);
 
-/// Whether the two functions above are fused for these arguments here: on a CPU with Intel AMX,
-/// under autocast to bfloat16, with channels in multiples of 32.
+/// Whether the two functions above are fused for these arguments here: on a CPU with AVX2 or
+/// newer, under autocast to bfloat16, with channels in multiples of 32.
 bool is_fused(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias);
 
 }  // namespace ddpm::kernels

@@ -43,7 +43,8 @@ void for_heads(const AttentionLoops& loops, const AttentionShape& s, int64_t hea
 bool can_attend(const torch::Tensor& qkv, int64_t heads) {
   const int64_t tokens = qkv.size(1), channels = qkv.size(2) / 3 / heads;
   return qkv.is_cpu() && qkv.scalar_type() == torch::kBFloat16 && qkv.numel() > 0 &&
-         tokens % kPanel == 0 && channels % kPanel == 0 && tokens <= kMaxTokens && tile_loops();
+         tokens % kPanel == 0 && channels % kPanel == 0 && tokens <= kMaxTokens && tile_loops() &&
+         tile_loops()->attention.forward;
 }
 
 AttentionOutputs attention_forward(const AttentionLoops& loops, const torch::Tensor& qkv,

@@ -4,14 +4,14 @@
 
 #include <torch/types.h>
 
-// Attention of all images and heads on AMX tiles; each thread takes heads, as attention_loops.h
+// Attention of all images and heads in bfloat16; each thread takes heads, as attention_loops.h
 // computes them. The forward pass keeps the logarithm of each row's sum of exponentials, from which
 // the backward pass computes the weights again. Axes: B batch, N tokens, M heads, D channels per
 // head.
 
 namespace ddpm::kernels::amx {
 
-/// Whether this processor has AMX and attention_forward supports qkv: bfloat16 on the CPU, N and D
+/// Whether tile_loops() have attention and attention_forward supports qkv: bfloat16 on the CPU, N and D
 /// multiples of 32, N at most 1024.
 bool can_attend(const torch::Tensor& qkv, int64_t heads);
 

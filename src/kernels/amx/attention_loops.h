@@ -5,9 +5,8 @@
 #include "tiles.h"
 
 // Attention of one head, y = softmax(q k' / sqrt(D)) v (Vaswani et al. 2017, Eq. 1). q, k, v and the results are [N tokens][D] of bfloat16; N and D are multiples of 32.
-// The N x N matrix of weights p is never stored. For 32 queries at a time, the scores are computed
-// in float32, the softmax is taken row by row, and the weights are multiplied by v while they are
-// in the cache.
+// For 32 queries at a time, the scores are computed in float32, the softmax is taken row by row,
+// and the weights are multiplied by v. The N x N matrix of weights p is never stored.
 // The backward pass computes p again from the logarithm of each row's sum (Dao et al. 2022, Alg. 1
 // and 4). Blocks are of rows only, as all keys of a head fit into the cache.
 // conv_loops.h describes the template argument Tiles.

@@ -103,8 +103,8 @@ class Backward {
     sums.add_group(s_.image_group(count), x, in_.norm ? activations.h.get() : x, dy(first),
                    ds(first));
     for (int64_t i = 0; weight_transposed_ && i < count; ++i) {
-      // The activations are no longer needed: the gradients of the concatenated input and of h are
-      // written over them.
+      // The gradients of the concatenated input and of h overwrite the activations, which are no
+      // longer needed.
       const int64_t b = first + i;
       Bf16* dx = in_.input.is_concatenated() ? activations.concatenated.get() + i * s_.input_size()
                                              : data_of(to_.x) + b * s_.input_size();

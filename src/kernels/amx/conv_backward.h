@@ -12,8 +12,8 @@
 // of SiLU are computed again from the input and the norm's statistics. With dy and ds the gradients
 // of y and of the shortcut,
 //   d_input = GroupNorm'(SiLU' . conv3x3^T(dy)) + conv1x1^T(ds),
-// where conv^T is the convolution with transposed weights (pack_weights), and the gradients of the
-// weights are those of conv_weight_gradient.h.
+// where conv^T is the convolution with transposed weights (pack_weights). conv_weight_gradient.h
+// computes the gradients of the weights.
 
 namespace ddpm::kernels::amx {
 

@@ -9,9 +9,8 @@
 // The forward pass of the fused convolution, half a residual block (Ho 2020, App. B):
 //   y = conv3x3(h) + residual,  shortcut = conv1x1(input),
 //   h = SiLU(GroupNorm(input)), or the input itself if there is no norm.
-// It works image by image: h of one image is computed, convolved and discarded while it is in the
-// cache. Composed of separate operations, each step would write a tensor of the full batch to
-// memory and read it back.
+// It works image by image, so that h of one image is still in the cache when it is convolved.
+// Separate operations would write h of the full batch to memory and read it back.
 
 namespace ddpm::kernels::amx {
 

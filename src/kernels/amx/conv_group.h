@@ -8,17 +8,17 @@
 
 #include <torch/types.h>
 
-// A convolution as products of AMX tiles, for one group of images or rows. For each output position
-// p and output channel o
+// A convolution of one group of images or rows. For each output position p and output channel o
 //   y[p][o] = bias[o] + sum over taps t and channels c of x[p + offset(t)][c] w[o][c][t],
 // which is one matrix product per tap. The group's pixels are first copied to their positions
-// (ConvGroup). The left factor of every tap is then memory that a tile loads row by row: no im2col
-// matrix is written.
+// (ConvGroup). The rows of every tap's left factor are then consecutive in memory: no im2col matrix
+// is written.
 
 namespace ddpm::kernels::amx {
 
 /// Weights [O,C,3,3] or [O,C,1,1] of float32 in bfloat16, in the order in which
-/// ConvLoops::convolve_panel reads them: [out / 32][taps][in / 32][2][16][16][2]. transposed: for
+/// ConvLoops::convolve_panel reads them, ConvLoops::words each: [out / 32][taps][in][32], in the order
+/// of the loops' own pack_weight. transposed: for
 /// the gradient of x, with in and out exchanged and each 3x3 rotated by 180 degrees.
 Buffer<Bf16> pack_weights(const ConvLoops& loops, const torch::Tensor& weight, bool transposed);
 

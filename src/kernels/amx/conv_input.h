@@ -9,9 +9,8 @@
 #include <torch/types.h>
 
 // The input of the fused convolution: x, or x and a skip connection concatenated along the
-// channels; then, if there is a norm, h = SiLU(GroupNorm(input)). Neither the concatenated images
-// nor h are written as tensors of the batch: each thread computes those of the images that it works
-// on.
+// channels; then, if there is a norm, h = SiLU(GroupNorm(input)). Each thread computes them for the
+// images that it works on. They never exist for the full batch.
 
 namespace ddpm::kernels::amx {
 
@@ -47,8 +46,8 @@ struct InputNorm {
   GroupNormArgs<float> args{};
 
   InputNorm() = default;
-  /// For the forward pass, which sets the statistics. x: as ConvInput's. A norm without a weight is
-  /// none.
+  /// For the forward pass, which sets the statistics. x: as ConvInput's. No norm if
+  /// its weight is undefined.
   InputNorm(const torch::Tensor& x, const ConvShape& s, const Norm& norm);
   /// For the backward pass, with the statistics that the forward pass set.
   InputNorm(const torch::Tensor& x, const ConvShape& s, const Norm& norm,

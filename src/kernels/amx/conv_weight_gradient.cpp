@@ -17,7 +17,7 @@ WeightGradientSum::WeightGradientSum(const ConvLoops& loops, const ConvShape& s,
       panel_((x_count_ + 1) * kPanel),
       dy_(count_ * s.out * loops.words),
       even_(x_count_ * s.in * loops.words),
-      odd_(x_count_ * s.in * loops.words) {
+      odd_(loops.words == 1 ? x_count_ * s.in : 0) {
   std::fill_n(sums_, size(s, taps), 0.0f);
 }
 

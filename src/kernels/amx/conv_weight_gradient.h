@@ -6,12 +6,12 @@
 
 #include <torch/types.h>
 
-// The gradients of a convolution's weight and bias as products of AMX tiles: for each tap t
+// The gradients of a convolution's weight and bias as matrix products: for each tap t
 //   dw[o][c][t] = sum over positions p of dy[p][o] x[p + offset(t)][c],  db[o] = sum over p of
 //   dy[p][o].
-// Positions are the summed index here, so both factors are first rearranged. dy is transposed to
-// [channels][positions]; x becomes pairs of positions, which is how a tile reads its right factor.
-// A tap with an odd offset needs other pairs than one with an even offset: x is kept in both.
+// The sum runs over positions, so both factors are first rearranged. In products of bfloat16, dy is
+// transposed and x becomes pairs of positions. A tap with an odd offset needs other pairs than one
+// with an even offset, so x is stored with both. In float32 no pairs are needed.
 // Each thread adds its groups to sums of its own, in float32. At the end these are added in the
 // order of the threads, so that the result depends only on their number.
 

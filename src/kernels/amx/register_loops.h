@@ -3,15 +3,17 @@
 #include "../cpu/simd.h"
 #include "panels.h"
 
-// The convolution's loops for processors without matrix registers. The numbering of positions is
-// that of conv_loops.h, but positions without a pixel are left out of the products.
+// The convolution's loops for processors without matrix registers. Positions are numbered as in
+// conv_loops.h. Only those of pixels are computed: each row of an image is divided into blocks.
 //
 // Factors are arrays of words of 32 bits. The template argument Arithmetic says what a word is:
 //   kTerms          numbers per word: 2 bfloat16, or 1 float32;
-//   multiply_add    sums + a b for each word of a vector, float32;
-//   arrange_x ...   the layouts of the factors.
-// One word of the left factor is broadcast and multiplied by two vectors of the right one. The sums
-// of some rows stay in registers.
+//   kWeightLayout   where the packed weights' columns are;
+//   broadcast       a vector of one word;
+//   multiply_add    sums + a b, word by word, in float32.
+// Each word of the left factor is broadcast and multiplied by two vectors of the right one. With
+// AVX-512 a block of 14 rows and 32 columns of sums takes 28 registers, and 28 products take 16
+// loads.
 
 namespace ddpm::kernels::amx {
 namespace {
@@ -202,8 +204,9 @@ void add_gradient(const ConvGroup& g, int64_t taps, int64_t count, const Bf16* d
   };
   for (int64_t o = 0; o < out; o += kPanel) {
     for (int64_t i = 0; i < in; i += kPanel) {
-      const GradientTerms<Arithmetic> terms{panel(dy, o, count), panel(even, i, x_count),
-                                            panel(odd, i, x_count)};
+      const GradientTerms<Arithmetic> terms{
+          panel(dy, o, count), panel(even, i, x_count),
+          panel(Arithmetic::kTerms == 1 ? even : odd, i, x_count)};
       for (int64_t tap = 0; tap < taps; ++tap, sums += kPanel * kPanel) {
         const int64_t offset = tap_offset(tap, taps, g.row_stride());
         for (int64_t n = 0; n < kPanel; n += kColumns) {

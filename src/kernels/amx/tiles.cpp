@@ -9,7 +9,7 @@ namespace {
 // which are twice the operations. On AMD's it takes as long as one.
 const TileLoops* tile_loops_without_amx() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_is("intel")) return tile_loops_avx512_float();
+  if (__builtin_cpu_is("intel")) return tile_loops_avx512bf16_float();
 #endif
   return tile_loops_avx512bf16();
 }
@@ -22,9 +22,14 @@ const TileLoops* tile_loops() {
       return tile_loops_amx();
     case CpuIsa::kAvx512Bf16:
       return tile_loops_without_amx();
-    default:
-      return nullptr;
+    case CpuIsa::kAvx512:
+      return tile_loops_avx512();
+    case CpuIsa::kAvx2:
+      return tile_loops_avx2();
+    case CpuIsa::kBase:
+      break;
   }
+  return nullptr;
 }
 
 }  // namespace ddpm::kernels::amx

@@ -7,9 +7,11 @@
 // The innermost loops of the bfloat16 kernels, as tables of functions. They are products of tiles
 //   c[m][n] += sum over k of a[m][k] b[k][n]
 // with a tile of 16x32 bfloat16 numbers, one of 32x16, and 16x16 float32 sums. On Intel AMX this is
-// one instruction of 16,384 operations. The loops have three bodies:
+// one instruction of 16,384 operations. The loops have several bodies:
 //   tiles_amx.cpp         AMX tiles, registers of 16 rows of 64 bytes;
 //   tiles_avx512bf16.cpp  AVX-512-BF16, for processors without AMX;
+//   tiles_avx512.cpp      AVX-512 and AVX2 in float32, for processors without products of
+//   tiles_avx2.cpp        bfloat16: the convolution alone;
 //   tiles_plain.cpp       plain C++, which tests run on any processor.
 
 namespace ddpm::kernels::amx {
@@ -77,12 +79,15 @@ struct TileLoops {
 /// Each is nullptr if the compiler does not support such a processor.
 const TileLoops* tile_loops_amx();
 const TileLoops* tile_loops_avx512bf16();
-/// Their convolution has float32 factors.
-const TileLoops* tile_loops_avx512_float();
+/// As tile_loops_avx512bf16(), but the convolution multiplies in float32.
+const TileLoops* tile_loops_avx512bf16_float();
+/// The convolution in float32; no attention, whose functions are null.
+const TileLoops* tile_loops_avx512();
+const TileLoops* tile_loops_avx2();
 /// In plain C++.
 const TileLoops* tile_loops_plain();
 
-/// The loops of cpu_isa(): on AMX tiles or with AVX-512-BF16, else nullptr.
+/// The fastest loops of cpu_isa(), or nullptr for CpuIsa::kBase.
 const TileLoops* tile_loops();
 
 }  // namespace ddpm::kernels::amx

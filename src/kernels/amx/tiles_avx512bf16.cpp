@@ -88,7 +88,7 @@ constexpr TileLoops kFloatLoops{float_conv_loops(), attention_loops<Avx512Tiles>
 }  // namespace
 
 const TileLoops* tile_loops_avx512bf16() { return &kPairLoops; }
-const TileLoops* tile_loops_avx512_float() { return &kFloatLoops; }
+const TileLoops* tile_loops_avx512bf16_float() { return &kFloatLoops; }
 
 }  // namespace ddpm::kernels::amx
 
@@ -96,7 +96,7 @@ const TileLoops* tile_loops_avx512_float() { return &kFloatLoops; }
 
 namespace ddpm::kernels::amx {
 const TileLoops* tile_loops_avx512bf16() { return nullptr; }
-const TileLoops* tile_loops_avx512_float() { return nullptr; }
+const TileLoops* tile_loops_avx512bf16_float() { return nullptr; }
 }  // namespace ddpm::kernels::amx
 
 #endif

@@ -7,9 +7,9 @@
 namespace ddpm::kernels::cpu {
 namespace {
 
-// Calls body(image, offset of its first element), in parallel over the images. If there are fewer
-// images than threads, they follow one another and the blocks of each are in parallel instead (a
-// parallel_for inside another is serial). The results are the same.
+// Calls body(image, offset of its first element), in parallel over the images. With fewer images
+// than threads the images are processed one after another, and for_blocks is parallel instead. (A
+// parallel_for inside another is serial.) The results are the same.
 template <class Body>
 void for_images(const GroupNormShape& s, const Body& body) {
   const int64_t image = s.pixels * s.channels;

@@ -3,10 +3,9 @@
 #include "loops.h"
 #include "simd.h"
 
-// GroupNorm's passes over one block of pixels, [pixels, channels] in memory; group_norm_math.h has
-// the formulas and what happens between the passes. Channels are the vector axis: a vector of
-// channels keeps its sums or coefficients in registers for all pixels of the block. Included by
-// loops_*.cpp, once per kind of processor.
+// GroupNorm's passes over one block of pixels, [pixels, channels] in memory. group_norm_math.h has
+// the formulas and what happens between the passes. Vectors run along the channels. Their sums or
+// coefficients stay in registers for all pixels of the block.
 
 namespace ddpm::kernels {
 namespace {

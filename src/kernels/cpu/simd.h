@@ -8,11 +8,10 @@
 #include <immintrin.h>
 #endif
 
-// Vectors as wide as the registers that the file is compiled for, by GCC's vector extension. They
-// load and store float32 and bfloat16, and have exp and the sigmoid in a few operations, accurate
-// to a few units in the last place. Included by loops_*.cpp and ../amx/tiles_*.cpp.
-// It includes nothing that defines shared functions (intrinsics are always inline). The linker
-// keeps one copy of such a function, and it could be the one compiled for another processor.
+// Vectors as wide as the registers that the file is compiled for, by GCC's vector extension: loads
+// and stores of float32 and bfloat16, exp and the sigmoid to a few units in the last place.
+// Included by loops_*.cpp and ../amx/tiles_*.cpp. It includes no header with shared inline
+// functions: the linker keeps one copy of each, possibly the one compiled for another processor.
 
 namespace ddpm::kernels {
 namespace {

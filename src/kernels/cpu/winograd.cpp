@@ -21,8 +21,8 @@ constexpr int64_t kMaxSumBytes = int64_t{512} << 20;
 
 using FloatBuffer = Buffer<float>;
 
-// Distance between the 16 matrices of a block, each [patches][channels]. Without the 16 numbers
-// between them, equal elements of all matrices would compete for the same few lines of the cache.
+// Distance between the 16 matrices of a block, each [patches][channels]. The 16 numbers between
+// them keep equal elements of all matrices out of the same cache set.
 int64_t matrix_stride(int64_t channels) { return kPatchesPerBlock * channels + 16; }
 
 WinogradShape winograd_shape(const torch::Tensor& x) {

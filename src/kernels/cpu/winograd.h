@@ -6,8 +6,8 @@
 // (Lavin and Gray 2016, Sec. 4.1). The output is computed in patches of 2x2 pixels, each from a
 // patch d of 4x4 input pixels:
 //   y = A' [(G w G') * (B' d B)] A,
-// with * number by number and summed over the input channels. That is 16 multiplications per patch
-// and pair of channels instead of 36, and the sums are 16 matrix products over all patches.
+// with * elementwise, summed over the input channels. That is 16 multiplications per patch and pair
+// of channels instead of 36. The sums are 16 matrix products over all patches.
 // Rounding errors are about twice those of the direct sum.
 
 namespace ddpm::kernels::cpu {

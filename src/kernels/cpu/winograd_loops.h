@@ -7,9 +7,8 @@
 // With d a patch of 4x4 input pixels, w the weights and y the patch's 2x2 results, for each pair of
 // channels
 //   y = A' [(G w G') * (B' d B)] A,
-// where * is number by number: the sum over the input channels is 16 matrix products. A transformed
-// array is [16][count][channels]; the 16 numbers of a patch lie `stride` apart. Included by
-// loops_*.cpp.
+// where * is elementwise. The sum over the input channels is 16 matrix products. A transformed
+// array is [16][count][channels]; the 16 numbers of a patch are `stride` apart.
 
 namespace ddpm::kernels {
 namespace {
@@ -116,8 +115,8 @@ void winograd_output(const WinogradShape& s, const float* m, int64_t stride, con
   }
 }
 
-// Rows and columns of the blocks that are multiplied in registers: kRows * 2 sums and the factors
-// fill them.
+// Rows and columns of a block of sums in registers: kRows * 2 vectors of sums, two of b and one of a
+// fill the registers.
 #if defined(__AVX512F__)
 constexpr int kRows = 12;
 #else
