@@ -1,6 +1,6 @@
 #include "ddpm/kernels/device.h"
 
-#include "cpu/isa.h"
+#include "cpu_isa.h"
 #include "cuda/kernels.h"
 
 namespace ddpm::kernels {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "src/kernels/amx/tiles.h"
-#include "src/kernels/cpu/isa.h"
+#include "src/kernels/cpu_isa.h"
 
 #include <string>
 #include <vector>

@@ -1,6 +1,6 @@
 #include "tiles.h"
 
-#include "../cpu/isa.h"
+#include "../cpu_isa.h"
 
 namespace ddpm::kernels::amx {
 namespace {

@@ -1,6 +1,6 @@
 #include "loops.h"
 
-#include "isa.h"
+#include "../cpu_isa.h"
 
 namespace ddpm::kernels {
 

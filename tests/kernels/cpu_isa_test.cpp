@@ -1,4 +1,4 @@
-#include "src/kernels/cpu/isa.h"
+#include "src/kernels/cpu_isa.h"
 
 #include "ddpm/base/error.h"
 #include "src/kernels/amx/tiles.h"

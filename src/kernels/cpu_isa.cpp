@@ -1,8 +1,8 @@
-#include "isa.h"
+#include "cpu_isa.h"
 
-#include "../amx/tiles.h"
+#include "amx/tiles.h"
+#include "cpu/loops.h"
 #include "ddpm/base/error.h"
-#include "loops.h"
 
 #include <algorithm>
 #include <array>
@@ -41,7 +41,7 @@ bool system_permits_amx() {
   return false;
 #endif
 }
-bool has_amx() {
+bool processor_has_amx() {
   constexpr unsigned kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
   unsigned a = 0, b = 0, c = 0, d = 0;
   return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBf16) &&
@@ -49,7 +49,7 @@ bool has_amx() {
 }
 
 CpuIsa find_supported() {
-  if (amx::tile_loops_amx() && has_amx()) return CpuIsa::kAmx;
+  if (amx::tile_loops_amx() && processor_has_amx()) return CpuIsa::kAmx;
   if (loops_avx512bf16() && has_avx512bf16()) return CpuIsa::kAvx512Bf16;
   if (loops_avx512() && has_avx512()) return CpuIsa::kAvx512;
   if (loops_avx2() && has_avx2()) return CpuIsa::kAvx2;
