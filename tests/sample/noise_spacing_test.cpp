@@ -14,13 +14,14 @@ namespace {
 
 using Times = std::vector<int64_t>;
 
-// The largest distance of number(t) from an even spacing, for t > 100, in gaps to the next t.
+// The largest distance of number(t) from an even spacing, in gaps to the next t. Near both ends the
+// t are few for so many steps, and some move to free ones: these are left out.
 double unevenness(const diffusion::Schedule& schedule, const Times& t,
                   const std::function<double(int64_t)>& number) {
   const double first = number(t.front()), last = number(t.back());
   double worst = 0;
   for (size_t i = 0; i < t.size(); ++i) {
-    if (t[i] <= 100) continue;  // where t are few for so many steps, they move up to free ones
+    if (t[i] <= 100 || t[i] > schedule.timesteps() - 100) continue;
     const double even =
         first + static_cast<double>(i) / static_cast<double>(t.size() - 1) * (last - first);
     const int64_t next = t[i] < schedule.timesteps() ? t[i] + 1 : t[i] - 1;
