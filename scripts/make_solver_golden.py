@@ -4,7 +4,7 @@
 For every case "METHOD.PREDICTION.S": the timesteps (counted from 0) and the states x after each step, for a
 fixed network, x_T and noise. diffusers casts to float32 in many places; here torch.float32 is replaced by
 torch.float64 for the whole run, so that all arithmetic is float64. Learned from: DPMSolverMultistepScheduler,
-UniPCMultistepScheduler, DEISMultistepScheduler, HeunDiscreteScheduler, EulerDiscreteScheduler.
+UniPCMultistepScheduler, DEISMultistepScheduler, HeunDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler.
 
 Needs numpy, torch, safetensors and diffusers (0.35.1 was used):  python3 scripts/make_solver_golden.py
 """
@@ -36,7 +36,8 @@ def betas():
 
 
 def scheduler_of(kind, **options):
-    scheduler = kind(trained_betas=betas(), num_train_timesteps=1000, timestep_spacing="linspace", **options)
+    options = {"timestep_spacing": "linspace", **options}
+    scheduler = kind(trained_betas=betas(), num_train_timesteps=1000, **options)
     scheduler.betas = torch.tensor(betas())
     scheduler.alphas = 1 - scheduler.betas
     scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
@@ -57,6 +58,14 @@ def variance_preserving(scheduler, x, z, out):
         scheduling_dpmsolver_multistep.randn_tensor = lambda *_, k=k, **__: z[k]
         x = scheduler.step(network(x, t), t, x).prev_sample
         out.append(x)
+
+
+def pndm(scheduler, x, out):
+    """The first step of PNDMScheduler has two calls; the state after the first of them is a guess."""
+    for k, t in enumerate(scheduler.timesteps.tolist()):
+        x = scheduler.step(network(x, t), t, x).prev_sample
+        if k > 0:
+            out.append(x)
 
 
 def variance_exploding(scheduler, x, out):
@@ -161,6 +170,9 @@ def cases():
     yield "ipndm_4", dpm, {}  # by hand; only the timesteps are diffusers'
     yield "heun", diffusers.HeunDiscreteScheduler, {}
     yield "euler", diffusers.EulerDiscreteScheduler, {}
+    # Its steps are floor(T / S) long, which only leading spacing has.
+    leading = {"timestep_spacing": "leading", "set_alpha_to_one": True, "skip_prk_steps": True}
+    yield "pndm", diffusers.PNDMScheduler, leading
 
 
 def main():
@@ -175,6 +187,8 @@ def main():
                     continue  # they compute it for another network convention
                 if steps != 8 and ours == "x0":
                     continue
+                if name == "pndm" and ours != "eps":
+                    continue  # it adds up the outputs of several t as if they were eps
                 scheduler = scheduler_of(kind, prediction_type=theirs, **options)
                 scheduler.set_timesteps(steps)
                 chain = []
@@ -185,6 +199,8 @@ def main():
                     dpmpp_3m_sde(scheduler, listed, x, z, ours, chain)
                 elif name in ("heun", "euler"):
                     variance_exploding(scheduler, x, chain)
+                elif name == "pndm":
+                    pndm(scheduler, x, chain)
                 else:
                     variance_preserving(scheduler, x, z, chain)
                 key = f"{name}.{ours}.{steps}"

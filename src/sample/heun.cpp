@@ -3,7 +3,6 @@
 #include "ddim.h"
 
 #include <cmath>
-#include <utility>
 
 #include <torch/types.h>
 
@@ -19,17 +18,20 @@ torch::Tensor Heun::step(const PlanStep& step, const torch::Tensor& x_t, const E
   const Jump jump(schedule_, step);
   const torch::Tensor euler = first_order_step(jump, at_t);
   // With alpha_bar_t = 0, y is infinite.
-  if (std::exchange(euler_, false) || step.s == 0 || !std::isfinite(jump.sigma_t)) return euler;
-  const torch::Tensor difference = estimate(euler, step.s).eps - at_t.eps;
-  return euler + 0.5 * jump.a_s * (jump.sigma_s - jump.sigma_t) * difference;
+  if (euler_steps_-- > 0 || step.s == 0 || !std::isfinite(jump.sigma_t)) return euler;
+  return heun_correction(jump, euler, at_t, estimate(euler, step.s));
 }
 
 std::unique_ptr<Sampler> make_heun(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
+  if (!config.steps_at.empty()) return std::make_unique<Heun>(schedule, 0);
   const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
-  return std::make_unique<Heun>(schedule, config.steps_at.empty() && calls % 2 == 0);
+  return std::make_unique<Heun>(schedule, 2 * heun_steps(calls, schedule) - 1 - calls);
 }
 
-int64_t heun_steps(int64_t calls) { return calls / 2 + 1; }
+int64_t heun_steps(int64_t calls, const diffusion::Schedule& schedule) {
+  const bool one_more = calls % 2 == 1 && calls > 1 && !has_signal_at_last(schedule);
+  return calls / 2 + 1 + (one_more ? 1 : 0);
+}
 
 }  // namespace ddpm::sample

@@ -13,6 +13,9 @@ double half_log_snr(const diffusion::Schedule& schedule, int64_t t) {
 double noise_level(const diffusion::Schedule& schedule, int64_t t) {
   return std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t));
 }
+bool has_signal_at_last(const diffusion::Schedule& schedule) {
+  return schedule.alpha_bar(schedule.timesteps()) > 0;
+}
 
 Jump::Jump(const diffusion::Schedule& schedule, const PlanStep& step)
     : a_t(std::sqrt(schedule.alpha_bar(step.t))),
@@ -27,6 +30,11 @@ Jump::Jump(const diffusion::Schedule& schedule, const PlanStep& step)
 
 torch::Tensor first_order_step(const Jump& jump, const diffusion::Estimate& estimate) {
   return jump.a_s * estimate.x0 + jump.n_s * estimate.eps;
+}
+
+torch::Tensor heun_correction(const Jump& jump, const torch::Tensor& x_s,
+                              const diffusion::Estimate& at_t, const diffusion::Estimate& at_s) {
+  return x_s + 0.5 * jump.a_s * (jump.sigma_s - jump.sigma_t) * (at_s.eps - at_t.eps);
 }
 
 }  // namespace ddpm::sample

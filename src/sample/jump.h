@@ -14,6 +14,8 @@ namespace ddpm::sample {
 double half_log_snr(const diffusion::Schedule& schedule, int64_t t);
 /// The noise level sigma = n / a = exp(-lambda).
 double noise_level(const diffusion::Schedule& schedule, int64_t t);
+/// Whether alpha_bar_T > 0. Without signal x_T says nothing of x_0 (Lin 2024).
+bool has_signal_at_last(const diffusion::Schedule& schedule);
 
 /// The numbers of a jump from t to s, float64.
 struct Jump {
@@ -30,5 +32,10 @@ struct Jump {
 /// DDIM with eta = 0 (Song 2021, Eq. 12), the first-order step of every solver here:
 /// a_s x0_hat + n_s eps_hat.
 torch::Tensor first_order_step(const Jump& jump, const diffusion::Estimate& estimate);
+
+/// Heun's method on dy/dsigma = eps_hat (Karras 2022, Algorithm 1, lines 7 and 8): the first-order
+/// step's x_s, corrected by the estimate there. sigma_t must be finite.
+torch::Tensor heun_correction(const Jump& jump, const torch::Tensor& x_s,
+                              const diffusion::Estimate& at_t, const diffusion::Estimate& at_s);
 
 }  // namespace ddpm::sample

@@ -18,7 +18,7 @@
 namespace ddpm::sample {
 namespace {
 
-int64_t one_call_each(int64_t calls) { return calls; }
+int64_t one_call_each(int64_t calls, const diffusion::Schedule&) { return calls; }
 
 constexpr std::array kMethods{
     MethodEntry{kDdpm, "Algorithm 2 (Ho 2020)", &make_ancestral, &check_ancestral, 0,
@@ -43,6 +43,8 @@ constexpr std::array kMethods{
                 &describe_no_noise},
     MethodEntry{"deis", "DEIS (Zhang 2023)", &make_deis, &check_solver, 3, &one_call_each,
                 &describe_no_noise},
+    MethodEntry{"pndm", "PNDM without Runge-Kutta steps, or PLMS (Liu 2022)", &make_pndm,
+                &check_pndm, 0, &pndm_steps, &describe_no_noise},
 };
 
 }  // namespace

@@ -85,7 +85,11 @@ torch::Tensor Ipndm::step(const PlanStep& step, const torch::Tensor& x_t, const 
   history_.push({-jump.lambda_t, at_t.eps});
   const torch::Tensor first_order = first_order_step(jump, at_t);
   const int64_t order = history_.known();
-  if (order == 1) return first_order;
+  if (order == 1) {
+    if (!heun_start_ || step.s == 0 || !std::isfinite(jump.sigma_t)) return first_order;
+    heun_start_ = false;
+    return heun_correction(jump, first_order, at_t, estimate(first_order, step.s));
+  }
   std::vector<double> weights = adams_bashforth(order);
   for (double& w : weights) w *= jump.sigma_s - jump.sigma_t;
   return with_differences(first_order, jump, history_, weights);
@@ -99,6 +103,26 @@ std::unique_ptr<Sampler> make_deis(const SampleConfig& config,
 std::unique_ptr<Sampler> make_ipndm(const SampleConfig& config,
                                     const diffusion::Schedule& schedule) {
   return std::make_unique<Ipndm>(schedule, order_of(config, 4), chain_length(config, schedule));
+}
+
+int64_t pndm_steps(int64_t calls, const diffusion::Schedule& schedule) {
+  // Heun's step is the first from alpha_bar > 0, and not the last.
+  const int64_t fewest = has_signal_at_last(schedule) ? 3 : 4;
+  return calls < fewest ? calls : calls - 1;
+}
+
+std::unique_ptr<Sampler> make_pndm(const SampleConfig& config,
+                                   const diffusion::Schedule& schedule) {
+  constexpr int64_t kOrder = 4;
+  const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
+  const bool heun_start = !config.steps_at.empty() || pndm_steps(calls, schedule) < calls;
+  return std::make_unique<Ipndm>(schedule, kOrder, chain_length(config, schedule), heun_start);
+}
+
+std::optional<Conflict> check_pndm(const SampleConfig& config) {
+  SampleConfig without = config;
+  without.last_alpha = LastAlpha::kOne;
+  return check_solver(without);
 }
 
 }  // namespace ddpm::sample

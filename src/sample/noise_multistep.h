@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include <torch/types.h>
 
@@ -34,19 +35,29 @@ class Deis : public Sampler {
 /// the steps are.
 class Ipndm : public Sampler {
  public:
-  /// order 1..4. `steps`: of the chain.
-  Ipndm(const diffusion::Schedule& schedule, int64_t order, int64_t steps)
-      : schedule_(schedule), history_(order, steps) {}
+  /// order 1..4. `steps`: of the chain. `heun_start`: see make_pndm.
+  Ipndm(const diffusion::Schedule& schedule, int64_t order, int64_t steps, bool heun_start = false)
+      : schedule_(schedule), history_(order, steps), heun_start_(heun_start) {}
   torch::Tensor step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
                      const StepNoise& noise) override;
 
  private:
   diffusion::Schedule schedule_;
   History history_;  // of eps_hat at log sigma
+  bool heun_start_;  // the next step of order 1 is Heun's
 };
 
 std::unique_ptr<Sampler> make_deis(const SampleConfig& config, const diffusion::Schedule& schedule);
 std::unique_ptr<Sampler> make_ipndm(const SampleConfig& config,
                                     const diffusion::Schedule& schedule);
+
+/// PNDM without Runge-Kutta steps (Liu 2022, Sec. 3.3; "PLMS" of Stable Diffusion, skip_prk_steps of
+/// diffusers' PNDMScheduler): iPNDM of order 4 whose first step is Heun's, with two network calls.
+/// The transfer of Liu 2022, Eq. 9 is the first-order step in another form.
+std::unique_ptr<Sampler> make_pndm(const SampleConfig& config, const diffusion::Schedule& schedule);
+/// As check_solver, but allows last_alpha.
+std::optional<Conflict> check_pndm(const SampleConfig& config);
+/// The steps of so many calls: S - 1, or S if no step can have two.
+int64_t pndm_steps(int64_t calls, const diffusion::Schedule& schedule);
 
 }  // namespace ddpm::sample

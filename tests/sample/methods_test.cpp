@@ -30,18 +30,32 @@ class EveryMethod : public testing::TestWithParam<std::string> {
 
 std::string name_of(const testing::TestParamInfo<std::string>& info) { return info.param; }
 
-TEST_P(EveryMethod, CallsTheNetworkOncePerStepAskedFor) {
-  const Schedule schedule({.timesteps = 50});
+int64_t calls_of(const Schedule& schedule, const SampleConfig& config) {
   const torch::Tensor x_T = torch::linspace(-1, 1, 16, torch::kDouble).view({1, 1, 4, 4});
-  for (const int64_t steps : {1, 2, 3, 4, 5, 6, 14, 15, 16, 49, 50, 0}) {
-    int64_t calls = 0;
-    const auto network = [&](const torch::Tensor& x, const torch::Tensor&) {
-      ++calls;
-      return 0.5 * x;
-    };
-    ReverseProcess(diffusion::Diffusion(schedule, Prediction::kV), config(steps))
-        .run(network, x_T, [&](int64_t k, int64_t) { return x_T.roll(k, 3); });
-    EXPECT_EQ(calls, steps == 0 ? 50 : steps);
+  int64_t calls = 0;
+  const auto network = [&](const torch::Tensor& x, const torch::Tensor&) {
+    ++calls;
+    return 0.5 * x;
+  };
+  ReverseProcess(diffusion::Diffusion(schedule, Prediction::kV), config)
+      .run(network, x_T, [&](int64_t k, int64_t) { return x_T.roll(k, 3); });
+  return calls;
+}
+
+TEST_P(EveryMethod, CallsTheNetworkOncePerStepAskedFor) {
+  std::vector<double> betas(50, 0.05);
+  const Schedule table({.kind = diffusion::ScheduleKind::kTable, .timesteps = 50, .betas = betas});
+  betas.back() = 1;
+  const Schedule no_signal(
+      {.kind = diffusion::ScheduleKind::kTable, .timesteps = 50, .betas = betas});
+  for (const Schedule& schedule : {table, no_signal}) {
+    for (const Spacing spacing : {Spacing::kLeading, Spacing::kTrailing}) {
+      for (int64_t steps = 0; steps <= 50; ++steps) {
+        SampleConfig c = config(steps);
+        c.spacing = spacing;
+        EXPECT_EQ(calls_of(schedule, c), steps == 0 ? 50 : steps) << config::to_string(spacing);
+      }
+    }
   }
 }
 
@@ -66,8 +80,9 @@ TEST_P(EveryMethod, StaysFiniteWithoutSignalAtT) {
       const auto image =
           *ReverseProcess(diffusion::Diffusion(schedule, Prediction::kV), c)
                .run(network, x_T, [&](int64_t k, int64_t) { return x_T.roll(k + 1, 3); });
-      // The data's mean is 0.3, its deviation 0.2.
-      ASSERT_LT((image - 0.3).abs().max().item<double>(), 2.5)
+      // The data's mean is 0.3, its deviation 0.2. Adams' weights are for equal steps in sigma, from
+      // which those after t = T are far.
+      ASSERT_LT((image - 0.3).abs().max().item<double>(), 4)
           << config::to_string(spacing) << ", S = " << steps;
     }
   }

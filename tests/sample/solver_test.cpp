@@ -39,8 +39,8 @@ struct GoldenCase {
 
 std::unique_ptr<Sampler> golden_sampler(const std::string& method, const Schedule& schedule,
                                         int64_t steps) {
-  const int64_t order =
-      method == "heun" || method == "euler" ? 0 : method[method.find_first_of("1234")] - '0';
+  const size_t digit = method.find_first_of("1234");
+  const int64_t order = digit == std::string::npos ? 0 : method[digit] - '0';
   if (method.starts_with("dpmpp"))
     return std::make_unique<DpmSolver>(
         schedule, order, method.ends_with("_sde"), steps,
@@ -48,7 +48,8 @@ std::unique_ptr<Sampler> golden_sampler(const std::string& method, const Schedul
   if (method.starts_with("unipc")) return std::make_unique<UniPc>(schedule, order, steps);
   if (method.starts_with("deis")) return std::make_unique<Deis>(schedule, order, steps);
   if (method.starts_with("ipndm")) return std::make_unique<Ipndm>(schedule, order, steps);
-  if (method == "heun") return std::make_unique<Heun>(schedule, false);
+  if (method == "pndm") return std::make_unique<Ipndm>(schedule, 4, steps, true);
+  if (method == "heun") return std::make_unique<Heun>(schedule, 0);
   return make_euler({}, schedule);
 }
 
@@ -99,16 +100,18 @@ TEST_F(SolverGolden, EveryStateIsThatOfTheReference) {
     EXPECT_LT((got - want).abs().max().item<double>() / scale, 1e-9) << name;
     ++compared[c.method];
   }
-  EXPECT_EQ(compared.size(), 15u);
+  EXPECT_EQ(compared.size(), 16u);
 }
 
 constexpr double kMean = 0.3, kVariance = 0.25;
 
-/// Largest error at t = kEnd on Gaussian data after n equal steps from T. The first steps begin at
-/// the exact solution, so that a multistep method's beginning does not count.
-double error_after(int64_t n, const std::function<std::unique_ptr<Sampler>()>& make) {
-  constexpr int64_t kEnd = 1601, kStart = 8001, kExactStarts = 4;
-  static const Schedule schedule({.timesteps = kStart, .beta_start = 1.25e-5, .beta_end = 2.5e-3});
+constexpr int64_t kStart = 8001;
+
+/// Largest error at t = kEnd on Gaussian data after n equal steps from T = kStart. The first steps
+/// begin at the exact solution, so that a multistep method's beginning does not count.
+double error_after(int64_t n, const Schedule& schedule,
+                   const std::function<std::unique_ptr<Sampler>()>& make) {
+  constexpr int64_t kEnd = 1601, kExactStarts = 4;
   const auto network = gaussian_denoiser(schedule, kMean, kVariance, Prediction::kV);
   const diffusion::Diffusion diffusion(schedule, Prediction::kV);
   const torch::Tensor x_T = torch::linspace(-2, 2, 16, torch::kDouble).view({1, 1, 4, 4});
@@ -135,13 +138,14 @@ double error_after(int64_t n, const std::function<std::unique_ptr<Sampler>()>& m
 }
 
 double measured_order(const std::function<std::unique_ptr<Sampler>()>& make) {
-  return std::log2(error_after(160, make) / error_after(320, make));
+  static const Schedule schedule({.timesteps = kStart, .beta_start = 1.25e-5, .beta_end = 2.5e-3});
+  return std::log2(error_after(160, schedule, make) / error_after(320, schedule, make));
 }
 
 // The order of a method is the exponent p of its error h^p.
 TEST(SolverOrder, IsThatOfTheMethod) {
   constexpr int64_t kMany = 1000;  // steps: no lower order at the end
-  static const Schedule schedule({.timesteps = 8001, .beta_start = 1.25e-5, .beta_end = 2.5e-3});
+  static const Schedule schedule({.timesteps = kStart, .beta_start = 1.25e-5, .beta_end = 2.5e-3});
   const auto dpm = [&](int64_t order) {
     return [=] { return std::make_unique<DpmSolver>(schedule, order, false, kMany); };
   };
@@ -164,8 +168,7 @@ TEST(SolverOrder, IsThatOfTheMethod) {
               2.0, 0.2)
       << "diffusers' third order";
   EXPECT_NEAR(measured_order([kMany] { return make_euler({}, schedule); }), 1.0, 0.15);
-  EXPECT_NEAR(measured_order([kMany] { return std::make_unique<Heun>(schedule, false); }), 2.0,
-              0.15);
+  EXPECT_NEAR(measured_order([kMany] { return std::make_unique<Heun>(schedule, 0); }), 2.0, 0.15);
   for (int64_t p = 1; p <= 3; ++p) {
     EXPECT_NEAR(measured_order(deis(p)), static_cast<double>(p), 0.2);
     EXPECT_NEAR(measured_order(unipc(p)), static_cast<double>(p) + 1, 0.25) << "the corrector's";
@@ -174,6 +177,30 @@ TEST(SolverOrder, IsThatOfTheMethod) {
   EXPECT_NEAR(measured_order(ipndm(1)), 1.0, 0.15);
   EXPECT_NEAR(measured_order(ipndm(2)), 2.0, 0.2);
   EXPECT_NEAR(measured_order(ipndm(4)), 2.0, 0.2);
+}
+
+/// sigma = sqrt((1 - alpha_bar) / alpha_bar) = 4 t / T.
+Schedule even_in_sigma() {
+  const auto alpha_bar = [](int64_t t) {
+    const double sigma = 4.0 * static_cast<double>(t) / static_cast<double>(kStart);
+    return 1 / (1 + sigma * sigma);
+  };
+  std::vector<double> betas;
+  for (int64_t t = 1; t <= kStart; ++t) betas.push_back(1 - alpha_bar(t) / alpha_bar(t - 1));
+  return Schedule(
+      {.kind = diffusion::ScheduleKind::kTable, .timesteps = kStart, .betas = std::move(betas)});
+}
+
+TEST(SolverOrder, OfIpndmAndPndmIsFullForEvenStepsInSigma) {
+  const Schedule schedule = even_in_sigma();
+  for (const bool heun_start : {false, true}) {
+    for (int64_t p = 1; p <= 4; ++p) {
+      const auto make = [&] { return std::make_unique<Ipndm>(schedule, p, kStart, heun_start); };
+      const double measured =
+          std::log2(error_after(80, schedule, make) / error_after(160, schedule, make));
+      EXPECT_NEAR(measured, static_cast<double>(p), 0.25);
+    }
+  }
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ struct MethodEntry {
   /// The first setting that the method does not allow, if any.
   std::optional<Conflict> (*check)(const SampleConfig& config);
   int64_t max_order;  ///< of SampleConfig::order; 0: the method has none
-  /// The jumps of so many network calls; fewer if a jump needs two.
-  int64_t (*jumps)(int64_t calls);
+  /// The jumps that need exactly so many network calls: fewer if a jump may need two.
+  int64_t (*jumps)(int64_t calls, const diffusion::Schedule& schedule);
   /// The noise of a step for people, as "eta 0.5" or "sigma small".
   std::string (*describe_noise)(const SampleConfig& config);
 };
