@@ -9,7 +9,9 @@ endif()
 file(GLOB sources CONFIGURE_DEPENDS
   src/base/*.cpp src/config/*.cpp src/io/*.cpp src/data/*.cpp src/diffusion/*.cpp
   src/sample/ancestral.cpp src/sample/clip.cpp src/sample/ddim.cpp src/sample/diffusers_plan.cpp
-  src/sample/noisy_end.cpp src/sample/methods.cpp src/sample/sample_config.cpp src/sample/timestep_plan.cpp
+  src/sample/dpm_solver.cpp src/sample/heun.cpp src/sample/jump.cpp src/sample/multistep.cpp
+  src/sample/noise_multistep.cpp src/sample/noise_spacing.cpp src/sample/noisy_end.cpp
+  src/sample/methods.cpp src/sample/sample_config.cpp src/sample/timestep_plan.cpp src/sample/unipc.cpp
   src/nn/unet_config.cpp src/checkpoint/manifest.cpp src/checkpoint/state.cpp
   src/exchange/diffusers_config*.cpp src/exchange/json_text.cpp)
 list(FILTER sources EXCLUDE REGEX "device_graph")
