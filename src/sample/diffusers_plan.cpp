@@ -1,5 +1,7 @@
 #include "diffusers_plan.h"
 
+#include "ddpm/sample/sample_config.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -39,16 +41,23 @@ std::vector<int64_t> descending_steps(int64_t timesteps, int64_t steps, Spacing 
 
 }  // namespace
 
+Layout layout_of(const std::string& method) {
+  if (method == kDdim) return {.landing = Landing::kStride};
+  return {.one_more = method.starts_with("dpmpp_") || method == "unipc" || method == "deis"};
+}
+
 std::vector<PlanStep> diffusers_plan(int64_t timesteps, int64_t steps, Spacing spacing,
-                                     int64_t offset, Landing landing) {
+                                     int64_t offset, const Layout& layout) {
   TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,
               " timesteps");
-  const std::vector<int64_t> t = descending_steps(timesteps, steps, spacing, offset);
+  const bool one_more = layout.one_more && spacing != Spacing::kTrailing && steps < timesteps;
+  std::vector<int64_t> t = descending_steps(timesteps, steps + (one_more ? 1 : 0), spacing, offset);
+  if (one_more) t.pop_back();
   std::vector<PlanStep> plan;
   for (size_t k = 0; k < t.size(); ++k) {
     const int64_t next = k + 1 < t.size() ? t[k + 1] : 0;
     const int64_t strided = std::max(t[k] - timesteps / steps, int64_t{0});
-    plan.push_back({t[k], landing == Landing::kNext ? next : strided});
+    plan.push_back({t[k], layout.landing == Landing::kNext ? next : strided});
   }
   return plan;
 }

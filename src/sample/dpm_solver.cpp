@@ -11,7 +11,7 @@ torch::Tensor DpmSolver::step(const PlanStep& step, const torch::Tensor& x_t,
   history_.push({jump.lambda_t, at_t.x0});
   const auto known = [&](const torch::Tensor&, int64_t) { return at_t; };
   const torch::Tensor x_s = first_order_.step(step, x_t, known, noise);
-  const int64_t order = history_.order();
+  const int64_t order = history_.order(step);
   return order == 1 ? x_s : x_s + correction(jump, order);
 }
 

@@ -1,6 +1,7 @@
 #include "heun.h"
 
 #include "ddim.h"
+#include "multistep.h"
 
 #include <cmath>
 
@@ -27,6 +28,12 @@ std::unique_ptr<Sampler> make_heun(const SampleConfig& config,
   if (!config.steps_at.empty()) return std::make_unique<Heun>(schedule, 0);
   const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
   return std::make_unique<Heun>(schedule, 2 * heun_steps(calls, schedule) - 1 - calls);
+}
+
+std::optional<Conflict> check_heun(const SampleConfig& config) {
+  if (config.last_alpha != LastAlpha::kOne)
+    return Conflict{"last_alpha", "= first does not go with method heun"};
+  return check_solver(config);
 }
 
 int64_t heun_steps(int64_t calls, const diffusion::Schedule& schedule) {

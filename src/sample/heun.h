@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include <torch/types.h>
 
@@ -32,6 +33,8 @@ class Heun : public Sampler {
 };
 
 std::unique_ptr<Sampler> make_heun(const SampleConfig& config, const diffusion::Schedule& schedule);
+/// As check_solver; the last step of fewer calls ends at s = 0 alone.
+std::optional<Conflict> check_heun(const SampleConfig& config);
 /// The steps of so many calls: S / 2 + 1, rounded down. If alpha_bar_T = 0, the first step has one
 /// call, and an odd S > 1 takes one step more.
 int64_t heun_steps(int64_t calls, const diffusion::Schedule& schedule);

@@ -27,8 +27,8 @@ constexpr std::array kMethods{
                 &describe_ddim_noise},
     MethodEntry{"euler", "Euler in sigma, DDIM without noise (Karras 2022)", &make_euler,
                 &check_solver, 0, &one_call_each, &describe_no_noise},
-    MethodEntry{"heun", "Heun in sigma, two calls per step (Karras 2022)", &make_heun,
-                &check_solver, 0, &heun_steps, &describe_no_noise},
+    MethodEntry{"heun", "Heun in sigma, two calls per step (Karras 2022)", &make_heun, &check_heun,
+                0, &heun_steps, &describe_no_noise},
     MethodEntry{"dpmpp_2m", "DPM-Solver++ of order 2 (Lu 2022)", &make_dpmpp_2m, &check_solver, 0,
                 &one_call_each, &describe_no_noise},
     MethodEntry{"dpmpp_3m", "DPM-Solver++ of order 3", &make_dpmpp_3m, &check_solver, 0,
@@ -44,7 +44,7 @@ constexpr std::array kMethods{
     MethodEntry{"deis", "DEIS (Zhang 2023)", &make_deis, &check_solver, 3, &one_call_each,
                 &describe_no_noise},
     MethodEntry{"pndm", "PNDM without Runge-Kutta steps, or PLMS (Liu 2022)", &make_pndm,
-                &check_pndm, 0, &pndm_steps, &describe_no_noise},
+                &check_solver, 0, &pndm_steps, &describe_no_noise},
 };
 
 }  // namespace

@@ -14,10 +14,12 @@ void History::push(const Past& past) {
   ++pushed_;
 }
 
-int64_t History::order() const {
+int64_t History::order(const PlanStep& step) const {
   constexpr int64_t kFewSteps = 15;
   const int64_t left = steps_ - pushed_ + 1;  // with this one
-  const int64_t by_end = left == 1 ? 1 : steps_ < kFewSteps ? left : order_;
+  // Of s = t, the end at last_alpha = first, nothing is left to integrate.
+  const bool no_polynomial = step.s == 0 || step.s == step.t;
+  const int64_t by_end = no_polynomial ? 1 : steps_ < kFewSteps ? left : order_;
   return std::min({order_, std::ssize(values_), by_end});
 }
 
@@ -31,8 +33,6 @@ std::optional<Conflict> check_solver(const SampleConfig& config) {
   if (config.sigma != Sigma::kSmall)
     return Conflict{"sigma",
                     fmt::format("needs method ddpm or ddim; {} sets its own noise", config.method)};
-  if (config.last_alpha != LastAlpha::kOne)
-    return Conflict{"last_alpha", "= first needs method ddim"};
   return std::nullopt;
 }
 

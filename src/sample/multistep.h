@@ -26,9 +26,9 @@ class History {
   /// Adds the value of the step that begins now. A value at an infinite place (alpha_bar = 0) is
   /// of no use to later steps and makes the history begin anew after it.
   void push(const Past& past);
-  /// The order of the step that began with the last push: at most the values known and the steps
-  /// left, as diffusers' lower_order_final does for fewer than 15 steps; the last step has order 1.
-  int64_t order() const;
+  /// The order of the step that began with the last push: at most the values known and, for fewer
+  /// than 15 steps, the steps left, as diffusers' lower_order_final. A step to s = 0 has order 1.
+  int64_t order(const PlanStep& step) const;
   /// Values known, with the newest one.
   int64_t known() const { return static_cast<int64_t>(values_.size()); }
   /// The i-th value before the newest one, i = 0 being the newest.
@@ -43,7 +43,7 @@ class History {
 /// The number of steps of a chain of that config.
 int64_t chain_length(const SampleConfig& config, const diffusion::Schedule& schedule);
 
-/// Deterministic solvers have no eta, sigma or last alpha.
+/// Solvers have no eta or sigma.
 std::optional<Conflict> check_solver(const SampleConfig& config);
 /// "deterministic".
 std::string describe_no_noise(const SampleConfig& config);

@@ -69,7 +69,7 @@ torch::Tensor Deis::step(const PlanStep& step, const torch::Tensor& x_t, const E
   const Jump jump(schedule_, step);
   history_.push({-jump.lambda_t, at_t.eps});
   const torch::Tensor first_order = first_order_step(jump, at_t);
-  const int64_t order = history_.order();
+  const int64_t order = history_.order(step);
   if (order == 1) return first_order;
   std::vector<double> nodes;
   for (int64_t i = 0; i < order; ++i) nodes.push_back(history_[i].at);
@@ -117,12 +117,6 @@ std::unique_ptr<Sampler> make_pndm(const SampleConfig& config,
   const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
   const bool heun_start = !config.steps_at.empty() || pndm_steps(calls, schedule) < calls;
   return std::make_unique<Ipndm>(schedule, kOrder, chain_length(config, schedule), heun_start);
-}
-
-std::optional<Conflict> check_pndm(const SampleConfig& config) {
-  SampleConfig without = config;
-  without.last_alpha = LastAlpha::kOne;
-  return check_solver(without);
 }
 
 }  // namespace ddpm::sample

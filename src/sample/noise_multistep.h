@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include <torch/types.h>
 
@@ -55,8 +54,6 @@ std::unique_ptr<Sampler> make_ipndm(const SampleConfig& config,
 /// diffusers' PNDMScheduler): iPNDM of order 4 whose first step is Heun's, with two network calls.
 /// The transfer of Liu 2022, Eq. 9 is the first-order step in another form.
 std::unique_ptr<Sampler> make_pndm(const SampleConfig& config, const diffusion::Schedule& schedule);
-/// As check_solver, but allows last_alpha.
-std::optional<Conflict> check_pndm(const SampleConfig& config);
 /// The steps of so many calls: S - 1, or S if no step can have two.
 int64_t pndm_steps(int64_t calls, const diffusion::Schedule& schedule);
 

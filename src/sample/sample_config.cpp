@@ -21,10 +21,10 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
     return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));
   const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
                       config.stepping == Stepping::kDiffusers;
-  std::vector<PlanStep> plan =
-      theirs ? diffusers_plan(timesteps, steps, config.spacing, config.steps_offset,
-                              config.method == kDdim ? Landing::kStride : Landing::kNext)
-             : timestep_plan(timesteps, steps, config.spacing);
+  std::vector<PlanStep> plan = theirs
+                                   ? diffusers_plan(timesteps, steps, config.spacing,
+                                                    config.steps_offset, layout_of(config.method))
+                                   : timestep_plan(timesteps, steps, config.spacing);
   if (!theirs && config.spacing == Spacing::kLeading && config.steps_offset > 0) {
     for (int64_t k = 0; k < steps; ++k)  // the k-th t can be no more than T - k
       plan[k].t = std::min(plan[k].t + config.steps_offset, timesteps - k);
