@@ -22,8 +22,8 @@ struct ConvertOptions {
 
 // Settings that diffusers does not have, and pipelines that it cannot run.
 void warn_of_diffusers(const exchange::Model& model, const std::string& folder) {
-  const diffusion::Schedule schedule(model.description.diffusion.schedule);
-  for (const std::string& lost : exchange::lost_settings(model.sample, schedule))
+  for (const std::string& lost :
+       exchange::lost_settings({model.description.diffusion, model.sample}))
     spdlog::warn("a diffusers folder cannot represent {}", lost);
   const std::string obstacle = exchange::pipeline_obstacle(model);
   if (!obstacle.empty())

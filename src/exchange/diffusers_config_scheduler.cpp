@@ -1,6 +1,7 @@
 // scheduler/scheduler_config.json and model_index.json.
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/io/json_text.h"
+#include "diffusers_config_solvers.h"
 #include "diffusers_version.h"
 #include "json_reader.h"
 
@@ -86,11 +87,12 @@ std::vector<double> zero_snr_betas(const diffusion::Schedule& schedule) {
   return betas;
 }
 
-diffusion::ScheduleConfig read_schedule(JsonReader& json) {
+diffusion::ScheduleConfig read_schedule(JsonReader& json, const std::string& class_name) {
   diffusion::ScheduleConfig c;
+  const BetaRange usual = default_betas(class_name);
   c.timesteps = json.get<int64_t>("num_train_timesteps", 1000);
-  c.beta_start = json.get<double>("beta_start", 1e-4);
-  c.beta_end = json.get<double>("beta_end", 0.02);
+  c.beta_start = json.get<double>("beta_start", usual.start);
+  c.beta_end = json.get<double>("beta_end", usual.end);
   c.betas = json.get<std::vector<double>>("trained_betas", {});
   const auto name = json.get<std::string>("beta_schedule", "linear");
   if (c.timesteps < 1 || c.timesteps > kMaxTimesteps)
@@ -141,12 +143,6 @@ bool known_to_diffusers(sample::Spacing spacing) {
          spacing == sample::Spacing::kLinspace;
 }
 
-// OpenAI's respacing differs from linspace only by rounding. Quadratic spacing has no equivalent.
-sample::Spacing nearest_of_diffusers(sample::Spacing spacing) {
-  if (spacing == sample::Spacing::kOpenai) return sample::Spacing::kLinspace;
-  return known_to_diffusers(spacing) ? spacing : sample::Spacing::kLeading;
-}
-
 sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timesteps) {
   sample::SampleConfig c;
   c.method = ddim ? sample::kDdim : sample::kDdpm;
@@ -174,17 +170,26 @@ sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timestep
 SchedulerSettings parse_scheduler_config(std::string_view text, const std::filesystem::path& path) {
   JsonReader json(text, path);
   const auto name = json.get<std::string>("_class_name", "DDPMScheduler");
-  if (name != "DDPMScheduler" && name != "DDIMScheduler") {
+  const bool solver = is_solver_scheduler(name);
+  if (!solver && name != "DDPMScheduler" && name != "DDIMScheduler") {
     json.fail(
         "_class_name",
-        "cannot be expressed; DDPMScheduler and DDIMScheduler can, and either may stand for it "
-        "where beta_schedule and prediction_type are the same");
+        "cannot be expressed; DDPMScheduler, DDIMScheduler and six others can, and each may stand "
+        "for it where beta_schedule and prediction_type are the same");
   }
   SchedulerSettings settings;
-  settings.diffusion.schedule = read_schedule(json);
+  settings.diffusion.schedule = read_schedule(json, name);
   settings.diffusion.prediction = read_prediction(json);
-  settings.sample =
-      read_sampling(json, name == "DDIMScheduler", settings.diffusion.schedule.timesteps);
+  if (!predicts(name, settings.diffusion.prediction))
+    json.fail("prediction_type", fmt::format("with {} cannot be expressed", name));
+  const int64_t timesteps = settings.diffusion.schedule.timesteps;
+  settings.sample = solver ? read_solver(json, name, timesteps)
+                           : read_sampling(json, name == "DDIMScheduler", timesteps);
+  if (solver) {
+    for (const char* key :
+         {"clip_sample", "clip_sample_range", "set_alpha_to_one", "variance_type"})
+      json.ignore(key);
+  }
   json.expect<bool>("thresholding", false);
   for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value", "tensor_format"})
     json.ignore(key);
@@ -204,7 +209,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
         "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
         config::to_string(settings.diffusion.prediction)));
   }
-  const bool ddim = written_as_ddim(c);
+  const std::string class_name = scheduler_class(c, settings.diffusion.prediction);
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
   // Other schedules are written as numbers: DDIMScheduler has fewer names than DDPMScheduler.
@@ -217,7 +222,8 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
     const diffusion::Schedule table(schedule);
     for (int64_t t = 1; t <= table.timesteps(); ++t) betas.push_back(table.beta(t));
   }
-  Json json{{"_class_name", ddim ? "DDIMScheduler" : "DDPMScheduler"},
+  const sample::Spacing spacing = written_spacing(class_name, c.spacing);
+  Json json{{"_class_name", class_name},
             {"_diffusers_version", kDiffusersVersion},
             {"beta_end", schedule.beta_end},
             {"beta_schedule", name},
@@ -231,9 +237,11 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
             {"sample_max_value", 1.0},
             {"steps_offset", c.steps_offset},
             {"thresholding", false},
-            {"timestep_spacing", config::to_string(nearest_of_diffusers(c.spacing))},
+            {"timestep_spacing", config::to_string(spacing)},
             {"trained_betas", betas}};
-  if (ddim) {
+  if (is_solver_scheduler(class_name)) {
+    set_solver_keys_(json, c);
+  } else if (class_name == "DDIMScheduler") {
     json["set_alpha_to_one"] = c.last_alpha == sample::LastAlpha::kOne;
   } else {
     json["variance_type"] = c.sigma == sample::Sigma::kLarge     ? "fixed_large"
@@ -243,29 +251,30 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   return io::json_text(json, 2) + "\n";
 }
 
-bool written_as_ddim(const sample::SampleConfig& c) {
-  return c.method != sample::kDdpm && !c.method.ends_with("_sde");
-}
-
-std::string pipeline_text(const sample::SampleConfig& sample) {
-  const bool ddim = written_as_ddim(sample);
-  const Json json{{"_class_name", ddim ? "DDIMPipeline" : "DDPMPipeline"},
+std::string pipeline_text(const SchedulerSettings& settings) {
+  const std::string name = scheduler_class(settings.sample, settings.diffusion.prediction);
+  const Json json{{"_class_name", name == "DDIMScheduler" ? "DDIMPipeline" : "DDPMPipeline"},
                   {"_diffusers_version", kDiffusersVersion},
-                  {"scheduler", {"diffusers", ddim ? "DDIMScheduler" : "DDPMScheduler"}},
+                  {"scheduler", {"diffusers", name}},
                   {"unet", {"diffusers", "UNet2DModel"}}};
   return io::json_text(json, 2) + "\n";
 }
 
-std::vector<std::string> lost_settings(const sample::SampleConfig& c,
-                                       const diffusion::Schedule& schedule) {
+std::vector<std::string> lost_settings(const SchedulerSettings& settings) {
+  const sample::SampleConfig& c = settings.sample;
+  const diffusion::Schedule schedule(settings.diffusion.schedule);
+  const std::string name = scheduler_class(c, settings.diffusion.prediction);
   std::vector<std::string> lost;
   if (c.steps > schedule.timesteps()) return lost;  // sampling throws an error
   sample::SampleConfig theirs = c;
-  theirs.spacing = nearest_of_diffusers(c.spacing);
+  theirs.spacing = written_spacing(name, c.spacing);
   theirs.stepping = sample::Stepping::kDiffusers;
-  if (c.method != sample::kDdpm && c.method != sample::kDdim)
-    lost.push_back(fmt::format("sample.method = {} ({} is written)", c.method,
-                               written_as_ddim(c) ? "DDIMScheduler" : "DDPMScheduler"));
+  if (is_solver_scheduler(name)) {
+    lost = lost_by_solver(c);
+  } else if (c.method != sample::kDdpm && c.method != sample::kDdim) {
+    lost.push_back(fmt::format("sample.method = {} ({} is written)", c.method, name));
+  }
+  if (!c.steps_at.empty()) lost.push_back("sample.steps_at (give its scheduler these timesteps)");
   const auto plan = sample::timestep_plan(schedule, c);
   if (theirs.spacing != c.spacing) {
     lost.push_back(fmt::format("sample.spacing = {} ({} is written)", config::to_string(c.spacing),
@@ -274,7 +283,7 @@ std::vector<std::string> lost_settings(const sample::SampleConfig& c,
     lost.push_back(
         fmt::format("sample.stepping = own: of {} steps, diffusers takes others", plan.size()));
   }
-  const int64_t usual = written_as_ddim(c) ? kDdimSteps : kDdpmSteps;
+  const int64_t usual = name == "DDIMScheduler" ? kDdimSteps : kDdpmSteps;
   if (const auto steps = static_cast<int64_t>(plan.size()); steps != usual)
     lost.push_back(fmt::format(
         "sample.steps = {} (give the pipeline num_inference_steps = {}; its default is {})", steps,

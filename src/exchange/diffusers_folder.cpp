@@ -217,7 +217,8 @@ void write_diffusers_folder(const Model& model, const fs::path& folder) {
   const nn::ModelDescription& d = model.description;
   // Creates all texts first, so that a setting that is not supported is found before any write.
   const std::string unet = unet_config_text(d.unet, d.class_names);
-  const std::string scheduler = scheduler_config_text({d.diffusion, model.sample});
+  const SchedulerSettings settings{d.diffusion, model.sample};
+  const std::string scheduler = scheduler_config_text(settings);
   io::make_folder(folder / "unet");
   io::make_folder(folder / "scheduler");
   io::write_file_synced(folder / "unet" / "config.json", unet);
@@ -225,7 +226,7 @@ void write_diffusers_folder(const Model& model, const fs::path& folder) {
   io::write_safetensors(weights, model.weights, {{"format", "pt"}});
   weights.finish();
   io::write_file_synced(folder / "scheduler" / "scheduler_config.json", scheduler);
-  io::write_file_synced(folder / "model_index.json", pipeline_text(model.sample));
+  io::write_file_synced(folder / "model_index.json", pipeline_text(settings));
   if (!pipeline_obstacle(model).empty())
     io::write_file_synced(folder / "sample.py", sampling_script(model));
   for (const char* name : {"unet", "scheduler"}) io::sync_directory(folder / name);

@@ -10,15 +10,16 @@
 #include <vector>
 
 // The JSON files of a diffusers folder: unet/config.json of a UNet2DModel and
-// scheduler/scheduler_config.json of a DDPMScheduler or DDIMScheduler. Missing keys have the
-// library's defaults.
+// scheduler/scheduler_config.json of a DDPMScheduler, DDIMScheduler or a solver (DPMSolverMultistep,
+// UniPCMultistep, DEISMultistep, EulerDiscrete, HeunDiscrete, PNDM). Missing keys have the library's
+// defaults.
 
 namespace ddpm::exchange {
 
 /// A scheduler_config.json converted to this program's settings.
 struct SchedulerSettings {
   diffusion::DiffusionConfig diffusion;
-  sample::SampleConfig sample;  ///< DDIMScheduler: ddim in 50 steps (the pipeline's default)
+  sample::SampleConfig sample;  ///< all but DDPMScheduler: 50 steps (the pipelines' default)
 };
 
 /// Throws IoError(path, ...), naming key and value, if the text is not such a config or needs a
@@ -35,14 +36,9 @@ std::string unet_config_text(const nn::UNetConfig& unet,
                              const std::vector<std::string>& class_names);
 std::string scheduler_config_text(const SchedulerSettings& settings);
 /// The text of model_index.json.
-std::string pipeline_text(const sample::SampleConfig& sample);
+std::string pipeline_text(const SchedulerSettings& settings);
 
-/// Whether such a chain is written as DDIMScheduler (all without noise), else as DDPMScheduler.
-bool written_as_ddim(const sample::SampleConfig& sample);
-
-/// The settings of [sample] that a diffusers folder cannot represent, given T = `timesteps`; one
-/// text per setting.
-std::vector<std::string> lost_settings(const sample::SampleConfig& sample,
-                                       const diffusion::Schedule& schedule);
+/// The settings of [sample] that a diffusers folder cannot represent; one text per setting.
+std::vector<std::string> lost_settings(const SchedulerSettings& settings);
 
 }  // namespace ddpm::exchange
