@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Trains tiny networks, converts them, and lets diffusers load the folders: without a warning, as DDPMPipeline and as
-DDIMPipeline, and with the same images from the same noise as `ddpm sample`. torch.load reads the state dict.
+DDIMPipeline, and with the same images from the same noise as `ddpm sample`. torch.load reads the state dict. The
+solvers' folders give the same images by their schedulers.
 
 usage: load_diffusers.py DDPM_PROGRAM
 
@@ -27,6 +28,17 @@ RUNS = [
     ("classes", ["model.class_conditional=true", "sample.method=ddim", "sample.steps=50"], ["--ddim"]),
 ]
 
+# method, network calls of 50 inference steps, [sample]
+SOLVERS = [
+    ("dpmpp_2m", 50, ["spacing=linspace"]),
+    ("dpmpp_3m", 50, ["spacing=trailing"]),
+    ("unipc", 50, ["spacing=linspace", "order=2"]),
+    ("deis", 50, ["spacing=leading", "last_alpha=first"]),
+    ("euler", 50, ["spacing=trailing"]),
+    ("heun", 99, ["spacing=leading"]),
+    ("pndm", 51, ["spacing=leading"]),
+]
+
 # tests/golden/exchange: what we import is exported again
 OPENAI = ["--image-size", 8, "--heads", 2, "--groups", 2]
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden" / "exchange"
@@ -51,7 +63,7 @@ def same_images(torch, ours, unet, scheduler, x, z, labels, steps=STEPS):
             if not isinstance(scheduler, DDIMScheduler):
                 scheduling_ddpm.randn_tensor = lambda *_, k=k, **__: z[k]
             x = scheduler.step(eps, t, x).prev_sample
-    error = (x - ours).abs().max().item()
+    error = (x - ours).abs().max().item() / max(1, ours.abs().max().item())
     assert error < 1e-4, error
     return error
 
@@ -80,6 +92,26 @@ def check_script(torch, save_file, run, folder, name, classes):
         theirs, ours = (Image.open(folder / file).tobytes() for file in (f"sample-{i:03}.png", f"{name}-script/{i:06}.png"))
         assert len(theirs) == len(ours) and max(abs(a - b) for a, b in zip(theirs, ours)) <= 1, (name, i)
     print(f"{name}: sample.py makes the {classes} images of ddpm sample")
+
+
+def check_solvers(diffusers, torch, save_file, load_file, run, folder):
+    """By sample.py, or with DDPMPipeline's loop if that can call the scheduler."""
+    x = torch.randn(2, 3, 8, 8)
+    save_file({"x_T": x}, folder / "solvers.safetensors")
+    for name, calls, changes in SOLVERS:
+        sample = [f"method={name}", f"steps={calls}", "stepping=diffusers", "clip=none", *changes]
+        settings = ["data.channels=3", "diffusion.timesteps=1000", "train.steps=4", *(f"sample.{s}" for s in sample)]
+        run("train", "--config", TINY, "--out", f"runs/{name}", *(part for s in settings for part in ("--set", s)))
+        run("convert", f"runs/{name}", f"{name}-folder", "--to", "diffusers")
+        if (folder / f"{name}-folder" / "sample.py").exists():
+            check_script(torch, save_file, run, folder, name, 1)
+            continue
+        run("sample", "--ckpt", f"{name}-folder", "--init-noise", "solvers.safetensors", "--save-tensors",
+            f"{name}.safetensors", "--out", f"{name}-pictures")
+        pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder / f"{name}-folder"), low_cpu_mem_usage=False)
+        error = same_images(torch, load_file(folder / f"{name}.safetensors")["samples"], pipeline.unet.eval(),
+                            pipeline.scheduler, x.clone(), None, None, calls)
+        print(f"{name}: images differ by {error:.1e}")
 
 
 def main(program):
@@ -131,6 +163,8 @@ def main(program):
             state = torch.load(folder / f"{name}.pt", weights_only=True)
             for key, value in chosen.unet.state_dict().items():
                 assert torch.equal(value, state[key]), key
+        check_solvers(diffusers, torch, save_file, load_file, run, folder)
+        assert not messages, messages
         for name, flags in GOLDEN_NETWORKS:
             run("convert", GOLDEN / name, f"{name}-golden", "--to", "diffusers", *flags)
             pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder / f"{name}-golden"), low_cpu_mem_usage=False)
