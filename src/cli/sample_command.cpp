@@ -308,8 +308,9 @@ int run_sample(const SampleOptions& options) {
 
 void add_sample(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<SampleOptions>();
-  CLI::App* command =
-      app.add_subcommand("sample", "Sample images from a trained network (Algorithm 2 or DDIM)");
+  CLI::App* command = app.add_subcommand(
+      "sample",
+      "Sample images from a trained network (Algorithm 2, DDIM, DPM-Solver++, UniPC, ...)");
   add_network_flags(*command, *o);
   add_sampler_flags(*command, *o);
   command
