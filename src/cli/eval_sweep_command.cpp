@@ -222,7 +222,8 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
   command
       ->add_option("--method", o->methods,
                    "methods instead of DDIM alone, one row each, as in ddim,dpmpp_2m,unipc")
-      ->check(one_of(sample::method_names()))
+      ->check(one_of(sample::method_names()).description(""))
+      ->type_name("NAME,...")
       ->delimiter(',');
   command
       ->add_option("--sigma", o->sigmas, "variances of method ddpm, one row each (default: small)")

@@ -21,7 +21,8 @@ std::string method_help() {
   std::string help = "the method by name:";
   for (const sample::MethodEntry& method : sample::methods())
     help += fmt::format("{} {} = {}", help.back() == ':' ? "" : ",", method.name, method.help);
-  return help + ", auto = dpmpp_2m_sde with --spacing trailing";
+  return help +
+         ", auto = unipc with fewer than 15 steps, else dpmpp_2m_sde, with --spacing trailing";
 }
 
 void add_device_flags(CLI::App& command, SampleOptions& options) {
@@ -110,7 +111,8 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
   std::vector<std::string> names = sample::method_names();
   names.emplace_back(kAutoMethod);
   command.add_option("--method", options.method, method_help())
-      ->check(one_of(names))
+      ->check(one_of(names).description(""))
+      ->type_name("NAME")
       ->excludes(ddim)
       ->excludes(ddpm)
       ->group(kSampler);

@@ -31,6 +31,12 @@ void take_steps_(sample::SampleConfig& c, const SampleOptions& options, int64_t 
   if (options.steps_at || options.sections) c.steps = std::ssize(c.steps_at);
 }
 
+// The method of --method auto for so many calls, as measured (docs/sampling.md, "Which settings?").
+const char* auto_method(int64_t calls) {
+  constexpr int64_t kFewCalls = 15;  // with fewer, noise costs more than it repairs
+  return calls < kFewCalls ? "unipc" : "dpmpp_2m_sde";
+}
+
 // The checkpoint's guidance, overridden by the flags. Another weight starts from the defaults.
 void take_guidance_(diffusion::Guidance& g, const SampleOptions& options) {
   if (options.guidance) g = {.weight = *options.guidance};
@@ -48,8 +54,8 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   const bool hat = options.sigma == "hat";
   const bool analytic = options.sigma == "analytic";
   std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
-  if (method == kAutoMethod) {  // measured: docs/sampling.md, "Which settings?"
-    method = "dpmpp_2m_sde";
+  if (method == kAutoMethod) {
+    method = auto_method(options.steps.value_or(c.steps == 0 ? timesteps : c.steps));
     c.spacing = sample::Spacing::kTrailing;
     c.stepping = sample::Stepping::kOwn;
   }

@@ -104,6 +104,10 @@ void check_same_shape(const nn::ModelDescription& network, const std::string& pa
     refuse(path, fmt::format("has model.{} = {}, --set says {}; leave it out", key, value(own),
                              value(now)));
   }
+  if (unet.null_class && !network.unet.null_class)
+    refuse(path,
+           "has no class for \"no class\", which train.label_dropout needs; leave out "
+           "train.label_dropout, or train a new network");
 }
 
 }  // namespace ddpm::train

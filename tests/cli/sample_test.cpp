@@ -1,7 +1,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/kernels/device.h"
-#include "tests/cli/fixture.h"
+#include "tests/cli/sample_fixture.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,27 +12,6 @@
 
 namespace ddpm {
 namespace {
-
-class Sample : public CliTest {
- protected:
-  void SetUp() override {
-    CliTest::SetUp();
-    train("runs/tiny");
-  }
-
-  /// Draws with extra flags; returns `samples` [N,C,H,W].
-  torch::Tensor draw(std::vector<std::string> flags) {
-    flags.insert(flags.begin(), {"sample", "--out", "pictures", "--overwrite", "--save-tensors",
-                                 "samples.safetensors"});
-    const ProgramResult result = run(flags);
-    EXPECT_EQ(result.status, 0) << result.err;
-    return io::SafetensorsFile::open(folder_ / "samples.safetensors").get("samples");
-  }
-};
-
-// Convolutions of another batch size may sum in another order: float rounding, amplified over the
-// steps.
-constexpr double kRounding = 1e-4;
 
 TEST_F(Sample, TakesTheNewestRunAndWritesPicturesAGridAndASummary) {
   const ProgramResult result = run({"sample", "--steps", "5", "--ddim", "--num", "5", "--json"});
@@ -381,112 +360,6 @@ TEST_F(Sample, ClassesAreDrawnInTurnByNumberOrName) {
   const ProgramResult result = run({"sample", "--ckpt", "runs/classes", "--class", "8"});
   EXPECT_EQ(result.status, 2);
   EXPECT_NE(result.err.find("0 to 7 (disc, square"), std::string::npos) << result.err;
-}
-
-TEST_F(Sample, EveryMethodDrawsByItsName) {
-  const torch::Tensor ddim = draw({"--method", "ddim", "--steps", "6"});
-  EXPECT_TRUE(torch::equal(draw({"--method", "euler", "--steps", "6"}), ddim));
-  for (const std::string method :
-       {"heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "ipndm", "deis"}) {
-    const torch::Tensor images = draw({"--method", method, "--steps", "6"});
-    EXPECT_TRUE(images.isfinite().all().item<bool>()) << method;
-    EXPECT_GT((images - ddim).abs().max().item<double>(), kRounding) << method;
-  }
-  const ProgramResult json =
-      run({"sample", "--method", "heun", "--steps", "6", "--num", "2", "--json"});
-  EXPECT_EQ(nlohmann::json::parse(json.out).at("network_calls"), 6) << json.err;
-  EXPECT_TRUE(torch::equal(draw({"--method", "unipc", "--steps", "6", "--order", "3"}),
-                           draw({"--method", "unipc", "--steps", "6"})));
-  for (const std::vector<std::string>& wrong :
-       std::vector<std::vector<std::string>>{{"--method", "ddim", "--order", "2"},
-                                             {"--method", "deis", "--order", "4"},
-                                             {"--method", "unipc", "--eta", "0.5"},
-                                             {"--method", "dpmpp_2m", "--sigma", "large"}}) {
-    std::vector<std::string> flags{"sample"};
-    flags.insert(flags.end(), wrong.begin(), wrong.end());
-    const ProgramResult result = run(flags);
-    EXPECT_EQ(result.status, 2) << wrong[1] << wrong[2] << result.err;
-  }
-}
-
-TEST_F(Sample, MethodAutoIsADocumentedChoice) {
-  EXPECT_TRUE(
-      torch::equal(draw({"--method", "auto", "--steps", "6"}),
-                   draw({"--method", "dpmpp_2m_sde", "--spacing", "trailing", "--steps", "6"})));
-}
-
-TEST_F(Sample, TimestepsMayBeListedOrTakenBySection) {
-  // T = 20: 1 and 10 of the first ten; 11, 11 + 4.5 (rounded to even) and 20 of the others.
-  const torch::Tensor listed = draw({"--ddim", "--steps-at", "20,15,11,10,1"});
-  EXPECT_TRUE(torch::equal(listed, draw({"--ddim", "--sections", "2,3"})));
-  const ProgramResult rising = run({"sample", "--steps-at", "1,5"});
-  EXPECT_EQ(rising.status, 2);
-  EXPECT_NE(rising.err.find("--steps-at must fall"), std::string::npos) << rising.err;
-}
-
-TEST_F(Sample, TheOptimalVarianceIsMeasuredOnceAndKept) {
-  const std::vector<std::string> analytic{"--steps", "4", "--sigma", "analytic"};
-  const torch::Tensor first = draw(analytic);
-  const ProgramResult again = run({"sample", "--steps", "4", "--sigma", "analytic"});
-  EXPECT_EQ(again.status, 0) << again.err;
-  EXPECT_EQ(again.err.find("measuring"), std::string::npos) << again.err;
-  EXPECT_TRUE(torch::equal(draw(analytic), first));
-  EXPECT_GT((draw({"--steps", "4"}) - first).abs().max().item<double>(), kRounding);
-  EXPECT_GT(
-      (draw({"--steps", "4", "--sigma", "analytic", "--ddim"}) - first).abs().max().item<double>(),
-      kRounding);
-
-  const ProgramResult estimate = run({"estimate", "--num", "8", "--times", "5", "--json"});
-  ASSERT_EQ(estimate.status, 0) << estimate.err;
-  const auto json = nlohmann::json::parse(estimate.out);
-  EXPECT_EQ(json.at("t").size(), 5u);
-  EXPECT_EQ(json.at("images"), 8);
-  const std::filesystem::path file = folder_ / json.at("file").get<std::string>();
-  EXPECT_GT((draw(analytic) - first).abs().max().item<double>(), 1e-7) << "another estimate";
-  std::filesystem::resize_file(file, 50);
-  const ProgramResult damaged = run({"sample", "--steps", "4", "--sigma", "analytic"});
-  EXPECT_EQ(damaged.status, 1);
-  EXPECT_NE(damaged.err.find("is damaged; delete it, or run ddpm estimate"), std::string::npos)
-      << damaged.err;
-}
-
-TEST_F(Sample, GuidanceNeedsANullClassAndChangesTheImages) {
-  train("runs/guided",
-        {"--set", "model.class_conditional=true", "--set", "train.label_dropout=0.2"});
-  const auto with = [&](std::vector<std::string> flags) {
-    flags.insert(flags.begin(), {"--ckpt", "runs/guided", "--ddim", "--steps", "3"});
-    return draw(flags);
-  };
-  const auto distance = [](const torch::Tensor& a, const torch::Tensor& b) {
-    return (a - b).abs().max().item<double>();
-  };
-  const torch::Tensor plain = with({});
-  EXPECT_TRUE(torch::equal(with({"--guidance", "1"}), plain));
-  EXPECT_GT(distance(with({"--guidance", "3"}), plain), kRounding);
-  EXPECT_GT(distance(with({"--class", "0"}), with({"--class", "1"})), kRounding);
-  EXPECT_TRUE(torch::equal(with({"--class", "0", "--guidance", "0"}),
-                           with({"--class", "1", "--guidance", "0"})))
-      << "without guidance towards it the class has no effect";
-  // A network that guides itself does nothing, up to rounding.
-  EXPECT_LT(distance(with({"--guidance", "3", "--guide-ckpt", "runs/guided"}), plain), kRounding);
-  EXPECT_GT(
-      distance(with({"--guidance", "3", "--guide-ckpt", "runs/guided", "--guide-weights", "raw"}),
-               plain),
-      1e-6);
-
-  const auto refused = [&](std::vector<std::string> flags, const std::string& why) {
-    flags.insert(flags.begin(), "sample");
-    const ProgramResult result = run(flags);
-    EXPECT_EQ(result.status, 2) << result.err;
-    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
-  };
-  refused({"--ckpt", "runs/tiny", "--guidance", "2"}, "train.label_dropout");
-  refused({"--ckpt", "runs/guided", "--guidance-rescale", "0.5"}, "must not be 1");
-  refused({"--ckpt", "runs/guided", "--guidance", "2", "--guidance-interval", "5,2"},
-          "the lower one first");
-  train("runs/other", {"--set", "diffusion.timesteps=30"});
-  refused({"--ckpt", "runs/guided", "--guidance", "2", "--guide-ckpt", "runs/other"},
-          "another schedule or prediction");
 }
 
 TEST_F(Sample, InfoDescribesARunAndFindsDamage) {

@@ -132,6 +132,10 @@ TEST_F(Train, DryRunRefusesWhatTrainingRefuses) {
       {"--out", "new", "--init-from", "run", "--set", "data.image_size=16"},
       {"--out", "new", "--init-from", "run", "--set", "model.channels=16"},
       {"--out", "new", "--init-from", "nowhere"},
+      {"--out", "new", "--set", "train.label_dropout=0.1"},
+      {"--out", "new", "--set", "sample.guidance=2"},
+      with(folder, {"--out", "new", "--set", "data.path=set", "--init-from", "classes", "--set",
+                    "train.label_dropout=0.1"}),
   };
   for (const std::vector<std::string>& flags : cases) {
     const std::vector<std::string> command = with({"train", "--config", "tiny.toml"}, flags);

@@ -15,10 +15,10 @@ struct RowSums {
 
 /// Enough chunks to keep a GPU busy, and few enough to be added up quickly.
 inline int64_t row_sum_chunks(int64_t rows, int64_t channels) {
-  constexpr int64_t kRowsAtLeast = 64, kMost = 1024;
-  const int64_t by_rows = (rows + kRowsAtLeast - 1) / kRowsAtLeast;
+  constexpr int64_t kMinRows = 64, kMaxParts = 1024;
+  const int64_t by_rows = (rows + kMinRows - 1) / kMinRows;
   const int64_t columns = (channels + 255) / 256;  // thread blocks side by side
-  const int64_t most = kMost / columns > 1 ? kMost / columns : 1;
+  const int64_t most = kMaxParts / columns > 1 ? kMaxParts / columns : 1;
   return by_rows < most ? by_rows : most;
 }
 

@@ -34,9 +34,9 @@ void thin_wide_products(const ThinConvShape& shape, Element thin_type, const voi
 
 /// One per thread block: enough for the largest GPU, or one per row.
 inline int64_t thin_conv_parts(const ThinConvShape& s) {
-  constexpr int64_t kMost = 264;
+  constexpr int64_t kMaxRows = 264;
   const int64_t rows = s.batch * s.height;
-  return rows < kMost ? rows : kMost;
+  return rows < kMaxRows ? rows : kMaxRows;
 }
 
 }  // namespace ddpm::kernels::cuda
