@@ -218,11 +218,7 @@ class Benchmark {
   }
 
   void sample() {
-    sample::SampleConfig config = experiment_.sample;
-    config.method = sample::kDdim;
-    config.eta = 0.0;
-    config.sigma = sample::Sigma::kSmall;
-    config.steps = sample_steps_;
+    const sample::SampleConfig config = sample::with_ddim(experiment_.sample, sample_steps_);
     sample::GenerateOptions options;
     options.images = sample::image_range(0, x_.size(0));
     options.channels = x_.size(1), options.height = x_.size(2), options.width = x_.size(3);

@@ -2,6 +2,7 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
+#include "estimates.h"
 #include "flags.h"
 #include "input_images.h"
 #include "sample_flags.h"
@@ -66,6 +67,7 @@ int run_edit(EditOptions o) {
   const Processes alone = join_alone("ddpm edit", o.sample);
   SamplePlan plan = plan_for_inputs(o);
   plan.generate.device = alone.device;
+  ensure_estimates_(plan, o.sample, alone);
   const torch::Tensor inputs = read_inputs(o.images, plan.network->description.unet.image);
   start_from_inputs_(plan, inputs, o.strength);
   const nlohmann::ordered_json settings{{"strength", o.strength},
@@ -80,6 +82,7 @@ int run_inpaint(EditOptions o) {
   const Processes alone = join_alone("ddpm inpaint", o.sample);
   SamplePlan plan = plan_for_inputs(o);
   plan.generate.device = alone.device;
+  ensure_estimates_(plan, o.sample, alone);
   if (o.rounds > 1 && plan.config.method != sample::kDdpm && plan.config.method != sample::kDdim)
     throw UsageError(
         fmt::format("--rounds {} needs method ddpm or ddim: {} remembers former steps; "

@@ -43,6 +43,8 @@ torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
 
 std::unique_ptr<Sampler> make_ddim(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
+  TORCH_CHECK(config.sigma != Sigma::kAnalytic || !config.posterior_variance.empty(),
+              "sigma analytic needs the posterior variance of every t");
   return std::make_unique<DdimSampler>(
       schedule, DdimNoise{config.eta, config.sigma == Sigma::kHat, config.posterior_variance});
 }

@@ -34,6 +34,16 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
   return plan;
 }
 
+SampleConfig with_ddim(SampleConfig config, int64_t steps) {
+  config.method = kDdim;
+  config.eta = 0.0;
+  config.sigma = Sigma::kSmall;
+  config.order = 0;
+  config.steps_at.clear();
+  config.steps = steps;
+  return config;
+}
+
 namespace {
 
 std::optional<Conflict> list_conflict(const SampleConfig& config,

@@ -15,11 +15,7 @@ namespace ddpm::train {
 namespace {
 
 sample::SampleConfig preview_sampling(const Experiment& experiment) {
-  sample::SampleConfig config = experiment.sample;
-  config.method = sample::kDdim;
-  config.eta = 0.0;
-  config.sigma = sample::Sigma::kSmall;
-  config.steps = experiment.train.sample_steps;
+  sample::SampleConfig config = sample::with_ddim(experiment.sample, experiment.train.sample_steps);
   config.batch = std::min(config.batch, experiment.train.sample_count);
   return config;
 }

@@ -62,6 +62,9 @@ TEST_F(Edit, WeakEditsStayNearTheImageAndStrongOnesDoNot) {
   for (int64_t i = 0; i < 4; ++i) EXPECT_LT(off(weak, i), 10.0) << i;
   for (int64_t i = 0; i < 4; ++i) EXPECT_GT(off(strong, i), 2 * off(weak, i)) << i;
   EXPECT_FALSE(torch::equal(weak[0], weak[2])) << "the same image with other noise";
+  const torch::Tensor analytic =
+      images_of(json_of({"edit", "--image", "0.png", "--strength", "0.5", "--sigma", "analytic"}));
+  EXPECT_EQ(analytic.size(0), 1);
 }
 
 TEST_F(Edit, InpaintingChangesTheMaskedPixelsAlone) {

@@ -87,7 +87,9 @@ TEST(Analytic, TheFixedVariancesAreFarOffWithFewSteps) {
 
 TEST(Analytic, NeedsTheVariances) {
   const diffusion::Schedule schedule(diffusion::ScheduleConfig{});
-  EXPECT_THROW(variance_at_the_end(config_of(kDdpm, Sigma::kAnalytic, 5), schedule), c10::Error);
+  for (const char* method : {kDdpm, kDdim})
+    EXPECT_THROW(variance_at_the_end(config_of(method, Sigma::kAnalytic, 5), schedule), c10::Error)
+        << method;
 }
 
 }  // namespace

@@ -110,5 +110,19 @@ TEST(SampleConfig, StepsAreCheckedAgainstTheScheduleOnceItIsKnown) {
   EXPECT_EQ(conflict->key, "steps");
 }
 
+// Previews and measurements of any config's sampling.
+TEST(SampleConfig, WithDdimNeverConflicts) {
+  SampleConfig config;
+  config.method = "unipc";
+  config.order = 2;
+  config.steps_at = {90, 50, 10};
+  EXPECT_FALSE(find_conflict(config, 100));
+  EXPECT_FALSE(find_conflict(with_ddim(config, 7), 100));
+  config = {};
+  config.sigma = Sigma::kAnalytic;
+  EXPECT_FALSE(find_conflict(with_ddim(config, 7), 100));
+  EXPECT_EQ(with_ddim(config, 7).sigma, Sigma::kSmall);
+}
+
 }  // namespace
 }  // namespace ddpm::sample

@@ -67,6 +67,10 @@ struct SampleConfig {
   bool operator==(const SampleConfig&) const = default;
 };
 
+/// The config's spacing, clipping and guidance with DDIM, eta 0, in `steps` steps: for previews and
+/// measurements, which need no other settings.
+SampleConfig with_ddim(SampleConfig config, int64_t steps);
+
 /// Two settings that conflict, or one that the schedule does not allow.
 struct Conflict {
   std::string key;      ///< of SampleConfig: "eta", "sigma", "steps"
