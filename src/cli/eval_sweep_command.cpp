@@ -198,6 +198,30 @@ int run_sweep(SweepOptions o) {
   return kOk;
 }
 
+// --eta, --method, --sigma, --guidance: the rows.
+void add_row_flags(CLI::App& command, SweepOptions& o) {
+  command
+      .add_option("--eta", o.etas,
+                  "randomness of DDIM, one row each: numbers of 0 to 1, or hat (default: "
+                  "0,0.2,0.5,1,hat; with --method: 0)")
+      ->type_name("ETA")
+      ->delimiter(',');
+  command
+      .add_option("--method", o.methods,
+                  "methods instead of DDIM alone, one row each, as in ddim,dpmpp_2m,unipc")
+      ->check(one_of(sample::method_names()).description(""))
+      ->type_name("NAME,...")
+      ->delimiter(',');
+  command
+      .add_option("--sigma", o.sigmas, "variances of method ddpm, one row each (default: small)")
+      ->check(one_of({"small", "large", "learned", "analytic"}))
+      ->delimiter(',');
+  command.add_option("--guidance", o.guidances, "guidance weights: every row with each of them")
+      ->check(real(0.0, 1000.0))
+      ->type_name("W")
+      ->delimiter(',');
+}
+
 }  // namespace
 
 void add_eval_sweep(CLI::App& eval, Command& chosen) {
@@ -213,26 +237,7 @@ void add_eval_sweep(CLI::App& eval, Command& chosen) {
           "and 1000, up to T)")
       ->delimiter(',')
       ->check(whole(1, int64_t{1} << 40));
-  command
-      ->add_option("--eta", o->etas,
-                   "randomness of DDIM, one row each: numbers of 0 to 1, or hat (default: "
-                   "0,0.2,0.5,1,hat; with --method: 0)")
-      ->type_name("ETA")
-      ->delimiter(',');
-  command
-      ->add_option("--method", o->methods,
-                   "methods instead of DDIM alone, one row each, as in ddim,dpmpp_2m,unipc")
-      ->check(one_of(sample::method_names()).description(""))
-      ->type_name("NAME,...")
-      ->delimiter(',');
-  command
-      ->add_option("--sigma", o->sigmas, "variances of method ddpm, one row each (default: small)")
-      ->check(one_of({"small", "large", "learned", "analytic"}))
-      ->delimiter(',');
-  command->add_option("--guidance", o->guidances, "guidance weights: every row with each of them")
-      ->check(real(0.0, 1000.0))
-      ->type_name("W")
-      ->delimiter(',');
+  add_row_flags(*command, *o);
   add_spacing_flag(*command, o->sample);
   add_clip_flag(*command, o->sample);
   command->add_option("--num", o->sample.num, "images per cell (default: 1000)")

@@ -57,21 +57,8 @@ void expect_one_class(const SamplePlan& plan, const std::string& what) {
                     what));
 }
 
-int run_encode(EncodeOptions o) {
-  const EndOnSignal ending("nothing was written");
-  const Processes alone = join_alone("ddpm encode", o.sample);
-  o.sample.num = std::ssize(o.images);
-  o.sample.ddim = true;
-  o.sample.clip = "none";
-  SamplePlan plan = plan_sampling(o.sample);
-  plan.generate.device = alone.device;
-  expect_one_class(plan, "encoded images");
-  for (const std::string& image : o.images) expect_beside_input("--out", o.out, "an image", image);
-  const torch::Tensor pixels = read_inputs(o.images, plan.network->description.unet.image);
-  const torch::Tensor x0 =
-      diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device);
-
-  const nn::UNet unet = load_unet(plan);
+// The noise of these pixels by the plan's DDIM.
+torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& pixels) {
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = plan.classes,
@@ -79,30 +66,63 @@ int run_encode(EncodeOptions o) {
                               .device = plan.generate.device,
                               .precision = plan.precision});
   network.set_batch_(plan.generate.images);
-  const torch::Tensor x_T = sample::encode(network.denoiser(), diffusion, plan.config, x0);
-  io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
+  return sample::encode(
+      network.denoiser(), diffusion, plan.config,
+      diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device));
+}
 
-  plan.generate.initial_noise = x_T;
-  plan.generate.batch = plan.config.num;
-  torch::Tensor decoded;
-  sample_images(plan, unet, plan.generate, [&](int64_t, const torch::Tensor& images) {
-    decoded = diffusion::to_uint8(images.cpu());
+// The images of that noise by the plan's DDIM, uint8.
+torch::Tensor decoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& x_T) {
+  sample::GenerateOptions generate = plan.generate;
+  generate.initial_noise = x_T;
+  generate.batch = plan.config.num;
+  torch::Tensor pixels;
+  sample_images(plan, unet, generate, [&](int64_t, const torch::Tensor& images) {
+    pixels = diffusion::to_uint8(images.cpu());
   });
-  const std::vector<double> quality = psnr(pixels, decoded);
+  return pixels;
+}
+
+// The command that decodes the noise, with the settings that decide its images.
+std::string decode_command(const EncodeOptions& o, const SamplePlan& plan) {
+  std::string command = fmt::format("ddpm sample --ckpt {} --ddim --steps {} --clip none",
+                                    plan.network->path.string(), plan.config.steps);
+  if (o.sample.spacing) command += " --spacing " + *o.sample.spacing;
+  if (!plan.classes.empty()) command += fmt::format(" --class '#{}'", plan.classes.front());
+  if (plan.network->sample.guidance.weight != 1.0) command += " --guidance 1";
+  return command + " --init-noise " + o.out;
+}
+
+void print_encoded(const EncodeOptions& o, const SamplePlan& plan,
+                   const std::vector<double>& quality) {
   if (o.sample.json) {
     fmt::print("{}\n", io::json_text({{"noise", o.out},
                                       {"images", o.images},
                                       {"steps", plan.config.steps},
                                       {"psnr", quality}}));
-    return kOk;
+    return;
   }
   for (size_t i = 0; i < o.images.size(); ++i)
     fmt::print("{}: decoded again with {:.1f} dB PSNR\n", o.images[i], quality[i]);
-  const std::string of_class =
-      plan.classes.empty() ? "" : fmt::format(" --class '#{}'", plan.classes.front());
-  fmt::print(
-      "decode it with: ddpm sample --ckpt {} --ddim --steps {} --clip none{} --init-noise {}\n",
-      plan.network->path.string(), plan.config.steps, of_class, o.out);
+  fmt::print("decode it with: {}\n", decode_command(o, plan));
+}
+
+int run_encode(EncodeOptions o) {
+  const EndOnSignal ending("nothing was written");
+  const Processes alone = join_alone("ddpm encode", o.sample);
+  o.sample.num = std::ssize(o.images);
+  o.sample.ddim = true;
+  o.sample.clip = "none";
+  o.sample.guidance = 1.0;
+  SamplePlan plan = plan_sampling(o.sample);
+  plan.generate.device = alone.device;
+  expect_one_class(plan, "encoded images");
+  for (const std::string& image : o.images) expect_beside_input("--out", o.out, "an image", image);
+  const torch::Tensor pixels = read_inputs(o.images, plan.network->description.unet.image);
+  const nn::UNet unet = load_unet(plan);
+  const torch::Tensor x_T = encoded(plan, unet, pixels);
+  io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
+  print_encoded(o, plan, psnr(pixels, decoded(plan, unet, x_T)));
   return kOk;
 }
 

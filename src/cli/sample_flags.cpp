@@ -74,7 +74,9 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
   add_device_flags(command, options);
 }
 
-void add_sampler_flags(CLI::App& command, SampleOptions& options) {
+namespace {
+
+void add_step_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option(
           "--steps", options.steps,
@@ -99,6 +101,9 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
       ->excludes("--steps")
       ->excludes("--steps-at")
       ->group(kSampler);
+}
+
+void add_method_flags(CLI::App& command, SampleOptions& options) {
   auto* ddim = command.add_flag("--ddim", options.ddim,
                                 "sample by DDIM (Song 2021), the method for few steps");
   ddim->group(kSampler);
@@ -122,6 +127,9 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
                   "usually 4)")
       ->check(whole(1, 4))
       ->group(kSampler);
+}
+
+void add_noise_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option("--eta", options.eta,
                   "randomness of DDIM: 0 deterministic, 1 as in DDPM (default: 0)")
@@ -136,6 +144,33 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
           "on first use (Bao 2022; default: small)")
       ->check(one_of(config::names<sample::Sigma>()))
       ->group(kSampler);
+}
+
+void add_projection_flags(CLI::App& command, SampleOptions& options) {
+  const auto number = [&](const char* flag, std::optional<double>& value, const char* help) {
+    return command.add_option(flag, value, help)->group(kGuidance);
+  };
+  number("--guidance-parallel", options.guidance_parallel,
+         "share of the guidance parallel to the image, which saturates it (APG, Sadat 2024; "
+         "default: 1)")
+      ->check(real(0.0, 1.0))
+      ->type_name("0..1");
+  number("--guidance-norm", options.guidance_norm,
+         "largest norm of an image's guidance before W (APG; default: 0, none)")
+      ->check(real(0.0, 1e9))
+      ->type_name("R");
+  number("--guidance-momentum", options.guidance_momentum,
+         "share of the former guidance that is added, -0.5 in APG (default: 0)")
+      ->check(real(-0.999, 0.999))
+      ->type_name("BETA");
+}
+
+}  // namespace
+
+void add_sampler_flags(CLI::App& command, SampleOptions& options) {
+  add_step_flags(command, options);
+  add_method_flags(command, options);
+  add_noise_flags(command, options);
   add_spacing_flag(command, options);
   add_clip_flag(command, options);
   add_guidance_flags(command, options);
@@ -163,19 +198,7 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
          "(Lin 2024; default: 0)")
       ->check(real(0.0, 1.0))
       ->type_name("0..1");
-  number("--guidance-parallel", options.guidance_parallel,
-         "share of the guidance parallel to the image, which saturates it (APG, Sadat 2024; "
-         "default: 1)")
-      ->check(real(0.0, 1.0))
-      ->type_name("0..1");
-  number("--guidance-norm", options.guidance_norm,
-         "largest norm of an image's guidance before W (APG; default: 0, none)")
-      ->check(real(0.0, 1e9))
-      ->type_name("R");
-  number("--guidance-momentum", options.guidance_momentum,
-         "share of the former guidance that is added, -0.5 in APG (default: 0)")
-      ->check(real(-0.999, 0.999))
-      ->type_name("BETA");
+  add_projection_flags(command, options);
   command
       .add_option("--guide-ckpt", options.guide,
                   "guide by this network instead of the null class: a smaller or younger one of "

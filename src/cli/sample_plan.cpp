@@ -47,27 +47,32 @@ void take_guidance_(diffusion::Guidance& g, const SampleOptions& options) {
   g.momentum = options.guidance_momentum.value_or(g.momentum);
 }
 
-// The checkpoint's settings, overridden by the flags.
-sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
-                                   const nn::ModelDescription& model) {
-  const int64_t timesteps = model.diffusion.schedule.timesteps;
+// The method that the flags ask for, "" if they ask for none.
+std::string method_asked_for(const SampleOptions& options, const sample::SampleConfig& c,
+                             int64_t timesteps) {
   const bool hat = options.sigma == "hat";
-  const bool analytic = options.sigma == "analytic";
   std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
-  if (method == kAutoMethod) {
-    method = auto_method(options.steps.value_or(c.steps == 0 ? timesteps : c.steps));
-    c.spacing = sample::Spacing::kTrailing;
-    c.stepping = sample::Stepping::kOwn;
-  }
+  if (method == kAutoMethod)
+    return auto_method(options.steps.value_or(c.steps == 0 ? timesteps : c.steps));
   if (method == sample::kDdpm && options.eta)
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
   if (method == sample::kDdpm && hat)
     throw UsageError(
         "--sigma hat is a noise of DDIM: leave out --ddpm, or use --sigma large, which is the same "
         "noise with Algorithm 2");
-  if (method.empty() && (options.eta || hat)) method = sample::kDdim;
-  if (method.empty() && analytic) method = c.method;  // both Algorithm 2 and DDIM have it
-  if (method.empty() && options.sigma) method = sample::kDdpm;
+  if (method.empty() && (options.eta || hat)) return sample::kDdim;
+  if (method.empty() && options.sigma == "analytic") return c.method;  // ddpm and ddim have it
+  if (method.empty() && options.sigma) return sample::kDdpm;
+  return method;
+}
+
+// Another method begins with the defaults of the settings that belong to a method.
+void take_method_(sample::SampleConfig& c, const SampleOptions& options, int64_t timesteps) {
+  const std::string method = method_asked_for(options, c, timesteps);
+  if (options.method == kAutoMethod) {
+    c.spacing = sample::Spacing::kTrailing;
+    c.stepping = sample::Stepping::kOwn;
+  }
   if (!method.empty()) {
     c.method = method;
     c.eta = options.eta.value_or(0.0);
@@ -76,16 +81,13 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     if (method != sample::kDdim) c.last_alpha = sample::LastAlpha::kOne;
   }
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
-  if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();
-  if (options.stepping)
-    c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
-  if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
-  take_guidance_(c.guidance, options);
-  take_steps_(c, options, timesteps);
   c.order = options.order.value_or(c.order);
-  c.num = options.num.value_or(c.num);
-  c.batch = options.batch.value_or(c.batch);
-  if (const auto conflict = sample::find_conflict(c, timesteps)) {
+}
+
+// Throws UsageError if settings conflict, or the network lacks what they need.
+void check_config(const sample::SampleConfig& c, const SampleOptions& options,
+                  const nn::ModelDescription& model) {
+  if (const auto conflict = sample::find_conflict(c, model.diffusion.schedule.timesteps)) {
     std::string flag = conflict->key;
     std::replace(flag.begin(), flag.end(), '_', '-');
     throw UsageError(fmt::format("--{} {}", flag, conflict->message));
@@ -100,6 +102,22 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
     throw UsageError(
         "--sigma learned needs a network with model.learned_variance; this one has none");
   }
+}
+
+// The checkpoint's settings, overridden by the flags.
+sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
+                                   const nn::ModelDescription& model) {
+  const int64_t timesteps = model.diffusion.schedule.timesteps;
+  take_method_(c, options, timesteps);
+  if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();
+  if (options.stepping)
+    c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
+  if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
+  take_guidance_(c.guidance, options);
+  take_steps_(c, options, timesteps);
+  c.num = options.num.value_or(c.num);
+  c.batch = options.batch.value_or(c.batch);
+  check_config(c, options, model);
   if (c.steps == 0) c.steps = timesteps;
   return c;
 }
