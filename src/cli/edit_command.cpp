@@ -35,9 +35,11 @@ torch::Tensor inputs_of(const SamplePlan& plan, const torch::Tensor& inputs) {
       .to(plan.generate.device);
 }
 
-SamplePlan plan_for_inputs(EditOptions& o) {
+SamplePlan plan_for_inputs(EditOptions& o, const Processes& alone) {
   if (!o.sample.num) o.sample.num = std::ssize(o.images);
-  return plan_sampling(o.sample);
+  SamplePlan plan = plan_sampling(o.sample);
+  settle_(plan, o.sample, alone);
+  return plan;
 }
 
 // SDEdit (Meng 2022, Algorithm 1): the steps from t = strength T on, from the noised input.
@@ -65,9 +67,7 @@ void start_from_inputs_(SamplePlan& plan, const torch::Tensor& inputs, double st
 int run_edit(EditOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm edit", o.sample);
-  SamplePlan plan = plan_for_inputs(o);
-  plan.generate.device = alone.device;
-  ensure_estimates_(plan, o.sample, alone);
+  SamplePlan plan = plan_for_inputs(o, alone);
   const torch::Tensor inputs = read_inputs(o.images, plan.network->description.unet.image);
   start_from_inputs_(plan, inputs, o.strength);
   const nlohmann::ordered_json settings{{"strength", o.strength},
@@ -80,9 +80,7 @@ int run_edit(EditOptions o) {
 int run_inpaint(EditOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm inpaint", o.sample);
-  SamplePlan plan = plan_for_inputs(o);
-  plan.generate.device = alone.device;
-  ensure_estimates_(plan, o.sample, alone);
+  SamplePlan plan = plan_for_inputs(o, alone);
   if (o.rounds > 1 && plan.config.method != sample::kDdpm && plan.config.method != sample::kDdim)
     throw UsageError(
         fmt::format("--rounds {} needs method ddpm or ddim: {} remembers former steps; "

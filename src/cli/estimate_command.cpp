@@ -100,7 +100,8 @@ fs::path estimates_file(const SamplePlan& plan) {
   return folder / fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
 }
 
-void ensure_estimates_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+  plan.generate.device = processes.device;
   if (plan.config.sigma != sample::Sigma::kAnalytic) return;
   const fs::path file = estimates_file(plan);
   if (fs::exists(file)) {

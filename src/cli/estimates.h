@@ -8,10 +8,10 @@
 
 namespace ddpm::cli {
 
-/// Gives a plan with sigma = analytic its variances: from the file beside the checkpoint, or measured
-/// now on the data of the checkpoint's config, and kept there. Other plans stay as they are.
+/// Sets the plan's device, and gives a plan with sigma = analytic its variances: from the file beside the checkpoint, or measured
+/// now on the data of the checkpoint's config, and kept there.
 /// Collective. Throws UsageError if neither is possible.
-void ensure_estimates_(SamplePlan& plan, const SampleOptions& options, const Processes& processes);
+void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes);
 
 /// The file: RUN/estimates/... for a checkpoint of a run, else estimates/... here; another one for
 /// other weights.

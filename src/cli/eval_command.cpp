@@ -61,8 +61,7 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
   }
   options.num = options.num.value_or(kDefaultSamples);
   SamplePlan plan = plan_sampling(options);
-  plan.generate.device = world.device;
-  ensure_estimates_(plan, options, world);
+  settle_(plan, options, world);
   Subject s;
   s.samples = samples_of(plan);
   s.protocol = {{"num", s.samples.indices.size()}, {"sampler", sample::describe(plan.config)}};

@@ -126,8 +126,7 @@ Plans plans_of(const std::vector<Sampling>& rows, const std::vector<int64_t>& st
       flags.steps = s;
       const eval::SweepCell cell{s, sampling.row};
       SamplePlan plan = plan_sampling(flags, network);
-      plan.generate.device = processes.device;
-      ensure_estimates_(plan, flags, processes);
+      settle_(plan, flags, processes);
       plans.emplace(cell.name(), std::move(plan));
     }
   return plans;

@@ -145,8 +145,7 @@ int run_interpolate(InterpolateOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm interpolate", o.sample);
   SamplePlan plan = plan_sampling(o.sample);
-  plan.generate.device = alone.device;
-  ensure_estimates_(plan, o.sample, alone);
+  settle_(plan, o.sample, alone);
   expect_one_class(plan, "interpolated images");
   if (o.between.size() < 2) throw UsageError("--between needs two images or more, as in 3,17");
   const torch::Tensor ends = noise_of(plan, o.between);

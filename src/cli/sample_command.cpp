@@ -299,8 +299,7 @@ int run_sample(const SampleOptions& options) {
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
   const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
-  plan.generate.device = processes.device;
-  ensure_estimates_(plan, options, processes);
+  settle_(plan, options, processes);
   return sample_to_folder(options, plan, processes, signal);
 }
 

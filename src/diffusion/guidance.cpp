@@ -1,7 +1,7 @@
 #include "ddpm/diffusion/guidance.h"
 
-#include <cmath>
-#include <limits>
+#include "ddpm/diffusion/noise_level.h"
+
 #include <utility>
 
 #include <torch/types.h>
@@ -15,7 +15,7 @@ torch::Tensor weight_table(const Guidance& guidance, const Schedule& schedule) {
       torch::full({schedule.timesteps() + 1}, guidance.weight, torch::dtype(torch::kDouble));
   if (guidance.interval.empty()) return table;
   for (int64_t t = 1; t <= schedule.timesteps(); ++t) {
-    const double sigma = std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t));
+    const double sigma = noise_level(schedule, t);
     if (!(guidance.interval[0] < sigma && sigma <= guidance.interval[1])) table[t] = 1.0;
   }
   return table;
@@ -87,16 +87,10 @@ torch::Tensor GuidedDenoiser::projected(const OutputPair& pair, const torch::Ten
   const torch::Tensor parallel =
       image_sum(difference * x0) / image_sum(x0.square()).clamp_min(1e-24) * x0;
   const torch::Tensor update = difference - (1 - guidance_.parallel) * parallel;
-  // The output moves as x0_hat does, times d output / d x0 at fixed x_t.
   const torch::Tensor moved = x0 + (weight - 1) * update;
-  const torch::Tensor zero = torch::zeros_like(x0);
-  const Diffusion& d = diffusion_;
-  const auto output_of = [&](const torch::Tensor& image) {
-    const torch::Tensor eps = (x_t - d.schedule().gather(Table::kSqrtAlphaBar, t, x_t) * image) /
-                              d.schedule().gather(Table::kSqrtOneMinusAlphaBar, t, x_t);
-    return d.target(image, eps, x_t, t);
-  };
-  return torch::where(weight == 1.0, pair.main, output_of(moved));
+  // The output that says so at this x_t.
+  const Estimate guided = Diffusion(diffusion_.schedule(), Prediction::kX0).estimate(moved, x_t, t);
+  return torch::where(weight == 1.0, pair.main, diffusion_.target(guided.x0, guided.eps, x_t, t));
 }
 
 torch::Tensor GuidedDenoiser::with_momentum(const torch::Tensor& difference,

@@ -3,10 +3,9 @@
 #include "chart.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/diffusion/image_range.h"
 #include "ddpm/diffusion/posterior.h"
 #include "ddpm/kernels/random.h"
-#include "ddpm/sample/generate.h"
+#include "own_images.h"
 
 #include <algorithm>
 #include <cmath>
@@ -85,14 +84,9 @@ struct PerImage {
       : terms(torch::zeros({parts, images}, torch::kDouble)),
         losses(torch::zeros_like(terms)),
         prior(torch::zeros({images}, torch::kDouble)) {}
-  // Every rank has its own images' numbers, and zeros elsewhere: their sums have the same bits.
   void gather_(const dist::World& world, const torch::Device& device) {
-    if (world.size() == 1) return;
-    for (torch::Tensor* numbers : {&terms, &losses, &prior}) {
-      const torch::Tensor sum = numbers->to(device);
-      world.all_reduce_sum_({sum});
-      numbers->copy_(sum);
-    }
+    for (torch::Tensor* numbers : {&terms, &losses, &prior})
+      sum_over_ranks_(*numbers, world, device);
   }
 
   torch::Tensor terms;   // [parts, images]: nats of one t
@@ -176,25 +170,17 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
   const auto k = static_cast<int64_t>(parts.size());
   const RngKey t_key = rng_key(options.seed, Purpose::kLikelihoodTimestep);
   const RngKey noise_key = rng_key(options.seed, Purpose::kLikelihoodNoise);
-  // Of the list of images, the places whose images this rank measures.
-  const std::vector<int64_t> places = sample::images_of_rank(
-      sample::image_range(0, count), options.batch, world.rank(), world.size());
-  std::vector<int64_t> own;
-  for (const int64_t place : places) own.push_back(images[place]);
+  const OwnImages own(images, options.batch, world);
   PerImage found(k, count);
 
   std::optional<Progress> progress;
-  if (world.is_main()) progress.emplace("likelihood", std::ssize(own) * k);
-  visit_examples(
-      dataset, own, options.batch,
-      [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
-        const int64_t b = pixels.size(0), place = places[first];
-        const torch::Tensor x0 = diffusion::to_model_range(pixels.to(options.device),
-                                                           nn::storage_type(options.precision));
-        const torch::Tensor ids =
-            torch::tensor(std::vector<int64_t>(own.begin() + first, own.begin() + first + b),
-                          torch::dtype(torch::kLong).device(options.device));
-        const diffusion::Denoiser denoiser = denoiser_of(labels.to(options.device));
+  if (world.is_main()) progress.emplace("likelihood", own.size() * k);
+  own.visit(
+      dataset, options.device, nn::storage_type(options.precision),
+      [&](const OwnImages::Batch& batch) {
+        const torch::Tensor &x0 = batch.x0, &ids = batch.ids;
+        const int64_t b = ids.size(0), place = batch.place;
+        const diffusion::Denoiser denoiser = denoiser_of(batch.labels);
         found.prior.narrow(0, place, b).copy_(prior_divergence(schedule, x0));
         for (int64_t i = 0; i < k; ++i) {
           torch::Tensor t = torch::empty_like(ids), eps = torch::empty_like(x0);
@@ -209,8 +195,8 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
           const torch::Tensor eps_hat = diffusion.estimate(output, x_t, t).eps;
           found.losses[i].narrow(0, place, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
           if (progress) {
-            progress->update(first * k + (i + 1) * b,
-                             {.count = fmt::format("{}/{} images", first, own.size()),
+            progress->update(batch.first * k + (i + 1) * b,
+                             {.count = fmt::format("{}/{} images", batch.first, own.size()),
                               .detail = fmt::format("time step {}/{}", i + 1, k)});
           }
         }

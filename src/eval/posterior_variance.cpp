@@ -3,12 +3,12 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/diffusion/image_range.h"
+#include "ddpm/diffusion/noise_level.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/kernels/random.h"
-#include "ddpm/sample/generate.h"
 #include "ddpm/sample/sample_config.h"
+#include "own_images.h"
 
 #include <algorithm>
 #include <cmath>
@@ -24,14 +24,9 @@ using nlohmann::ordered_json;
 
 constexpr double kTiny = 1e-12;  // of a variance, for its logarithm
 
-double half_log_snr(const diffusion::Schedule& schedule, int64_t t) {
-  return 0.5 * (std::log(schedule.alpha_bar(t)) - std::log(schedule.one_minus_alpha_bar(t)));
-}
-
 // Ascending. Without signal at T, T is left out.
 std::vector<int64_t> measured_times(const diffusion::Schedule& schedule, int64_t count) {
-  const int64_t last = schedule.alpha_bar(schedule.timesteps()) > 0 ? schedule.timesteps()
-                                                                    : schedule.timesteps() - 1;
+  const int64_t last = schedule.timesteps() - (diffusion::has_signal_at_last(schedule) ? 0 : 1);
   sample::SampleConfig config;
   config.steps = std::min(count, last);
   config.spacing = sample::Spacing::kLogSnr;
@@ -64,9 +59,9 @@ std::vector<double> PosteriorVariance::at_every_t(const diffusion::Schedule& sch
       values.push_back(variance[std::min(above, t.size() - 1)]);
       continue;
     }
-    const double low = half_log_snr(schedule, t[above - 1]),
-                 high = half_log_snr(schedule, t[above]);
-    const double share = (half_log_snr(schedule, time) - low) / (high - low);
+    const double low = diffusion::half_log_snr(schedule, t[above - 1]),
+                 high = diffusion::half_log_snr(schedule, t[above]);
+    const double share = (diffusion::half_log_snr(schedule, time) - low) / (high - low);
     values.push_back(std::exp((1 - share) * logarithm(above - 1) + share * logarithm(above)));
   }
   return values;
@@ -82,44 +77,31 @@ PosteriorVariance measure_posterior_variance(const DenoiserOf& denoiser_of,
   const nn::ArithmeticGuard arithmetic(options.precision, options.deterministic);
   const diffusion::Schedule& schedule = diffusion.schedule();
   PosteriorVariance found{measured_times(schedule, options.times), {}, std::ssize(images)};
-  const auto count = std::ssize(images), k = std::ssize(found.t);
-  const std::vector<int64_t> places = sample::images_of_rank(
-      sample::image_range(0, count), options.batch, world.rank(), world.size());
-  std::vector<int64_t> own;
-  for (const int64_t place : places) own.push_back(images[static_cast<size_t>(place)]);
+  const int64_t k = std::ssize(found.t);
+  const OwnImages own(images, options.batch, world);
   const RngKey key = rng_key(options.seed, Purpose::kEstimateNoise);
-  // Other ranks' images are zero, so that sums over ranks have the same bits.
-  torch::Tensor table = torch::zeros({k, count}, torch::kDouble);
+  torch::Tensor table = torch::zeros({k, std::ssize(images)}, torch::kDouble);
   std::optional<Progress> progress;
-  if (world.is_main()) progress.emplace("estimating the variance", std::ssize(own) * k);
-  visit_examples(
-      dataset, own, options.batch,
-      [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
-        const int64_t b = pixels.size(0);
-        const torch::Tensor x0 = diffusion::to_model_range(pixels.to(options.device),
-                                                           nn::storage_type(options.precision));
-        const torch::Tensor ids =
-            torch::tensor(std::vector<int64_t>(own.begin() + first, own.begin() + first + b),
-                          torch::dtype(torch::kLong).device(options.device));
-        const diffusion::Denoiser denoiser = denoiser_of(labels.to(options.device));
+  if (world.is_main()) progress.emplace("estimating the variance", own.size() * k);
+  own.visit(
+      dataset, options.device, nn::storage_type(options.precision),
+      [&](const OwnImages::Batch& batch) {
+        const diffusion::Denoiser denoiser = denoiser_of(batch.labels);
+        const int64_t b = batch.ids.size(0);
         for (int64_t i = 0; i < k; ++i) {
           const int64_t time = found.t[static_cast<size_t>(i)];
-          const torch::Tensor t = torch::full_like(ids, time), eps = torch::empty_like(x0);
-          kernels::fill_normal_(eps, key, ids, static_cast<uint32_t>(i));
-          const torch::Tensor x_t = diffusion.noised(x0, t, eps);
-          const double sigma =
-              std::sqrt(schedule.one_minus_alpha_bar(time) / schedule.alpha_bar(time));
+          const torch::Tensor t = torch::full_like(batch.ids, time);
+          const torch::Tensor eps = torch::empty_like(batch.x0);
+          kernels::fill_normal_(eps, key, batch.ids, static_cast<uint32_t>(i));
+          const torch::Tensor x_t = diffusion.noised(batch.x0, t, eps);
+          const diffusion::Estimate estimate = diffusion.estimate(denoiser(x_t, t), x_t, time);
           table[i]
-              .narrow(0, places[static_cast<size_t>(first)], b)
-              .copy_(variances(x0, eps, diffusion.estimate(denoiser(x_t, t), x_t, time), sigma));
-          if (progress) progress->update(first * k + (i + 1) * b);
+              .narrow(0, batch.place, b)
+              .copy_(variances(batch.x0, eps, estimate, diffusion::noise_level(schedule, time)));
+          if (progress) progress->update(batch.first * k + (i + 1) * b);
         }
       });
-  if (world.size() > 1) {
-    const torch::Tensor sum = table.to(options.device);
-    world.all_reduce_sum_({sum});
-    table.copy_(sum);
-  }
+  sum_over_ranks_(table, world, options.device);
   for (int64_t i = 0; i < k; ++i)
     found.variance.push_back(std::clamp(table[i].mean().item<double>(), 0.0, 1.0));
   return found;

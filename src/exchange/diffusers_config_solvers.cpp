@@ -1,5 +1,7 @@
 #include "diffusers_config_solvers.h"
 
+#include "ddpm/sample/methods.h"
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -190,10 +192,10 @@ std::string scheduler_class(const sample::SampleConfig& c, diffusion::Prediction
 
 namespace {
 
-int64_t order_of(const sample::SampleConfig& c) {
+// The order of the solver, which is part of DPM-Solver++'s names.
+int64_t solver_order(const sample::SampleConfig& c) {
   if (c.method.starts_with("dpmpp_")) return c.method == "dpmpp_3m" ? 3 : 2;
-  constexpr int64_t kUsual = 3;  // of unipc and deis
-  return c.order == 0 ? kUsual : c.order;
+  return sample::order_of(c);
 }
 
 }  // namespace
@@ -206,7 +208,7 @@ void set_solver_keys_(Json& json, const sample::SampleConfig& c) {
                           "rescale_betas_zero_snr", "sample_max_value", "thresholding"})
     json.erase(key);
   if (is_multistep(name)) {
-    json["solver_order"] = order_of(c);
+    json["solver_order"] = solver_order(c);
     json["lower_order_final"] = true;
     json["thresholding"] = false;
   }

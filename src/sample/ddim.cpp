@@ -32,8 +32,8 @@ torch::Tensor DdimSampler::step(const PlanStep& step, const torch::Tensor& x_t,
   if (step.s == 0) return mean;
   if (!noise_.posterior_variance.empty()) {
     // x_0's weight in the mean at fixed x_t, where eps = (x_t - a_t x_0) / n_t.
-    const double weight =
-        std::sqrt(schedule_.alpha_bar(step.s)) - direction / noise_level(schedule_, step.t);
+    const double weight = std::sqrt(schedule_.alpha_bar(step.s)) -
+                          direction / diffusion::noise_level(schedule_, step.t);
     const double spread = weight * weight * known_variance(noise_.posterior_variance, step.t);
     return mean + std::sqrt(variance + spread) * noise(0);
   }

@@ -1,6 +1,7 @@
 #include "heun.h"
 
 #include "ddim.h"
+#include "ddpm/sample/methods.h"
 #include "multistep.h"
 
 #include <cmath>
@@ -26,7 +27,7 @@ torch::Tensor Heun::step(const PlanStep& step, const torch::Tensor& x_t, const E
 std::unique_ptr<Sampler> make_heun(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
   if (!config.steps_at.empty()) return std::make_unique<Heun>(schedule, 0);
-  const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
+  const int64_t calls = calls_of(config, schedule);
   return std::make_unique<Heun>(schedule, 2 * heun_steps(calls, schedule) - 1 - calls);
 }
 
@@ -37,7 +38,7 @@ std::optional<Conflict> check_heun(const SampleConfig& config) {
 }
 
 int64_t heun_steps(int64_t calls, const diffusion::Schedule& schedule) {
-  const bool one_more = calls % 2 == 1 && calls > 1 && !has_signal_at_last(schedule);
+  const bool one_more = calls % 2 == 1 && calls > 1 && !diffusion::has_signal_at_last(schedule);
   return calls / 2 + 1 + (one_more ? 1 : 0);
 }
 

@@ -6,26 +6,15 @@
 
 namespace ddpm::sample {
 
-double half_log_snr(const diffusion::Schedule& schedule, int64_t t) {
-  return 0.5 * (std::log(schedule.alpha_bar(t)) - std::log(schedule.one_minus_alpha_bar(t)));
-}
-
-double noise_level(const diffusion::Schedule& schedule, int64_t t) {
-  return std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t));
-}
-bool has_signal_at_last(const diffusion::Schedule& schedule) {
-  return schedule.alpha_bar(schedule.timesteps()) > 0;
-}
-
 Jump::Jump(const diffusion::Schedule& schedule, const PlanStep& step)
     : a_t(std::sqrt(schedule.alpha_bar(step.t))),
       n_t(std::sqrt(schedule.one_minus_alpha_bar(step.t))),
       a_s(std::sqrt(schedule.alpha_bar(step.s))),
       n_s(std::sqrt(schedule.one_minus_alpha_bar(step.s))),
-      lambda_t(half_log_snr(schedule, step.t)),
-      sigma_t(noise_level(schedule, step.t)),
-      sigma_s(noise_level(schedule, step.s)),
-      h(half_log_snr(schedule, step.s) - lambda_t),
+      lambda_t(diffusion::half_log_snr(schedule, step.t)),
+      sigma_t(diffusion::noise_level(schedule, step.t)),
+      sigma_s(diffusion::noise_level(schedule, step.s)),
+      h(diffusion::half_log_snr(schedule, step.s) - lambda_t),
       one_minus_e(-std::expm1(-h)) {}
 
 torch::Tensor first_order_step(const Jump& jump, const diffusion::Estimate& estimate) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/noise_level.h"
 #include "ddpm/sample/timestep_plan.h"
 
 #include <cstdint>
@@ -9,22 +10,14 @@
 
 namespace ddpm::sample {
 
-/// Half the log-SNR, lambda = log(a / n), with a = sqrt(alpha_bar) and n = sqrt(1 - alpha_bar).
-/// Infinite where alpha_bar is 0 or 1. t in 0..T.
-double half_log_snr(const diffusion::Schedule& schedule, int64_t t);
-/// The noise level sigma = n / a = exp(-lambda).
-double noise_level(const diffusion::Schedule& schedule, int64_t t);
-/// Whether alpha_bar_T > 0. Without signal x_T says nothing of x_0 (Lin 2024).
-bool has_signal_at_last(const diffusion::Schedule& schedule);
-
 /// The numbers of a jump from t to s, float64.
 struct Jump {
   Jump(const diffusion::Schedule& schedule, const PlanStep& step);
 
   double a_t, n_t, a_s, n_s;
-  double lambda_t;     ///< half_log_snr at t
-  double sigma_t;      ///< noise_level at t
-  double sigma_s;      ///< noise_level at s
+  double lambda_t;     ///< diffusion::half_log_snr at t
+  double sigma_t;      ///< diffusion::noise_level at t
+  double sigma_s;      ///< diffusion::noise_level at s
   double h;            ///< lambda_s - lambda_t; infinite if s = 0 or alpha_bar_t = 0
   double one_minus_e;  ///< 1 - exp(-h)
 };

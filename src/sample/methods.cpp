@@ -64,6 +64,14 @@ std::vector<std::string> method_names() {
   return names;
 }
 
+int64_t order_of(const SampleConfig& config) {
+  return config.order == 0 ? method_named(config.method).max_order : config.order;
+}
+
+int64_t calls_of(const SampleConfig& config, const diffusion::Schedule& schedule) {
+  return config.steps == 0 ? schedule.timesteps() : config.steps;
+}
+
 std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
                                       const diffusion::Schedule& schedule) {
   return method_named(config.method).make(config, schedule);

@@ -1,5 +1,7 @@
 #include "noise_multistep.h"
 
+#include "ddpm/sample/methods.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -57,10 +59,6 @@ std::vector<double> adams_bashforth(int64_t order) {
   }
 }
 
-int64_t order_of(const SampleConfig& config, int64_t usual) {
-  return config.order == 0 ? usual : config.order;
-}
-
 }  // namespace
 
 torch::Tensor Deis::step(const PlanStep& step, const torch::Tensor& x_t, const Estimator& estimate,
@@ -97,24 +95,24 @@ torch::Tensor Ipndm::step(const PlanStep& step, const torch::Tensor& x_t, const 
 
 std::unique_ptr<Sampler> make_deis(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
-  return std::make_unique<Deis>(schedule, order_of(config, 3), chain_length(config, schedule));
+  return std::make_unique<Deis>(schedule, order_of(config), chain_length(config, schedule));
 }
 
 std::unique_ptr<Sampler> make_ipndm(const SampleConfig& config,
                                     const diffusion::Schedule& schedule) {
-  return std::make_unique<Ipndm>(schedule, order_of(config, 4), chain_length(config, schedule));
+  return std::make_unique<Ipndm>(schedule, order_of(config), chain_length(config, schedule));
 }
 
 int64_t pndm_steps(int64_t calls, const diffusion::Schedule& schedule) {
   // Heun's step is the first from alpha_bar > 0, and not the last.
-  const int64_t fewest = has_signal_at_last(schedule) ? 3 : 4;
+  const int64_t fewest = diffusion::has_signal_at_last(schedule) ? 3 : 4;
   return calls < fewest ? calls : calls - 1;
 }
 
 std::unique_ptr<Sampler> make_pndm(const SampleConfig& config,
                                    const diffusion::Schedule& schedule) {
   constexpr int64_t kOrder = 4;
-  const int64_t calls = config.steps == 0 ? schedule.timesteps() : config.steps;
+  const int64_t calls = calls_of(config, schedule);
   const bool heun_start = !config.steps_at.empty() || pndm_steps(calls, schedule) < calls;
   return std::make_unique<Ipndm>(schedule, kOrder, chain_length(config, schedule), heun_start);
 }

@@ -27,10 +27,10 @@ int64_t nearest_timestep(const diffusion::Schedule& schedule, double lambda, int
   int64_t low = 1, high = last;
   while (high - low > 1) {
     const int64_t middle = (low + high) / 2;
-    (half_log_snr(schedule, middle) >= lambda ? low : high) = middle;
+    (diffusion::half_log_snr(schedule, middle) >= lambda ? low : high) = middle;
   }
-  const double below = std::abs(half_log_snr(schedule, low) - lambda);
-  return std::abs(half_log_snr(schedule, high) - lambda) < below ? high : low;
+  const double below = std::abs(diffusion::half_log_snr(schedule, low) - lambda);
+  return std::abs(diffusion::half_log_snr(schedule, high) - lambda) < below ? high : low;
 }
 
 }  // namespace
@@ -42,8 +42,8 @@ std::vector<int64_t> timesteps_by_noise(const diffusion::Schedule& schedule, int
   const bool no_signal = schedule.alpha_bar(T) == 0;
   if (steps == 1 || T == 1) return {T};
   const int64_t last = no_signal ? T - 1 : T, count = no_signal ? steps - 1 : steps;
-  const double first = evened(half_log_snr(schedule, 1), spacing);
-  const double end = evened(half_log_snr(schedule, last), spacing);
+  const double first = evened(diffusion::half_log_snr(schedule, 1), spacing);
+  const double end = evened(diffusion::half_log_snr(schedule, last), spacing);
   std::vector<int64_t> ascending;
   for (int64_t i = 0; i < count; ++i) {
     const double share = count == 1 ? 1.0 : static_cast<double>(i) / static_cast<double>(count - 1);

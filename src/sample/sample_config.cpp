@@ -15,7 +15,7 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
                                     const SampleConfig& config) {
   if (!config.steps_at.empty()) return jumps_of({config.steps_at.rbegin(), config.steps_at.rend()});
   const int64_t timesteps = schedule.timesteps();
-  const int64_t calls = config.steps == 0 ? timesteps : config.steps;
+  const int64_t calls = calls_of(config, schedule);
   const int64_t steps = method_named(config.method).jumps(calls, schedule);
   if (config.spacing == Spacing::kLogSnr || config.spacing == Spacing::kKarras)
     return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));

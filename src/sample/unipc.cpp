@@ -1,5 +1,7 @@
 #include "unipc.h"
 
+#include "ddpm/sample/methods.h"
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -87,9 +89,7 @@ torch::Tensor UniPc::corrected() const {
 
 std::unique_ptr<Sampler> make_unipc(const SampleConfig& config,
                                     const diffusion::Schedule& schedule) {
-  constexpr int64_t kUsualOrder = 3;
-  return std::make_unique<UniPc>(schedule, config.order == 0 ? kUsualOrder : config.order,
-                                 chain_length(config, schedule));
+  return std::make_unique<UniPc>(schedule, order_of(config), chain_length(config, schedule));
 }
 
 }  // namespace ddpm::sample

@@ -2,6 +2,7 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/safetensors.h"
 #include "src/exchange/state_dict.h"
+#include "tests/exchange/fixture.h"
 
 #include <set>
 
@@ -23,16 +24,6 @@ Hints small_hints() {
   hints.groups = 2;
   hints.image_size = 8;
   return hints;
-}
-
-template <class F>
-std::string message_of(const F& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
 }
 
 double relative_error(const torch::Tensor& actual, const torch::Tensor& expected) {

@@ -33,8 +33,10 @@ double unevenness(const diffusion::Schedule& schedule, const Times& t,
 TEST(NoiseSpacing, IsEvenInItsNumberAndHoldsBothEnds) {
   const diffusion::Schedule schedule(
       {.kind = diffusion::ScheduleKind::kCosine, .timesteps = 20000});
-  const auto lambda = [&](int64_t t) { return half_log_snr(schedule, t); };
-  const auto root = [&](int64_t t) { return std::pow(noise_level(schedule, t), 1 / 7.0); };
+  const auto lambda = [&](int64_t t) { return diffusion::half_log_snr(schedule, t); };
+  const auto root = [&](int64_t t) {
+    return std::pow(diffusion::noise_level(schedule, t), 1 / 7.0);
+  };
   for (const int64_t steps : {2, 5, 10}) {
     const Times by_snr = timesteps_by_noise(schedule, steps, Spacing::kLogSnr);
     const Times karras = timesteps_by_noise(schedule, steps, Spacing::kKarras);

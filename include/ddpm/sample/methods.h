@@ -18,7 +18,7 @@ struct MethodEntry {
   std::unique_ptr<Sampler> (*make)(const SampleConfig& config, const diffusion::Schedule& schedule);
   /// The first setting that the method does not allow, if any.
   std::optional<Conflict> (*check)(const SampleConfig& config);
-  int64_t max_order;  ///< of SampleConfig::order; 0: the method has none
+  int64_t max_order;  ///< of SampleConfig::order, and its usual value; 0: the method has none
   /// The jumps that need exactly so many network calls: fewer if a jump may need two.
   int64_t (*jumps)(int64_t calls, const diffusion::Schedule& schedule);
   /// The noise of a step for people, as "eta 0.5" or "sigma small".
@@ -28,6 +28,11 @@ struct MethodEntry {
 std::span<const MethodEntry> methods();
 /// c10::Error if no method has that name.
 const MethodEntry& method_named(const std::string& name);
+
+/// The order that config.method has: config.order, or the largest.
+int64_t order_of(const SampleConfig& config);
+/// The network calls that the config asks for: config.steps, or all T.
+int64_t calls_of(const SampleConfig& config, const diffusion::Schedule& schedule);
 
 /// A sampler of config.method for one batch.
 std::unique_ptr<Sampler> make_sampler(const SampleConfig& config,
