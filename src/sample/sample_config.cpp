@@ -52,6 +52,8 @@ std::optional<Conflict> list_conflict(const SampleConfig& config,
   if (t.empty()) return std::nullopt;
   if (std::adjacent_find(t.begin(), t.end(), std::less_equal<>()) != t.end())
     return Conflict{"steps_at", "must fall from each number to the next, as in 999,500,1"};
+  if (t.back() < 1)
+    return Conflict{"steps_at", fmt::format("ends at {}; timesteps are 1 or more", t.back())};
   if (timesteps && t.front() > *timesteps)
     return Conflict{"steps_at", fmt::format("begins at {}, but the schedule has {} timesteps",
                                             t.front(), *timesteps)};

@@ -54,6 +54,9 @@ TEST_F(SampleMethods, TimestepsMayBeListedOrTakenBySection) {
   const ProgramResult rising = run({"sample", "--steps-at", "1,5"});
   EXPECT_EQ(rising.status, 2);
   EXPECT_NE(rising.err.find("--steps-at must fall"), std::string::npos) << rising.err;
+  const ProgramResult negative = run({"sample", "--steps-at", "5,-1"});
+  EXPECT_EQ(negative.status, 2);
+  EXPECT_NE(negative.err.find("--steps-at ends at -1"), std::string::npos) << negative.err;
 }
 
 TEST_F(SampleMethods, TheOptimalVarianceIsMeasuredOnceAndKept) {

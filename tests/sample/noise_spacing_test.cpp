@@ -84,6 +84,10 @@ TEST(StepsAt, AreTheStepsThemselves) {
   config.steps = 4;
   EXPECT_EQ(find_conflict(config)->key, "steps");
   config.steps = 0;
+  for (const int64_t last : {0, -1}) {
+    config.steps_at = {20, last};
+    EXPECT_EQ(find_conflict(config)->key, "steps_at") << last;
+  }
   config.steps_at = {20, 20};
   EXPECT_EQ(find_conflict(config)->key, "steps_at");
 }
