@@ -56,7 +56,8 @@ logged() {
 # A compiler needs up to 2 GB for a file that includes all of LibTorch.
 build_jobs() {
   local cores memory
-  cores=$(nproc 2>/dev/null || echo 2)
+  # nproc obeys OMP_NUM_THREADS, which says nothing about a build.
+  cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2)
   memory=$(awk '/^MemAvailable:/ {print int($2 / 2000000)}' /proc/meminfo 2>/dev/null || echo "$cores")
   ((memory >= 1)) || memory=1
   echo $((cores < memory ? cores : memory))
