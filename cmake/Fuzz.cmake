@@ -11,6 +11,7 @@ file(GLOB sources CONFIGURE_DEPENDS
   src/sample/ancestral.cpp src/sample/clip.cpp src/sample/ddim.cpp src/sample/diffusers_plan.cpp
   src/sample/dpm_solver.cpp src/sample/heun.cpp src/sample/jump.cpp src/sample/multistep.cpp
   src/sample/noise_multistep.cpp src/sample/noise_spacing.cpp src/sample/noisy_end.cpp
+  src/sample/optimal_steps.cpp
   src/sample/methods.cpp src/sample/sample_config.cpp src/sample/timestep_plan.cpp src/sample/unipc.cpp
   src/nn/unet_config.cpp src/checkpoint/manifest.cpp src/checkpoint/state.cpp
   src/exchange/diffusers_config*.cpp src/exchange/json_text.cpp)

@@ -36,6 +36,14 @@ def betas(kind, steps, low, high, s=0.008):
     return np.minimum(1 - f[1:] / f[:-1], LONG(0.999))
 
 
+def zero_terminal_snr(beta):
+    """Lin 2024, Algorithm 1."""
+    root = np.sqrt(np.cumprod(1 - beta))
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    abar = root**2
+    return 1 - abar / np.concatenate([[LONG(1)], abar[:-1]])
+
+
 def schedules():
     cases = {
         "linear_1000": ("linear", 1000, 1e-4, 0.02),
@@ -49,8 +57,12 @@ def schedules():
         "constant_100": ("constant", 100, 1e-4, 0.02),
     }
     out = {}
+    for kind, steps in (("linear", 1000), ("linear", 2), ("cosine", 100)):
+        cases[f"zero_{kind}_{steps}"] = (kind, steps, 1e-4, 0.02)
     for name, (kind, steps, low, high) in cases.items():
         beta = betas(kind, steps, low, high)
+        if name.startswith("zero_"):
+            beta = zero_terminal_snr(beta)
         abar = np.cumprod(1 - beta)
         before = np.concatenate([[LONG(1)], abar[:-1]])
         table = {

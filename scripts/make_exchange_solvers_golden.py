@@ -84,6 +84,12 @@ def settings():
     for count in (2, 7, 13, 30):
         for offset, to_one in ((0, True), (0, False), (1, False)):
             yield PNDMScheduler(skip_prk_steps=True, steps_offset=offset, set_alpha_to_one=to_one), count
+    for top in (1.5, 100.0):
+        limit = {"thresholding": True, "dynamic_thresholding_ratio": 0.7, "sample_max_value": top}
+        for order in (1, 2, 3):
+            yield DPMSolverMultistepScheduler(solver_order=order, **limit), 13
+            yield UniPCMultistepScheduler(solver_order=order, **limit), 13
+            yield DEISMultistepScheduler(solver_order=order, **limit), 13
     for count in (4, 10, 28):  # linspace has whole timesteps
         yield EulerDiscreteScheduler(), count
         yield HeunDiscreteScheduler(beta_start=1e-4, beta_end=0.02), count

@@ -129,6 +129,10 @@ def settings():
         yield diffusers.DDIMScheduler(steps_offset=1, set_alpha_to_one=False), 0.7, count
         yield diffusers.DDPMScheduler(steps_offset=1, variance_type="fixed_large"), 0.0, count
     yield diffusers.DDIMScheduler(num_train_timesteps=20, steps_offset=1), 0.7, 13  # lands at alpha_bar_1
+    for top in (1.0, 1.5, 100.0):
+        limit = {"thresholding": True, "dynamic_thresholding_ratio": 0.7, "sample_max_value": top}
+        yield diffusers.DDIMScheduler(**limit), 0.0, 13
+        yield diffusers.DDPMScheduler(**limit), 0.0, 13
 
 
 def main():

@@ -94,21 +94,21 @@ int run_estimate(const EstimateOptions& o) {
 }  // namespace
 
 fs::path estimates_file(const SamplePlan& plan) {
-  const fs::path parent = plan.network->path.parent_path();
-  const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
-  const fs::path folder = in_run ? parent.parent_path() / "estimates" : fs::path("estimates");
-  return folder / fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
+  return run_of(*plan.network) / "estimates" /
+         fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
 }
 
 void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
   plan.generate.device = processes.device;
-  if (plan.config.sigma != sample::Sigma::kAnalytic) return;
+  if (!sample::needs_posterior_variance(plan.config)) return;
   const fs::path file = estimates_file(plan);
   if (fs::exists(file)) {
     set_variances_(plan, eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c,
                                                         file.string()));
   } else {
-    spdlog::info("sigma analytic: measuring the optimal variance, once for these weights");
+    spdlog::info(
+        "{}: measuring the optimal variance, once for these weights",
+        plan.config.sigma == sample::Sigma::kAnalytic ? "sigma analytic" : "spacing optimal");
     EstimateOptions o;
     o.sample = options;
     o.sample.num = kUsualImages;

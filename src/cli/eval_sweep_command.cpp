@@ -1,6 +1,7 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/eval/result_folder.h"
 #include "ddpm/eval/sweep.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
 #include "estimates.h"
@@ -8,6 +9,7 @@
 #include "eval_subcommands.h"
 #include "flags.h"
 #include "shared_flags.h"
+#include "sweep_evidence.h"
 
 #include <algorithm>
 #include <map>
@@ -154,6 +156,19 @@ eval::SweepFolder open_sweep_folder(const SweepOptions& o, const SamplePlan& pla
   return {path, settings};
 }
 
+// sweep.json, the evidence for --method auto.
+void write_evidence(const eval::SweepTable& table, const Plans& plans,
+                    const eval::SweepFolder& folder) {
+  nlohmann::ordered_json cells = nlohmann::ordered_json::array();
+  const std::vector<eval::SweepCell> all = table.cells();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const eval::SweepResult& r = table.results.at(i);
+    cells.push_back(evidence_json(plans.at(all[i].name()).config, r.frechet, r.frechet_error,
+                                  r.seconds_per_image));
+  }
+  io::write_file_atomic(folder.path() / "sweep.json", io::json_text({{"cells", cells}}, 1) + "\n");
+}
+
 void print_sweep(const SweepOptions& o, const eval::SweepTable& table,
                  const eval::SweepFolder& folder, const eval::Evaluator& evaluator,
                  const nlohmann::ordered_json& protocol) {
@@ -193,6 +208,7 @@ int run_sweep(SweepOptions o) {
   eval::run_sweep(table, folder, evaluator, samples, first.generate.seed, world);
   if (!world.is_main()) return kOk;
   eval::write_sweep(table, folder, evaluator, *o.sample.num);
+  write_evidence(table, plans, folder);
   print_sweep(o, table, folder, evaluator, protocol);
   return kOk;
 }

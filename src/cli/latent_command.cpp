@@ -90,6 +90,8 @@ std::string decode_command(const EncodeOptions& o, const SamplePlan& plan) {
   if (o.sample.spacing) command += " --spacing " + *o.sample.spacing;
   if (!plan.classes.empty()) command += fmt::format(" --class '#{}'", plan.classes.front());
   if (plan.network->sample.guidance.weight != 1.0) command += " --guidance 1";
+  if (plan.network->sample.dynamic_threshold > 0)
+    command += " --dynamic-threshold 0 --dynamic-threshold-max 0";
   return command + " --init-noise " + o.out;
 }
 
@@ -113,9 +115,10 @@ int run_encode(EncodeOptions o) {
   o.sample.num = std::ssize(o.images);
   o.sample.ddim = true;
   o.sample.clip = "none";
+  o.sample.dynamic_threshold = o.sample.dynamic_threshold_max = 0.0;
   o.sample.guidance = 1.0;
   SamplePlan plan = plan_sampling(o.sample);
-  plan.generate.device = alone.device;
+  settle_(plan, o.sample, alone);
   expect_one_class(plan, "encoded images");
   for (const std::string& image : o.images) expect_beside_input("--out", o.out, "an image", image);
   const torch::Tensor pixels = read_inputs(o.images, plan.network->description.unet.image);

@@ -64,8 +64,9 @@ torch::Tensor noised_images(const NoiseOptions& options, const data::Dataset& da
 }
 
 void print_times(const std::vector<int64_t>& times, const diffusion::Schedule& schedule,
-                 diffusion::ScheduleKind kind) {
-  fmt::print("columns, from left to right ({} schedule, T = {}):\n", config::to_string(kind),
+                 const diffusion::ScheduleConfig& config) {
+  fmt::print("columns, from left to right ({} schedule{}, T = {}):\n",
+             config::to_string(config.kind), config.zero_terminal_snr ? ", zero terminal SNR" : "",
              schedule.timesteps());
   for (const int64_t t : times) {
     fmt::print("  t = {:<6} alpha_bar = {:<12.6g} SNR = {:.6g}\n", t, schedule.alpha_bar(t),
@@ -88,7 +89,7 @@ int run_noise(NoiseOptions options) {
   check_images(options.images, dataset->size());
   io::write_png(options.out, io::enlarged(io::make_grid(noised_images(options, *dataset, diffusion),
                                                         std::ssize(options.times))));
-  print_times(options.times, diffusion.schedule(), experiment.diffusion.schedule.kind);
+  print_times(options.times, diffusion.schedule(), experiment.diffusion.schedule);
   fmt::print("{}\n", options.out);
   return kOk;
 }

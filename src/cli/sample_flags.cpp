@@ -22,7 +22,8 @@ std::string method_help() {
   for (const sample::MethodEntry& method : sample::methods())
     help += fmt::format("{} {} = {}", help.back() == ':' ? "" : ",", method.name, method.help);
   return help +
-         ", auto = unipc with fewer than 15 steps, else dpmpp_2m_sde, with --spacing trailing";
+         ", auto = the best of the run's own ddpm eval sweep; without one unipc with fewer than 15 "
+         "steps, else dpmpp_2m_sde, with --spacing trailing";
 }
 
 void add_device_flags(CLI::App& command, SampleOptions& options) {
@@ -205,6 +206,19 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
                   "the same data (autoguidance, Karras 2024)")
       ->type_name("PATH")
       ->group(kGuidance);
+  command
+      .add_option("--guide", options.script_guide,
+                  "a TorchScript network that guides: a classifier of noisy images (Dhariwal 2021) "
+                  "with --class, a log-density or a score; see docs/sampling.md")
+      ->type_name("FILE")
+      ->group(kGuidance);
+  command
+      .add_option("--guide-scale", options.guide_scale,
+                  "strength of --guide: 1 is Bayes' rule, more gives clearer images")
+      ->check(real(0.0, 1000.0))
+      ->type_name("S")
+      ->group(kGuidance)
+      ->capture_default_str();
   command.add_option("--guide-weights", options.guide_weights, "weights of --guide-ckpt")
       ->type_name("ema|raw|ema-2|...")
       ->group(kGuidance);
@@ -212,9 +226,11 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
 
 void add_spacing_flag(CLI::App& command, SampleOptions& options) {
   command
-      .add_option("--spacing", options.spacing,
-                  "how the S steps are spread over 1..T; trailing begins at T and suits few steps "
-                  "(default: leading)")
+      .add_option(
+          "--spacing", options.spacing,
+          "how the S steps are spread over 1..T; trailing begins at T and suits few steps, "
+          "optimal is the best for the likelihood, measured on first use (Bao 2022; default: "
+          "leading)")
       ->check(one_of(config::names<sample::Spacing>()))
       ->group(kSampler);
   command
@@ -233,6 +249,19 @@ void add_clip_flag(CLI::App& command, SampleOptions& options) {
           "predicted pixels outside [-1,1]: none = keep, clip = clamp, rederive = clamp and "
           "correct the noise (default: rederive)")
       ->check(one_of(config::names<sample::Clip>()))
+      ->group(kSampler);
+  command
+      .add_option("--dynamic-threshold", options.dynamic_threshold,
+                  "against overexposed images: clamp at this quantile of an image's pixels, as "
+                  "0.995, and scale down (Saharia 2022; default: 0, none)")
+      ->check(real(0.0, 1.0))
+      ->type_name("0..1")
+      ->group(kSampler);
+  command
+      .add_option("--dynamic-threshold-max", options.dynamic_threshold_max,
+                  "the quantile counts as at most this (default: no limit)")
+      ->check(real(0.0, 1e9))
+      ->type_name("MAX")
       ->group(kSampler);
 }
 

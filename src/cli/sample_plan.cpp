@@ -3,11 +3,13 @@
 #include "class_choice.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/nn/drawing_network.h"
+#include "ddpm/nn/script_guide.h"
 #include "ddpm/sample/given_noise.h"
 #include "ddpm/sample/inpaint.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "sample_settings.h"
+#include "sweep_evidence.h"
 
 #include <algorithm>
 
@@ -48,12 +50,9 @@ void take_guidance_(diffusion::Guidance& g, const SampleOptions& options) {
 }
 
 // The method that the flags ask for, "" if they ask for none.
-std::string method_asked_for(const SampleOptions& options, const sample::SampleConfig& c,
-                             int64_t timesteps) {
+std::string method_asked_for(const SampleOptions& options, const sample::SampleConfig& c) {
   const bool hat = options.sigma == "hat";
   std::string method = options.ddim ? sample::kDdim : options.ddpm ? sample::kDdpm : options.method;
-  if (method == kAutoMethod)
-    return auto_method(options.steps.value_or(c.steps == 0 ? timesteps : c.steps));
   if (method == sample::kDdpm && options.eta)
     throw UsageError("--eta is the noise of DDIM: leave out --ddpm or --eta");
   if (method == sample::kDdpm && hat)
@@ -67,19 +66,44 @@ std::string method_asked_for(const SampleOptions& options, const sample::SampleC
 }
 
 // Another method begins with the defaults of the settings that belong to a method.
-void take_method_(sample::SampleConfig& c, const SampleOptions& options, int64_t timesteps) {
-  const std::string method = method_asked_for(options, c, timesteps);
-  if (options.method == kAutoMethod) {
+void begin_with_(sample::SampleConfig& c, const std::string& method) {
+  c.method = method;
+  c.eta = 0.0;
+  c.sigma = sample::Sigma::kSmall;
+  c.order = 0;
+  if (method != sample::kDdim) c.last_alpha = sample::LastAlpha::kOne;
+}
+
+// --method auto: what the run's own sweep found to be the best for so many calls, else the default.
+void take_auto_(sample::SampleConfig& c, const SampleOptions& options,
+                const exchange::Model& network) {
+  const int64_t timesteps = network.description.diffusion.schedule.timesteps;
+  const int64_t calls = options.steps.value_or(c.steps == 0 ? timesteps : c.steps);
+  const auto evidence = best_of_sweeps(network, calls, c.guidance);
+  if (!evidence) {
+    begin_with_(c, auto_method(calls));
     c.spacing = sample::Spacing::kTrailing;
     c.stepping = sample::Stepping::kOwn;
+    return;
   }
-  if (!method.empty()) {
-    c.method = method;
-    c.eta = options.eta.value_or(0.0);
-    c.sigma = sample::Sigma::kSmall;
-    c.order = 0;
-    if (method != sample::kDdim) c.last_alpha = sample::LastAlpha::kOne;
-  }
+  const sample::SampleConfig former = c;
+  c = evidence->config;
+  c.steps = former.steps;
+  c.steps_at = former.steps_at;
+  c.num = former.num;
+  c.batch = former.batch;
+  spdlog::info("--method auto: {}, the best with {} calls in {}", c.method, evidence->config.steps,
+               evidence->file.string());
+}
+
+void take_method_(sample::SampleConfig& c, const SampleOptions& options,
+                  const exchange::Model& network) {
+  const std::string method = method_asked_for(options, c);
+  if (method == kAutoMethod)
+    take_auto_(c, options, network);
+  else if (!method.empty())
+    begin_with_(c, method);
+  if (!method.empty()) c.eta = options.eta.value_or(c.eta);
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
   c.order = options.order.value_or(c.order);
 }
@@ -105,15 +129,18 @@ void check_config(const sample::SampleConfig& c, const SampleOptions& options,
 }
 
 // The checkpoint's settings, overridden by the flags.
-sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleConfig c,
-                                   const nn::ModelDescription& model) {
+sample::SampleConfig sample_config(const SampleOptions& options, const exchange::Model& network) {
+  const nn::ModelDescription& model = network.description;
   const int64_t timesteps = model.diffusion.schedule.timesteps;
-  take_method_(c, options, timesteps);
+  sample::SampleConfig c = network.sample;
+  take_guidance_(c.guidance, options);
+  take_method_(c, options, network);
   if (options.spacing) c.spacing = config::value_named<sample::Spacing>(*options.spacing).value();
   if (options.stepping)
     c.stepping = config::value_named<sample::Stepping>(*options.stepping).value();
   if (options.clip) c.clip = config::value_named<sample::Clip>(*options.clip).value();
-  take_guidance_(c.guidance, options);
+  c.dynamic_threshold = options.dynamic_threshold.value_or(c.dynamic_threshold);
+  c.dynamic_threshold_max = options.dynamic_threshold_max.value_or(c.dynamic_threshold_max);
   take_steps_(c, options, timesteps);
   c.num = options.num.value_or(c.num);
   c.batch = options.batch.value_or(c.batch);
@@ -122,9 +149,33 @@ sample::SampleConfig sample_config(const SampleOptions& options, sample::SampleC
   return c;
 }
 
+std::vector<int64_t> image_shape(const nn::ImageSpec& image) {
+  return {image.channels, image.height, image.width};
+}
+
+// The number of classes that --guide knows; 0 without one. Throws IoError.
+int64_t classes_of_guide(const SampleOptions& options, const nn::ModelDescription& model) {
+  if (options.script_guide.empty()) {
+    if (options.guide_scale != 1.0)
+      throw UsageError("--guide-scale is for --guide: leave it out, or name a TorchScript network");
+    return 0;
+  }
+  const nn::UNetConfig& unet = model.unet;
+  const nn::ScriptGuide guide(options.script_guide, torch::kCPU, image_shape(unet.image));
+  if (guide.classes() > 0 && unet.class_conditional && guide.classes() != unet.image.classes)
+    throw UsageError(fmt::format("--guide {}: knows {} classes, and the network knows {}",
+                                 options.script_guide, guide.classes(), unet.image.classes));
+  return guide.classes();
+}
+
 std::vector<int64_t> classes_in_turn(const SampleOptions& options,
                                      const nn::ModelDescription& model) {
   std::vector<int64_t> classes;
+  const int64_t of_guide = classes_of_guide(options, model);
+  if (!model.unet.class_conditional && of_guide > 0) {
+    classes = chosen_classes(options.classes, {}, of_guide);
+    return classes.empty() ? sample::image_range(0, of_guide) : classes;
+  }
   if (!model.unet.class_conditional) {
     if (!options.classes.empty())
       throw UsageError(
@@ -200,6 +251,12 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
 
 }  // namespace
 
+fs::path run_of(const exchange::Model& network) {
+  const fs::path parent = network.path.parent_path();
+  const bool in_run = network.is_checkpoint && parent.filename() == "checkpoints";
+  return in_run ? parent.parent_path() : fs::path();
+}
+
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network) {
   check_tensor_file(options);
@@ -207,9 +264,11 @@ SamplePlan plan_sampling(const SampleOptions& options,
   SamplePlan plan;
   plan.network =
       network ? std::move(network) : std::make_shared<const exchange::Model>(open_network(options));
-  plan.config = sample_config(options, plan.network->sample, plan.network->description);
+  plan.config = sample_config(options, *plan.network);
   plan.classes = classes_in_turn(options, plan.network->description);
   plan.guide = open_guide(options, *plan.network);
+  plan.script_guide = options.script_guide;
+  plan.guide_scale = options.guide_scale;
   sample::GenerateOptions& generate = plan.generate;
   generate.device = train::parse_device(options.device);
   plan.precision = nn::precision_on(generate.device, nn::parse_precision(options.precision));
@@ -250,9 +309,30 @@ std::unique_ptr<sample::Sampler> sampler_of(const SamplePlan& plan,
       std::move(sampler), schedule, task.known.index_select(0, rows), task.unknown, task.rounds);
 }
 
+// The network of --guide on the plan's device, or null.
+std::unique_ptr<nn::ScriptGuide> load_script_guide(const SamplePlan& plan) {
+  if (plan.script_guide.empty() || plan.guide_scale == 0.0) return nullptr;
+  return std::make_unique<nn::ScriptGuide>(plan.script_guide, plan.generate.device,
+                                           image_shape(plan.network->description.unet.image));
+}
+
 nn::UNet load_guide(const SamplePlan& plan) {
   if (!plan.guide) return nullptr;
   return exchange::make_unet(*plan.guide, plan.generate.device, plan.precision);
+}
+
+// The classes in turn that the network itself reads.
+std::vector<int64_t> network_classes(const SamplePlan& plan) {
+  return plan.network->description.unet.class_conditional ? plan.classes : std::vector<int64_t>();
+}
+
+// The class of each image, of `classes` in turn.
+std::vector<int64_t> classes_of(const std::vector<int64_t>& images,
+                                const std::vector<int64_t>& classes) {
+  std::vector<int64_t> found;
+  for (const int64_t image : images)
+    found.push_back(classes[static_cast<size_t>(image % std::ssize(classes))]);
+  return found;
 }
 
 }  // namespace
@@ -271,22 +351,28 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
   const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
                                        batches * static_cast<int64_t>(steps.size()));
   nn::DrawingNetwork network(unet, diffusion,
-                             {.classes = plan.classes,
+                             {.classes = network_classes(plan),
                               .batch = options.batch,
                               .device = options.device,
                               .precision = plan.precision,
                               .guidance = plan.config.guidance,
                               .guide = load_guide(plan)});
+  const std::unique_ptr<nn::ScriptGuide> script = load_script_guide(plan);
   sample::GenerateOptions generate = options;
+  if (script) generate.cuda_graph = false;  // its gradient cannot be captured
   std::vector<int64_t> batch;
   generate.before_batch = [&](const std::vector<int64_t>& images) {
     network.set_batch_(images);
+    if (script && script->classes() > 0) script->set_batch_(classes_of(images, plan.classes));
     batch = images;
   };
+  diffusion::Denoiser denoiser = network.denoiser();
+  if (script)
+    denoiser = diffusion::score_guided(denoiser, diffusion, script->score(), plan.guide_scale);
   try {
     const sample::ReverseProcess process(
         diffusion, plan.config, [&] { return sampler_of(plan, diffusion.schedule(), batch); });
-    return sample::generate(network.denoiser(), process, generate, sink);
+    return sample::generate(denoiser, process, generate, sink);
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }

@@ -27,9 +27,11 @@ struct SampleOptions {
   std::optional<int64_t> steps, order, num, batch;
   std::optional<std::vector<int64_t>> steps_at, sections;
   std::optional<double> guidance, guidance_rescale, guidance_parallel, guidance_norm,
-      guidance_momentum;
+      guidance_momentum, dynamic_threshold, dynamic_threshold_max;
   std::optional<std::vector<double>> guidance_interval;
   std::string guide, guide_weights;  // --guide-ckpt, --guide-weights
+  std::string script_guide;          // --guide
+  double guide_scale = 1.0;
   int64_t seed = 0;
   std::vector<std::string> classes;
   std::string weights;  // "": ema if the network has it
@@ -55,6 +57,8 @@ struct Inpainting {
 struct SamplePlan {
   std::shared_ptr<const exchange::Model> network;  ///< its source, weights and description
   std::shared_ptr<const exchange::Model> guide;    ///< the network of --guide-ckpt, or null
+  std::string script_guide;                        ///< the file of --guide, or ""
+  double guide_scale = 1.0;                        ///< of script_guide
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
@@ -73,6 +77,9 @@ struct SamplePlan {
     return network->weights_name.empty() ? "only" : network->weights_name;
   }
 };
+
+/// The folder of the run that the network is a checkpoint of; "" if it is none.
+std::filesystem::path run_of(const exchange::Model& network);
 
 /// Opens the network (exchange::open) unless it is given, and checks every flag against it. Writes
 /// nothing. Throws UsageError or IoError.

@@ -64,8 +64,6 @@ std::string name_of_source(const SamplePlan& plan, const Json& settings) {
 // RUN/generated/... if the checkpoint is RUN/checkpoints/step-N; else generated/... here.
 fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
                         const Json& settings) {
-  const fs::path parent = plan.network->path.parent_path();
-  const bool in_run = plan.network->is_checkpoint && parent.filename() == "checkpoints";
   std::string name = name_of_source(plan, settings) + "-" + sample::short_name(plan.config);
   name += name_of_classes(plan);
   if (!plan.task_name.empty()) name += "-" + plan.task_name;
@@ -74,10 +72,13 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
   if (settings.contains("guide_crc32c"))
     name += fmt::format("-guide-{:08x}", settings["guide_crc32c"].get<uint32_t>());
+  if (settings.contains("script_guide_crc32c"))
+    name += fmt::format("-guide-{:08x}-scale-{}", settings["script_guide_crc32c"].get<uint32_t>(),
+                        plan.guide_scale);
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
   name += fmt::format("-seed-{}", options.seed);
-  return (in_run ? parent.parent_path() / "generated" : fs::path("generated")) / name;
+  return run_of(*plan.network) / "generated" / name;
 }
 
 }  // namespace
@@ -104,6 +105,11 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
     source["guide"] = plan.guide->path.string();
     settings["guide_crc32c"] = exchange::weights_checksum(*plan.guide);
   }
+  if (!plan.script_guide.empty()) {
+    source["script_guide"] = plan.script_guide;
+    settings["script_guide_crc32c"] = io::file_sum(plan.script_guide).crc32c;
+    settings["guide_scale"] = plan.guide_scale;
+  }
   if (!options.init_noise.empty()) {
     source["init_noise"] = options.init_noise;
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;
@@ -115,9 +121,11 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
 }
 
 sample::PictureSet picture_set(const SamplePlan& plan) {
+  Json defaults = sample::image_settings({});
+  defaults.update(diffusion_settings({}));
   return {.count = plan.config.num,
           .settings = plan.settings,
-          .defaults = sample::image_settings({}).dump(),
+          .defaults = defaults.dump(),
           .source = plan.source,
           .beside = {}};
 }

@@ -28,6 +28,8 @@ void check_betas(const std::vector<double>& betas, int64_t timesteps,
 
 void check(const DiffusionConfig& whole, const config::Reader& reader) {
   const ScheduleConfig& config = whole.schedule;
+  const bool divides =
+      whole.prediction == Prediction::kEpsilon || whole.prediction == Prediction::kMu;
   const bool ranged = config.kind != ScheduleKind::kCosine &&
                       config.kind != ScheduleKind::kConstant && config.kind != ScheduleKind::kTable;
   if (ranged && config.beta_start > config.beta_end) {
@@ -36,9 +38,15 @@ void check(const DiffusionConfig& whole, const config::Reader& reader) {
         fmt::format("makes beta_start = {} exceed beta_end = {}; noise must not shrink with t",
                     config.beta_start, config.beta_end));
   }
+  if (config.zero_terminal_snr) {
+    if (config.timesteps < 2) reader.fail("zero_terminal_snr", "needs timesteps of 2 or more");
+    if (!divides) return;
+    reader.fail("prediction",
+                fmt::format("= \"{}\" says nothing about the image at the last step of "
+                            "zero_terminal_snr; use v or x0",
+                            config::to_string(whole.prediction)));
+  }
   const double last = Schedule(config).alpha_bar(config.timesteps);
-  const bool divides =
-      whole.prediction == Prediction::kEpsilon || whole.prediction == Prediction::kMu;
   if (config.kind == ScheduleKind::kTable && last < kMinAlphaBar) {
     if (!divides) return;
     reader.fail("betas",
@@ -64,6 +72,7 @@ void fields(config::Fields& f, DiffusionConfig& c) {
   f("beta_end", schedule.beta_end, open_unit);
   f("cosine_s", schedule.cosine_s, {0.0, 1.0});
   if (schedule.kind == ScheduleKind::kTable) f("betas", schedule.betas, {0.0, 1.0, true, false}, 1);
+  f("zero_terminal_snr", schedule.zero_terminal_snr);
   f("prediction", c.prediction);
 }
 

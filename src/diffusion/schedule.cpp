@@ -45,6 +45,31 @@ double beta_at(const ScheduleConfig& config, int64_t t) {
   TORCH_CHECK(false, "unknown schedule");
 }
 
+// The betas whose sqrt(alpha_bar) is that of `betas`, shifted to 0 at T and scaled to keep its first
+// value (Lin 2024, Algorithm 1).
+std::vector<double> with_zero_terminal_snr(const std::vector<double>& betas) {
+  TORCH_CHECK(betas.size() >= 2, "zero terminal SNR needs at least 2 timesteps");
+  std::vector<double> roots;
+  double alpha_bar = 1;
+  for (const double beta : betas) roots.push_back(std::sqrt(alpha_bar *= 1 - beta));
+  const double first = roots.front(), last = roots.back();
+  std::vector<double> rescaled{betas.front()};
+  double before = first;
+  for (size_t i = 1; i < betas.size(); ++i) {
+    const double root = (roots[i] - last) * first / (first - last);
+    rescaled.push_back(1 - (root / before) * (root / before));
+    before = root;
+  }
+  return rescaled;
+}
+
+// beta_1..beta_T.
+std::vector<double> betas_of(const ScheduleConfig& config) {
+  std::vector<double> betas;
+  for (int64_t t = 1; t <= config.timesteps; ++t) betas.push_back(beta_at(config, t));
+  return config.zero_terminal_snr ? with_zero_terminal_snr(betas) : betas;
+}
+
 }  // namespace
 
 ScheduleConfig without_unused(ScheduleConfig config) {
@@ -86,10 +111,12 @@ Schedule::Schedule(const ScheduleConfig& config)
     table[static_cast<int64_t>(row)][t] = value;
   };
 
+  const std::vector<double> betas = betas_of(config);
+  const bool may_end = config.kind == ScheduleKind::kTable || config.zero_terminal_snr;
   double alpha_bar_before = 1;
   for (int64_t t = 1; t <= timesteps_; ++t) {
-    const double beta = beta_at(config, t);
-    const bool ends = t == timesteps_ && config.kind == ScheduleKind::kTable && beta == 1;
+    const double beta = betas[static_cast<size_t>(t - 1)];
+    const bool ends = t == timesteps_ && may_end && beta == 1;
     TORCH_CHECK((beta > 0 && beta < 1) || ends, "beta_", t, " = ", beta, " is not between 0 and 1");
     const double alpha = 1 - beta;
     const double alpha_bar = alpha_bar_before * alpha;

@@ -70,23 +70,6 @@ Prediction read_prediction(JsonReader& json) {
   json.fail("prediction_type", "cannot be expressed; epsilon, sample and v_prediction can");
 }
 
-// Lin et al. 2024, Algorithm 1: sqrt(alpha_bar) is shifted to 0 at T and scaled to keep its first
-// value.
-std::vector<double> zero_snr_betas(const diffusion::Schedule& schedule) {
-  const int64_t last = schedule.timesteps();
-  const double first_root = std::sqrt(schedule.alpha_bar(1));
-  const double last_root = std::sqrt(schedule.alpha_bar(last));
-  std::vector<double> betas;
-  double before = 1.0;
-  for (int64_t t = 1; t <= last; ++t) {
-    const double root =
-        (std::sqrt(schedule.alpha_bar(t)) - last_root) * first_root / (first_root - last_root);
-    betas.push_back(t == last ? 1.0 : 1.0 - root * root / before);
-    before = root * root;
-  }
-  return betas;
-}
-
 diffusion::ScheduleConfig read_schedule(JsonReader& json, const std::string& class_name) {
   diffusion::ScheduleConfig c;
   const BetaRange usual = default_betas(class_name);
@@ -122,10 +105,9 @@ diffusion::ScheduleConfig read_schedule(JsonReader& json, const std::string& cla
               "cannot be expressed; linear, scaled_linear, squaredcos_cap_v2 and sigmoid can, and "
               "any list as trained_betas");
   }
-  if (json.get<bool>("rescale_betas_zero_snr", false)) {
-    c.betas = zero_snr_betas(diffusion::Schedule(c));
-    c.kind = ScheduleKind::kTable;
-  }
+  c.zero_terminal_snr = json.get<bool>("rescale_betas_zero_snr", false);
+  if (c.zero_terminal_snr && c.timesteps < 2)
+    json.fail("rescale_betas_zero_snr", "needs num_train_timesteps of 2 or more");
   return c;
 }
 
@@ -165,6 +147,29 @@ sample::SampleConfig read_sampling(JsonReader& json, bool ddim, int64_t timestep
   return c;
 }
 
+// Dynamic thresholding, which replaces clip_sample.
+void read_threshold_(JsonReader& json, const std::string& class_name, sample::SampleConfig& c) {
+  const auto quantile = json.get<double>("dynamic_thresholding_ratio", 0.995);
+  const auto max = json.get<double>("sample_max_value", 1.0);
+  if (!can_threshold(class_name)) return json.expect<bool>("thresholding", false);
+  if (!json.get<bool>("thresholding", false)) return;
+  if (!(quantile > 0 && quantile <= 1))
+    json.fail("dynamic_thresholding_ratio", "must be above 0 and at most 1");
+  if (!(max > 0)) json.fail("sample_max_value", "must be positive");
+  // DDIMScheduler keeps eps_hat, as it does with clip_sample; the solvers derive theirs from x0_hat.
+  c.clip = class_name == "DDIMScheduler" ? sample::Clip::kClip : sample::Clip::kRederive;
+  c.clip_range = 1.0;
+  c.dynamic_threshold = quantile;
+  c.dynamic_threshold_max = max;
+}
+
+// sample_max_value, the largest bound of dynamic thresholding. The schedulers need a number.
+double max_value(const sample::SampleConfig& c) {
+  constexpr double kNoLimit = 1e6;
+  if (c.dynamic_threshold == 0) return 1.0;
+  return c.dynamic_threshold_max > 0 ? c.dynamic_threshold_max : kNoLimit;
+}
+
 }  // namespace
 
 SchedulerSettings parse_scheduler_config(std::string_view text, const std::filesystem::path& path) {
@@ -190,9 +195,8 @@ SchedulerSettings parse_scheduler_config(std::string_view text, const std::files
          {"clip_sample", "clip_sample_range", "set_alpha_to_one", "variance_type"})
       json.ignore(key);
   }
-  json.expect<bool>("thresholding", false);
-  for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value", "tensor_format"})
-    json.ignore(key);
+  read_threshold_(json, name, settings.sample);
+  json.ignore("tensor_format");
   for (const char* key : kOfOtherSchedulers) json.ignore(key);
   json.check_all_read();
   return settings;
@@ -217,12 +221,17 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
   if (schedule.kind == ScheduleKind::kQuadratic) name = "scaled_linear";
   if (capped_cosine) name = "squaredcos_cap_v2";
   Json betas = nullptr;
-  if (name == "linear" && schedule.kind != ScheduleKind::kLinear) {
+  const bool rescales = schedule.zero_terminal_snr && can_rescale(class_name);
+  const bool as_numbers = schedule.zero_terminal_snr && !rescales;
+  if (as_numbers || (name == "linear" && schedule.kind != ScheduleKind::kLinear)) {
     betas = Json::array();
-    const diffusion::Schedule table(schedule);
+    diffusion::ScheduleConfig written = schedule;
+    if (rescales) written.zero_terminal_snr = false;  // the scheduler rescales the betas itself
+    const diffusion::Schedule table(written);
     for (int64_t t = 1; t <= table.timesteps(); ++t) betas.push_back(table.beta(t));
   }
   const sample::Spacing spacing = written_spacing(class_name, c.spacing);
+  const bool thresholds = c.dynamic_threshold > 0;
   Json json{{"_class_name", class_name},
             {"_diffusers_version", kDiffusersVersion},
             {"beta_end", schedule.beta_end},
@@ -230,13 +239,13 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
             {"beta_start", schedule.beta_start},
             {"clip_sample", c.clip != sample::Clip::kNone},
             {"clip_sample_range", c.clip_range},
-            {"dynamic_thresholding_ratio", 0.995},
+            {"dynamic_thresholding_ratio", thresholds ? c.dynamic_threshold : 0.995},
             {"num_train_timesteps", schedule.timesteps},
             {"prediction_type", prediction->first},
-            {"rescale_betas_zero_snr", false},
-            {"sample_max_value", 1.0},
+            {"rescale_betas_zero_snr", rescales},
+            {"sample_max_value", max_value(c)},
             {"steps_offset", c.steps_offset},
-            {"thresholding", false},
+            {"thresholding", thresholds},
             {"timestep_spacing", config::to_string(spacing)},
             {"trained_betas", betas}};
   if (is_solver_scheduler(class_name)) {
@@ -274,8 +283,13 @@ std::vector<std::string> lost_settings(const SchedulerSettings& settings) {
   } else if (c.method != sample::kDdpm && c.method != sample::kDdim) {
     lost.push_back(fmt::format("sample.method = {} ({} is written)", c.method, name));
   }
+  if (c.dynamic_threshold > 0 && !can_threshold(name))
+    lost.push_back(fmt::format("sample.dynamic_threshold = {}", c.dynamic_threshold));
+  if (c.dynamic_threshold > 0 && c.clip_range != 1)
+    lost.push_back(fmt::format("sample.clip_range = {} (1 is written)", c.clip_range));
   if (!c.steps_at.empty()) lost.push_back("sample.steps_at (give its scheduler these timesteps)");
-  const auto plan = sample::timestep_plan(schedule, c);
+  const bool optimal = c.spacing == sample::Spacing::kOptimal;  // its steps need measurements
+  const auto plan = sample::timestep_plan(schedule, optimal ? theirs : c);
   if (theirs.spacing != c.spacing) {
     lost.push_back(fmt::format("sample.spacing = {} ({} is written)", config::to_string(c.spacing),
                                config::to_string(theirs.spacing)));

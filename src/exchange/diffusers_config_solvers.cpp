@@ -180,6 +180,14 @@ sample::SampleConfig read_solver(JsonReader& json, const std::string& class_name
   return c;
 }
 
+bool can_threshold(const std::string& class_name) {
+  return is_multistep(class_name) || !is_solver_scheduler(class_name);
+}
+
+bool can_rescale(const std::string& class_name) {
+  return class_name != kDeis && class_name != kHeun && class_name != kPndm;
+}
+
 bool predicts(const std::string& class_name, diffusion::Prediction prediction) {
   if (class_name == kPndm) return prediction == diffusion::Prediction::kEpsilon;
   return class_name != kHeun || prediction != diffusion::Prediction::kX0;
@@ -204,13 +212,14 @@ void set_solver_keys_(Json& json, const sample::SampleConfig& c) {
   const std::string name = class_of_method(c);
   const bool karras = c.spacing == sample::Spacing::kKarras;
   const bool log_snr = c.spacing == sample::Spacing::kLogSnr;
-  for (const char* key : {"clip_sample", "clip_sample_range", "dynamic_thresholding_ratio",
-                          "rescale_betas_zero_snr", "sample_max_value", "thresholding"})
-    json.erase(key);
+  for (const char* key : {"clip_sample", "clip_sample_range"}) json.erase(key);
+  if (!can_rescale(name)) json.erase("rescale_betas_zero_snr");
+  if (!can_threshold(name))
+    for (const char* key : {"dynamic_thresholding_ratio", "sample_max_value", "thresholding"})
+      json.erase(key);
   if (is_multistep(name)) {
     json["solver_order"] = solver_order(c);
     json["lower_order_final"] = true;
-    json["thresholding"] = false;
   }
   if (name == kDpm) {
     json["algorithm_type"] = c.method.ends_with("_sde") ? "sde-dpmsolver++" : "dpmsolver++";
@@ -243,7 +252,9 @@ std::vector<std::string> lost_by_solver(const sample::SampleConfig& c) {
     lost.push_back("the weights of order 3 (diffusers halves one)");
   if (name == kDeis && c.last_alpha == sample::LastAlpha::kOne)
     lost.push_back("the end at the finished image (DEISMultistepScheduler ends at t = 1)");
-  if (c.clip != sample::Clip::kNone && !(name == kHeun && c.clip == sample::Clip::kRederive))
+  const bool kept =
+      name == kHeun ? c.dynamic_threshold == 0 : c.dynamic_threshold > 0 && can_threshold(name);
+  if (c.clip != sample::Clip::kNone && !(kept && c.clip == sample::Clip::kRederive))
     lost.push_back(fmt::format("sample.clip = {}", config::to_string(c.clip)));
   if (name != kPndm &&
       (c.spacing == sample::Spacing::kKarras || c.spacing == sample::Spacing::kLogSnr))
@@ -255,6 +266,7 @@ sample::Spacing written_spacing(const std::string& class_name, sample::Spacing s
   const bool by_noise = spacing == sample::Spacing::kKarras || spacing == sample::Spacing::kLogSnr;
   if (class_name == kPndm) return sample::Spacing::kLeading;
   if (by_noise && is_solver_scheduler(class_name)) return spacing;
+  if (spacing == sample::Spacing::kOptimal) return sample::Spacing::kTrailing;
   if (spacing == sample::Spacing::kQuadratic || by_noise) return sample::Spacing::kLeading;
   // OpenAI's respacing differs from linspace only by rounding.
   return spacing == sample::Spacing::kOpenai ? sample::Spacing::kLinspace : spacing;

@@ -29,6 +29,10 @@ BetaRange default_betas(const std::string& class_name);
 sample::SampleConfig read_solver(JsonReader& json, const std::string& class_name,
                                  int64_t timesteps);
 
+/// Whether the class has dynamic thresholding, and rescale_betas_zero_snr.
+bool can_threshold(const std::string& class_name);
+bool can_rescale(const std::string& class_name);
+
 /// Whether the class samples correctly from a network of that prediction.
 bool predicts(const std::string& class_name, diffusion::Prediction prediction);
 

@@ -54,7 +54,10 @@ std::string sampling_script(const Model& model) {
   const nn::UNetConfig& c = model.description.unet;
   const std::string scheduler = class_of(model);
   const diffusion::Schedule schedule(model.description.diffusion.schedule);
-  const auto steps = std::ssize(sample::timestep_plan(schedule, model.sample));
+  sample::SampleConfig sampling = model.sample;
+  if (sampling.spacing == sample::Spacing::kOptimal)  // as many; which, measurements must say
+    sampling.spacing = sample::Spacing::kTrailing;
+  const auto steps = std::ssize(sample::timestep_plan(schedule, sampling));
   const std::string count = c.class_conditional ? "len(classes)" : "count";
   const double guidance = model.sample.guidance.weight;
   return fmt::format(

@@ -99,6 +99,10 @@ std::string describe(const SampleConfig& config) {
 std::string describe_spacing(const SampleConfig& config) {
   std::string clip = config::to_string(config.clip);
   if (config.clip != Clip::kNone) clip += fmt::format(" to {}", config.clip_range);
+  if (config.dynamic_threshold > 0)
+    clip += fmt::format(" from the {} quantile", config.dynamic_threshold);
+  if (config.dynamic_threshold_max > 0)
+    clip += fmt::format(", {} at most", config.dynamic_threshold_max);
   const std::string spacing = config.steps_at.empty()
                                   ? config::to_string(config.spacing)
                                   : fmt::format("at {}", fmt::join(config.steps_at, ","));

@@ -90,7 +90,7 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
     watch.see(position, made);
     // 2. As x0_hat and eps_hat, within the image range.
     const diffusion::Estimate clean = clipped(config_.clip, diffusion_.estimate(made, at, time),
-                                              diffusion_.schedule(), at, time, config_.clip_range);
+                                              diffusion_.schedule(), at, time, clip_bound(config_));
     if (std::exchange(first_call, false)) x0_hat = clean.x0;
     return clean;
   };

@@ -3,6 +3,7 @@
 #include "ddpm/sample/methods.h"
 #include "diffusers_plan.h"
 #include "noise_spacing.h"
+#include "optimal_steps.h"
 
 #include <algorithm>
 #include <functional>
@@ -19,6 +20,8 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
   const int64_t steps = method_named(config.method).jumps(calls, schedule);
   if (config.spacing == Spacing::kLogSnr || config.spacing == Spacing::kKarras)
     return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));
+  if (config.spacing == Spacing::kOptimal)
+    return jumps_of(optimal_timesteps(schedule, config.posterior_variance, steps));
   const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
                       config.stepping == Stepping::kDiffusers;
   std::vector<PlanStep> plan = theirs
@@ -34,12 +37,21 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
   return plan;
 }
 
+bool needs_posterior_variance(const SampleConfig& config) {
+  return config.sigma == Sigma::kAnalytic || config.spacing == Spacing::kOptimal;
+}
+
+ClipBound clip_bound(const SampleConfig& config) {
+  return {config.clip_range, config.dynamic_threshold, config.dynamic_threshold_max};
+}
+
 SampleConfig with_ddim(SampleConfig config, int64_t steps) {
   config.method = kDdim;
   config.eta = 0.0;
   config.sigma = Sigma::kSmall;
   config.order = 0;
   config.steps_at.clear();
+  if (config.spacing == Spacing::kOptimal) config.spacing = Spacing::kTrailing;
   config.steps = steps;
   return config;
 }
@@ -64,6 +76,14 @@ std::optional<Conflict> list_conflict(const SampleConfig& config,
   return std::nullopt;
 }
 
+std::optional<Conflict> threshold_conflict(const SampleConfig& c) {
+  if (c.dynamic_threshold > 0 && c.clip == Clip::kNone)
+    return Conflict{"dynamic_threshold", "needs clip = clip or rederive, which it replaces"};
+  if (c.dynamic_threshold_max > 0 && c.dynamic_threshold == 0)
+    return Conflict{"dynamic_threshold_max", "needs a dynamic_threshold, as 0.995"};
+  return std::nullopt;
+}
+
 std::optional<Conflict> guidance_conflict(const diffusion::Guidance& g) {
   if (!g.interval.empty() && !(g.interval.size() == 2 && g.interval[0] < g.interval[1]))
     return Conflict{"guidance_interval", "must be two numbers, the lower one first"};
@@ -85,6 +105,7 @@ std::optional<Conflict> find_conflict(const SampleConfig& config,
                                          config.steps, *timesteps)};
   }
   if (auto conflict = list_conflict(config, timesteps)) return conflict;
+  if (auto conflict = threshold_conflict(config)) return conflict;
   if (auto conflict = guidance_conflict(config.guidance)) return conflict;
   const MethodEntry& method = method_named(config.method);
   if (config.order > method.max_order)
@@ -106,6 +127,8 @@ void fields(config::Fields& f, SampleConfig& c) {
   f("stepping", c.stepping);
   f("clip", c.clip);
   f("clip_range", c.clip_range, config::positive());
+  f("dynamic_threshold", c.dynamic_threshold, {0.0, 1.0});
+  f("dynamic_threshold_max", c.dynamic_threshold_max, config::at_least(0.0));
   f("steps_offset", c.steps_offset, {0, 1'000'000});
   f("last_alpha", c.last_alpha);
   f("guidance", c.guidance.weight, {0.0, 1000.0});

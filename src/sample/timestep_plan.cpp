@@ -63,6 +63,7 @@ std::vector<int64_t> ascending_steps(int64_t timesteps, int64_t steps, Spacing s
       case Spacing::kOpenai:
       case Spacing::kLogSnr:
       case Spacing::kKarras:
+      case Spacing::kOptimal:
         TORCH_CHECK(false, "spacing ", config::to_string(spacing), " needs more than T");
     }
   }

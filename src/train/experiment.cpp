@@ -82,6 +82,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("accumulate", c.accumulate, one);
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
   f("label_dropout", c.label_dropout, {0.0, 1.0});
+  f("offset_noise", c.offset_noise, {0.0, 10.0});
   f("recompute", c.recompute);
   f("shard_optimizer", c.shard_optimizer);
   f("precision", c.precision);
@@ -117,6 +118,9 @@ Experiment read_experiment(config::Document& document) {
   e.ema = config::read<nn::EmaConfig>(ema);
   config::Reader sample = document.section("sample");
   e.sample = sample::read_sample_config(sample);
+  // A chain must begin at T, where training began (Lin 2024, Sec. 3.3); `leading` does not.
+  if (e.diffusion.schedule.zero_terminal_snr && !sample.has("spacing"))
+    e.sample.spacing = sample::Spacing::kTrailing;
   if (const auto conflict = sample::find_conflict(e.sample, e.diffusion.schedule.timesteps)) {
     sample.fail(conflict->key, conflict->message);
   }
@@ -205,8 +209,9 @@ void resolve_unet(Experiment& experiment, config::Document& document,
         "needs a class-conditional network: set model.class_conditional = true, or leave it out");
   if (experiment.sample.guidance.weight != 1.0 && !unet.null_class)
     document.section("sample").fail(
-        "guidance", "needs a class-conditional network with a null class: set train.label_dropout "
-                    "= 0.1, or leave it out");
+        "guidance",
+        "needs a class-conditional network with a null class: set train.label_dropout "
+        "= 0.1, or leave it out");
 }
 
 void resolve_precision(Experiment& experiment, const torch::Device& device) {

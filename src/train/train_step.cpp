@@ -22,6 +22,17 @@ torch::Tensor labels_of(const nn::UNetConfig& network, const StepSettings& setti
   return torch::where(u <= dropped, torch::full_like(labels, network.image.classes), labels);
 }
 
+// eps of each image: N(0, I), plus settings.offset_noise times one N(0, 1) per image and channel.
+torch::Tensor noise_of(const StepSettings& settings, const torch::Tensor& x0,
+                       const torch::Tensor& ids) {
+  torch::Tensor eps = torch::empty_like(x0);
+  kernels::fill_normal_(eps, rng_key(settings.seed, Purpose::kTrainingNoise), ids);
+  if (settings.offset_noise == 0.0) return eps;
+  torch::Tensor offset = torch::empty({x0.size(0), x0.size(1), 1, 1}, x0.options());
+  kernels::fill_normal_(offset, rng_key(settings.seed, Purpose::kOffsetNoise), ids);
+  return eps.add_(offset, settings.offset_noise);
+}
+
 }  // namespace
 
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
@@ -39,8 +50,7 @@ StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
   kernels::fill_uniform_int_(t, rng_key(settings.seed, Purpose::kTimestep), ids, 1,
                              diffusion.schedule().timesteps());
   // Line 4: eps ~ N(0, I).
-  const torch::Tensor eps = torch::empty_like(x0);
-  kernels::fill_normal_(eps, rng_key(settings.seed, Purpose::kTrainingNoise), ids);
+  const torch::Tensor eps = noise_of(settings, x0, ids);
   // Line 5: || target - network(x_t, t) ||^2.
   const torch::Tensor x_t = diffusion.noised(x0, t, eps);
   const torch::Tensor target = diffusion.target(x0, eps, x_t, t);

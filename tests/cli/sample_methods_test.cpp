@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
+#include <torch/csrc/jit/api/module.h>
 
 namespace ddpm {
 namespace {
@@ -47,6 +48,46 @@ TEST_F(SampleMethods, MethodAutoIsADocumentedChoice) {
   same("15", "dpmpp_2m_sde");
 }
 
+TEST_F(SampleMethods, MethodAutoTakesTheBestOfTheRunsOwnSweep) {
+  train("runs/swept", {});
+  const ProgramResult sweep =
+      run({"eval", "sweep", "--ckpt", "runs/swept", "--steps", "2,6", "--method", "ddim,heun",
+           "--spacing", "linspace", "--num", "8", "--json"});
+  ASSERT_EQ(sweep.status, 0) << sweep.err;
+  const auto cells = nlohmann::json::parse(sweep.out).at("cells");
+  const auto best = [&](int64_t steps) {
+    double least = 1e300;
+    std::string method;
+    for (const auto& cell : cells) {
+      if (cell.at("steps") != steps || cell.at("frechet") >= least) continue;
+      least = cell.at("frechet");
+      method = cell.at("sampler").get<std::string>().starts_with("eta") ? "ddim" : "heun";
+    }
+    return method;
+  };
+  const auto swept = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"--ckpt", "runs/swept"});
+    return draw(flags);
+  };
+  for (const int64_t steps : {2, 6}) {
+    EXPECT_TRUE(torch::equal(swept({"--method", "auto", "--steps", std::to_string(steps)}),
+                             swept({"--method", best(steps), "--spacing", "linspace", "--steps",
+                                    std::to_string(steps)})))
+        << steps;
+  }
+  // No evidence for 12 calls, twice 6.
+  EXPECT_TRUE(torch::equal(swept({"--method", "auto", "--steps", "12"}),
+                           swept({"--method", "unipc", "--spacing", "trailing", "--steps", "12"})));
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "runs/swept/generated"))
+    if (entry.path().filename().string().starts_with("sweep-"))
+      std::filesystem::resize_file(entry.path() / "sweep.json", 100);
+  const ProgramResult damaged =
+      run({"sample", "--ckpt", "runs/swept", "--method", "auto", "--steps", "6", "--num", "1"});
+  EXPECT_EQ(damaged.status, 0) << damaged.err;
+  EXPECT_NE(damaged.err.find("sweep.json: cannot be read for --method auto"), std::string::npos)
+      << damaged.err;
+}
+
 TEST_F(SampleMethods, TimestepsMayBeListedOrTakenBySection) {
   // T = 20: 1 and 10 of the first ten; 11, 11 + 4.5 (rounded to even) and 20 of the others.
   const torch::Tensor listed = draw({"--ddim", "--steps-at", "20,15,11,10,1"});
@@ -71,6 +112,13 @@ TEST_F(SampleMethods, TheOptimalVarianceIsMeasuredOnceAndKept) {
       (draw({"--steps", "4", "--sigma", "analytic", "--ddim"}) - first).abs().max().item<double>(),
       kRounding);
 
+  // The same measurement chooses timesteps.
+  const torch::Tensor optimal = draw({"--ddim", "--steps", "4", "--spacing", "optimal"});
+  EXPECT_GT((draw({"--ddim", "--steps", "4"}) - optimal).abs().max().item<double>(), kRounding);
+  EXPECT_TRUE(torch::equal(draw({"--ddim", "--steps", "20", "--spacing", "optimal"}),
+                           draw({"--ddim", "--steps", "20"})))
+      << "all T steps";
+
   const ProgramResult estimate = run({"estimate", "--num", "8", "--times", "5", "--json"});
   ASSERT_EQ(estimate.status, 0) << estimate.err;
   const auto json = nlohmann::json::parse(estimate.out);
@@ -83,6 +131,43 @@ TEST_F(SampleMethods, TheOptimalVarianceIsMeasuredOnceAndKept) {
   EXPECT_EQ(damaged.status, 1);
   EXPECT_NE(damaged.err.find("is damaged; delete it, or run ddpm estimate"), std::string::npos)
       << damaged.err;
+}
+
+TEST_F(SampleMethods, ATorchScriptNetworkGuides) {
+  const auto save = [&](const std::string& name, const std::string& body) {
+    torch::jit::Module module("Guide");
+    module.define("def forward(self, x, t):\n  " + body + "\n");
+    module.save((folder_ / name).string());
+  };
+  save("bright.pt", "s = x.flatten(1).mean(1)\n  return torch.stack([-9 * s, 9 * s], 1)");
+  const std::vector<std::string> flags{"--ddim", "--steps", "4", "--guide", "bright.pt"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), flags.begin(), flags.end());
+    return draw(more);
+  };
+  const torch::Tensor plain = draw({"--ddim", "--steps", "4"});
+  const torch::Tensor dark = with({"--class", "0"}), bright = with({"--class", "1"});
+  EXPECT_TRUE(torch::equal(with({"--class", "1", "--guide-scale", "0"}), plain));
+  EXPECT_LT(dark.mean().item<double>(), plain.mean().item<double>());
+  EXPECT_GT(bright.mean().item<double>(), plain.mean().item<double>());
+  EXPECT_GT(with({"--class", "1", "--guide-scale", "3"}).mean().item<double>(),
+            bright.mean().item<double>());
+  // All classes in turn, an image each.
+  const torch::Tensor both = with({});
+  EXPECT_TRUE(torch::allclose(both[0], dark[0], 1e-5, 1e-5));
+  EXPECT_TRUE(torch::allclose(both[1], bright[1], 1e-5, 1e-5));
+
+  const auto refused = [&](std::vector<std::string> more, int status, const std::string& why) {
+    more.insert(more.begin(), "sample");
+    const ProgramResult result = run(more);
+    EXPECT_EQ(result.status, status) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  refused({"--guide", "bright.pt", "--class", "2"}, 2, "the network knows 0 to 1");
+  refused({"--guide-scale", "2"}, 2, "--guide-scale is for --guide");
+  refused({"--guide", "none.pt"}, 1, "none.pt");
+  save("wide.pt", "return x.sum()");
+  refused({"--guide", "wide.pt"}, 1, "can guide");
 }
 
 TEST_F(SampleMethods, GuidanceNeedsANullClassAndChangesTheImages) {

@@ -91,6 +91,23 @@ TEST(DiffusionConfig, ATableMayLeaveNothingOfTheImageWhereNothingDividesByIt) {
   EXPECT_EQ(schedule.jump_beta(2, 1), 1.0);
 }
 
+TEST(DiffusionConfig, ZeroTerminalSnrNeedsAPredictionThatKnowsTheImage) {
+  for (const std::string prediction : {"eps", "mu"}) {
+    const std::string error =
+        error_of("zero_terminal_snr = true\nprediction = '" + prediction + "'\n");
+    EXPECT_NE(error.find("test.toml:3:1: diffusion.prediction: = \"" + prediction),
+              std::string::npos)
+        << error;
+    EXPECT_NE(error.find("use v or x0"), std::string::npos) << error;
+  }
+  EXPECT_NE(error_of("zero_terminal_snr = true\n"), "no error") << "eps by default";
+  const std::string v = "prediction = 'v'\nzero_terminal_snr = true\n";
+  EXPECT_EQ(Schedule(read(v).schedule).alpha_bar(1000), 0.0);
+  EXPECT_NE(error_of(v + "timesteps = 1\n").find("2 or more"), std::string::npos);
+  // Without the switch so many steps leave too little.
+  EXPECT_EQ(error_of(v + "timesteps = 100000\n"), "no error");
+}
+
 TEST(DiffusionConfig, RefusesValuesOutOfRange) {
   EXPECT_NE(error_of("timesteps = 0\n"), "no error");
   EXPECT_NE(error_of("beta_start = 0.0\n"), "no error");

@@ -55,6 +55,37 @@ TEST(Schedule, MatchesNumpyForOneAndTwoSteps) {
   expect_golden("cosine_1", config_of(ScheduleKind::kCosine, 1));
 }
 
+TEST(Schedule, MatchesNumpyWithZeroTerminalSnr) {
+  const auto zero = [](ScheduleConfig config) {
+    config.zero_terminal_snr = true;
+    return config;
+  };
+  expect_golden("zero_linear_1000", zero(config_of(ScheduleKind::kLinear, 1000)));
+  expect_golden("zero_cosine_100", zero(config_of(ScheduleKind::kCosine, 100)));
+  expect_golden("zero_linear_2", zero(config_of(ScheduleKind::kLinear, 2)));
+}
+
+// Lin 2024, Sec. 3.1: nothing of the image is left at T, and t = 1 is as it was.
+TEST(Schedule, ZeroTerminalSnrKeepsTheFirstStepAndLosesTheLastSignal) {
+  for (int kind = 0; kind < 5; ++kind) {
+    ScheduleConfig config = config_of(static_cast<ScheduleKind>(kind), 500);
+    const Schedule plain(config);
+    config.zero_terminal_snr = true;
+    const Schedule schedule(config);
+    EXPECT_EQ(schedule.alpha_bar(500), 0.0);
+    EXPECT_EQ(schedule.one_minus_alpha_bar(500), 1.0);
+    EXPECT_EQ(schedule.snr(500), 0.0);
+    EXPECT_EQ(schedule.beta(1), plain.beta(1));
+    EXPECT_LT(schedule.alpha_bar(400), plain.alpha_bar(400));
+  }
+  EXPECT_THROW(Schedule({.timesteps = 1, .zero_terminal_snr = true}), c10::Error);
+  // A table that ends without signal already.
+  ScheduleConfig table{.kind = ScheduleKind::kTable, .timesteps = 3, .betas = {0.1, 0.5, 1.0}};
+  table.zero_terminal_snr = true;
+  for (int64_t t = 1; t <= 3; ++t)
+    EXPECT_NEAR(Schedule(table).beta(t), table.betas[static_cast<size_t>(t - 1)], 1e-15);
+}
+
 TEST(Schedule, HosLinearScheduleForgetsTheImageToTheBitsThatHoStates) {
   // Ho 2020, Sec. 4: L_T = D_KL(q(x_T|x_0) || N(0,I)) is about 1e-5 bits per dimension. Here for
   // pixels uniform in [-1,1], whose mean square is 1/3.

@@ -77,7 +77,8 @@ TEST(DiffusersConfig, SchedulersThatCannotBeExpressedAreRefusedByKeyAndValue) {
       {"variance_type", "learned"},
       {"prediction_type", "flow"},
       {"timestep_spacing", "karras"},
-      {"thresholding", true},
+      {"dynamic_thresholding_ratio", 1.5},
+      {"sample_max_value", 0.0},
       {"steps_offset", -1},
       {"num_train_timesteps", 0},
       {"beta_start", 0.0},
@@ -86,7 +87,7 @@ TEST(DiffusersConfig, SchedulersThatCannotBeExpressedAreRefusedByKeyAndValue) {
       {"clip_sample_range", -1.0},
   };
   for (const auto& [key, value] : values) {
-    nlohmann::json json;
+    nlohmann::json json{{"thresholding", true}};
     json[key] = value;
     const std::string message = message_of([&] { parse_scheduler_config(json.dump(), "s.json"); });
     EXPECT_NE(message.find(key + " = " + value.dump()), std::string::npos) << message;
@@ -102,7 +103,7 @@ TEST(DiffusersConfig, SettingsThatOurSolversLackAreRefusedByKeyAndValue) {
       {"DPMSolverMultistepScheduler", "euler_at_final", true},
       {"DPMSolverMultistepScheduler", "lambda_min_clipped", -5.1},
       {"DPMSolverMultistepScheduler", "use_flow_sigmas", true},
-      {"DPMSolverMultistepScheduler", "thresholding", true},
+      {"EulerDiscreteScheduler", "thresholding", true},
       {"DPMSolverMultistepScheduler", "timestep_spacing", "karras"},
       {"UniPCMultistepScheduler", "solver_type", "bh1"},
       {"UniPCMultistepScheduler", "predict_x0", false},
@@ -160,6 +161,42 @@ TEST(DiffusersConfig, SchedulersComeBack) {
     const diffusion::Schedule ours(settings.diffusion.schedule), theirs(back.diffusion.schedule);
     for (int64_t t = 1; t <= 50; ++t) EXPECT_EQ(ours.beta(t), theirs.beta(t));
     EXPECT_EQ(config::to_toml(back.sample, "sample"), config::to_toml(settings.sample, "sample"));
+  }
+}
+
+// Each class as it can: with its own switch, else as numbers.
+TEST(DiffusersConfig, ZeroTerminalSnrComesBack) {
+  for (const auto kind : {diffusion::ScheduleKind::kLinear, diffusion::ScheduleKind::kCosine,
+                          diffusion::ScheduleKind::kConstant}) {
+    for (const char* method : {"ddpm", "ddim", "dpmpp_2m", "unipc", "deis", "euler", "heun"}) {
+      SchedulerSettings settings;
+      settings.diffusion.prediction = diffusion::Prediction::kV;
+      settings.diffusion.schedule = {.kind = kind, .timesteps = 50, .zero_terminal_snr = true};
+      settings.sample.method = method;
+      const std::string text = scheduler_config_text(settings);
+      const SchedulerSettings back = parse_scheduler_config(text, "s.json");
+      const diffusion::Schedule ours(settings.diffusion.schedule), theirs(back.diffusion.schedule);
+      for (int64_t t = 1; t <= 50; ++t)
+        EXPECT_EQ(ours.beta(t), theirs.beta(t)) << method << ", t = " << t;
+      const bool own = nlohmann::json::parse(text).value("rescale_betas_zero_snr", false);
+      EXPECT_EQ(own, method != std::string("deis") && method != std::string("heun")) << text;
+    }
+  }
+}
+
+TEST(DiffusersConfig, DynamicThresholdingComesBack) {
+  for (const char* method : {"ddpm", "ddim", "dpmpp_2m", "unipc", "deis"}) {
+    SchedulerSettings settings;
+    settings.sample.method = method;
+    settings.sample.dynamic_threshold = 0.9;
+    settings.sample.dynamic_threshold_max = 3.0;
+    settings.sample.stepping = sample::Stepping::kDiffusers;
+    if (method == std::string("ddim")) settings.sample.clip = sample::Clip::kClip;
+    const SchedulerSettings back =
+        parse_scheduler_config(scheduler_config_text(settings), "s.json");
+    EXPECT_EQ(back.sample.dynamic_threshold, 0.9) << method;
+    EXPECT_EQ(back.sample.dynamic_threshold_max, 3.0) << method;
+    EXPECT_EQ(back.sample.clip, settings.sample.clip) << method;
   }
 }
 

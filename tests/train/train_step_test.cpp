@@ -134,6 +134,32 @@ TEST(TrainStep, LossIsTheMeanSquaredErrorOfTheNoiseItDrew) {
   }
 }
 
+// One number per image and channel beside eps: eps ~ N(0, I + s^2 1 1^T) in each channel.
+TEST(TrainStep, OffsetNoiseAddsOneNumberPerImageAndChannel) {
+  nn::UNet unet = small_unet();
+  StepSettings s = settings();
+  s.offset_noise = 0.5;
+  const data::Batch b = batch(100, 4);
+  const torch::NoGradGuard no_grad;
+  const StepLosses losses = unweighted_losses(*unet, s, b);
+  const torch::Tensor x0 = b.images.to(torch::kDouble) / 127.5 - 1.0;
+  const torch::Tensor plain = torch::empty_like(x0);
+  torch::Tensor offset = torch::empty({4, x0.size(1), 1, 1}, torch::kDouble);
+  kernels::fill_normal_(plain, rng_key(7, Purpose::kTrainingNoise), b.ids);
+  kernels::fill_normal_(offset, rng_key(7, Purpose::kOffsetNoise), b.ids);
+  const torch::Tensor eps = plain + 0.5 * offset;
+  for (int64_t i = 0; i < 4; ++i) {
+    const int64_t t = losses.t[i].item<int64_t>();
+    const double alpha_bar = s.diffusion.schedule().alpha_bar(t);
+    const torch::Tensor x_t = std::sqrt(alpha_bar) * x0[i] + std::sqrt(1 - alpha_bar) * eps[i];
+    const torch::Tensor error = eps[i] - unet->forward(x_t.unsqueeze(0), torch::tensor({t - 1}))[0];
+    EXPECT_NEAR(losses.per_sample[i].item<double>(), error.square().mean().item<double>(), 1e-12);
+  }
+  // Part of a batch has the same noise.
+  const torch::Tensor part = unweighted_losses(*unet, s, slice(b, 2, 2)).per_sample;
+  EXPECT_TRUE(torch::allclose(losses.per_sample.narrow(0, 2, 2), part, 1e-12, 0.0));
+}
+
 TEST(TrainStep, AccumulationOverMicroBatchesEqualsTheFullBatch) {
   nn::UNet unet = small_unet();
   const data::Batch whole = batch(0, 6);

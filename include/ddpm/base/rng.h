@@ -24,6 +24,7 @@ enum class Purpose : uint32_t {
   /// z of the second and later draws of a step; id = image index, step = position + (draw - 1) 2^20
   kFurtherSamplerNoise = 12,
   kLabelDropout = 13,  ///< id = global sample index
+  kOffsetNoise = 14,   ///< id = global sample index
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part

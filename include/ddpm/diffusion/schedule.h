@@ -40,8 +40,11 @@ struct ScheduleConfig {
   double beta_end = 0.02;    ///< unused by cosine
   double cosine_s = 0.008;   ///< the cosine's offset, 0 or more: keeps beta_1 away from 0
   /// The table's: one per timestep, in 0..1. Only the last may be 1, which removes the image at t =
-  /// T (Lin et al. 2024, "zero terminal SNR"): then neither eps nor mu can be predicted.
+  /// T (as zero_terminal_snr does): then neither eps nor mu can be predicted.
   std::vector<double> betas = {};
+  /// Shifts and scales sqrt(alpha_bar) so that it is 0 at T and unchanged at 1 (Lin 2024, Algorithm
+  /// 1). Needs T of 2 or more.
+  bool zero_terminal_snr = false;
 
   bool operator==(const ScheduleConfig&) const = default;
 };

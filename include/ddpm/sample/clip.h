@@ -19,9 +19,19 @@ enum class Clip {
 /// The names in a config.
 constexpr auto names_of(Clip) { return std::array{"none", "clip", "rederive"}; }
 
-/// The estimate at x_t with its x0 in [-range,range], by the method `clip`.
+/// The bound of each image's |x0_hat|.
+struct ClipBound {
+  double range = 1.0;  ///< of the result
+  /// Dynamic thresholding (Saharia 2022, Imagen, Sec. 2.3): x0_hat is clamped at this quantile of the
+  /// image's |x0_hat|, if that is above `range`, and scaled down to `range`. 0: clamped at `range`.
+  double quantile = 0.0;
+  double max = 0.0;  ///< the quantile counts as at most this; 0: no limit
+};
+
+/// The estimate at x_t with its x0 in [-bound.range,bound.range], by the method `clip`. Images are
+/// [B,...].
 diffusion::Estimate clipped(Clip clip, const diffusion::Estimate& estimate,
                             const diffusion::Schedule& schedule, const torch::Tensor& x_t,
-                            int64_t t, double range = 1.0);
+                            int64_t t, const ClipBound& bound = {});
 
 }  // namespace ddpm::sample

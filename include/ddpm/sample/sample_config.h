@@ -55,11 +55,13 @@ struct SampleConfig {
   Stepping stepping = Stepping::kOwn;   ///< whose leading, trailing and linspace
   Clip clip = Clip::kRederive;  ///< what becomes of an x0_hat outside [-clip_range,clip_range]
   double clip_range = 1.0;
+  double dynamic_threshold = 0.0;          ///< see ClipBound::quantile
+  double dynamic_threshold_max = 0.0;      ///< see ClipBound::max
   int64_t steps_offset = 0;                ///< leading only: added to every t, at most up to T
   LastAlpha last_alpha = LastAlpha::kOne;  ///< ddim only
   diffusion::Guidance guidance;            ///< keys: guidance, guidance_interval, ...
   /// The mean of Var(x_0 | x_t) over pixels and data by t = 0..T (eval/posterior_variance.h); no key.
-  /// Needed by Sigma::kAnalytic.
+  /// Needed by Sigma::kAnalytic and Spacing::kOptimal.
   std::vector<double> posterior_variance = {};
   int64_t num = 64;    ///< images to sample
   int64_t batch = 64;  ///< images at a time; does not change the images
@@ -67,8 +69,13 @@ struct SampleConfig {
   bool operator==(const SampleConfig&) const = default;
 };
 
-/// The config's spacing, clipping and guidance with DDIM, eta 0, in `steps` steps: for previews and
-/// measurements, which need no other settings.
+/// Whether the config needs posterior_variance.
+bool needs_posterior_variance(const SampleConfig& config);
+
+ClipBound clip_bound(const SampleConfig& config);
+
+/// The config's spacing (trailing instead of optimal), clipping and guidance with DDIM, eta 0, in
+/// `steps` steps: for previews and measurements, which need no other settings.
 SampleConfig with_ddim(SampleConfig config, int64_t steps);
 
 /// Two settings that conflict, or one that the schedule does not allow.

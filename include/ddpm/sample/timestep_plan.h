@@ -32,11 +32,15 @@ enum class Spacing {
   kLogSnr,
   /// The same in sigma^(1/7), sigma = sqrt((1 - alpha_bar) / alpha_bar) (Karras 2022, Eq. 5).
   kKarras,
+  /// Those that lose the least of the bound on the likelihood with the optimal variance (Bao 2022,
+  /// Sec. 4; Watson 2021). Needs SampleConfig::posterior_variance.
+  kOptimal,
 };
 
 /// The names in a config.
 constexpr auto names_of(Spacing) {
-  return std::array{"leading", "trailing", "linspace", "quadratic", "openai", "logsnr", "karras"};
+  return std::array{"leading", "trailing", "linspace", "quadratic",
+                    "openai",  "logsnr",   "karras",   "optimal"};
 }
 
 /// Whose definition of leading, trailing and linspace is used.
@@ -57,7 +61,7 @@ struct PlanStep {
 
 /// Exactly `steps` jumps with t strictly decreasing in 1..timesteps, each starting where the one
 /// before it ended; the last ends at 0. If steps = timesteps, all of 1..timesteps, with
-/// any spacing. c10::Error unless 1 <= steps <= timesteps. kLogSnr and kKarras need the schedule.
+/// any spacing. c10::Error unless 1 <= steps <= timesteps. kLogSnr, kKarras and kOptimal need a SampleConfig.
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing);
 /// The jumps of a list of timesteps, ascending in 1..T. c10::Error if it is not strictly ascending.
 std::vector<PlanStep> jumps_of(const std::vector<int64_t>& ascending);

@@ -39,6 +39,7 @@ struct TrainConfig {
   int64_t accumulate = 1;        ///< micro-batches per update; more: less memory, same result
   bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
   double label_dropout = 0.0;    ///< share of images trained without their class; see null_class
+  double offset_noise = 0.0;     ///< see StepSettings
   bool recompute = false;        ///< recompute blocks in the backward pass to save memory
   bool shard_optimizer = false;  ///< divide EMA weights and moments among the processes
   nn::Precision precision = nn::Precision::kFp32;

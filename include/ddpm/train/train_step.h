@@ -16,6 +16,9 @@ struct StepSettings {
   torch::Device device = torch::kCPU;
   uint64_t seed = 0;
   double label_dropout = 0.0;  ///< the probability that an image gets the null class
+  /// Deviation of the number that is added to all of eps in a channel of an image (offset noise,
+  /// Guttenberg 2023): eps ~ N(0, I + offset_noise^2 1 1^T) in each channel. 0: Ho's eps.
+  double offset_noise = 0.0;
 };
 
 /// The losses of a batch, on the device.
