@@ -83,6 +83,9 @@ void fields(config::Fields& f, TrainConfig& c) {
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
   f("label_dropout", c.label_dropout, {0.0, 1.0});
   f("offset_noise", c.offset_noise, {0.0, 10.0});
+  f("loss_weight", c.loss.weighting);
+  f("loss_gamma", c.loss.gamma, {0.0, 1e6});
+  f("t_sampling", c.t_sampling);
   f("recompute", c.recompute);
   f("shard_optimizer", c.shard_optimizer);
   f("precision", c.precision);

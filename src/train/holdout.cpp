@@ -16,6 +16,7 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   settings_.seed = derived_seed(settings.seed, Purpose::kHoldout, 1);
   settings_.label_dropout = 0.0;
   settings_.offset_noise = 0.0;
+  settings_.timesteps = TimestepDrawing::kUniform;
   Progress progress("reading held-out images", held_out.size());
   for (int64_t first = 0; first < held_out.size(); first += batch_size) {
     progress.update(first);

@@ -66,6 +66,21 @@ std::string why_not_recorded(const Experiment& experiment, const dist::World& wo
   return "";
 }
 
+StepSettings step_settings(const Experiment& experiment, const torch::Device& device) {
+  const TrainConfig& train = experiment.train;
+  const diffusion::Schedule schedule(experiment.diffusion.schedule);
+  const diffusion::Prediction prediction = experiment.diffusion.prediction;
+  return {.diffusion = diffusion::Diffusion(
+              schedule, prediction, diffusion::loss_weight(train.loss, schedule, prediction)),
+          .precision = train.precision,
+          .device = device,
+          .seed = experiment.run.seed,
+          .label_dropout = train.label_dropout,
+          .offset_noise = train.offset_noise,
+          .timesteps = train.t_sampling,
+          .batch_size = train.batch_size};
+}
+
 }  // namespace
 
 Learner::Learner(const Experiment& experiment, const torch::Device& device,
@@ -75,12 +90,7 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       arithmetic_(train_.precision, train_.deterministic, train_.steps * train_.accumulate),
       optimizer_config_(experiment.optimizer),
       rounds_(experiment.train.accumulate),
-      settings_{diffusion::Diffusion(experiment.diffusion),
-                experiment.train.precision,
-                device,
-                experiment.run.seed,
-                experiment.train.label_dropout,
-                experiment.train.offset_noise},
+      settings_(step_settings(experiment, device)),
       unet_(make_unet(experiment, device)),
       parameters_(unet_->parameters()),
       shards_(parameters_, world, experiment.train.shard_optimizer),

@@ -1,5 +1,6 @@
 #include "ddpm/train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -18,7 +19,17 @@ void fields(config::Fields& f, OptimizerConfig& c) {
   f("grad_clip", c.grad_clip, config::at_least(0.0));
   f("warmup_steps", c.warmup_steps, config::at_least(0));
   f("decay", c.decay);
+  f("decay_steps", c.decay_steps, config::at_least(0));
 }
+
+namespace {
+
+double decay_steps(const OptimizerConfig& config, int64_t total_steps) {
+  const int64_t steps = config.decay_steps > 0 ? config.decay_steps : total_steps / 10;
+  return static_cast<double>(std::max<int64_t>(steps, 1));
+}
+
+}  // namespace
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
   if (step <= config.warmup_steps) {
@@ -35,6 +46,14 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
       return config.lr * 0.5 * (1.0 + std::cos(std::numbers::pi * fraction));
     case LrDecay::kLinear:
       return config.lr * (1.0 - fraction);
+    case LrDecay::kInverseSqrt:
+      return config.lr /
+             std::sqrt(std::max(1.0, static_cast<double>(step) / decay_steps(config, total_steps)));
+    case LrDecay::kStable: {
+      const double length = decay_steps(config, total_steps);
+      const double share = (static_cast<double>(step - 1 - total_steps) + length) / length;
+      return config.lr * (1.0 - std::sqrt(std::clamp(share, 0.0, 1.0)));
+    }
   }
   TORCH_CHECK(false, "unknown decay");
 }

@@ -33,12 +33,40 @@ torch::Tensor noise_of(const StepSettings& settings, const torch::Tensor& x0,
   return eps.add_(offset, settings.offset_noise);
 }
 
+// Uniform in 1..high, a function of (seed, id).
+torch::Tensor uniform_of(const StepSettings& settings, const torch::Tensor& ids, int64_t high) {
+  torch::Tensor drawn = torch::empty_like(ids);
+  kernels::fill_uniform_int_(drawn, rng_key(settings.seed, Purpose::kTimestep), ids, 1, high);
+  return drawn;
+}
+
 }  // namespace
+
+torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& ids) {
+  const int64_t T = settings.diffusion.schedule().timesteps();
+  switch (settings.timesteps) {
+    case TimestepDrawing::kUniform:
+      return uniform_of(settings, ids, T);
+    case TimestepDrawing::kAntithetic: {
+      const torch::Tensor odd = ids.remainder(2);  // the second of its pair
+      const torch::Tensor t = uniform_of(settings, ids - odd, T);
+      return torch::where(odd == 1, T + 1 - t, t);
+    }
+    case TimestepDrawing::kStratified: {
+      constexpr int64_t kParts = int64_t{1} << 30;
+      const torch::Tensor u = (uniform_of(settings, ids, kParts).to(torch::kDouble) - 0.5) /
+                              static_cast<double>(kParts);
+      const torch::Tensor place = ids.remainder(settings.batch_size) + u;  // in 0..N
+      const double width = static_cast<double>(T) / static_cast<double>(settings.batch_size);
+      return (place * width).floor().clamp_max(static_cast<double>(T - 1)).to(torch::kLong) + 1;
+    }
+  }
+  TORCH_CHECK(false, "unknown drawing of timesteps");
+}
 
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch) {
   const diffusion::Diffusion& diffusion = settings.diffusion;
-  const auto on_device = torch::dtype(torch::kLong).device(settings.device);
   const torch::Tensor ids = batch.ids.to(settings.device, /*non_blocking=*/true);
 
   // Line 2: x_0 ~ q(x_0).
@@ -46,9 +74,7 @@ StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
       batch.images.to(settings.device, /*non_blocking=*/true), nn::storage_type(settings.precision),
       torch::MemoryFormat::ChannelsLast);
   // Line 3: t ~ Uniform({1, ..., T}).
-  torch::Tensor t = torch::empty({x0.size(0)}, on_device);
-  kernels::fill_uniform_int_(t, rng_key(settings.seed, Purpose::kTimestep), ids, 1,
-                             diffusion.schedule().timesteps());
+  const torch::Tensor t = draw_timesteps(settings, ids);
   // Line 4: eps ~ N(0, I).
   const torch::Tensor eps = noise_of(settings, x0, ids);
   // Line 5: || target - network(x_t, t) ||^2.

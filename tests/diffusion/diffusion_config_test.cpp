@@ -95,7 +95,7 @@ TEST(DiffusionConfig, ZeroTerminalSnrNeedsAPredictionThatKnowsTheImage) {
   for (const std::string prediction : {"eps", "mu"}) {
     const std::string error =
         error_of("zero_terminal_snr = true\nprediction = '" + prediction + "'\n");
-    EXPECT_NE(error.find("test.toml:3:1: diffusion.prediction: = \"" + prediction),
+    EXPECT_NE(error.find("test.toml:3:14: diffusion.prediction: = \"" + prediction),
               std::string::npos)
         << error;
     EXPECT_NE(error.find("use v or x0"), std::string::npos) << error;

@@ -43,7 +43,6 @@ diffusion::Denoiser restated(const diffusion::Denoiser& eps, Prediction predicti
 // Bayes: the score of the mixture plus that of log p(class | x_t) is the score of the class.
 TEST(ScoreGuidance, WithScaleOneIsTheDenoiserOfTheClass) {
   const torch::Tensor x = torch::linspace(-2, 2, 30, torch::kDouble).view({5, 1, 2, 3});
-  const torch::Tensor t = torch::tensor({1, 50, 300, 700, 1000});
   for (const Prediction prediction :
        {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu, Prediction::kV}) {
     const Diffusion diffusion(kSchedule, prediction);
@@ -52,9 +51,12 @@ TEST(ScoreGuidance, WithScaleOneIsTheDenoiserOfTheClass) {
                                 diffusion, classifier_score, 1);
     const auto expected =
         restated(gaussian_denoiser(kSchedule, kClasses.means[1], kClasses.variance), prediction);
-    // x0_hat at T is a difference that is divided by sqrt(alpha_bar_T) = 0.006.
-    EXPECT_TRUE(torch::allclose(guided(x, t), expected(x, t), 1e-10, 1e-10))
-        << config::to_string(prediction);
+    for (const int64_t time : {1, 50, 300, 700, 1000}) {
+      const torch::Tensor t = torch::full({5}, time, torch::kLong);
+      // x0_hat at T is a difference that is divided by sqrt(alpha_bar_T) = 0.006.
+      EXPECT_TRUE(torch::allclose(guided(x, t), expected(x, t), 1e-10, 1e-10))
+          << config::to_string(prediction) << ", t = " << time;
+    }
   }
 }
 

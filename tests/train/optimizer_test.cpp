@@ -172,6 +172,25 @@ TEST(LearningRate, DecaysAsPyTorchsSchedulersAndIsNever0) {
   }
 }
 
+TEST(LearningRate, InverseSqrtAndStableHaveThePapersFormulas) {
+  OptimizerConfig config{.lr = 0.01, .warmup_steps = 4};
+  config.decay = LrDecay::kInverseSqrt;
+  config.decay_steps = 25;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 2, 1000), 0.005);  // warm-up
+  EXPECT_DOUBLE_EQ(learning_rate(config, 25, 1000), 0.01);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 100, 1000), 0.005);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 400, 1000), 0.0025);
+  config.decay = LrDecay::kStable;
+  EXPECT_DOUBLE_EQ(learning_rate(config, 976, 1000), 0.01);  // the first of the last 25
+  EXPECT_DOUBLE_EQ(learning_rate(config, 977, 1000), 0.01 * (1 - 0.2));
+  EXPECT_DOUBLE_EQ(learning_rate(config, 992, 1000), 0.01 * (1 - 0.8));
+  EXPECT_GT(learning_rate(config, 1000, 1000), 0.0);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 500, 1000), 0.01);
+  config.decay_steps = 0;  // a tenth
+  EXPECT_DOUBLE_EQ(learning_rate(config, 901, 1000), 0.01);
+  EXPECT_DOUBLE_EQ(learning_rate(config, 926, 1000), 0.005);
+}
+
 TEST(LearningRate, RisesLinearlyThenFollowsItsDecay) {
   OptimizerConfig config;
   config.lr = 2e-4;

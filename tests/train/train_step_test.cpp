@@ -160,6 +160,54 @@ TEST(TrainStep, OffsetNoiseAddsOneNumberPerImageAndChannel) {
   EXPECT_TRUE(torch::allclose(losses.per_sample.narrow(0, 2, 2), part, 1e-12, 0.0));
 }
 
+// Each t is uniform, whatever the drawing; what differs is the batch.
+TEST(TrainStep, TimestepsAreUniformForEveryDrawing) {
+  StepSettings s = settings();  // T = 50
+  s.batch_size = 20;
+  const torch::Tensor ids = torch::arange(100'000);
+  for (const auto drawing :
+       {TimestepDrawing::kUniform, TimestepDrawing::kAntithetic, TimestepDrawing::kStratified}) {
+    s.timesteps = drawing;
+    const torch::Tensor counts = draw_timesteps(s, ids).bincount({}, 51);
+    EXPECT_EQ(counts[0].item<int64_t>(), 0);
+    // 2,000 of each t, with a deviation of 44; antithetic pairs: 63.
+    EXPECT_LT((counts.narrow(0, 1, 50) - 2000).abs().max().item<int64_t>(), 5 * 63)
+        << config::to_string(drawing);
+    // A part of a batch has the same t.
+    EXPECT_TRUE(torch::equal(draw_timesteps(s, ids.narrow(0, 37, 11)),
+                             draw_timesteps(s, ids).narrow(0, 37, 11)));
+  }
+}
+
+TEST(TrainStep, AntitheticTimestepsAreMirroredInPairs) {
+  StepSettings s = settings();
+  s.timesteps = TimestepDrawing::kAntithetic;
+  const torch::Tensor t = draw_timesteps(s, torch::arange(1000)).view({500, 2});
+  EXPECT_TRUE(torch::equal(t.sum(1), torch::full({500}, 51, torch::kLong)));
+}
+
+// One in each of the N parts of 1..T; the mean over the batch of any function has less variance.
+TEST(TrainStep, StratifiedTimestepsFallInEveryPart) {
+  StepSettings s = settings();
+  s.timesteps = TimestepDrawing::kStratified;
+  s.batch_size = 10;  // parts of five timesteps
+  const torch::Tensor part =
+      (draw_timesteps(s, torch::arange(1000)).view({100, 10}) - 1).div(5, "floor");
+  EXPECT_TRUE(torch::equal(part, torch::arange(10).expand({100, 10})));
+  const auto variance_of_mean = [&](TimestepDrawing drawing) {
+    s.timesteps = drawing;
+    const torch::Tensor loss = 1.0 / draw_timesteps(s, torch::arange(10'000)).to(torch::kDouble);
+    return loss.view({1000, 10}).mean(1).var().item<double>();
+  };
+  EXPECT_LT(variance_of_mean(TimestepDrawing::kStratified),
+            0.7 * variance_of_mean(TimestepDrawing::kUniform));
+  // Batches that T does not divide into.
+  s.batch_size = 7;
+  const torch::Tensor t = draw_timesteps(s, torch::arange(7000));
+  EXPECT_EQ(t.min().item<int64_t>(), 1);
+  EXPECT_EQ(t.max().item<int64_t>(), 50);
+}
+
 TEST(TrainStep, AccumulationOverMicroBatchesEqualsTheFullBatch) {
   nn::UNet unet = small_unet();
   const data::Batch whole = batch(0, 6);

@@ -6,12 +6,14 @@
 #include "ddpm/data/loader.h"
 #include "ddpm/data/subset.h"
 #include "ddpm/diffusion/diffusion_config.h"
+#include "ddpm/diffusion/loss_weight.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/sample/sample_config.h"
 #include "ddpm/train/optimizer.h"
+#include "ddpm/train/train_step.h"
 
 #include <filesystem>
 #include <memory>
@@ -40,6 +42,8 @@ struct TrainConfig {
   bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
   double label_dropout = 0.0;    ///< share of images trained without their class; see null_class
   double offset_noise = 0.0;     ///< see StepSettings
+  diffusion::LossWeightConfig loss;
+  TimestepDrawing t_sampling = TimestepDrawing::kUniform;
   bool recompute = false;        ///< recompute blocks in the backward pass to save memory
   bool shard_optimizer = false;  ///< divide EMA weights and moments among the processes
   nn::Precision precision = nn::Precision::kFp32;

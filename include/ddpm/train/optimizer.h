@@ -9,8 +9,19 @@
 
 namespace ddpm::train {
 
-enum class LrDecay { kConstant, kCosine, kLinear };
-constexpr auto names_of(LrDecay) { return std::array{"constant", "cosine", "linear"}; }
+/// How the learning rate goes on after the warm-up.
+enum class LrDecay {
+  kConstant,
+  kCosine,       ///< to 0 after train.steps
+  kLinear,       ///< to 0 after train.steps
+  kInverseSqrt,  ///< "inverse_sqrt": lr / sqrt(max(1, step / decay_steps)) (Karras 2024, Eq. 67)
+  /// "stable": constant, then in the last decay_steps lr (1 - sqrt(share)) down to 0 (warm-up, stable,
+  /// decay; Haegele 2024)
+  kStable,
+};
+constexpr auto names_of(LrDecay) {
+  return std::array{"constant", "cosine", "linear", "inverse_sqrt", "stable"};
+}
 
 /// [optimizer]
 struct OptimizerConfig {
@@ -22,7 +33,8 @@ struct OptimizerConfig {
   double weight_decay = 0.0;
   double grad_clip = 1.0;              ///< maximum global gradient norm; 0: no clipping
   int64_t warmup_steps = 0;            ///< the rate rises linearly from 0 over these steps
-  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up to 0 after train.steps
+  LrDecay decay = LrDecay::kConstant;  ///< from the end of warm-up
+  int64_t decay_steps = 0;             ///< of inverse_sqrt and stable; 0: a tenth of train.steps
 
   bool operator==(const OptimizerConfig&) const = default;
 };

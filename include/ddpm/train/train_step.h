@@ -1,13 +1,27 @@
 #pragma once
 
+#include "ddpm/config/names.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 
+#include <array>
+
 #include <torch/types.h>
 
 namespace ddpm::train {
+
+/// How a batch's timesteps are drawn. Each t is uniform on 1..T for every choice; they differ in how
+/// the t of one batch depend on each other.
+enum class TimestepDrawing {
+  kUniform,     ///< "uniform": independent (Ho 2020, Algorithm 1)
+  kAntithetic,  ///< "antithetic": in pairs t, T + 1 - t (Song 2021's code)
+  kStratified,  ///< "stratified": one in each of the N equal parts of 1..T, for a batch of N
+};
+constexpr auto names_of(TimestepDrawing) {
+  return std::array{"uniform", "antithetic", "stratified"};
+}
 
 /// A step's inputs besides the network and the batch.
 struct StepSettings {
@@ -19,6 +33,8 @@ struct StepSettings {
   /// Deviation of the number that is added to all of eps in a channel of an image (offset noise,
   /// Guttenberg 2023): eps ~ N(0, I + offset_noise^2 1 1^T) in each channel. 0: Ho's eps.
   double offset_noise = 0.0;
+  TimestepDrawing timesteps = TimestepDrawing::kUniform;
+  int64_t batch_size = 1;  ///< images per update over all processes, for kStratified
 };
 
 /// The losses of a batch, on the device.
@@ -27,9 +43,13 @@ struct StepLosses {
   torch::Tensor t;           ///< int64 [B], 1..T
 };
 
+/// t int64 [B] in 1..T of the samples `ids`, int64 [B]: each a function of (seed, id) alone, so that
+/// neither processes nor accumulation change it. Batches begin at multiples of batch_size.
+torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& ids);
+
 /// L_simple of each sample of a batch, without the weight w(t) of training. t, noise and dropped
-/// labels depend only on (seed, batch.ids). Builds the autograd graph of the network's parameters if gradients are
-/// enabled. No host sync.
+/// labels depend only on (seed, batch.ids). Builds the autograd graph of the network's parameters if
+/// gradients are enabled. No host sync.
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch);
 
