@@ -42,7 +42,8 @@ double convolution_flops(const OpShape& s) {
 }
 
 OpShape shape_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
-  OpShape s{.op = name};
+  OpShape s;
+  s.op = name;
   const bool ours = name == "ddpm::convolution";
   if (ours || name == "aten::convolution") {
     s.input = sizes_of(in[0]), s.weight = sizes_of(in[1]);

@@ -165,7 +165,7 @@ SchedulerSettings find_scheduler(const fs::path& folder, const Hints& hints) {
   if (const auto file = scheduler_file(folder)) {
     if (hinted)
       throw UsageError(
-          fmt::format("{} says itself how the network is to be used; leave out "
+          fmt::format("{} describes how its network is used; leave out "
                       "--timesteps, --schedule and --prediction",
                       file->string()));
     return parse_scheduler_config(io::read_text(*file), *file);
@@ -173,8 +173,8 @@ SchedulerSettings find_scheduler(const fs::path& folder, const Hints& hints) {
   const diffusion::DiffusionConfig d = hinted_diffusion(hints, /*betas_by_steps=*/false);
   if (!hinted) {
     spdlog::warn(
-        "{} has no scheduler_config.json: taken to be trained with {} betas {} to {}, T = {}, "
-        "prediction {}, as diffusers does if nothing is said; if not, say it to ddpm convert by "
+        "{} has no scheduler_config.json: assumed to be trained with {} betas {} to {}, T = {}, "
+        "prediction {}, as diffusers assumes; if that is wrong, tell ddpm convert with "
         "--timesteps, --schedule and --prediction",
         folder.string(), config::to_string(d.schedule.kind), d.schedule.beta_start,
         d.schedule.beta_end, d.schedule.timesteps, config::to_string(d.prediction));

@@ -26,15 +26,14 @@ namespace fs = std::filesystem;
 void check_no_network_hints(const Hints& hints, const fs::path& source) {
   if (!hints.any_of_network()) return;
   throw UsageError(fmt::format(
-      "{} says itself what its network is; leave out --image-size, --heads and the like",
-      source.string()));
+      "{} describes its network; leave out --image-size, --heads and the like", source.string()));
 }
 
 void check_no_hints(const Hints& hints, const fs::path& source) {
   check_no_network_hints(hints, source);
   if (!hints.any()) return;
   throw UsageError(
-      fmt::format("{} says itself how its network was trained; leave out --timesteps, "
+      fmt::format("{} describes how its network was trained; leave out --timesteps, "
                   "--schedule and --prediction",
                   source.string()));
 }
@@ -69,9 +68,8 @@ void read_beside(const fs::path& file, const Hints& hints, Model& model) {
   }
   const fs::path json = file.parent_path() / "config.json";
   if (!fs::exists(json)) {
-    throw IoError(file,
-                  fmt::format("does not say what network it belongs to; put its model.toml or "
-                              "config.json beside it"));
+    throw IoError(file, fmt::format("does not describe its network; put its model.toml or "
+                                    "config.json beside it"));
   }
   check_no_network_hints(hints, json);
   const std::string text = io::read_text(json);

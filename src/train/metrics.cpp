@@ -60,7 +60,7 @@ bool or_warn(const std::function<void()>& write) {
     write();
     return true;
   } catch (const IoError& error) {
-    spdlog::warn("{} (training goes on without it)", error.what());
+    spdlog::warn("{} (training continues without it)", error.what());
     return false;
   }
 }

@@ -38,7 +38,7 @@ void Preview::draw(Learner& learner, const dist::World& world, const Watch& watc
       const torch::Tensor picture = grid(learner, name, watch);
       if (picture.defined()) sink(name, picture);
     } catch (const sample::NotFinite& error) {
-      spdlog::warn("no samples of the {} weights: {}; lower optimizer.lr if this goes on", name,
+      spdlog::warn("no samples of the {} weights: {}; lower optimizer.lr if this continues", name,
                    error.what());
     }
   };

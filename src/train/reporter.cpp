@@ -116,7 +116,7 @@ void Reporter::draw_samples(int64_t step) {
           io::write_png(picture, io::enlarged(grid));
           pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
         } catch (const IoError& error) {  // a full disk must not end the training
-          spdlog::warn("{} (training goes on without it)", error.what());
+          spdlog::warn("{} (training continues without it)", error.what());
         }
         log_->image("samples/" + weights, step, grid);
       });

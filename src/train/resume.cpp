@@ -123,7 +123,7 @@ void compare_configs(const fs::path& checkpoint, const RunIdentity& now, Resumpt
       found.changes.push_back(config::to_string(change));
     compare_rates(was, now, found);
   } catch (const Error& error) {
-    spdlog::warn("what changed since step {} is not known: {}", found.state.step, error.what());
+    spdlog::warn("the changes since step {} are not known: {}", found.state.step, error.what());
   }
 }
 
@@ -134,8 +134,8 @@ fs::path choose_checkpoint(checkpoint::CheckpointStore& store, const ResumePolic
   if (policy.kind == ResumePolicy::Kind::kNever) {
     if (store.steps().empty()) return {};
     throw IoError(run,
-                  "already holds checkpoints, and --resume never would overwrite them; give "
-                  "another folder with --out, or --resume auto to go on");
+                  "already holds checkpoints, and --resume never would overwrite them; name "
+                  "another folder with --out, or use --resume auto to continue");
   }
   if (policy.kind == ResumePolicy::Kind::kAuto) {
     const auto newest = store.newest_valid([](const fs::path& damaged, const std::string& problem) {

@@ -61,7 +61,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
     reporter_.open(state_.step, data_.held_out.get());
   });
   if (!checkpoint_.empty() && resume_policy.initialize)
-    spdlog::info("the weights of --init-from are not taken: the run goes on with its own");
+    spdlog::info("--init-from is ignored: the run continues with its own weights");
   share_state(tensors);
   state_.world_size = world_.size();
   state_.seed = experiment_.run.seed;
@@ -79,7 +79,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
 
 fs::path TrainingRun::starting_point(const ResumePolicy& policy) {
   fs::path checkpoint;
-  world_.on_main("find the checkpoint to go on from", [&] {
+  world_.on_main("find the checkpoint to continue from", [&] {
     saver_.store().clean();
     checkpoint = choose_checkpoint(saver_.store(), policy, run_);
   });
@@ -158,8 +158,8 @@ std::string TrainingRun::batch_description() const {
 TrainOutcome TrainingRun::run() {
   const TrainConfig& config = experiment_.train;
   if (state_.step >= config.steps) {
-    spdlog::info("nothing to do: {} has reached step {}; raise train.steps to go on", run_.string(),
-                 state_.step);
+    spdlog::info("nothing to do: {} has reached step {}; raise train.steps to continue",
+                 run_.string(), state_.step);
     return TrainOutcome::kFinished;
   }
   first_step_ = state_.step;
@@ -229,7 +229,7 @@ void TrainingRun::take_step(const data::Batch& batch) {
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
     throw Error(fmt::format(
-        "step {}: the memory of {} does not suffice; set train.micro_batch = \"auto\" or raise "
+        "step {}: the memory of {} is too small; set train.micro_batch = \"auto\" or raise "
         "train.accumulate (less memory, same result), or use train.precision = \"bf16\"",
         state_.step + 1, device_.str()));
   }

@@ -87,7 +87,7 @@ TEST(Ddim, EveryEtaKeepsTheMarginal) {
 
 TEST(Ddim, LastStepIsX0WithoutNoise) {
   const diffusion::Schedule schedule({});
-  for (const DdimNoise noise : {DdimNoise{0.0}, DdimNoise{1.0}, DdimNoise{0.0, true}}) {
+  for (const DdimNoise& noise : {DdimNoise{0.0}, DdimNoise{1.0}, DdimNoise{0.0, true}}) {
     DdimSampler sampler(schedule, noise);
     EXPECT_EQ(step_at(sampler, schedule, {20, 0}, {}).noises, 0);
     EXPECT_EQ(stepped(sampler, schedule, {20, 0}, {}), 0.4);
