@@ -51,7 +51,8 @@ double distance_in_calls(const Evidence& evidence, int64_t calls) {
 std::optional<Evidence> best_of(const fs::path& file, int64_t calls,
                                 const diffusion::Guidance& guidance) {
   std::optional<Evidence> best;
-  for (const Json& cell : Json::parse(io::read_text(file)).at("cells")) {
+  const Json sweep = Json::parse(io::read_text(file));
+  for (const Json& cell : sweep.at("cells")) {
     const Evidence e = evidence_of(cell, file);
     const double away = distance_in_calls(e, calls);
     if (e.config.guidance != guidance || away > std::log(kNearby)) continue;

@@ -46,7 +46,9 @@ std::unique_ptr<Sampler> make_ddim(const SampleConfig& config,
   TORCH_CHECK(config.sigma != Sigma::kAnalytic || !config.posterior_variance.empty(),
               "sigma analytic needs the posterior variance of every t");
   return std::make_unique<DdimSampler>(
-      schedule, DdimNoise{config.eta, config.sigma == Sigma::kHat, config.posterior_variance});
+      schedule, DdimNoise{config.eta, config.sigma == Sigma::kHat,
+                          config.sigma == Sigma::kAnalytic ? config.posterior_variance
+                                                           : std::vector<double>()});
 }
 
 std::optional<Conflict> check_ddim(const SampleConfig& config) {

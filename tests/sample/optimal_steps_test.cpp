@@ -1,6 +1,6 @@
 #include "src/sample/optimal_steps.h"
 
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/sample/reverse_process.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <algorithm>
@@ -102,6 +102,26 @@ TEST(OptimalSteps, WorkWithoutSignalAtTAndWithManyTimesteps) {
   const auto t = optimal_timesteps(longer, gaussian_variances(longer, 0.25), 20);
   EXPECT_EQ(t.size(), 20u);
   EXPECT_EQ(t.back(), 4000);
+}
+
+// What is measured for the timesteps is not taken for the noise.
+TEST(OptimalSteps, DoNotChangeTheMethodsNoise) {
+  const Schedule schedule({.timesteps = 20});
+  for (const char* method : {"ddpm", "ddim"}) {
+    SampleConfig config;
+    config.method = method;
+    const auto drawn = [&] {
+      const torch::Tensor x_T = torch::linspace(-1, 1, 6, torch::kDouble).view({1, 1, 2, 3});
+      return *ReverseProcess(diffusion::Diffusion(schedule, diffusion::Prediction::kEpsilon),
+                             config)
+                  .run([](const torch::Tensor& x, const torch::Tensor&) { return 0.3 * x; }, x_T,
+                       [&](int64_t k, int64_t) { return x_T.roll(k, 3); });
+    };
+    const torch::Tensor plain = drawn();
+    config.spacing = Spacing::kOptimal;
+    config.posterior_variance = gaussian_variances(schedule, 0.25);
+    EXPECT_TRUE(torch::equal(drawn(), plain)) << method;
+  }
 }
 
 TEST(OptimalSteps, AreASpacingOfTheConfig) {
