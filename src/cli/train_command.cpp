@@ -8,6 +8,7 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/train/advice.h"
+#include "ddpm/train/finish.h"
 #include "ddpm/train/init_from.h"
 #include "ddpm/train/run_folder.h"
 #include "ddpm/train/shared_settings.h"
@@ -36,6 +37,7 @@ struct TrainOptions : ConfigFlags {
   std::string device;
   std::string time_limit;
   bool dry_run = false;
+  bool finish = false;
 };
 
 train::ResumePolicy resume_policy(const std::string& text) {
@@ -194,6 +196,11 @@ int run_train(const TrainOptions& options) {
                                  launch.world_size, launch.found));
   const fs::path run = run_folder(options);
   const dist::World world = join_run(s, launch, device, run);
+  if (options.finish) {
+    train::finish_from_here_(s.experiment, s.document, run, world);
+  } else {
+    world.on_main("check the run's folder", [&] { train::expect_not_finishing(run); });
+  }
   if (!launch.single())
     world.expect_same("train.precision", config::to_string(s.experiment.train.precision));
   // All processes stop together, so that each ends with the same status.
@@ -244,8 +251,14 @@ void add_train(CLI::App& app, Command& chosen) {
       ->add_option("--time-limit", options->time_limit,
                    "save and stop (status 75) within this time: 45m, 3h50m or 03:50:00")
       ->type_name("TIME");
-  command->add_flag("--dry-run", options->dry_run,
-                    "check everything, measure a few steps, predict the duration; train nothing");
+  auto* finish = command->add_flag(
+      "--finish", options->finish,
+      "end the run from its newest checkpoint: with optimizer.decay = \"stable\" the "
+      "learning rate falls to 0 over optimizer.decay_steps from there");
+  command
+      ->add_flag("--dry-run", options->dry_run,
+                 "check everything, measure a few steps, predict the duration; train nothing")
+      ->excludes(finish);
   command->footer(
       "Example: train on your own images\n"
       "  ddpm train --config configs/folder.toml --set data.path=PICTURES --out runs/mine");

@@ -2,9 +2,12 @@
 #include "tests/io/fixtures.h"
 
 #include <chrono>
+#include <cmath>
+#include <fstream>
 #include <random>
 #include <thread>
 
+#include <nlohmann/json.hpp>
 #include <signal.h>
 
 namespace ddpm {
@@ -24,6 +27,43 @@ TEST_F(Resume, DataKeptOnTheDeviceGivesTheSameRun) {
   std::filesystem::remove_all(checkpoint("b", 12));
   train("b", {"--set", "data.resident=always"});  // goes on from step 8
   expect_same_tensors(checkpoint("a", 12), checkpoint("b", 12));
+}
+
+// Warm-up, stable, decay: the end may be chosen later, and an interrupted end goes on as it began.
+TEST_F(Resume, FinishEndsARunFromWhereItIs) {
+  const std::vector<std::string> stable{"--set", "optimizer.decay=stable", "--set",
+                                        "optimizer.decay_steps=6"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), stable.begin(), stable.end());
+    return more;
+  };
+  train("run", with({"--set", "train.steps=8"}));
+  train("run", with({"--finish", "--set", "train.steps=1000"}));  // 8 + 6
+  std::ifstream lines(folder_ / "run/metrics.jsonl");
+  double last_rate = 1.0;
+  int64_t last_step = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line);
+    last_step = json.at("step");
+    last_rate = json.at("lr");
+  }
+  EXPECT_EQ(last_step, 14);
+  EXPECT_NEAR(last_rate, 1e-3 * (1 - std::sqrt(5.0 / 6.0)), 1e-9);
+  // The same command after an interruption.
+  std::filesystem::remove_all(checkpoint("run", 14));
+  train("run", with({"--finish", "--set", "train.steps=1000"}));
+  EXPECT_TRUE(std::filesystem::exists(checkpoint("run", 14)));
+  EXPECT_FALSE(std::filesystem::exists(checkpoint("run", 18)));
+
+  const auto refused = [&](std::vector<std::string> flags, const std::string& why) {
+    flags.insert(flags.begin(), {"train", "--config", "tiny.toml", "--out"});
+    const ProgramResult result = run(flags);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  refused(with({"run"}), "is being finished: use --finish again, or delete run/finish.json");
+  refused({"run", "--finish"}, "needs optimizer.decay");
+  refused(with({"none", "--finish"}), "holds no checkpoint to finish from");
 }
 
 TEST_F(Resume, AnotherSeedGivesOtherWeights) {
@@ -308,8 +348,7 @@ TEST_F(Resume, InitFromOnARunThatExistsSaysThatItIsNotTaken) {
   const ProgramResult again = run({"train", "--config", "tiny.toml", "--out", "run", "--init-from",
                                    "first", "--set", "train.steps=8"});
   EXPECT_EQ(again.status, 0) << again.err;
-  EXPECT_NE(again.err.find("--init-from is ignored"), std::string::npos)
-      << again.err;
+  EXPECT_NE(again.err.find("--init-from is ignored"), std::string::npos) << again.err;
 }
 
 TEST_F(Resume, ASecondProcessOnTheSameRunIsRefused) {
