@@ -253,8 +253,10 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
 
 fs::path run_of(const exchange::Model& network) {
   const fs::path parent = network.path.parent_path();
-  const bool in_run = network.is_checkpoint && parent.filename() == "checkpoints";
-  return in_run ? parent.parent_path() : fs::path();
+  if (!network.is_checkpoint) return {};
+  if (parent.filename() == "checkpoints") return parent.parent_path();
+  const bool best = network.path.filename() == "best" && fs::exists(parent / "checkpoints");
+  return best ? parent : fs::path();
 }
 
 SamplePlan plan_sampling(const SampleOptions& options,

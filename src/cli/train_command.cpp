@@ -15,6 +15,7 @@
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
 #include "processes.h"
+#include "quality_meter.h"
 #include "shared_flags.h"
 
 #include <chrono>
@@ -195,7 +196,8 @@ int run_train(const TrainOptions& options) {
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
   const fs::path run = run_folder(options);
-  const dist::World world = join_run(s, launch, device, run);
+  const Processes processes{join_run(s, launch, device, run), device};
+  const dist::World& world = processes.world;
   if (options.finish) {
     train::finish_from_here_(s.experiment, s.document, run, world);
   } else {
@@ -221,6 +223,8 @@ int run_train(const TrainOptions& options) {
   log_run(s, options, run, data);
   train::Trainer trainer(s.experiment, s.document, std::move(data), device, run, resume,
                          {signal, deadline}, world);
+  if (s.experiment.train.eval_every > 0)
+    trainer.measure_with_(quality_meter(s.experiment, processes));
   log_network(s.experiment, trainer, device);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
   log_how_to_sample(s.experiment, trainer, run);

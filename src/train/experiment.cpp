@@ -99,6 +99,9 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("sample_every", c.sample_every, zero);
   f("sample_count", c.sample_count, one);
   f("sample_steps", c.sample_steps, one);
+  f("eval_every", c.eval_every, zero);
+  f("eval_num", c.eval_num, config::at_least(2));
+  f("eval_patience", c.eval_patience, zero);
   f("holdout_every", c.holdout_every, one);
   f("max_bad_steps", c.max_bad_steps, one);
 }

@@ -1,18 +1,12 @@
 #include "ddpm/train/metrics.h"
 
-#include "ddpm/base/error.h"
-#include "ddpm/io/file.h"
-#include "ddpm/io/json_text.h"
+#include "json_lines.h"
 
 #include <cmath>
-#include <fstream>
-#include <functional>
 #include <limits>
-#include <sstream>
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 namespace ddpm::train {
@@ -39,42 +33,6 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
   if (line.holdout_loss) json["holdout_loss"] = number(*line.holdout_loss);
   if (line.holdout_loss_ema) json["holdout_loss_ema"] = number(*line.holdout_loss_ema);
   return json;
-}
-
-// The lines of a metrics file up to `step`, without a last line that a crash truncated.
-std::string lines_up_to(const std::filesystem::path& path, int64_t step) {
-  std::istringstream in(io::read_text(path));
-  std::string kept, line;
-  while (std::getline(in, line)) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) continue;
-    if (json["step"].get<int64_t>() <= step) kept += line + "\n";
-  }
-  return kept;
-}
-
-// Calls `write` and logs its error as a warning: a full disk must not end the training. Returns
-// whether it succeeded.
-bool or_warn(const std::function<void()>& write) {
-  try {
-    write();
-    return true;
-  } catch (const IoError& error) {
-    spdlog::warn("{} (training continues without it)", error.what());
-    return false;
-  }
-}
-
-// Appends all of `text` or nothing: if the disk is full, a part already written is removed.
-void append_whole(const std::filesystem::path& path, const std::string& text) {
-  std::error_code absent, ignored;
-  const auto size = std::filesystem::file_size(path, absent);
-  std::ofstream out(path, std::ios::app);
-  out << text;
-  if (out.flush()) return;
-  out.close();
-  std::filesystem::resize_file(path, absent ? 0 : size, ignored);
-  throw IoError(path, "cannot be written (disk full?)");
 }
 
 void write_scalars(io::EventWriter& events, const MetricsLine& line) {
@@ -150,13 +108,13 @@ void MetricsAccumulator::set_skipped_in_a_row(int64_t count) {
 
 MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
     : jsonl_(run / "metrics.jsonl") {
-  io::write_file_atomic(jsonl_, std::filesystem::exists(jsonl_) ? lines_up_to(jsonl_, step) : "");
+  write_lines(jsonl_, lines_up_to(jsonl_, step));
   events_ = std::make_unique<io::EventWriter>(run / "tb");
   if (step > 0) events_->restart(step + 1);
 }
 
 void MetricsLog::write(const MetricsLine& line) {
-  or_warn([&] { append_whole(jsonl_, io::json_text(to_json(line)) + "\n"); });
+  or_warn([&] { append_line(jsonl_, to_json(line)); });
   if (events_ && !or_warn([&] { write_scalars(*events_, line); })) events_.reset();
 }
 

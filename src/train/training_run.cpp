@@ -59,6 +59,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
     }
     state_.fingerprint = fingerprint;
     reporter_.open(state_.step, data_.held_out.get());
+    quality_ = std::make_unique<QualityLog>(run_, state_.step);
   });
   if (!checkpoint_.empty() && resume_policy.initialize)
     spdlog::info("--init-from is ignored: the run continues with its own weights");
@@ -162,6 +163,7 @@ TrainOutcome TrainingRun::run() {
                  run_.string(), state_.step);
     return TrainOutcome::kFinished;
   }
+  if (out_of_patience()) return TrainOutcome::kFinished;
   first_step_ = state_.step;
   const double seconds_before = state_.seconds;
   const auto begin = Clock::now();
@@ -189,6 +191,8 @@ TrainOutcome TrainingRun::run() {
     reporter_.show_progress(state_.step);
     if (due(config.sample_every)) reporter_.draw_samples(state_.step);
     if (due(config.checkpoint_every) || last) save();
+    if (measure_ && config.eval_every > 0 && (due(config.eval_every) || last) && !measure_quality())
+      break;
     deadline_.saw_step(seconds_since(step_begin));
   }
   return finish();
@@ -308,6 +312,36 @@ void TrainingRun::save() {
                                                 config_toml_));
   }
   reporter_.aside(seconds_since(begin));
+}
+
+// Saves, and measures samples of that checkpoint. Returns whether training is to continue.
+bool TrainingRun::measure_quality() {
+  const auto begin = Clock::now();
+  save();
+  finish_save();
+  if (saver_.saved_step() != state_.step) return true;  // the failed save has its own message
+  reporter_.clear_progress();
+  const fs::path checkpoint = saver_.store().folder_of(state_.step);
+  const Quality quality = measure_(checkpoint);
+  if (world_.is_main()) {
+    const bool best = quality_->add(state_.step, quality, checkpoint);
+    spdlog::info("step {}: Frechet distance {:.4g} +- {:.2g}{}, {}", state_.step, quality.frechet,
+                 quality.error, best ? " (the best so far: best/)" : "",
+                 format_duration(seconds_since(begin)));
+  }
+  reporter_.aside(seconds_since(begin));
+  return !out_of_patience();
+}
+
+// Whether too many measurements in a row were no better than the best. Collective.
+bool TrainingRun::out_of_patience() const {
+  const int64_t patience = experiment_.train.eval_patience;
+  if (!measure_ || experiment_.train.eval_every == 0 || patience == 0) return false;
+  const int64_t since = world_.from_main({quality_ ? quality_->since_best() : 0}).front();
+  if (since < patience) return false;
+  spdlog::info("stopping: no better samples in {} (train.eval_patience); the best are of best/",
+               counted(since, "measurement"));
+  return true;
 }
 
 // Waits for the current save. All ranks learn its outcome.

@@ -2,6 +2,7 @@
 
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/train/trainer.h"
+#include "quality_log.h"
 #include "reporter.h"
 #include "saver.h"
 
@@ -18,6 +19,7 @@ class TrainingRun {
               const torch::Device& device, const std::filesystem::path& run,
               const ResumePolicy& resume, const StopConditions& stop, const dist::World& world);
 
+  void measure_with_(MeasureQuality measure) { measure_ = std::move(measure); }
   TrainOutcome run();
   int64_t step() const { return state_.step; }
   nn::UNet unet() const { return learner_.unet(); }
@@ -47,6 +49,8 @@ class TrainingRun {
   TrainOutcome finish();
   void save();
   void finish_save();
+  bool measure_quality();
+  bool out_of_patience() const;
 
   Experiment experiment_;
   torch::Device device_;
@@ -62,6 +66,8 @@ class TrainingRun {
   Learner learner_;
   std::unique_ptr<data::BatchSource> loader_;
   Reporter reporter_;
+  MeasureQuality measure_;
+  std::unique_ptr<QualityLog> quality_;  // on rank 0
   checkpoint::TrainingState state_;
   int64_t first_step_ = 0;  // of this session
 };

@@ -2,6 +2,9 @@
 #include "tests/cli/fixture.h"
 #include "tests/io/fixtures.h"
 
+#include <fstream>
+#include <map>
+
 #include <nlohmann/json.hpp>
 
 namespace ddpm {
@@ -12,6 +15,13 @@ class Train : public CliTest {
   nlohmann::json last_metrics(const std::string& run) const {
     const std::string text = io::read_text(folder_ / run / "metrics.jsonl");
     return nlohmann::json::parse(text.substr(text.rfind('\n', text.size() - 2) + 1));
+  }
+  ProgramResult trained(const std::string& out, const std::vector<std::string>& settings) {
+    std::vector<std::string> command{"train", "--config", "tiny.toml", "--out", out};
+    command.insert(command.end(), settings.begin(), settings.end());
+    ProgramResult result = run(command);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
   }
   nlohmann::json state(const std::string& run, int64_t step) const {
     return nlohmann::json::parse(io::read_text(checkpoint(run, step) / "state.json"));
@@ -385,6 +395,57 @@ TEST_F(Train, TheWatchdogsCountSurvivesAResume) {
   EXPECT_NE(result.err.find("step " + std::to_string(7 + 8 - in_a_row) + ": the gradient"),
             std::string::npos)
       << result.err;
+}
+
+// The numbers are those of `ddpm eval` for the checkpoint.
+TEST_F(Train, MeasuresSamplesAndKeepsTheBestCheckpoint) {
+  const std::vector<std::string> measured{
+      "--set", "train.eval_every=4", "--set", "train.eval_num=8", "--set", "train.sample_steps=5"};
+  const ProgramResult first = trained("run", measured);
+  EXPECT_NE(first.err.find("step 4: Frechet distance"), std::string::npos) << first.err;
+  std::map<int64_t, double> found;
+  int64_t best = 0;
+  const auto read = [&] {
+    found.clear();
+    std::ifstream lines(folder_ / "run/quality.jsonl");
+    for (std::string line; std::getline(lines, line);) {
+      const auto json = nlohmann::json::parse(line);
+      found[json.at("step")] = json.at("frechet");
+      if (json.at("best").get<bool>()) best = json.at("step");
+    }
+  };
+  read();
+  ASSERT_EQ(found.size(), 3u);
+  for (const auto& [step, frechet] : found) {
+    const ProgramResult eval = run({"eval", "--ckpt", checkpoint("run", step).string(), "--ddim",
+                                    "--steps", "5", "--num", "8", "--json"});
+    EXPECT_EQ(nlohmann::json::parse(eval.out).at("frechet").get<double>(), frechet) << eval.err;
+    EXPECT_GE(frechet, found.at(best));
+  }
+  EXPECT_EQ(io::read_file(folder_ / "run/best/model.safetensors"),
+            io::read_file(checkpoint("run", best) / "model.safetensors"));
+  EXPECT_EQ(run({"sample", "--ckpt", "run/best", "--steps", "2", "--num", "1"}).status, 0);
+
+  // Measuring changes no step, and a resumed run measures what is missing.
+  train("plain", {});
+  expect_same_tensors(checkpoint("plain", 12), checkpoint("run", 12));
+  const std::map<int64_t, double> whole = found;
+  std::filesystem::remove_all(checkpoint("run", 12));
+  train("run", measured);
+  read();
+  EXPECT_EQ(found, whole);
+}
+
+TEST_F(Train, EndsIfSamplesImproveNoMore) {
+  const std::vector<std::string> patient{
+      "--set", "train.eval_every=2",   "--set", "train.eval_num=8",
+      "--set", "train.sample_steps=2", "--set", "train.eval_patience=1",
+      "--set", "train.steps=1000",     "--set", "optimizer.lr=1e-12"};
+  const ProgramResult first = trained("run", patient);
+  EXPECT_NE(first.err.find("stopping: no better samples in 1 measurement"), std::string::npos)
+      << first.err;
+  const ProgramResult again = trained("run", patient);
+  EXPECT_NE(again.err.find("stopping: no better samples"), std::string::npos) << again.err;
 }
 
 }  // namespace

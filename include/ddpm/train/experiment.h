@@ -58,6 +58,9 @@ struct TrainConfig {
   int64_t sample_count = 64;        ///< images per grid
   /// Network calls per image of a grid (DDIM, eta 0); T if that is less.
   int64_t sample_steps = 50;
+  int64_t eval_every = 0;        ///< steps between measurements of samples (RUN/best); 0: none
+  int64_t eval_num = 1000;       ///< samples per measurement, by DDIM in sample_steps
+  int64_t eval_patience = 0;     ///< end after so many measurements without a better one; 0: never
   int64_t holdout_every = 1000;  ///< steps between held-out losses, if data.holdout > 0
   /// Updates in a row with a non-finite gradient before training stops.
   int64_t max_bad_steps = 100;

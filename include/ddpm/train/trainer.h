@@ -6,6 +6,7 @@
 #include "ddpm/train/resume.h"
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,8 +20,15 @@ struct StopConditions {
   Deadline deadline;
 };
 
+/// How good samples are: their Frechet distance from the training images, with its standard error.
+struct Quality {
+  double frechet = 0.0, error = 0.0;
+};
+/// Samples from a checkpoint and measures. Collective; the result is rank 0's.
+using MeasureQuality = std::function<Quality(const std::filesystem::path& checkpoint)>;
+
 enum class TrainOutcome {
-  kFinished,  ///< all train.steps are done
+  kFinished,  ///< all train.steps are done, or samples improved no more (train.eval_patience)
   kStopped,   ///< by a signal or the deadline; a checkpoint was saved
 };
 
@@ -36,6 +44,10 @@ class Trainer {
           const torch::Device& device, const std::filesystem::path& run, const ResumePolicy& resume,
           const StopConditions& stop, const dist::World& world = dist::single_process());
   ~Trainer();
+
+  /// Measures samples with it every train.eval_every steps and at the end, keeps the best checkpoint
+  /// as RUN/best, and writes RUN/quality.jsonl. Call it before run().
+  void measure_with_(MeasureQuality measure);
 
   /// Trains until train.steps or a request to stop, and saves.
   TrainOutcome run();
