@@ -1,11 +1,53 @@
 #include "quality_meter.h"
 
+#include "ddpm/data/statistics.h"
+#include "ddpm/eval/appearance.h"
 #include "estimates.h"
 #include "eval_setup.h"
 
 #include <memory>
 
 namespace ddpm::cli {
+
+namespace {
+
+constexpr int64_t kReferenceImages = 1000;  // of the data's appearance
+
+// Opened at the first measurement.
+struct Reference {
+  eval::Evaluator evaluator;
+  eval::Appearance appearance;
+};
+
+eval::Appearance appearance_of(const data::Dataset& images) {
+  eval::AppearanceSum sum;
+  const auto add = [&](int64_t, const torch::Tensor& batch, const torch::Tensor&) {
+    sum.add(batch);
+  };
+  eval::visit_examples(images, data::spread_indices(images.size(), kReferenceImages), 64, add);
+  return sum.result();
+}
+
+std::unique_ptr<Reference> open(const std::filesystem::path& checkpoint,
+                                const Processes& processes) {
+  eval::Evaluator evaluator = open_evaluator({}, checkpoint, processes);
+  eval::Appearance appearance = appearance_of(*evaluator.data().images);
+  return std::make_unique<Reference>(Reference{std::move(evaluator), std::move(appearance)});
+}
+
+// The same samples; what this rank draws is added to `sum`.
+eval::Samples watched(eval::Samples samples, eval::AppearanceSum& sum) {
+  samples.source = [source = samples.source, &sum](const std::vector<int64_t>& images,
+                                                   const eval::ImageSink& sink) {
+    source(images, [&](int64_t first, const torch::Tensor& batch) {
+      sum.add(batch);
+      sink(first, batch);
+    });
+  };
+  return samples;
+}
+
+}  // namespace
 
 train::MeasureQuality quality_meter(const train::Experiment& experiment,
                                     const Processes& processes) {
@@ -16,20 +58,21 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
   options.precision = config::to_string(experiment.train.precision);
   options.deterministic = experiment.train.deterministic;
   options.device = processes.device.str();
-  auto evaluator = std::make_shared<std::unique_ptr<eval::Evaluator>>();
-  return [options, evaluator, &processes](const std::filesystem::path& checkpoint) {
+  auto reference = std::make_shared<std::unique_ptr<Reference>>();
+  return [options, reference, &processes](const std::filesystem::path& checkpoint) {
     SampleOptions of_this = options;
     of_this.checkpoint = checkpoint.string();
-    if (!*evaluator)
-      *evaluator = std::make_unique<eval::Evaluator>(open_evaluator({}, checkpoint, processes));
+    if (!*reference) *reference = open(checkpoint, processes);
+    const Reference& known = **reference;
     SamplePlan plan = plan_sampling(of_this);
     settle_(plan, of_this, processes);
-    const eval::FeatureSet set =
-        (*evaluator)->collect(samples_of(plan), "measuring samples", /*frechet_only=*/true);
+    eval::AppearanceSum drawn;
+    const eval::FeatureSet set = known.evaluator.collect(
+        watched(samples_of(plan), drawn), "measuring samples", /*frechet_only=*/true);
     if (!processes.world.is_main()) return train::Quality{};
-    const eval::Metrics metrics = (*evaluator)->measure(set, {});
-    const auto& frechet = metrics["frechet"];
-    return train::Quality{frechet->value, frechet->error};
+    const auto frechet = known.evaluator.measure(set, {})["frechet"];
+    return train::Quality{frechet->value, frechet->error,
+                          eval::describe_tint(drawn.result(), known.appearance)};
   };
 }
 

@@ -57,6 +57,7 @@ bool QualityLog::add(int64_t step, const Quality& quality, const fs::path& check
     append_line(lines_file(run_), {{"step", step},
                                    {"frechet", quality.frechet},
                                    {"frechet_error", quality.error},
+                                   {"fault", quality.fault},
                                    {"best", best}});
     if (best) keep_best(run_, checkpoint);
   });

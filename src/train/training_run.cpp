@@ -328,6 +328,11 @@ bool TrainingRun::measure_quality() {
     spdlog::info("step {}: Frechet distance {:.4g} +- {:.2g}{}, {}", state_.step, quality.frechet,
                  quality.error, best ? " (the best so far: best/)" : "",
                  format_duration(seconds_since(begin)));
+    if (!quality.fault.empty())
+      spdlog::warn(
+          "step {}: samples are {}; if that lasts, lower optimizer.lr, or sample with "
+          "another --weights",
+          state_.step, quality.fault);
   }
   reporter_.aside(seconds_since(begin));
   return !out_of_patience();

@@ -23,6 +23,7 @@ struct StopConditions {
 /// How good samples are: their Frechet distance from the training images, with its standard error.
 struct Quality {
   double frechet = 0.0, error = 0.0;
+  std::string fault = {};  ///< of the samples' colours, for people; "" if there is none
 };
 /// Samples from a checkpoint and measures. Collective; the result is rank 0's.
 using MeasureQuality = std::function<Quality(const std::filesystem::path& checkpoint)>;
