@@ -30,6 +30,9 @@ TrainConfig read_train_config(config::Reader& reader) {
   if (c.deterministic && c.precision == nn::Precision::kTf32)
     reader.fail("deterministic",
                 "= true goes with every train.precision but \"tf32\"; use \"fp32\"");
+  if (c.objective == Objective::kVlb && c.loss.weighting != diffusion::LossWeighting::kSimple)
+    reader.fail("loss_weight",
+                "is for loss = \"simple\" or \"hybrid\"; \"vlb\" has its own weights");
   if (c.batch_size % c.accumulate != 0) {
     reader.fail(
         "batch_size",
@@ -83,6 +86,8 @@ void fields(config::Fields& f, TrainConfig& c) {
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
   f("label_dropout", c.label_dropout, {0.0, 1.0});
   f("offset_noise", c.offset_noise, {0.0, 10.0});
+  f("loss", c.objective);
+  f("loss_sigma", c.variance);
   f("loss_weight", c.loss.weighting);
   f("loss_gamma", c.loss.gamma, {0.0, 1e6});
   f("t_sampling", c.t_sampling);

@@ -78,7 +78,10 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .label_dropout = train.label_dropout,
           .offset_noise = train.offset_noise,
           .timesteps = train.t_sampling,
-          .batch_size = train.batch_size};
+          .batch_size = train.batch_size,
+          .objective = train.objective,
+          .variance = experiment.unet.learned_variance ? diffusion::ModelVariance::kLearned
+                                                       : train.variance};
 }
 
 }  // namespace

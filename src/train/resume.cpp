@@ -196,18 +196,28 @@ bool begins_anew(const fs::path& run, const ResumePolicy& policy) {
 
 void check_trainable(const Experiment& experiment, config::Document& document, bool begins,
                      bool given) {
-  if (experiment.unet.learned_variance) {
+  const bool learns_variance = experiment.train.objective != Objective::kSimple;
+  if (experiment.train.objective == Objective::kHybrid && !experiment.unet.learned_variance)
+    document.section("train").fail(
+        "loss", "= \"hybrid\" needs model.learned_variance = true; use \"simple\" without it");
+  if (experiment.train.variance == diffusion::ModelVariance::kLearned &&
+      !experiment.unet.learned_variance)
+    document.section("train").fail("loss_sigma",
+                                   "= \"learned\" needs model.learned_variance = true");
+  if (experiment.unet.learned_variance && !learns_variance) {
     if (begins && !given) {
       document.section("model").fail(
           "learned_variance",
-          "is true, but training learns no variance: half of the outputs would stay random; set "
-          "it to false");
+          "is true, but train.loss = \"simple\" learns no variance: half of the outputs would stay "
+          "random; set train.loss = \"hybrid\", or this to false");
     }
     spdlog::warn(
         "training changes the mean alone, not the learned variance of this network: if --sigma "
         "learned looks worse afterwards, sample with --sigma small or large");
   }
-  if (experiment.diffusion.prediction != diffusion::Prediction::kMu) return;
+  if (experiment.diffusion.prediction != diffusion::Prediction::kMu ||
+      experiment.train.objective == Objective::kVlb)
+    return;
   if (begins && experiment.train.precision == nn::Precision::kBf16) {
     document.section("diffusion")
         .fail("prediction",

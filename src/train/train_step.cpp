@@ -4,6 +4,8 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
 
+#include <cmath>
+
 namespace ddpm::train {
 
 namespace {
@@ -64,37 +66,86 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
   TORCH_CHECK(false, "unknown drawing of timesteps");
 }
 
-StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
-                             const data::Batch& batch) {
+namespace {
+
+// One forward pass of training.
+struct Pass {
+  torch::Tensor x0, x_t, t;  // line 2 to 4
+  torch::Tensor target, output;
+  torch::Tensor loss;  // L_simple of each sample, [B]
+};
+
+Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch& batch) {
   const diffusion::Diffusion& diffusion = settings.diffusion;
   const torch::Tensor ids = batch.ids.to(settings.device, /*non_blocking=*/true);
 
+  Pass p;
   // Line 2: x_0 ~ q(x_0).
-  const torch::Tensor x0 = diffusion::to_model_range(
-      batch.images.to(settings.device, /*non_blocking=*/true), nn::storage_type(settings.precision),
-      torch::MemoryFormat::ChannelsLast);
+  p.x0 = diffusion::to_model_range(batch.images.to(settings.device, /*non_blocking=*/true),
+                                   nn::storage_type(settings.precision),
+                                   torch::MemoryFormat::ChannelsLast);
   // Line 3: t ~ Uniform({1, ..., T}).
-  const torch::Tensor t = draw_timesteps(settings, ids);
+  p.t = draw_timesteps(settings, ids);
   // Line 4: eps ~ N(0, I).
-  const torch::Tensor eps = noise_of(settings, x0, ids);
+  const torch::Tensor eps = noise_of(settings, p.x0, ids);
   // Line 5: || target - network(x_t, t) ||^2.
-  const torch::Tensor x_t = diffusion.noised(x0, t, eps);
-  const torch::Tensor target = diffusion.target(x0, eps, x_t, t);
+  p.x_t = diffusion.noised(p.x0, p.t, eps);
+  p.target = diffusion.target(p.x0, eps, p.x_t, p.t);
   const torch::Tensor labels = labels_of(unet.config(), settings, batch, ids);
-  torch::Tensor output;
   {
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
-    output = unet.forward(x_t, t - 1, labels);  // the network counts t from 0
+    p.output = unet.forward(p.x_t, p.t - 1, labels);  // the network counts t from 0
   }
-  return {diffusion.unweighted_loss(output, target), t};
+  p.loss = diffusion.unweighted_loss(p.output, p.target);
+  return p;
+}
+
+// The output whose mean passes on no gradient (Nichol 2021, Sec. 3.1).
+torch::Tensor with_frozen_mean(const torch::Tensor& output, int64_t channels) {
+  return torch::cat({output.narrow(1, 0, channels).detach(),
+                     output.narrow(1, channels, output.size(1) - channels)},
+                    1);
+}
+
+// The term of L_vlb of each sample, in bits per dimension, [B].
+torch::Tensor variational_bits(const StepSettings& settings, const Pass& p,
+                               const torch::Tensor& output) {
+  const double dimensions = static_cast<double>(p.x0.numel() / p.x0.size(0));
+  return diffusion::variational_term(settings.diffusion, settings.variance, /*clip=*/false, output,
+                                     p.x0, p.x_t, p.t) /
+         (dimensions * std::log(2.0));
+}
+
+// What the gradient is taken of, [B].
+torch::Tensor objective_of(const StepSettings& settings, const Pass& p) {
+  const auto T = static_cast<double>(settings.diffusion.schedule().timesteps());
+  switch (settings.objective) {
+    case Objective::kSimple:
+      return settings.diffusion.weighted(p.loss, p.t);
+    case Objective::kHybrid: {
+      const torch::Tensor bits =
+          variational_bits(settings, p, with_frozen_mean(p.output, p.x0.size(1)));
+      return settings.diffusion.weighted(p.loss, p.t) + (0.001 * T * bits).to(p.loss.scalar_type());
+    }
+    case Objective::kVlb:
+      return (T * variational_bits(settings, p, p.output)).to(p.loss.scalar_type());
+  }
+  TORCH_CHECK(false, "unknown objective");
+}
+
+}  // namespace
+
+StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
+                             const data::Batch& batch) {
+  const Pass p = forward(unet, settings, batch);
+  return {p.loss, p.t};
 }
 
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight) {
-  const StepLosses losses = unweighted_losses(unet, settings, batch);
-  const torch::Tensor weighted = settings.diffusion.weighted(losses.per_sample, losses.t);
-  (weighted.mean() * weight).backward();  // line 5: the gradient
-  return {losses.per_sample.detach(), losses.t};
+  const Pass p = forward(unet, settings, batch);
+  (objective_of(settings, p).mean() * weight).backward();  // line 5: the gradient
+  return {p.loss.detach(), p.t};
 }
 
 data::Batch slice(const data::Batch& batch, int64_t first, int64_t count) {

@@ -240,9 +240,15 @@ std::string untrainable(const std::vector<std::string>& changes, bool begins, bo
 
 TEST(Trainable, ALearnedVarianceIsRefusedUnlessItWasLearnedElsewhere) {
   const std::vector<std::string> learned{"model.learned_variance=true"};
-  EXPECT_EQ(untrainable(learned, true, false),
-            "--set model.learned_variance=true: model.learned_variance: is true, but training "
-            "learns no variance: half of the outputs would stay random; set it to false");
+  EXPECT_EQ(
+      untrainable(learned, true, false),
+      "--set model.learned_variance=true: model.learned_variance: is true, but train.loss = "
+      "\"simple\" learns no variance: half of the outputs would stay random; set train.loss = "
+      "\"hybrid\", or this to false");
+  EXPECT_EQ(untrainable({"model.learned_variance=true", "train.loss=hybrid"}, true, false), "");
+  EXPECT_EQ(untrainable({"model.learned_variance=true", "train.loss=vlb"}, true, false), "");
+  EXPECT_NE(untrainable({"train.loss=hybrid"}, true, false).find("needs model.learned_variance"),
+            std::string::npos);
   EXPECT_EQ(untrainable(learned, true, true), "");
   EXPECT_EQ(untrainable(learned, false, false), "");
   EXPECT_EQ(untrainable({}, true, false), "");

@@ -160,6 +160,110 @@ TEST(TrainStep, OffsetNoiseAddsOneNumberPerImageAndChannel) {
   EXPECT_TRUE(torch::allclose(losses.per_sample.narrow(0, 2, 2), part, 1e-12, 0.0));
 }
 
+nn::UNet learned_unet() {
+  nn::UNetConfig config = small_unet()->config();
+  config.learned_variance = true;
+  nn::UNet unet(config);
+  nn::initialize_(*unet, 3);
+  const torch::NoGradGuard no_grad;
+  for (auto& p : unet->parameters())
+    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
+  unet->to(torch::kDouble);
+  return unet;
+}
+
+// Ho 2020, Eq. 12: for t >= 2 the term is beta^2 / (2 sigma^2 alpha (1 - alpha_bar)) |eps - eps_hat|^2
+// and a constant; here per dimension, in bits and times T.
+TEST(Objective, VlbOfAFixedVarianceHasTheDerivedWeights) {
+  StepSettings s = settings();
+  s.objective = Objective::kVlb;
+  const torch::Tensor all = draw_timesteps(s, torch::arange(100, 112));
+  ASSERT_GT(all.min().item<int64_t>(), 1) << "the ids must have no t = 1";
+  for (const auto variance : {diffusion::ModelVariance::kSmall, diffusion::ModelVariance::kLarge}) {
+    s.variance = variance;
+    nn::UNet unet = small_unet();
+    accumulate_gradient(*unet, s, batch(100, 12), 1.0);
+    const auto of_bound = gradients(unet);
+
+    StepSettings simple = settings();
+    const diffusion::Schedule schedule = simple.diffusion.schedule();
+    const auto weight = [schedule, variance](const torch::Tensor& t) {
+      std::vector<double> w;
+      for (int64_t i = 0; i < t.size(0); ++i) {
+        const int64_t at = t[i].item<int64_t>();
+        const double beta = schedule.beta(at);
+        const double sigma2 =
+            variance == diffusion::ModelVariance::kLarge ? beta : schedule.posterior_variance(at);
+        w.push_back(50 * beta * beta /
+                    (2 * sigma2 * schedule.alpha(at) * schedule.one_minus_alpha_bar(at)) /
+                    std::log(2.0));
+      }
+      return torch::tensor(w, torch::kDouble);
+    };
+    simple.diffusion = diffusion::Diffusion(schedule, diffusion::Prediction::kEpsilon, weight);
+    unet->zero_grad();
+    accumulate_gradient(*unet, simple, batch(100, 12), 1.0);
+    const auto expected = gradients(unet);
+    double scale = 0.0;
+    for (const auto& g : expected) scale = std::max(scale, g.abs().max().item<double>());
+    EXPECT_LT(largest_difference(of_bound, expected), 1e-9 * scale);
+  }
+}
+
+// The mean's outputs get Ho's gradient, the variance's outputs one of their own.
+TEST(Objective, HybridLeavesTheMeanToTheSimpleLoss) {
+  nn::UNet unet = learned_unet();
+  const auto last_layer = [&](Objective objective) {
+    StepSettings s = settings();
+    s.objective = objective;
+    s.variance = diffusion::ModelVariance::kLearned;
+    unet->zero_grad();
+    const StepLosses losses = accumulate_gradient(*unet, s, batch(0, 8), 1.0);
+    EXPECT_EQ(losses.per_sample.size(0), 8);
+    return unet->named_parameters()["conv_out.bias"].grad().clone();
+  };
+  const torch::Tensor simple = last_layer(Objective::kSimple);
+  const torch::Tensor hybrid = last_layer(Objective::kHybrid);
+  const torch::Tensor bound = last_layer(Objective::kVlb);
+  ASSERT_EQ(simple.size(0), 2);
+  EXPECT_EQ(simple[0].item<double>(), hybrid[0].item<double>());
+  EXPECT_EQ(simple[1].item<double>(), 0.0);
+  EXPECT_NE(hybrid[1].item<double>(), 0.0);
+  // 0.001 T of T times the bound.
+  EXPECT_NEAR(hybrid[1].item<double>(), 0.001 * bound[1].item<double>(),
+              1e-12 * std::abs(bound[1].item<double>()));
+}
+
+TEST(Objective, HybridLearnsTheVariance) {
+  nn::UNet unet = learned_unet();
+  unet->to(torch::kFloat);
+  StepSettings s = settings(nn::Precision::kFp32);
+  s.objective = Objective::kVlb;
+  s.variance = diffusion::ModelVariance::kLearned;
+  const auto bits = [&] {  // of one batch, by the gradient's own number
+    const torch::NoGradGuard no_grad;
+    const data::Batch b = batch(0, 32);
+    const torch::Tensor x0 = b.images.to(torch::kFloat) / 127.5 - 1.0;
+    const torch::Tensor t = draw_timesteps(s, b.ids);
+    torch::Tensor eps = torch::empty_like(x0);
+    kernels::fill_normal_(eps, rng_key(9, Purpose::kTrainingNoise), b.ids);
+    const torch::Tensor x_t = s.diffusion.noised(x0, t, eps);
+    return diffusion::variational_term(s.diffusion, s.variance, false, unet->forward(x_t, t - 1),
+                                       x0, x_t, t)
+        .mean()
+        .item<double>();
+  };
+  s.objective = Objective::kHybrid;
+  Optimizer optimizer(unet->parameters(), {});
+  const double before = bits();
+  for (int64_t step = 1; step <= 60; ++step) {
+    unet->zero_grad();
+    accumulate_gradient(*unet, s, batch(16 * step, 16), 1.0);
+    optimizer.step_(2e-3);
+  }
+  EXPECT_LT(bits(), 0.9 * before);
+}
+
 // Each t is uniform, whatever the drawing; what differs is the batch.
 TEST(TrainStep, TimestepsAreUniformForEveryDrawing) {
   StepSettings s = settings();  // T = 50

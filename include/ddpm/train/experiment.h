@@ -42,6 +42,8 @@ struct TrainConfig {
   bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
   double label_dropout = 0.0;    ///< share of images trained without their class; see null_class
   double offset_noise = 0.0;     ///< see StepSettings
+  Objective objective = Objective::kSimple;
+  diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;  ///< of loss = "vlb"
   diffusion::LossWeightConfig loss;
   TimestepDrawing t_sampling = TimestepDrawing::kUniform;
   bool recompute = false;        ///< recompute blocks in the backward pass to save memory

@@ -3,6 +3,7 @@
 #include "ddpm/config/names.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/diffusion/diffusion.h"
+#include "ddpm/diffusion/variational.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 
@@ -23,6 +24,17 @@ constexpr auto names_of(TimestepDrawing) {
   return std::array{"uniform", "antithetic", "stratified"};
 }
 
+/// What training minimises.
+enum class Objective {
+  kSimple,  ///< "simple": L_simple with its weight (Ho 2020, Eq. 14)
+  /// "hybrid": L_simple + 0.001 L_vlb (Nichol 2021, Sec. 3.1), for a network with a learned variance;
+  /// L_vlb reaches the variance alone. As in their code, L_vlb is in bits per dimension and its T
+  /// terms count as 1000.
+  kHybrid,
+  kVlb,  ///< "vlb": L_vlb in bits per dimension (Ho 2020, Eq. 5), without its constant prior term
+};
+constexpr auto names_of(Objective) { return std::array{"simple", "hybrid", "vlb"}; }
+
 /// A step's inputs besides the network and the batch.
 struct StepSettings {
   diffusion::Diffusion diffusion;
@@ -35,6 +47,9 @@ struct StepSettings {
   double offset_noise = 0.0;
   TimestepDrawing timesteps = TimestepDrawing::kUniform;
   int64_t batch_size = 1;  ///< images per update over all processes, for kStratified
+  Objective objective = Objective::kSimple;
+  /// Of kHybrid and kVlb.
+  diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;
 };
 
 /// The losses of a batch, on the device.
@@ -53,8 +68,9 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
 StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch);
 
-/// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * (mean of Diffusion::weighted)
-/// on one batch to the parameters' gradients. Returns the unweighted losses. No host sync.
+/// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * (mean of the objective, for
+/// kSimple Diffusion::weighted) on one batch to the parameters' gradients. Returns L_simple. No host
+/// sync.
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight);
 
