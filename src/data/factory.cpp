@@ -6,6 +6,7 @@
 #include "folder_listing.h"
 #include "idx.h"
 #include "image_folder.h"
+#include "image_tar.h"
 #include "image_zip.h"
 #include "numpy_images.h"
 #include "procedural.h"
@@ -47,7 +48,7 @@ struct Kind {
   std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed, const DataIndex& index);
 };
 
-constexpr std::array<Kind, 7> kKinds = {{
+constexpr std::array<Kind, 8> kKinds = {{
     {"procedural",
      [](const DataConfig& config, uint64_t seed, const DataIndex&) -> std::unique_ptr<Dataset> {
        const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
@@ -76,13 +77,17 @@ constexpr std::array<Kind, 7> kKinds = {{
      [](const DataConfig& config, uint64_t, const DataIndex& index) {
        return open_image_zip(config.path, options_of(config, index));
      }},
+    {"tar",
+     [](const DataConfig& config, uint64_t, const DataIndex& index) {
+       return open_image_tar(config.path, options_of(config, index));
+     }},
 }};
 
 // A file's kind by its ending; "" if unknown.
 std::string kind_of_ending(const fs::path& path) {
   const std::string ending = lowercase(path.extension().string());
-  constexpr std::array<std::array<const char*, 2>, 4> kEndings = {
-      {{".zip", "zip"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
+  constexpr std::array<std::array<const char*, 2>, 5> kEndings = {
+      {{".zip", "zip"}, {".tar", "tar"}, {".npy", "npy"}, {".npz", "npz"}, {".bin", "cifar"}}};
   for (const auto& [known, kind] : kEndings) {
     if (ending == known) return kind;
   }
@@ -107,12 +112,14 @@ void expect_kind(const DataConfig& config) {
   if (!found.empty() && found != config.kind) fail(fmt::format("a file of kind {}", found));
 }
 
-bool is_kind_of_files(const std::string& kind) { return kind == "folder" || kind == "zip"; }
+bool is_kind_of_files(const std::string& kind) {
+  return kind == "folder" || kind == "zip" || kind == "tar";
+}
 
 void expect_labels(const DataConfig& config, const std::string& kind) {
   if (is_kind_of_files(kind) || config.labels == "auto" || config.labels == "none") return;
   throw UsageError(fmt::format(
-      "data.labels = \"{}\" goes with a folder or a zip of images, but {} is of kind {}; "
+      "data.labels = \"{}\" goes with a folder, a zip or a tar of images, but {} is of kind {}; "
       "set it to \"auto\" (its own labels) or \"none\"",
       config.labels, config.path.string(), kind));
 }
@@ -186,14 +193,15 @@ std::string kind_of_path(const fs::path& path, bool has_config) {
   if (fs::is_directory(path)) {
     const std::vector<fs::path> entries = files_in(path);
     const bool idx = std::any_of(entries.begin(), entries.end(), is_idx_image_name);
-    return idx ? "idx" : is_cifar_folder(path) ? "cifar" : "folder";
+    return idx ? "idx" : is_cifar_folder(path) ? "cifar" : is_tar_folder(path) ? "tar" : "folder";
   }
   const std::string kind = kind_of_ending(path);
   if (!kind.empty()) return kind;
-  throw IoError(path,
-                "is neither a folder, a .zip, .npy, .npz or (CIFAR) .bin file, nor an IDX file "
-                "(…images-idx3-ubyte[.gz])" +
-                    std::string(has_config ? "; check data.path, or set data.kind" : ""));
+  throw IoError(
+      path,
+      "is neither a folder, a .zip, .tar, .npy, .npz or (CIFAR) .bin file, nor an IDX file "
+      "(…images-idx3-ubyte[.gz])" +
+          std::string(has_config ? "; check data.path, or set data.kind" : ""));
 }
 
 std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,

@@ -121,6 +121,41 @@ std::string remark_of_stray(const std::vector<std::string>& names) {
       *stray);
 }
 
+// The file of an image's class beside it in a WebDataset: the name up to its first dot, and ".cls".
+std::string class_file_of(const std::string& name) {
+  const size_t base = name.rfind('/') == std::string::npos ? 0 : name.rfind('/') + 1;
+  return name.substr(0, name.find('.', base)) + ".cls";
+}
+
+// The class of each image from such files: numbers, or names. Throws IoError if one is missing.
+ImageLabels from_class_files(const std::vector<std::string>& names, const LabelSource& source) {
+  std::vector<FileLabel> labels;
+  bool numbers = true;
+  for (const std::string& name : names) {
+    const auto text = source.find(class_file_of(name));
+    if (!text)
+      throw IoError(source.root, fmt::format("has no {} with the class of {}; add it, or set "
+                                             "data.labels = \"none\"",
+                                             class_file_of(name), name));
+    const size_t end = text->find_last_not_of(" \r\n\t");
+    const std::string label = text->substr(0, end == std::string::npos ? 0 : end + 1);
+    if (label.empty()) throw IoError(source.root / class_file_of(name), "is empty");
+    numbers = numbers && label.find_first_not_of("0123456789") == std::string::npos;
+    labels.push_back({name, label});
+  }
+  return matched(labels, numbers, names, source.root);
+}
+
+// "shard-000.tar/cat/1.jpg" as "cat/1.jpg": an archive is no class.
+std::vector<std::string> without_shards(const std::vector<std::string>& names) {
+  std::vector<std::string> inner;
+  for (const std::string& name : names) {
+    const size_t end = name.find(".tar/");
+    inner.push_back(end == std::string::npos || end > name.find('/') ? name : name.substr(end + 5));
+  }
+  return inner;
+}
+
 ImageLabels automatic(const std::vector<std::string>& names, const LabelSource& source) {
   std::string remark;
   if (const auto text = source.find(kDatasetJson)) {
@@ -128,10 +163,13 @@ ImageLabels automatic(const std::vector<std::string>& names, const LabelSource& 
     if (lines) return from_dataset_json(*lines, names, source.root / kDatasetJson);
     remark = "dataset.json is not used for classes: it has no \"labels\"";
   }
+  if (!names.empty() && source.find(class_file_of(names.front())))
+    return from_class_files(names, source);
   if (is_chunked(names))
     return {{}, {}, "the folders are the chunks of a dataset tool, no classes (no dataset.json)"};
-  ImageLabels labels = labels_from_folders(names);
-  labels.remark = labels.labels.empty() ? remark_of_stray(names) : remark;
+  const std::vector<std::string> inner = without_shards(names);
+  ImageLabels labels = labels_from_folders(inner);
+  labels.remark = labels.labels.empty() ? remark_of_stray(inner) : remark;
   return labels;
 }
 
@@ -206,7 +244,7 @@ ImageLabels read_labels(const std::string& how, const std::vector<std::string>& 
   if (how == "auto") return automatic(names, source);
   if (how == "prefix") return labels_from_prefixes(names, source.root);
   if (how != "folders") return from_list(how, names, source);
-  ImageLabels labels = labels_from_folders(names);
+  ImageLabels labels = labels_from_folders(without_shards(names));
   if (labels.labels.empty()) {
     const auto stray = std::find_if(names.begin(), names.end(), [](const std::string& name) {
       return name.find('/') == std::string::npos;

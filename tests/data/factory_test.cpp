@@ -156,8 +156,8 @@ TEST(OpenDataset, NamesThePathThatIsNoData) {
   EXPECT_CONTAINS(opening("none"), "none: does not exist; check data.path");
   std::filesystem::create_directory(folder / "empty");
   EXPECT_CONTAINS(opening("empty"), "empty: no images");
-  fixtures::write(folder / "a.tar", {1});
-  EXPECT_CONTAINS(opening("a.tar"), "a.tar: is neither a folder, a .zip, .npy");
+  fixtures::write(folder / "a.7z", {1});
+  EXPECT_CONTAINS(opening("a.7z"), "a.7z: is neither a folder, a .zip, .tar, .npy");
 }
 
 TEST(OpenDataset, SaysThatThePathIsOfAnotherKind) {
@@ -212,7 +212,7 @@ TEST(OpenDataset, LabelsOfAnotherSourceNeedFiles) {
   EXPECT_EQ(open_dataset(config, 0)->get(0).label, -1);
   config.labels = "prefix";
   EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(config, 0); }),
-                  "data.labels = \"prefix\" goes with a folder or a zip of images");
+                  "data.labels = \"prefix\" goes with a folder, a zip or a tar of images");
 }
 
 // Without a config there are no keys to set.

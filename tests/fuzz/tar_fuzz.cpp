@@ -1,0 +1,17 @@
+// A tar archive.
+#include "fuzz.h"
+
+#include "ddpm/io/tar.h"
+
+namespace ddpm::fuzz {
+
+void run(Bytes bytes) {
+  const auto path = write_file("fuzz.tar", bytes);
+  read([&] {
+    const io::TarReader archive(path);
+    for (const std::string& name : archive.names())
+      require(archive.read(name).size() == archive.size_of(name));
+  });
+}
+
+}  // namespace ddpm::fuzz
