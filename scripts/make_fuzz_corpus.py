@@ -9,6 +9,7 @@ import gzip
 import io
 import pathlib
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
@@ -79,6 +80,14 @@ def archives():
             for member in ("a/1.txt", "b/2.txt"):
                 archive.writestr(zipfile.ZipInfo(member), b"text " * 20, how)
         write("zip", name + ".zip", out.getvalue())
+    for name, kind in (("pax", tarfile.PAX_FORMAT), ("gnu", tarfile.GNU_FORMAT)):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+            for member in ("a/1.txt", "b/" + 12 * "long-name-" + ".txt"):
+                info = tarfile.TarInfo(member)
+                info.size = 20
+                archive.addfile(info, io.BytesIO(4 * b"text "))
+        write("tar", name + ".tar", out.getvalue()[:6144])
 
 
 def texts():
