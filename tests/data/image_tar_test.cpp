@@ -77,11 +77,11 @@ TEST(ImageTar, AShardIsNoClass) {
 
 TEST(ImageTar, FaultsAreNamedInOneLine) {
   const TemporaryFolder folder;
-  EXPECT_NE(message_of([&] {
+  EXPECT_NE(message_of<IoError>([&] {
               open_image_tar(folder.path(), {std::nullopt, 1});
             }).find("holds no .tar file"),
             std::string::npos);
-  EXPECT_NE(message_of([&] {
+  EXPECT_NE(message_of<IoError>([&] {
               open_image_tar(kTar / "gnu.tar", {std::nullopt, 1});
             }).find("gnu.tar"),
             std::string::npos);

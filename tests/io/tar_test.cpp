@@ -74,8 +74,8 @@ TEST_F(TarDamage, IsNamedInOneLine) {
 TEST_F(TarDamage, CutOffAnywhereIsSafe) {
   for (size_t size = 0; size < good_.size(); size += 97) {
     const std::string error = error_of(good_.substr(0, size));
-    if (!error.empty())
-      EXPECT_NE(error.find("x.tar: is "), std::string::npos) << size << ": " << error;
+    if (error.empty()) continue;
+    EXPECT_NE(error.find("x.tar: is "), std::string::npos) << size << ": " << error;
   }
   EXPECT_NE(error_of(good_.substr(0, 512 + 3)).find("is cut off: a.txt"), std::string::npos);
 }
