@@ -42,6 +42,7 @@ std::string advice_for_memory(const std::string& command) {
   if (command == "sample" || command == "eval" || command == "edit" || command == "inpaint" ||
       command == "interpolate" || command == "encode" || command == "estimate")
     return "out of memory; lower --batch (or --num)";
+  if (command == "check") return "out of memory; lower --num";
   if (command == "train" || command == "bench")
     return "out of memory; lower train.batch_size, or raise train.accumulate or set "
            "train.micro_batch = \"auto\" (less memory, same result)";
@@ -63,6 +64,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_noise(app, chosen);
   add_data(app, chosen);
   add_estimate(app, chosen);
+  add_check(app, chosen);
   add_info(app, chosen);
   add_convert(app, chosen);
   add_eval(app, chosen);

@@ -224,6 +224,7 @@ TEST_F(Errors, HelpIsReadable) {
                                              {"interpolate"},
                                              {"encode"},
                                              {"estimate"},
+                                             {"check"},
                                              {"noise"},
                                              {"data"},
                                              {"info"},

@@ -32,6 +32,7 @@ void add_inpaint(CLI::App& app, Command& chosen);
 void add_interpolate(CLI::App& app, Command& chosen);
 void add_encode(CLI::App& app, Command& chosen);
 void add_estimate(CLI::App& app, Command& chosen);
+void add_check(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 void add_convert(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);

@@ -1,0 +1,201 @@
+#include "ddpm/base/progress.h"
+#include "ddpm/base/signals.h"
+#include "ddpm/cli/app.h"
+#include "ddpm/eval/self_check.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
+#include "ddpm/nn/drawing_network.h"
+#include "ddpm/nn/model_file.h"
+#include "estimates.h"
+#include "flags.h"
+#include "sample_run.h"
+#include "shared_flags.h"
+
+#include <memory>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CheckFlags {
+  SampleOptions sample;
+  int64_t num = 4, steps = 10;
+};
+
+SamplePlan plan_check(const CheckFlags& flags) {
+  SampleOptions sampling = flags.sample;
+  sampling.num = flags.num;
+  sampling.batch = flags.num;
+  sampling.ddim = true;  // whatever the checkpoint's [sample] says
+  sampling.clip = "none";
+  sampling.guidance = 1.0;
+  return plan_sampling(sampling);
+}
+
+// The classes of the plan's images moved on by `shift`; undefined without classes.
+torch::Tensor labels_of(const SamplePlan& plan, int64_t shift) {
+  std::vector<int64_t> classes = plan.classes;
+  for (int64_t& c : classes) c = (c + shift) % plan.network->description.unet.image.classes;
+  return nn::labels_in_turn(plan.generate.images, classes, plan.generate.device);
+}
+
+diffusion::Denoiser with_labels(const nn::LabelledDenoiser& network, const torch::Tensor& labels) {
+  return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
+    return network(x_t, t, labels.defined() ? labels.narrow(0, 0, x_t.size(0)) : labels);
+  };
+}
+
+// The same weights in another arithmetic. Loads them at each call: it is called once.
+diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision) {
+  return [&plan, precision](const torch::Tensor& x_t, const torch::Tensor& t) {
+    const nn::UNet unet = exchange::make_unet(*plan.network, plan.generate.device, precision);
+    return nn::make_denoiser(unet, precision, labels_of(plan, 0))(x_t, t);
+  };
+}
+
+// A guided network for the plan's images, as ddpm sample makes it.
+diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
+                                   const diffusion::Guidance& guidance) {
+  const auto network = std::make_shared<nn::DrawingNetwork>(
+      unet, diffusion::Diffusion(plan.network->description.diffusion),
+      nn::Drawing{.classes = plan.classes,
+                  .batch = plan.config.num,
+                  .device = plan.generate.device,
+                  .precision = plan.precision,
+                  .guidance = guidance});
+  network->set_batch_(plan.generate.images);
+  return [network, denoiser = network->denoiser()](
+             const torch::Tensor& x_t, const torch::Tensor& t) { return denoiser(x_t, t); };
+}
+
+void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn::UNet& unet,
+                  const nn::LabelledDenoiser& network) {
+  const nn::UNetConfig& config = unet->config();
+  if (!config.class_conditional) return;
+  if (config.image.classes > 1) subject.other_class = with_labels(network, labels_of(plan, 1));
+  if (!config.null_class) return;
+  subject.null_class =
+      with_labels(network, torch::full_like(labels_of(plan, 0), config.image.classes));
+  subject.guided = [&plan, unet](const diffusion::Guidance& guidance) {
+    return guided_network(plan, unet, guidance);
+  };
+}
+
+void add_variance_(eval::CheckSubject& subject, const SamplePlan& plan) {
+  const fs::path file = estimates_file(plan);
+  subject.no_variance =
+      fmt::format("not measured; ddpm estimate --ckpt {} does it", plan.network->path.string());
+  if (fs::exists(file))
+    subject.variance =
+        eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c, file.string());
+}
+
+// `plan` must outlive it.
+eval::CheckSubject subject_of(const SamplePlan& plan) {
+  const nn::UNet unet = load_unet(plan);
+  const nn::LabelledDenoiser network = nn::make_labelled_denoiser(unet, plan.precision);
+  sample::GenerateOptions noise = plan.generate;
+  noise.dtype = torch::kDouble;
+  eval::CheckSubject subject{.diffusion = diffusion::Diffusion(plan.network->description.diffusion),
+                             .network = with_labels(network, labels_of(plan, 0)),
+                             .precision = plan.precision,
+                             .x_T = sample::initial_noise(noise)};
+  add_classes_(subject, plan, unet, network);
+  subject.in_float64 = in_precision(plan, nn::Precision::kFp64);
+  if (plan.precision != nn::Precision::kBf16)
+    subject.in_bfloat16 = in_precision(plan, nn::Precision::kBf16);
+  add_variance_(subject, plan);
+  return subject;
+}
+
+std::vector<eval::CheckRow> measure(const CheckFlags& flags, const SamplePlan& plan) {
+  const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic);
+  const eval::CheckSubject subject = subject_of(plan);
+  std::optional<Progress> progress;
+  return eval::run_self_check(
+      subject, {.steps = flags.steps,
+                .seed = plan.generate.seed,
+                .progress = [&](const std::string& title, int64_t done, int64_t total) {
+                  if (!progress) progress.emplace("checking", total);
+                  progress->update(done, {.detail = title});
+                }});
+}
+
+nlohmann::ordered_json json_of(const eval::CheckRow& row) {
+  return {{"group", row.group},
+          {"name", row.name},
+          {"expected", row.expected},
+          {"low", row.low},
+          {"high", row.high},
+          {"found", row.found},
+          {"verdict", config::to_string(row.verdict)},
+          {"note", row.note}};
+}
+
+void print_rows(const CheckFlags& flags, const SamplePlan& plan,
+                const std::vector<eval::CheckRow>& rows) {
+  if (!flags.sample.json) {
+    fmt::print("{} ({}), {} images, {} steps, {}\n\n{}", plan.network->path.string(),
+               exchange::describe_weights(plan.network->weights_name), flags.num, flags.steps,
+               config::to_string(plan.precision), eval::to_text(rows));
+    return;
+  }
+  nlohmann::ordered_json checks = nlohmann::ordered_json::array();
+  for (const eval::CheckRow& row : rows) checks.push_back(json_of(row));
+  fmt::print("{}\n", io::json_text({{"network", plan.network->path.string()},
+                                    {"weights", plan.weights_name()},
+                                    {"precision", config::to_string(plan.precision)},
+                                    {"num", flags.num},
+                                    {"steps", flags.steps},
+                                    {"failed", eval::failures(rows).size()},
+                                    {"checks", checks}}));
+}
+
+int run_check(const CheckFlags& flags) {
+  const EndOnSignal ending("nothing was written");
+  const Processes alone = join_alone("ddpm check", flags.sample);
+  SamplePlan plan = plan_check(flags);
+  plan.generate.device = alone.device;
+  const std::vector<eval::CheckRow> rows = measure(flags, plan);
+  print_rows(flags, plan, rows);
+  const std::vector<eval::CheckRow> failed = eval::failures(rows);
+  if (failed.empty()) return kOk;
+  std::vector<std::string> names;
+  for (const eval::CheckRow& row : failed) names.push_back(row.name);
+  throw Error(fmt::format("{} of {} checks failed: {}; docs/evaluation.md says what to do",
+                          failed.size(), rows.size(), fmt::join(names, "; ")));
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Command& chosen) {
+  auto o = std::make_shared<CheckFlags>();
+  CLI::App* command = app.add_subcommand(
+      "check", "Verify the mathematics on a network: samplers, schedule, solvers, precision");
+  add_network_flags(*command, o->sample);
+  command->remove_option(command->get_option("--batch"));  // --num is the batch
+  command->add_option("--num", o->num, "images to check with, all in one batch")
+      ->check(whole(2, 4096))
+      ->capture_default_str();
+  command
+      ->add_option("--steps", o->steps,
+                   "S: chains have S and 2 S steps, encoding 2 S and 4 S; more is slower and makes "
+                   "the orders clearer")
+      ->check(whole(2, 1000))
+      ->capture_default_str();
+  add_json_flag(*command, o->sample.json);
+  command->footer(
+      "Example:\n"
+      "  ddpm check --ckpt runs/mine\n"
+      "  ddpm check --ckpt runs/mine --device cuda --precision bf16");
+  command->callback([o, &chosen] { chosen = [o] { return run_check(*o); }; });
+}
+
+}  // namespace ddpm::cli
