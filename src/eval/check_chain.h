@@ -3,7 +3,10 @@
 #include "checked_parts.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
+
+#include <torch/types.h>
 
 namespace ddpm::eval {
 
@@ -11,9 +14,12 @@ namespace ddpm::eval {
 sample::SampleConfig chain_config(const CheckContext& context, const std::string& method,
                                   int64_t steps);
 
-/// The images of a chain of `config` from x_T, [N,C,H,W] float64, with the noise of options.seed.
-/// `at_end`: the state at the last timestep instead, before the step to s = 0.
-enum class Result { kImage, kStateAtLast };
+enum class Result {
+  kImage,
+  kStateAtLast,  ///< the state at the plan's last timestep, before the step to s = 0
+};
+/// What a chain of `config` makes of the subject's x_T with the noise of options.seed: [N,C,H,W]
+/// float64.
 torch::Tensor chain(const CheckContext& context, const diffusion::Denoiser& network,
                     const diffusion::Diffusion& diffusion, const sample::SampleConfig& config,
                     Result result = Result::kImage);

@@ -29,6 +29,7 @@ class OrderCheck {
   std::string too_few_;  // why no order can be measured
   std::vector<int64_t> coarse_, fine_;
   torch::Tensor exact_;
+  double ddim_ = 0;  // DDIM's error with 2 S steps
 };
 
 }  // namespace ddpm::eval

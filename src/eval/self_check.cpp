@@ -110,8 +110,9 @@ std::string to_text(const std::vector<CheckRow>& rows) {
     text += fmt::format(fmt::runtime(kLine), row.group == group ? "" : row.group, row.name,
                         number(row.expected), allowed_text(row), number(row.found),
                         config::to_string(row.verdict));
-    const bool here = row.verdict == Verdict::kOk || row.verdict == Verdict::kNoted;
-    if (!row.note.empty()) text += here ? "  " + row.note : "\n" + std::string(14, ' ') + row.note;
+    constexpr size_t kShort = 30;  // stays on the line
+    if (!row.note.empty())
+      text += (row.note.size() <= kShort ? "  " : "\n" + std::string(14, ' ')) + row.note;
     text += "\n";
     group = row.group;
   }
