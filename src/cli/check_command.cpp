@@ -11,6 +11,7 @@
 #include "sample_run.h"
 #include "shared_flags.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -167,8 +168,10 @@ int run_check(const CheckFlags& flags) {
   print_rows(flags, plan, rows);
   const std::vector<eval::CheckRow> failed = eval::failures(rows);
   if (failed.empty()) return kOk;
+  constexpr size_t kNamed = 3;
   std::vector<std::string> names;
-  for (const eval::CheckRow& row : failed) names.push_back(row.name);
+  for (size_t i = 0; i < std::min(kNamed, failed.size()); ++i) names.push_back(failed[i].name);
+  if (failed.size() > kNamed) names.emplace_back("...");
   throw Error(fmt::format("{} of {} checks failed: {}; docs/evaluation.md says what to do",
                           failed.size(), rows.size(), fmt::join(names, "; ")));
 }

@@ -72,7 +72,9 @@ torch::Tensor own_samples(const CheckContext& context, const Diffusion& reading)
 
 // Mean squared errors per pixel in units of v, which are of one size at every noise level.
 struct ReadingError {
-  double network = 0, nothing = 0;  ///< nothing: of the output 0
+  double network = 0, nothing = 0;  ///< nothing: of v = 0, or of one grey for all images if less
+  /// Even the best network leaves much of white noise images.
+  bool explains() const { return network < 0.8 * nothing; }
 };
 
 ReadingError error_of(const CheckContext& context, Prediction prediction) {
@@ -88,7 +90,9 @@ ReadingError error_of(const CheckContext& context, Prediction prediction) {
     const torch::Tensor x_t = reading.noised(x0, t, eps), right = v.target(x0, eps, x_t, t);
     const diffusion::Estimate said = reading.estimate(context.subject.network(x_t, t), x_t, time);
     error.network += (v.target(said.x0, said.eps, x_t, t) - right).square().mean().item<double>();
-    error.nothing += right.square().mean().item<double>();
+    const double grey =
+        (x0 - x0.mean()).square().mean().item<double>() / schedule.one_minus_alpha_bar(time);
+    error.nothing += std::min(right.square().mean().item<double>(), grey);
   }
   return error;
 }
@@ -184,14 +188,16 @@ std::vector<CheckRow> reading_rows(const CheckContext& context) {
       error.network = std::numeric_limits<double>::infinity();
     }
     if (prediction == stated) own = error;
-    if (error.network < best.network) best = error, best_name = prediction;
+    if (error.explains() && error.network < best.network) best = error, best_name = prediction;
   }
-  const double found = own.network / best.network;
-  constexpr double kLittle = 0.8;  // of E v^2 left: even white noise images leave less
-  if (!(best.network < kLittle * best.nothing))
-    return {noted(kPredictions, name, 1, found,
+  constexpr double kMost = 1.5;
+  double found = own.network / best.network;
+  // Images of one grey have no error, but explain nothing.
+  if (!own.explains() && found <= kMost) found = std::numeric_limits<double>::infinity();
+  if (!best.explains())
+    return {noted(kPredictions, name, 1, kNone,
                   "no reading explains the network's samples: it is hardly trained")};
-  return {judged(kPredictions, name, 1, 0, 1.5, found,
+  return {judged(kPredictions, name, 1, 0, kMost, found,
                  fmt::format("the network seems to predict {}, not {}: correct "
                              "diffusion.prediction, or convert with --prediction",
                              config::to_string(best_name), config::to_string(stated)))};
