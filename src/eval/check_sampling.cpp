@@ -84,7 +84,9 @@ ReadingError error_of(const CheckContext& context, Prediction prediction) {
   const auto ids = torch::arange(x0.size(0), torch::dtype(torch::kInt64).device(x0.device()));
   const RngKey key = rng_key(context.options.seed, Purpose::kEstimateNoise);
   ReadingError error;
-  for (const int64_t time : even_times(schedule, 4)) {
+  constexpr double kLowest = -1.5;  // below, an eps says too little of the image
+  for (const int64_t time : even_times(schedule, 8)) {
+    if (diffusion::half_log_snr(schedule, time) < kLowest) continue;
     const torch::Tensor t = torch::full_like(ids, time), eps = torch::empty_like(x0);
     kernels::fill_normal_(eps, key, ids, static_cast<uint32_t>(time));
     const torch::Tensor x_t = reading.noised(x0, t, eps), right = v.target(x0, eps, x_t, t);

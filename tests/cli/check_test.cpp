@@ -90,7 +90,7 @@ TEST_F(Check, WrongFlagsAreOneLine) {
   refused({"check", "--stepz", "1"}, 2, "--stepz");
   refused({"check", "--batch", "4"}, 2, "--batch");
   refused({"check", "--ckpt", "nothing"}, 1, "nothing");
-  refused({"check", "--class", "nobody"}, 2, "nobody");
+  refused({"check", "--class", "nobody"}, 2, "--class needs");
 }
 
 }  // namespace
