@@ -36,6 +36,7 @@ SamplePlan plan_check(const CheckFlags& flags) {
   sampling.batch = flags.num;
   sampling.ddim = true;  // whatever the checkpoint's [sample] says
   sampling.clip = "none";
+  sampling.dynamic_threshold = sampling.dynamic_threshold_max = 0.0;
   sampling.guidance = 1.0;
   return plan_sampling(sampling);
 }
