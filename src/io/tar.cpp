@@ -139,7 +139,7 @@ void TarReader::list_entries() {
     const uint64_t begin = at + kTarBlock;
     if (size > file_.size() - begin)
       fail(fmt::format("is cut off: {} ends after the archive",
-                       ahead.name.empty() ? name_of(header) : ahead.name));
+                       without_dot(ahead.name.empty() ? name_of(header) : ahead.name)));
     if (type == 'S') fail("holds a sparse file, which cannot be read; pack it without --sparse");
     if (type == 'x' || type == 'L') {
       if (size > kMaxNameBytes) fail(fmt::format("is damaged: a name of {} bytes", size));

@@ -81,7 +81,7 @@ TEST_F(TarDamage, CutOffAnywhereIsSafe) {
 }
 
 TEST_F(TarDamage, AnySingleByteIsSafe) {
-  for (size_t at = 0; at < std::min<size_t>(good_.size(), 8192); at += 3) {
+  for (size_t at = 0; at < std::min<size_t>(good_.size(), 8192); at += 7) {
     std::string bytes = good_;
     bytes[at] = static_cast<char>(bytes[at] ^ 0xFF);
     error_of(bytes);  // neither a crash nor another exception
