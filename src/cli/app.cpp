@@ -40,7 +40,8 @@ int report(const std::string& message, int status) {
 // Usually a batch is too large.
 std::string advice_for_memory(const std::string& command) {
   if (command == "sample" || command == "eval" || command == "edit" || command == "inpaint" ||
-      command == "interpolate" || command == "encode" || command == "estimate")
+      command == "restore" || command == "interpolate" || command == "encode" ||
+      command == "estimate")
     return "out of memory; lower --batch (or --num)";
   if (command == "check") return "out of memory; lower --num";
   if (command == "train" || command == "bench")
@@ -59,6 +60,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_sample(app, chosen);
   add_edit(app, chosen);
   add_inpaint(app, chosen);
+  add_restore(app, chosen);
   add_interpolate(app, chosen);
   add_encode(app, chosen);
   add_noise(app, chosen);

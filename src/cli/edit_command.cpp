@@ -1,15 +1,12 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/diffusion/image_range.h"
-#include "ddpm/io/json_text.h"
-#include "ddpm/sample/methods.h"
-#include "estimates.h"
+#include "ddpm/sample/inpaint.h"
+#include "edit_inputs.h"
 #include "flags.h"
 #include "input_images.h"
-#include "sample_flags.h"
 #include "sample_run.h"
 
-#include <algorithm>
 #include <memory>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -19,28 +16,16 @@
 namespace ddpm::cli {
 namespace {
 
-// The flags of `ddpm edit` and `ddpm inpaint`.
-struct EditOptions {
-  SampleOptions sample;
-  std::vector<std::string> images;
+struct EditOptions : InputOptions {
   double strength = 0.5;
+};
+
+struct InpaintOptions : InputOptions {
   std::string mask;
   int64_t rounds = 10;
 };
 
-// Input i mod n for image i: [num,C,H,W] in [-1,1].
-torch::Tensor inputs_of(const SamplePlan& plan, const torch::Tensor& inputs) {
-  const torch::Tensor rows = torch::arange(plan.config.num).remainder(inputs.size(0));
-  return diffusion::to_model_range(inputs.index_select(0, rows), plan.generate.dtype)
-      .to(plan.generate.device);
-}
-
-SamplePlan plan_for_inputs(EditOptions& o, const Processes& alone) {
-  if (!o.sample.num) o.sample.num = std::ssize(o.images);
-  SamplePlan plan = plan_sampling(o.sample);
-  settle_(plan, o.sample, alone);
-  return plan;
-}
+constexpr const char* kImageHelp = "the images, of the network's size";
 
 // SDEdit (Meng 2022, Algorithm 1): the steps from t = strength T on, from the noised input.
 void start_from_inputs_(SamplePlan& plan, const torch::Tensor& inputs, double strength) {
@@ -58,7 +43,7 @@ void start_from_inputs_(SamplePlan& plan, const torch::Tensor& inputs, double st
   plan.config.steps = std::ssize(times);
   const torch::Tensor noise = sample::initial_noise(plan.generate);
   plan.generate.initial_noise =
-      diffusion.noised(inputs_of(plan, inputs),
+      diffusion.noised(inputs_in_turn(plan, inputs),
                        torch::full({plan.config.num}, times.front(),
                                    torch::dtype(torch::kLong).device(plan.generate.device)),
                        noise);
@@ -77,20 +62,22 @@ int run_edit(EditOptions o) {
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 
-int run_inpaint(EditOptions o) {
+int run_inpaint(InpaintOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm inpaint", o.sample);
   SamplePlan plan = plan_for_inputs(o, alone);
-  if (o.rounds > 1 && plan.config.method != sample::kDdpm && plan.config.method != sample::kDdim)
-    throw UsageError(
-        fmt::format("--rounds {} needs method ddpm or ddim: {} remembers former steps; "
-                    "use --rounds 1",
-                    o.rounds, plan.config.method));
+  if (o.rounds > 1) expect_no_memory(plan, fmt::format("--rounds {}", o.rounds), "use --rounds 1");
   const nn::ImageSpec& spec = plan.network->description.unet.image;
   const torch::Tensor inputs = read_inputs(o.images, spec);
   const torch::Tensor mask = read_mask(o.mask, spec);
-  plan.inpainting = std::make_shared<const Inpainting>(
-      Inpainting{inputs_of(plan, inputs), mask.to(plan.generate.device), o.rounds});
+  plan.condition.around = [known = inputs_in_turn(plan, inputs),
+                           unknown = mask.to(plan.generate.device), rounds = o.rounds,
+                           schedule =
+                               diffusion::Schedule(plan.network->description.diffusion.schedule)](
+                              std::unique_ptr<sample::Sampler> inner, const torch::Tensor& rows) {
+    return std::make_unique<sample::InpaintSampler>(std::move(inner), schedule,
+                                                    known.index_select(0, rows), unknown, rounds);
+  };
   const nlohmann::ordered_json settings{{"rounds", o.rounds},
                                         {"inputs_crc32c", checksum_of(inputs)},
                                         {"mask_crc32c", checksum_of(mask)}};
@@ -100,27 +87,13 @@ int run_inpaint(EditOptions o) {
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 
-void add_input_flags(CLI::App& command, EditOptions& o) {
-  command.add_option("--image", o.images, "the images, of the network's size")
-      ->required()
-      ->type_name("FILE...");
-  add_network_flags(command, o.sample);
-  add_sampler_flags(command, o.sample);
-  command
-      .add_option("--num", o.sample.num,
-                  "results; the images are used in turn, each time with other noise (default: one "
-                  "per image)")
-      ->check(whole(1, int64_t{1} << 40));
-  add_output_flags(command, o.sample);
-}
-
 }  // namespace
 
 void add_edit(CLI::App& app, Command& chosen) {
   auto o = std::make_shared<EditOptions>();
   CLI::App* command = app.add_subcommand(
       "edit", "Make variants of images: add noise up to a strength and sample from there (SDEdit)");
-  add_input_flags(*command, *o);
+  add_input_flags(*command, *o, kImageHelp);
   command
       ->add_option("--strength", o->strength,
                    "where to begin, as a share of T: near 0 keeps the image, near 1 forgets it")
@@ -134,10 +107,10 @@ void add_edit(CLI::App& app, Command& chosen) {
 }
 
 void add_inpaint(CLI::App& app, Command& chosen) {
-  auto o = std::make_shared<EditOptions>();
+  auto o = std::make_shared<InpaintOptions>();
   CLI::App* command =
       app.add_subcommand("inpaint", "Fill in a part of images that a mask shows (RePaint)");
-  add_input_flags(*command, *o);
+  add_input_flags(*command, *o, kImageHelp);
   command
       ->add_option("--mask", o->mask,
                    "an image of the same size: light where pixels are to be filled in")

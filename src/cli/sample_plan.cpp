@@ -5,7 +5,6 @@
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_guide.h"
 #include "ddpm/sample/given_noise.h"
-#include "ddpm/sample/inpaint.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "sample_settings.h"
@@ -243,7 +242,8 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
         item.key(), plan.network->weights_file.string());
   }
   return fmt::format("the network's numbers overflowed; {}",
-                     plan.config.clip == sample::Clip::kNone ? "use --clip rederive"
+                     plan.condition.differentiates             ? "use a smaller --scale"
+                     : plan.config.clip == sample::Clip::kNone ? "use --clip rederive"
                      : plan.precision == nn::Precision::kBf16
                          ? "use --precision fp32"
                          : "use an earlier checkpoint (--ckpt)");
@@ -299,16 +299,13 @@ SamplePlan plan_sampling(const SampleOptions& options,
 
 namespace {
 
-// The config's sampler, or one that fills in these images.
+// The config's sampler of these images, with the plan's condition.
 std::unique_ptr<sample::Sampler> sampler_of(const SamplePlan& plan,
                                             const diffusion::Schedule& schedule,
                                             const std::vector<int64_t>& images) {
   auto sampler = sample::make_sampler(plan.config, schedule);
-  if (!plan.inpainting) return sampler;
-  const Inpainting& task = *plan.inpainting;
-  const torch::Tensor rows = torch::tensor(images).to(task.known.device());
-  return std::make_unique<sample::InpaintSampler>(
-      std::move(sampler), schedule, task.known.index_select(0, rows), task.unknown, task.rounds);
+  if (!plan.condition.around) return sampler;
+  return plan.condition.around(std::move(sampler), torch::tensor(images).to(plan.generate.device));
 }
 
 // The network of --guide on the plan's device, or null.
@@ -318,9 +315,10 @@ std::unique_ptr<nn::ScriptGuide> load_script_guide(const SamplePlan& plan) {
                                            image_shape(plan.network->description.unet.image));
 }
 
-nn::UNet load_guide(const SamplePlan& plan) {
-  if (!plan.guide) return nullptr;
-  return exchange::make_unet(*plan.guide, plan.generate.device, plan.precision);
+nn::UNet load_frozen(const SamplePlan& plan, const exchange::Model& model) {
+  nn::UNet unet = exchange::make_unet(model, plan.generate.device, plan.precision);
+  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
+  return unet;
 }
 
 // The classes in turn that the network itself reads.
@@ -339,9 +337,7 @@ std::vector<int64_t> classes_of(const std::vector<int64_t>& images,
 
 }  // namespace
 
-nn::UNet load_unet(const SamplePlan& plan) {
-  return exchange::make_unet(*plan.network, plan.generate.device, plan.precision);
-}
+nn::UNet load_unet(const SamplePlan& plan) { return load_frozen(plan, *plan.network); }
 
 sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
                                      const sample::GenerateOptions& options,
@@ -358,10 +354,13 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
                               .device = options.device,
                               .precision = plan.precision,
                               .guidance = plan.config.guidance,
-                              .guide = load_guide(plan)});
+                              .guide = plan.guide ? load_frozen(plan, *plan.guide) : nullptr,
+                              .gradients = plan.condition.differentiates ? nn::Gradients::kOfInput
+                                                                         : nn::Gradients::kNone});
   const std::unique_ptr<nn::ScriptGuide> script = load_script_guide(plan);
   sample::GenerateOptions generate = options;
-  if (script) generate.cuda_graph = false;  // its gradient cannot be captured
+  // Autograd records as well, and cannot be captured.
+  if (plan.condition.differentiates || script) generate.cuda_graph = false;
   std::vector<int64_t> batch;
   generate.before_batch = [&](const std::vector<int64_t>& images) {
     network.set_batch_(images);

@@ -3,9 +3,11 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
+#include "ddpm/sample/sampler.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,11 +48,14 @@ struct SampleOptions {
   bool json = false;
 };
 
-/// What `ddpm inpaint` fills in.
-struct Inpainting {
-  torch::Tensor known;    ///< [num,C,H,W] in [-1,1], on the device
-  torch::Tensor unknown;  ///< bool [1,1,H,W]: true where pixels are filled in
-  int64_t rounds;         ///< see sample::InpaintSampler
+/// What the images have to agree with, beside the network: inpainting, restoration.
+struct Condition {
+  /// Puts its own rule around a batch's sampler; empty: no condition. rows: the numbers of the
+  /// batch's images, int64 [B], on the device.
+  std::function<std::unique_ptr<sample::Sampler>(std::unique_ptr<sample::Sampler> inner,
+                                                 const torch::Tensor& rows)>
+      around;
+  bool differentiates = false;  ///< that rule takes gradients through the network
 };
 
 /// Everything that decides the samples, from the flags and the checkpoint.
@@ -62,7 +67,7 @@ struct SamplePlan {
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   sample::GenerateOptions generate;
-  std::shared_ptr<const Inpainting> inpainting;       ///< or null
+  Condition condition;
   std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling
   int64_t grid_columns = 0;  ///< of the grid beside the folder; 0: by the classes
   nn::Precision precision = nn::Precision::kFp32;

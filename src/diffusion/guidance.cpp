@@ -100,7 +100,8 @@ torch::Tensor GuidedDenoiser::with_momentum(const torch::Tensor& difference,
   if (!former_.defined() || former_.size(0) < count) former_ = torch::zeros_like(difference);
   torch::Tensor running = former_.narrow(0, 0, count);
   const torch::Tensor sum = difference + guidance_.momentum * running;
-  running.copy_(torch::where(weight == 1.0, running, sum));  // in place: a CUDA graph needs that
+  // In place: a CUDA graph needs that. Gradients end at the former call.
+  running.copy_(torch::where(weight == 1.0, running, sum).detach());
   return sum;
 }
 

@@ -1,7 +1,5 @@
 #include "ddpm/nn/drawing_network.h"
 
-#include "ddpm/nn/model_file.h"
-
 namespace ddpm::nn {
 namespace {
 
@@ -50,20 +48,23 @@ void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
   labels_.narrow(0, 0, count).copy_(labels_in_turn(images, drawing_.classes, torch::kCPU));
 }
 
+LabelledDenoiser DrawingNetwork::labelled(const UNet& unet) const {
+  return make_labelled_denoiser(unet, drawing_.precision, drawing_.gradients);
+}
+
 diffusion::GuidedDenoiser::Sources DrawingNetwork::sources() const {
-  const LabelledDenoiser network = make_labelled_denoiser(unet_, drawing_.precision);
+  const LabelledDenoiser network = labelled(unet_);
   const diffusion::Denoiser main = with_labels(network, labels_);
   if (drawing_.guide) {
     const bool conditional = drawing_.guide->config().class_conditional;
     return diffusion::sources_of(
-        main, with_labels(make_labelled_denoiser(drawing_.guide, drawing_.precision),
-                          conditional ? labels_ : torch::Tensor()));
+        main, with_labels(labelled(drawing_.guide), conditional ? labels_ : torch::Tensor()));
   }
   return {main, with_labels(network, null_), in_one_batch(network, labels_, null_)};
 }
 
 diffusion::Denoiser DrawingNetwork::denoiser() const {
-  if (!guided_) return with_labels(make_labelled_denoiser(unet_, drawing_.precision), labels_);
+  if (!guided_) return with_labels(labelled(unet_), labels_);
   return [guided = guided_](const torch::Tensor& x_t, const torch::Tensor& t) {
     return (*guided)(x_t, t);
   };

@@ -167,8 +167,9 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
   return torch::tensor(labels, torch::kInt64).to(device);
 }
 
-LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision) {
-  const torch::InferenceMode no_grad;
+LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision, Gradients gradients) {
+  // Not InferenceMode: autograd cannot save its tensors.
+  const torch::NoGradGuard no_grad;
   const torch::DeviceType device = unet->parameters().front().device().type();
   std::shared_ptr<const WeightCopies> copies;
   {
@@ -177,7 +178,8 @@ LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision) {
   }
   return
       [=](const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels) mutable {
-        const torch::InferenceMode no_grad;
+        std::optional<torch::InferenceMode> no_grad;
+        if (gradients == Gradients::kNone) no_grad.emplace();
         const AutocastGuard autocast(device, precision);
         std::optional<WeightCopiesGuard> guard;
         if (copies) guard.emplace(*copies);

@@ -91,7 +91,7 @@ std::optional<torch::Tensor> ReverseProcess::run(const diffusion::Denoiser& deno
     // 2. As x0_hat and eps_hat, within the image range.
     const diffusion::Estimate clean = clipped(config_.clip, diffusion_.estimate(made, at, time),
                                               diffusion_.schedule(), at, time, clip_bound(config_));
-    if (std::exchange(first_call, false)) x0_hat = clean.x0;
+    if (std::exchange(first_call, false)) x0_hat = clean.x0.detach();
     return clean;
   };
   for (const PlanStep& step : plan_) {

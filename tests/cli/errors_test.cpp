@@ -221,6 +221,7 @@ TEST_F(Errors, HelpIsReadable) {
                                              {"sample"},
                                              {"edit"},
                                              {"inpaint"},
+                                             {"restore"},
                                              {"interpolate"},
                                              {"encode"},
                                              {"estimate"},

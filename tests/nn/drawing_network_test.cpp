@@ -5,6 +5,7 @@
 #include "golden.h"
 
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 namespace ddpm::nn {
@@ -102,6 +103,51 @@ TEST_F(GuidedDrawing, ASecondNetworkGuides) {
   EXPECT_LT(relative_error(output({.weight = 2.5}, guide), without + 2.5 * (with - without)),
             1e-12);
   EXPECT_TRUE(torch::equal(output({}, guide), with));
+}
+
+// Against central differences, through both classes of a guided network.
+TEST_F(GuidedDrawing, GivesTheGradientOfItsInputWhereAutogradIsOn) {
+  for (torch::Tensor& parameter : unet_->parameters()) parameter.set_requires_grad(false);
+  for (const double weight : {1.0, 2.5}) {
+    const diffusion::Guidance guidance{.weight = weight};
+    DrawingNetwork network(unet_, diffusion_,
+                           {.classes = {2, 0},
+                            .batch = 2,
+                            .precision = Precision::kFp64,
+                            .guidance = guidance,
+                            .gradients = Gradients::kOfInput});
+    network.set_batch_({0, 1});
+    const diffusion::Denoiser denoiser = network.denoiser();
+    torch::manual_seed(4);
+    const torch::Tensor weights = torch::randn_like(x_), direction = torch::randn_like(x_);
+    const auto value = [&](const torch::Tensor& x) { return (denoiser(x, t_) * weights).sum(); };
+
+    const torch::Tensor x = x_.clone().requires_grad_();
+    const torch::Tensor gradient = torch::autograd::grad({value(x)}, {x})[0];
+    const torch::NoGradGuard no_grad;
+    EXPECT_TRUE(denoiser(x_, t_).equal(output(guidance))) << "the same bits as without gradients";
+    EXPECT_FALSE(denoiser(x, t_).requires_grad());
+    const double h = 1e-5;  // error of order h^2
+    const double slope =
+        (value(x_ + h * direction) - value(x_ - h * direction)).item<double>() / (2 * h);
+    EXPECT_NEAR((gradient * direction).sum().item<double>() / slope, 1.0, 1e-7) << weight;
+  }
+}
+
+// The former update is a constant for the gradient, so the graph of the former call may be gone.
+TEST_F(GuidedDrawing, MomentumKeepsNoGraph) {
+  DrawingNetwork network(unet_, diffusion_,
+                         {.classes = {2, 0},
+                          .batch = 2,
+                          .precision = Precision::kFp64,
+                          .guidance = {.weight = 2.0, .momentum = -0.5},
+                          .gradients = Gradients::kOfInput});
+  network.set_batch_({0, 1});
+  for (int call = 0; call < 3; ++call) {
+    const torch::Tensor x = x_.clone().requires_grad_();
+    const torch::Tensor output = network.denoiser()(x, t_);
+    EXPECT_GT(torch::autograd::grad({output.sum()}, {x})[0].abs().max().item<double>(), 0.0);
+  }
 }
 
 TEST_F(GuidedDrawing, NeedsANullClassOrASecondNetwork) {

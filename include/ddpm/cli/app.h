@@ -29,6 +29,7 @@ void add_noise(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_edit(CLI::App& app, Command& chosen);
 void add_inpaint(CLI::App& app, Command& chosen);
+void add_restore(CLI::App& app, Command& chosen);
 void add_interpolate(CLI::App& app, Command& chosen);
 void add_encode(CLI::App& app, Command& chosen);
 void add_estimate(CLI::App& app, Command& chosen);

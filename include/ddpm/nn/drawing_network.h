@@ -2,6 +2,7 @@
 
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/guidance.h"
+#include "ddpm/nn/model_file.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
 
@@ -24,6 +25,8 @@ struct Drawing {
   /// The network that guides (autoguidance). If empty and guidance.weight is not 1, the network's
   /// null class guides.
   UNet guide{nullptr};
+  /// Of denoiser(). The parameters' own gradients cost time too: switch them off before.
+  Gradients gradients = Gradients::kNone;
 };
 
 /// A network as one denoiser for all batches of a sampling. It reads the classes of a batch from a
@@ -41,6 +44,7 @@ class DrawingNetwork {
   diffusion::Denoiser denoiser() const;
 
  private:
+  LabelledDenoiser labelled(const UNet& unet) const;
   diffusion::GuidedDenoiser::Sources sources() const;
 
   UNet unet_;

@@ -76,10 +76,17 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
 diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
                                   const torch::Tensor& labels = torch::Tensor());
 
+/// Which gradients a denoiser can give.
+enum class Gradients {
+  kNone,
+  kOfInput,  ///< with respect to x_t, where the caller has autograd on
+};
+
 /// The same with the classes given at each call: int64 [B] on the network's device, undefined for an
 /// unconditional network.
 using LabelledDenoiser = std::function<torch::Tensor(
     const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels)>;
-LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision);
+LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision,
+                                        Gradients gradients = Gradients::kNone);
 
 }  // namespace ddpm::nn

@@ -23,6 +23,7 @@ struct MethodEntry {
   int64_t (*jumps)(int64_t calls, const diffusion::Schedule& schedule);
   /// The noise of a step for people, as "eta 0.5" or "sigma small".
   std::string (*describe_noise)(const SampleConfig& config);
+  bool remembers;  ///< its sampler needs estimates of former steps
 };
 
 std::span<const MethodEntry> methods();

@@ -61,7 +61,7 @@ class ReverseProcess {
 
   /// x_0 [B,C,H,W], unclamped, from x_T of the same shape, dtype and device. Noise is requested only
   /// by steps that use it. If the denoiser returns [B,2C,H,W], the second half is a learned variance.
-  /// nullopt if the hook stopped it. Builds no autograd graph. Throws NotFinite (the image is the row
+  /// nullopt if the hook stopped it. Autograd is off, unless the sampler switches it on. Throws NotFinite (the image is the row
   /// of the batch); on a GPU up to 16 steps late, because the check waits for the device.
   std::optional<torch::Tensor> run(const diffusion::Denoiser& denoiser, const torch::Tensor& x_T,
                                    const NoiseSource& noise, const StepHook& hook = {}) const;
