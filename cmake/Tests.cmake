@@ -54,6 +54,8 @@ add_test(NAME tensorboard COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/
 set_tests_properties(tensorboard PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 add_test(NAME diffusers COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/load_diffusers.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(diffusers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+add_test(NAME apng COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_apng.py" "$<TARGET_FILE:ddpm>")
+set_tests_properties(apng PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 # Runs that are killed, stopped or out of disk space keep the guarantees of docs/reliability.md. The
 # long mode is run by hand. (Not with sanitizers, which must be loaded before the shim that makes
 # calls fail.)

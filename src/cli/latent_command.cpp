@@ -161,6 +161,7 @@ int run_interpolate(InterpolateOptions o) {
   plan.generate.initial_noise = torch::cat(path);
   plan.config.num = std::ssize(path);
   plan.generate.images = sample::image_range(0, plan.config.num);
+  plan.in_order = true;
   plan.grid_columns = plan.config.num <= 32 ? plan.config.num : o.frames - 1;
   const nlohmann::ordered_json settings{{"between", o.between}, {"frames", o.frames}};
   set_task_(plan, o.sample,
@@ -211,6 +212,9 @@ void add_interpolate(CLI::App& app, Command& chosen) {
       ->add_option("--init-noise", o->sample.init_noise,
                    "take the ends from this .safetensors: x_T [N,C,H,W]")
       ->type_name("FILE");
+  command->add_flag("--animate", o->sample.animate,
+                    "also write the way forth and back as an animated PNG, next to the folder: "
+                    "FOLDER-animation.png");
   add_output_flags(*command, o->sample);
   command->footer(
       "Example:\n"

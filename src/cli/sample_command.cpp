@@ -7,6 +7,7 @@
 #include "ddpm/io/folder.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/sample/animation.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/picture_writer.h"
 #include "ddpm/sample/trajectory.h"
@@ -39,6 +40,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kGridImages = 256;  // images of a larger grid would be too small to see
 constexpr int64_t kTrajectoryRows = 8;
 constexpr int64_t kTrajectoryColumns = 10;
+constexpr int64_t kAnimatedRow = 200;  // images of --animate in turn
 
 // What this call sampled, apart from the files.
 struct Sampled {
@@ -49,11 +51,22 @@ struct Sampled {
 
 // The pictures next to the folder.
 struct Beside {
-  fs::path grid, trajectory;
+  fs::path grid, trajectory, animation;
+};
+
+// What is collected on the way.
+struct Observed {
+  std::optional<sample::Trajectory> trajectory, animation;
+
+  void observe(int64_t first, const sample::TrajectoryPoint& point) {
+    if (trajectory) trajectory->observe(first, point);
+    if (animation) animation->observe(first, point);
+  }
 };
 
 void check_sample_flags(const SampleOptions& options, const dist::Launch& launch) {
   const char* single = options.trajectory              ? "--trajectory"
+                       : options.animate               ? "--animate"
                        : !options.save_tensors.empty() ? "--save-tensors"
                        : !options.init_noise.empty()   ? "--init-noise"
                                                        : nullptr;
@@ -62,8 +75,9 @@ void check_sample_flags(const SampleOptions& options, const dist::Launch& launch
                                  launch.world_size, launch.found));
   if (options.keep && options.overwrite)
     throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
-  if (options.keep && options.trajectory)
-    throw UsageError("--trajectory needs every image sampled anew; leave out --continue");
+  if (options.keep && (options.trajectory || options.animate))
+    throw UsageError(fmt::format("{} needs every image sampled anew; leave out --continue",
+                                 options.trajectory ? "--trajectory" : "--animate"));
 }
 
 void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t timesteps) {
@@ -77,6 +91,7 @@ void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t tim
 // Throws IoError if the grid would be read as a sample, or cannot be written.
 Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder) {
   const fs::path grid = options.grid.empty() ? folder.beside("grid") : fs::path(options.grid);
+  const Beside beside{grid, folder.beside("trajectory"), folder.beside("animation")};
   const fs::path parent = fs::absolute(grid).lexically_normal().parent_path();
   if (!options.grid.empty() && grid.extension() != ".png")
     throw UsageError(
@@ -88,13 +103,13 @@ Beside beside_of(const SampleOptions& options, const sample::PictureFolder& fold
                     "sample; name a file elsewhere",
                     options.grid));
   if (!fs::exists(parent, ignored)) {
-    if (options.grid.empty()) return {grid, folder.beside("trajectory")};  // made with the folder
+    if (options.grid.empty()) return beside;  // made with the folder
     throw IoError(grid, fmt::format("cannot be written: there is no folder {}", parent.string()));
   }
   if (::access(parent.c_str(), W_OK) != 0)
     throw IoError(grid, fmt::format("cannot be written: {}; name another file with --grid",
                                     std::generic_category().message(errno)));
-  return {grid, folder.beside("trajectory")};
+  return beside;
 }
 
 // Checks and makes the folder. The lock keeps out a second process, which would mix its images in.
@@ -104,6 +119,7 @@ void prepare_folder(const SampleOptions& options, const SamplePlan& plan,
   sample::PictureSet set = picture_set(plan);
   set.beside = {beside.grid};
   if (options.trajectory) set.beside.push_back(beside.trajectory);
+  if (options.animate) set.beside.push_back(beside.animation);
   folder.check(set, options.overwrite);
   io::make_folder(plan.folder, "choose another with --out");
   lock.emplace(plan.folder, "sampling.lock");
@@ -129,7 +145,7 @@ void show_progress(Progress& bar, const sample::Progress& p) {
 }
 
 Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& options,
-                    SamplePlan& plan, sample::Trajectory& trajectory, const dist::World& world,
+                    SamplePlan& plan, Observed& observed, const dist::World& world,
                     StopSignal& signal) {
   sample::GenerateOptions& generate = plan.generate;
   Sampled sampled;
@@ -148,11 +164,9 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
     if (bar) show_progress(*bar, progress);
     return !signal.stop_requested();
   };
-  if (options.trajectory) {
-    generate.observer = [&](int64_t first, const sample::TrajectoryPoint& point) {
-      trajectory.observe(first, point);
-    };
-  }
+  generate.observer = [&](int64_t first, const sample::TrajectoryPoint& point) {
+    observed.observe(first, point);
+  };
   sample::PictureWriter writer(folder);  // files appear batch by batch
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
@@ -178,34 +192,71 @@ void add_up(Sampled& sampled, const dist::World& world) {
   result.seconds = static_cast<double>(most[1]) / 1e6;
 }
 
+// Of the grid; 0: nearly square. One column per class, if there are several.
+int64_t columns_of(const SamplePlan& plan) {
+  const auto classes = std::ssize(plan.classes);
+  if (plan.grid_columns > 0) return plan.grid_columns;
+  return classes > 1 && classes <= 32 ? classes : 0;
+}
+
+sample::AnimatedGrid animated_grid_of(const SamplePlan& plan) {
+  return sample::animated_grid(plan.config.num, plan.generate.height, plan.generate.width,
+                               columns_of(plan));
+}
+
+Observed to_observe(const SampleOptions& options, const SamplePlan& plan,
+                    const std::vector<sample::PlanStep>& steps) {
+  Observed observed;
+  if (options.trajectory) observed.trajectory.emplace(steps, kTrajectoryRows, kTrajectoryColumns);
+  if (options.animate && !plan.in_order)
+    observed.animation.emplace(steps, animated_grid_of(plan).images, sample::kAnimatedSteps);
+  return observed;
+}
+
+std::vector<uint8_t> animation_of(const SamplePlan& plan, const sample::PictureFolder& folder,
+                                  const Observed& observed) {
+  if (observed.animation) {
+    const auto [images, columns] = animated_grid_of(plan);
+    return sample::denoising_animation(*observed.animation, folder.grid(images, columns), columns);
+  }
+  const int64_t last = plan.config.num - 1, shown = std::min(plan.config.num, kAnimatedRow);
+  std::vector<torch::Tensor> images;
+  for (int64_t i = 0; i < shown; ++i) images.push_back(folder.read(i * last / (shown - 1)));
+  return sample::back_and_forth(torch::stack(images));
+}
+
+void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder,
+                     const fs::path& file, const Observed& observed) {
+  sample::PictureFolder::write_beside(file, animation_of(plan, folder, observed));
+  spdlog::info("{}: {}", file.string(),
+               observed.animation ? "the x0 estimates as an animation"
+                                  : "the images as an animation, forth and back");
+}
+
 void write_results(const SampleOptions& options, const SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
-                   const sample::Trajectory& trajectory, const Sampled& sampled) {
-  // One column per class, if there are several.
-  const auto classes = std::ssize(plan.classes);
+                   const Observed& observed, const Sampled& sampled) {
   sample::PictureFolder::write_beside(
-      beside.grid,
-      folder.grid(std::min(plan.config.num, kGridImages), plan.grid_columns > 0 ? plan.grid_columns
-                                                          : classes > 1 && classes <= 32 ? classes
-                                                                                         : 0));
+      beside.grid, folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan)));
   if (options.trajectory && sampled.result.images > 0) {
-    sample::PictureFolder::write_beside(beside.trajectory, trajectory.picture());
+    sample::PictureFolder::write_beside(beside.trajectory, observed.trajectory->picture());
     spdlog::info("{}: x0 estimates, from left to right at t = {}", beside.trajectory.string(),
-                 fmt::join(trajectory.times(), ", "));
+                 fmt::join(observed.trajectory->times(), ", "));
   }
+  if (options.animate) write_animation(plan, folder, beside.animation, observed);
   if (!options.save_tensors.empty())
     io::write_safetensors(options.save_tensors, {{"samples", torch::cat(sampled.floats)}});
 }
 
 void print_summary(const SampleOptions& options, const SamplePlan& plan,
-                   const sample::PictureFolder& folder, const fs::path& grid,
+                   const sample::PictureFolder& folder, const Beside& beside,
                    const Sampled& sampled) {
   const sample::GenerateResult& result = sampled.result;
   const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
   if (!options.json) {
     spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
                  format_duration(result.seconds), rate, plan.config.steps, folder.path().string());
-    fmt::print("{}\n", grid.string());
+    fmt::print("{}\n", beside.grid.string());
     return;
   }
   std::vector<std::string> files;
@@ -217,7 +268,8 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
   json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;
   json["seconds"] = result.seconds;
   json["images_per_s"] = rate;
-  json["grid"] = grid.string();
+  json["grid"] = beside.grid.string();
+  if (options.animate) json["animation"] = beside.animation.string();
   json["files"] = files;
   fmt::print("{}\n", io::json_text(json));
 }
@@ -239,7 +291,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
   const auto steps = sample::timestep_plan(
       diffusion::Schedule(plan.network->description.diffusion.schedule), plan.config);
   if (plan.task_name.empty()) warn_of_small_times(steps, timesteps);
-  sample::Trajectory trajectory(steps, kTrajectoryRows, kTrajectoryColumns);
+  Observed observed = to_observe(options, plan, steps);
   const sample::PictureFolder folder(plan.folder);
   const Beside beside = beside_of(options, folder);
   std::optional<checkpoint::RunLock> lock;
@@ -247,7 +299,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
   plan.generate.images =
       sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
-  Sampled sampled = sample_into(folder, options, plan, trajectory, world, signal);
+  Sampled sampled = sample_into(folder, options, plan, observed, world, signal);
   add_up(sampled, world);
   if (sampled.result.stopped) {
     spdlog::warn("stopped after {} images in {}; the same command with --continue samples the rest",
@@ -255,8 +307,8 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
     return kStopped;
   }
   if (!world.is_main()) return kOk;
-  write_results(options, plan, folder, beside, trajectory, sampled);
-  print_summary(options, plan, folder, beside.grid, sampled);
+  write_results(options, plan, folder, beside, observed, sampled);
+  print_summary(options, plan, folder, beside, sampled);
   return kOk;
 }
 
@@ -320,6 +372,9 @@ void add_sample(CLI::App& app, Command& chosen) {
   command->add_flag("--trajectory", o->trajectory,
                     "also write the x0 estimates along the way, next to the folder: "
                     "FOLDER-trajectory.png");
+  command->add_flag("--animate", o->animate,
+                    "also write the denoising of the first images as an animated PNG, next to the "
+                    "folder: FOLDER-animation.png");
   command
       ->add_option("--save-tensors", o->save_tensors,
                    "also write the samples to this .safetensors: [N,C,H,W] float32, unclamped")

@@ -45,6 +45,7 @@ struct SampleOptions {
   bool keep = false;  // --continue
   bool overwrite = false;
   bool trajectory = false;
+  bool animate = false;
   bool json = false;
 };
 
@@ -70,6 +71,7 @@ struct SamplePlan {
   Condition condition;
   std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling
   int64_t grid_columns = 0;  ///< of the grid beside the folder; 0: by the classes
+  bool in_order = false;  ///< each image follows from the one before: --animate shows them in turn
   nn::Precision precision = nn::Precision::kFp32;
   bool deterministic = false;
   std::filesystem::path folder;

@@ -156,7 +156,8 @@ void PictureFolder::prepare(const PictureSet& set, bool overwrite) const {
     for (const std::string& listed : record.beside) {
       const fs::path file = folder_ / listed;
       const bool grid = listed == relative_to(folder_, beside("grid")) ||
-                        listed == relative_to(folder_, beside("trajectory"));
+                        listed == relative_to(folder_, beside("trajectory")) ||
+                        listed == relative_to(folder_, beside("animation"));
       if (!same && grid) fs::remove(file);
       if (same && fs::exists(file)) kept.push_back(listed);
     }
@@ -193,8 +194,12 @@ void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8) const {
 }
 
 void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8) {
-  const std::vector<uint8_t> png = marked(io::encode_png(chw_u8));
-  io::write_file_atomic(file, [&](io::OutputFile& out) { out.write(png); });
+  write_beside(file, io::encode_png(chw_u8));
+}
+
+void PictureFolder::write_beside(const fs::path& file, const std::vector<uint8_t>& png) {
+  const std::vector<uint8_t> ours = marked(png);
+  io::write_file_atomic(file, [&](io::OutputFile& out) { out.write(ours); });
 }
 
 torch::Tensor PictureFolder::read(int64_t image) const {

@@ -42,6 +42,15 @@ torch::Tensor Trajectory::cells() const {
   return torch::stack(columns, 1).flatten(0, 1);
 }
 
+torch::Tensor Trajectory::frames(int64_t columns) const {
+  const torch::Tensor all = cells();
+  const torch::Tensor by_row = all.unflatten(0, {-1, std::ssize(times_)});  // [rows,K,C,H,W]
+  std::vector<torch::Tensor> frames;
+  for (const torch::Tensor& images : by_row.unbind(1))
+    frames.push_back(io::enlarged(io::make_grid(images, columns)));
+  return torch::stack(frames);
+}
+
 torch::Tensor Trajectory::picture() const {
   return io::enlarged(io::make_grid(cells(), std::ssize(times_)));
 }

@@ -248,6 +248,8 @@ TEST_F(Distributed, SeveralProcessesDrawTheSamePicturesAsOne) {
   EXPECT_NE(refused[0].err.find("--trajectory works in a single process, but 2 were started"),
             std::string::npos)
       << refused[0].err;
+  EXPECT_NE(draw(2, "on-2", {"--animate"})[0].err.find("--animate works in a single process"),
+            std::string::npos);
 }
 
 // The launcher of the LibTorch that the program is built with; "" where that is no Python package.

@@ -120,6 +120,32 @@ TEST_F(Sample, TrajectoryIsARowAnImageAndAColumnAStep) {
   EXPECT_NE(result.err.find("at t = 16, 11, 6, 1"), std::string::npos) << result.err;
 }
 
+// Other settings take the former animation away; no foreign file is replaced.
+TEST_F(Sample, AnAnimationStandsBesideTheFolder) {
+  const std::vector<std::string> flags{"sample", "--ddim", "--num", "3", "--out", "p"};
+  const auto draw = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), flags.begin(), flags.end());
+    return run(more);
+  };
+  const ProgramResult result = draw({"--steps", "4", "--animate", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out).at("animation"), "p-animation.png");
+  const auto pixels = [&](const std::string& name) {
+    return io::decode_image(io::read_file(folder_ / name), name).pixels;
+  };
+  EXPECT_EQ(pixels("p-animation.png"), pixels("p-grid.png")) << "without animation: the end";
+  EXPECT_EQ(draw({"--steps", "4", "--animate"}).status, 0) << "ours, so it is replaced";
+  EXPECT_EQ(draw({"--steps", "5", "--overwrite"}).status, 0);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "p-animation.png"));
+  io::write_file_synced(folder_ / "p-animation.png", std::string_view("mine"));
+  const ProgramResult refused = draw({"--steps", "5", "--animate"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("p-animation.png: already exists"), std::string::npos) << refused.err;
+  const ProgramResult kept = draw({"--steps", "5", "--animate", "--continue"});
+  EXPECT_EQ(kept.status, 2);
+  EXPECT_NE(kept.err.find("--animate needs every image"), std::string::npos) << kept.err;
+}
+
 TEST_F(Sample, FoldersByDefaultDifferWithEverySetting) {
   train("runs/classes", {"--set", "model.class_conditional=true"});
   io::write_safetensors(folder_ / "noise.safetensors", {{"x_T", torch::zeros({1, 1, 8, 8})}});

@@ -31,6 +31,24 @@ TEST(Trajectory, RowsAreImagesWhateverTheBatch) {
   EXPECT_TRUE(cells.flatten().equal(torch::tensor({1, 3, 11, 13, 21, 23}, torch::kUInt8)));
 }
 
+TEST(Trajectory, AFrameIsTheGridOfOneStep) {
+  Trajectory trajectory(timestep_plan(10, 4, Spacing::kLeading), 3, 2);
+  for (const int64_t first : {0, 2}) {
+    for (int64_t position = 0; position < 4; ++position)
+      trajectory.observe(first, point_of(first, 2, position));
+  }
+  const torch::Tensor frames = trajectory.frames(2);
+  ASSERT_EQ(frames.sizes(), (std::vector<int64_t>{2, 1, 8 * 8, 8 * 8}));  // enlarged
+  // Cells of one pixel between 2 of background (48).
+  const torch::Tensor pixels = frames.slice(2, 0, 64, 8).slice(3, 0, 64, 8);
+  const auto cells = [&](int64_t k) {
+    return torch::stack(
+        {pixels[k][0][2][2], pixels[k][0][2][5], pixels[k][0][5][2], pixels[k][0][5][5]});
+  };
+  EXPECT_TRUE(cells(0).equal(torch::tensor({1, 11, 21, 48}, torch::kUInt8)));
+  EXPECT_TRUE(cells(1).equal(torch::tensor({3, 13, 23, 48}, torch::kUInt8)));
+}
+
 TEST(Trajectory, ABatchCutShortIsLeftOut) {
   Trajectory trajectory(timestep_plan(10, 4, Spacing::kLeading), 3, 2);
   for (int64_t position = 0; position < 4; ++position)

@@ -49,6 +49,8 @@ class PictureFolder {
   void write(int64_t image, const torch::Tensor& chw_u8) const;
   /// A grid or the like, outside the folder: marked as ours, so that a later call may replace it.
   static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8);
+  /// The same with an encoded PNG, as io::encode_png or io::encode_apng makes it.
+  static void write_beside(const std::filesystem::path& file, const std::vector<uint8_t>& png);
   /// uint8 [C,H,W]. Throws IoError.
   torch::Tensor read(int64_t image) const;
   /// Images 0..count-1 in rows of `columns` (0: nearly square), enlarged if they are small: uint8

@@ -24,6 +24,9 @@ class Trajectory {
   const std::vector<int64_t>& times() const { return times_; }
   /// uint8 [rows * columns, C, H, W], row by row: fewer rows if fewer images were sampled.
   torch::Tensor cells() const;
+  /// Column by column, as a grid of the images in rows of `columns`, enlarged if they are small: uint8
+  /// [K,C,H',W'], one for each of times().
+  torch::Tensor frames(int64_t columns) const;
   /// The cells as one picture, enlarged if they are small: uint8 [C,H',W'].
   torch::Tensor picture() const;
 
