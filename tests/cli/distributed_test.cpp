@@ -162,7 +162,8 @@ TEST_F(Distributed, RankZerosFailureIsKnownToAll) {
   EXPECT_EQ(main.status, 1);
   EXPECT_NE(main.err.find("already holds checkpoints"), std::string::npos) << main.err;
   EXPECT_EQ(other.status, 1);
-  EXPECT_NE(other.err.find("rank 0 failed to find the checkpoint to continue from"), std::string::npos)
+  EXPECT_NE(other.err.find("rank 0 failed to find the checkpoint to continue from"),
+            std::string::npos)
       << other.err;
 }
 
