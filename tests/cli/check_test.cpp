@@ -79,8 +79,7 @@ TEST_F(Check, AWrongPredictionIsOneLineWithStatusOne) {
   EXPECT_GE(json.at("failed"), 1);
   const auto row = row_of(json, "error if read as x0, over the best reading");
   EXPECT_EQ(row.at("verdict"), "FAILED");
-  EXPECT_NE(row.at("note").get<std::string>().find("seems to predict"), std::string::npos)
-      << row;
+  EXPECT_NE(row.at("note").get<std::string>().find("seems to predict"), std::string::npos) << row;
 }
 
 TEST_F(Check, WrongFlagsAreOneLine) {
