@@ -192,14 +192,14 @@ std::vector<CheckRow> reading_rows(const CheckContext& context) {
     if (prediction == stated) own = error;
     if (error.explains() && error.network < best.network) best = error, best_name = prediction;
   }
-  constexpr double kMost = 1.5;
+  constexpr double kMaxRatio = 2;
   double found = own.network / best.network;
   // Images of one grey have no error, but explain nothing.
-  if (!own.explains() && found <= kMost) found = std::numeric_limits<double>::infinity();
+  if (!own.explains() && found <= kMaxRatio) found = std::numeric_limits<double>::infinity();
   if (!best.explains())
     return {noted(kPredictions, name, 1, kNone,
                   "no reading explains the network's samples: it is hardly trained")};
-  return {judged(kPredictions, name, 1, 0, kMost, found,
+  return {judged(kPredictions, name, 1, 0, kMaxRatio, found,
                  fmt::format("the network seems to predict {}, not {}: correct "
                              "diffusion.prediction, or convert with --prediction",
                              config::to_string(best_name), config::to_string(stated)))};
