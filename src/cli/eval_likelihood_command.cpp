@@ -1,7 +1,10 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/eval/likelihood_report.h"
 #include "ddpm/eval/result_folder.h"
+#include "ddpm/io/bytes.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
+#include "estimates.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
@@ -23,24 +26,72 @@ struct VlbOptions : EvalOptions {
   std::string out;
 };
 
+// Whether the chain is that of the flags, not of all steps with a fixed or learned variance.
+bool has_own_chain(const VlbOptions& o) { return o.sample.steps || o.variance == "analytic"; }
+
+// --variance, else the checkpoint's sigma; small for those that a bound does not have, or not without
+// a measurement.
+eval::ModelVariance chosen_variance(const VlbOptions& o, const SamplePlan& plan) {
+  const std::string name =
+      o.variance.empty() ? config::to_string(plan.network->sample.sigma) : o.variance;
+  const auto variance = config::value_named<eval::ModelVariance>(name);
+  const bool known =
+      variance && (*variance != eval::ModelVariance::kAnalytic || !o.variance.empty());
+  return known ? *variance : eval::ModelVariance::kSmall;
+}
+
+// The network and, with --steps or the analytic variance, the steps of `ddpm sample --ddpm`.
+SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
+  SampleOptions sampling = o.sample;
+  sampling.num.reset();  // --num is the number of images to measure
+  if (!has_own_chain(o)) {
+    SamplePlan plan = plan_sampling(sampling);
+    plan.generate.device = processes.device;
+    return plan;
+  }
+  sampling.ddpm = true;
+  if (o.variance == "analytic") sampling.sigma = o.variance;
+  SamplePlan plan = plan_sampling(sampling);
+  if (!o.sample.steps) {
+    plan.config.steps = plan.network->description.diffusion.schedule.timesteps;
+    plan.config.steps_at.clear();
+  }
+  settle_(plan, sampling, processes);
+  return plan;
+}
+
+std::string spacing_of(const sample::SampleConfig& config) {
+  std::string text = config::to_string(config.spacing);
+  if (config.stepping == sample::Stepping::kDiffusers) text += " of diffusers";
+  if (config.steps_offset > 0) text += fmt::format(" with offset {}", config.steps_offset);
+  return text;
+}
+
 eval::LikelihoodOptions likelihood_options(const VlbOptions& o, const SamplePlan& plan) {
-  const std::string name = o.variance.empty() ? config::to_string(plan.config.sigma) : o.variance;
-  return {.variance =
-              config::value_named<eval::ModelVariance>(name).value_or(eval::ModelVariance::kSmall),
-          .clip = plan.config.clip != sample::Clip::kNone,
-          .calls = o.calls,
-          .seed = plan.generate.seed,
-          .batch = o.sample.batch.value_or(64),
-          .device = plan.generate.device,
-          .precision = plan.precision,
-          .deterministic = plan.deterministic};
+  eval::LikelihoodOptions options{.variance = chosen_variance(o, plan),
+                                  .clip = plan.config.clip != sample::Clip::kNone,
+                                  .calls = o.calls,
+                                  .seed = plan.generate.seed,
+                                  .batch = o.sample.batch.value_or(64),
+                                  .device = plan.generate.device,
+                                  .precision = plan.precision,
+                                  .deterministic = plan.deterministic};
+  if (!has_own_chain(o)) return options;
+  const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
+  options.plan = sample::timestep_plan(schedule, plan.config);
+  options.spacing = spacing_of(plan.config);
+  options.posterior_variance = plan.config.posterior_variance;
+  return options;
 }
 
 // The folder of the results. It may hold results of the same protocol.
 fs::path open_bound_folder(const VlbOptions& o, const SamplePlan& plan, const std::string& protocol,
                            const dist::World& world) {
-  const std::string settings =
-      io::json_text({{"protocol_line", protocol}, {"weights_crc32c", plan.weights_crc32c}}, 1);
+  nlohmann::ordered_json json{{"protocol_line", protocol}, {"weights_crc32c", plan.weights_crc32c}};
+  const std::vector<double>& measured = plan.config.posterior_variance;
+  if (!measured.empty())
+    json["posterior_variance_crc32c"] = io::crc32c(io::bytes_of(std::span(measured)));
+  const std::string settings = io::json_text(json, 1);
   const fs::path folder =
       o.out.empty() ? eval::default_result_folder(plan.folder.parent_path(), "likelihood", settings)
                     : fs::path(o.out);
@@ -52,17 +103,18 @@ void print_bound(const VlbOptions& o, const eval::Likelihood& found, const std::
                  const std::string& protocol, const fs::path& folder) {
   const std::string picture = (folder / "likelihood.png").string();
   if (o.json) {
-    const nlohmann::ordered_json json{{"bits_per_dim", found.total.value},
-                                      {"bits_per_dim_error", found.total.error},
-                                      {"prior", found.prior.value},
-                                      {"decoder", found.decoder.value},
-                                      {"bound", eval::describe_bound(found)},
-                                      {"split", split},
-                                      {"num", found.images},
-                                      {"calls", found.terms.size()},
-                                      {"csv", (folder / "likelihood.csv").string()},
-                                      {"picture", picture},
-                                      {"protocol_line", protocol}};
+    nlohmann::ordered_json json{{"bits_per_dim", found.total.value},
+                                {"bits_per_dim_error", found.total.error},
+                                {"prior", found.prior.value},
+                                {"decoder", found.decoder.value},
+                                {"bound", eval::describe_bound(found)},
+                                {"split", split},
+                                {"num", found.images},
+                                {"calls", found.terms.size()},
+                                {"csv", (folder / "likelihood.csv").string()},
+                                {"picture", picture},
+                                {"protocol_line", protocol}};
+    if (has_own_chain(o)) json["steps"] = found.jumps;
     fmt::print("{}\n", io::json_text(json));
     return;
   }
@@ -74,13 +126,12 @@ int run_likelihood(const VlbOptions& o) {
     throw UsageError(
         "--class: a likelihood takes each image's own class; choose images with --reference");
   }
+  if (o.sample.spacing && !o.sample.steps)
+    throw UsageError("--spacing chooses the timesteps of --steps; add --steps, or leave it out");
   const EndOnSignal ending("the measurements are lost");
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
-  SampleOptions sampling = o.sample;
-  sampling.num.reset();  // --num is the number of images to measure
-  SamplePlan plan = plan_sampling(sampling);
-  plan.generate.device = processes.device;
+  const SamplePlan plan = plan_measurement(o, processes);
   const eval::LikelihoodOptions options = likelihood_options(o, plan);
   const eval::LikelihoodSubject subject = eval::likelihood_subject(
       plan.network->description, plan.network->path.string(), plan.weights_name(),
@@ -122,9 +173,17 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
       ->check(whole(0, int64_t{1} << 30))
       ->capture_default_str();
   command
-      ->add_option("--variance", o->variance,
-                   "variance of the model's reverse step (default: the checkpoint's sigma)")
+      ->add_option("--variance,--sigma", o->variance,
+                   "variance of the model's reverse step, as sample --sigma; analytic is the "
+                   "optimal one, measured on first use (default: the checkpoint's sigma if it is "
+                   "small, large or learned, else small)")
       ->check(one_of(config::names<eval::ModelVariance>()));
+  command
+      ->add_option("--steps", o->sample.steps,
+                   "the bound of the chain of so many steps that ddpm sample --ddpm --steps runs "
+                   "(default: all T)")
+      ->check(whole(1, int64_t{1} << 40));
+  add_spacing_flag(*command, o->sample);
   command
       ->add_option("--clip", o->sample.clip,
                    "none keeps predicted pixels outside [-1,1]; the others clamp them")

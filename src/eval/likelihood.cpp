@@ -1,5 +1,6 @@
 #include "ddpm/eval/likelihood.h"
 
+#include "chain_terms.h"
 #include "chart.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
@@ -39,6 +40,7 @@ torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& sc
                            const torch::Tensor& t, const torch::Tensor& like,
                            const torch::Tensor& weight) {
   const torch::Tensor small = log_small(schedule, t, like);
+  TORCH_CHECK(variance != ModelVariance::kAnalytic, "the analytic variance needs a plan");
   if (variance == ModelVariance::kSmall) return small;
   const torch::Tensor large = schedule.gather(Table::kBeta, t, like).log();
   if (variance == ModelVariance::kLearned) {
@@ -61,12 +63,12 @@ struct Stratum {
   int64_t width() const { return high - low + 1; }
 };
 
-// {1}, then 2..T in parts that widen with t, since the terms fall fast: the i-th ends near T (i /
-// n)^2.
-std::vector<Stratum> strata(int64_t timesteps, int64_t calls) {
+// Of the jumps 1..N, {1}, then the others in parts that widen with t, since the terms fall fast:
+// the i-th ends near N (i / n)^2.
+std::vector<Stratum> strata(int64_t jumps, int64_t calls) {
   std::vector<Stratum> all{{1, 1}};
-  const int64_t parts = (calls == 0 ? timesteps : std::min(calls, timesteps)) - 1;
-  const int64_t rest = timesteps - 1;
+  const int64_t parts = (calls == 0 ? jumps : std::min(calls, jumps)) - 1;
+  const int64_t rest = jumps - 1;
   for (int64_t i = 1; i <= parts; ++i) {
     const double u = static_cast<double>(i) / static_cast<double>(parts);
     const auto end = static_cast<int64_t>(std::floor(static_cast<double>(rest) * u * u + 1e-9));
@@ -76,9 +78,7 @@ std::vector<Stratum> strata(int64_t timesteps, int64_t calls) {
   return all;
 }
 
-torch::Tensor per_image(const torch::Tensor& x) { return x.flatten(1).sum(1); }
-
-// One number an image (and part of 1..T), float64.
+// One number an image (and part of the jumps), float64.
 struct PerImage {
   PerImage(int64_t parts, int64_t images)
       : terms(torch::zeros({parts, images}, torch::kDouble)),
@@ -94,18 +94,20 @@ struct PerImage {
   torch::Tensor prior;   // [images]: nats
 };
 
-Likelihood summary_of(const PerImage& found, const std::vector<Stratum>& parts, double dimensions) {
+Likelihood summary_of(const PerImage& found, const ChainTerms& chain,
+                      const std::vector<Stratum>& parts, double dimensions) {
   const double nats_to_bits = 1.0 / (dimensions * std::log(2.0));
   Likelihood result;
   result.images = found.prior.numel();
-  result.every_t = parts.size() == static_cast<size_t>(parts.back().high);
+  result.jumps = chain.count();
+  result.every_t = std::ssize(parts) == chain.count();
   torch::Tensor total = found.prior.clone();
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
     const torch::Tensor sum = found.terms[row] * static_cast<double>(parts[i].width());
     total += sum;
-    result.terms.push_back(
-        {parts[i].low, parts[i].high, mean_of(sum * nats_to_bits), mean_of(found.losses[row])});
+    result.terms.push_back({chain.time(parts[i].low), chain.time(parts[i].high), parts[i].width(),
+                            mean_of(sum * nats_to_bits), mean_of(found.losses[row])});
   }
   result.total = mean_of(total * nats_to_bits);
   result.prior = mean_of(found.prior * nats_to_bits);
@@ -113,9 +115,40 @@ Likelihood summary_of(const PerImage& found, const std::vector<Stratum>& parts, 
   return result;
 }
 
+// What the batches of a measurement share.
+struct Measurement {
+  const diffusion::Diffusion& diffusion;
+  const ChainTerms& chain;
+  const std::vector<Stratum>& parts;
+  RngKey t_key, noise_key;
+
+  // The numbers of a batch for part i: one random jump of it per image.
+  void measure_(PerImage& found, int64_t i, const OwnImages::Batch& batch,
+                const diffusion::Denoiser& denoiser) const {
+    const torch::Tensor &x0 = batch.x0, &ids = batch.ids;
+    const auto k = static_cast<int64_t>(parts.size());
+    const torch::Tensor jump = torch::empty_like(ids), eps = torch::empty_like(x0);
+    kernels::fill_uniform_int_(jump, t_key, ids * k + i, parts[i].low, parts[i].high);
+    kernels::fill_normal_(eps, noise_key, ids, static_cast<uint32_t>(i));
+    const torch::Tensor t = chain.times(jump);
+    const torch::Tensor x_t = diffusion.noised(x0, t, eps);
+    const torch::Tensor output = denoiser(x_t, t);
+    const auto row = [&](const torch::Tensor& table) {
+      return table[i].narrow(0, batch.place, ids.size(0));
+    };
+    row(found.terms).copy_(chain.term(output, x0, x_t, jump));
+    const torch::Tensor eps_hat = diffusion.estimate(output, x_t, t).eps;
+    row(found.losses).copy_((eps_hat - eps).square().flatten(1).mean(1));
+  }
+};
+
 }  // namespace
 
-int64_t fewest_calls(int64_t timesteps) { return timesteps == 1 ? 1 : 2; }
+int64_t chain_length(const LikelihoodOptions& options, int64_t timesteps) {
+  return options.plan.empty() ? timesteps : std::ssize(options.plan);
+}
+
+int64_t fewest_calls(int64_t jumps) { return jumps == 1 ? 1 : 2; }
 
 torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
                                      const torch::Tensor& log_variance) {
@@ -129,9 +162,9 @@ torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tenso
                       torch::where(x > 0.999, torch::special_log_ndtr(-lower), inner));
 }
 
-torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0) {
-  const int64_t last = schedule.timesteps();
-  const double signal = schedule.alpha_bar(last), noise = schedule.one_minus_alpha_bar(last);
+torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0,
+                               int64_t t) {
+  const double signal = schedule.alpha_bar(t), noise = schedule.one_minus_alpha_bar(t);
   return per_image(0.5 * (signal * x0.to(torch::kDouble).square() + noise - 1.0 - std::log(noise)));
 }
 
@@ -151,59 +184,47 @@ torch::Tensor variational_term(const diffusion::Diffusion& diffusion, ModelVaria
   // against q(x_{t-1} | x_t, x_0)
   const torch::Tensor true_log_var = log_small(schedule, t, noisy);
   const torch::Tensor shift = diffusion::posterior_mean(schedule, x, noisy, t) - mean;
-  const torch::Tensor divergence =
-      0.5 * (log_var - true_log_var - 1.0 + (true_log_var - log_var).exp() +
-             shift.square() * (-log_var).exp());
+  const torch::Tensor divergence = normal_divergence(true_log_var, log_var, shift);
   return torch::where(t == 1, per_image(decoder), per_image(divergence));
 }
 
 Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Diffusion& diffusion,
                               const data::Dataset& dataset, const std::vector<int64_t>& images,
                               const LikelihoodOptions& options, const dist::World& world) {
-  const diffusion::Schedule& schedule = diffusion.schedule();
-  TORCH_CHECK(options.calls == 0 || options.calls >= fewest_calls(schedule.timesteps()),
-              "too few calls to see every term of the bound");
   const torch::NoGradGuard no_grad;
   const nn::ArithmeticGuard arithmetic(options.precision, options.deterministic);
-  const std::vector<Stratum> parts = strata(schedule.timesteps(), options.calls);
-  const auto count = static_cast<int64_t>(images.size());
-  const auto k = static_cast<int64_t>(parts.size());
-  const RngKey t_key = rng_key(options.seed, Purpose::kLikelihoodTimestep);
-  const RngKey noise_key = rng_key(options.seed, Purpose::kLikelihoodNoise);
+  const ChainTerms chain(diffusion, options);
+  TORCH_CHECK(options.calls == 0 || options.calls >= fewest_calls(chain.count()),
+              "too few calls to see every term of the bound");
+  const std::vector<Stratum> parts = strata(chain.count(), options.calls);
+  const Measurement measurement{diffusion, chain, parts,
+                                rng_key(options.seed, Purpose::kLikelihoodTimestep),
+                                rng_key(options.seed, Purpose::kLikelihoodNoise)};
   const OwnImages own(images, options.batch, world);
-  PerImage found(k, count);
+  const int64_t k = std::ssize(parts);
+  PerImage found(k, std::ssize(images));
 
   std::optional<Progress> progress;
   if (world.is_main()) progress.emplace("likelihood", own.size() * k);
-  own.visit(
-      dataset, options.device, nn::storage_type(options.precision),
-      [&](const OwnImages::Batch& batch) {
-        const torch::Tensor &x0 = batch.x0, &ids = batch.ids;
-        const int64_t b = ids.size(0), place = batch.place;
-        const diffusion::Denoiser denoiser = denoiser_of(batch.labels);
-        found.prior.narrow(0, place, b).copy_(prior_divergence(schedule, x0));
-        for (int64_t i = 0; i < k; ++i) {
-          torch::Tensor t = torch::empty_like(ids), eps = torch::empty_like(x0);
-          kernels::fill_uniform_int_(t, t_key, ids * k + i, parts[i].low, parts[i].high);
-          kernels::fill_normal_(eps, noise_key, ids, static_cast<uint32_t>(i));
-          const torch::Tensor x_t = diffusion.noised(x0, t, eps);
-          const torch::Tensor output = denoiser(x_t, t);
-          found.terms[i]
-              .narrow(0, place, b)
-              .copy_(
-                  variational_term(diffusion, options.variance, options.clip, output, x0, x_t, t));
-          const torch::Tensor eps_hat = diffusion.estimate(output, x_t, t).eps;
-          found.losses[i].narrow(0, place, b).copy_((eps_hat - eps).square().flatten(1).mean(1));
-          if (progress) {
-            progress->update(batch.first * k + (i + 1) * b,
-                             {.count = fmt::format("{}/{} images", batch.first, own.size()),
-                              .detail = fmt::format("time step {}/{}", i + 1, k)});
-          }
-        }
-      });
+  const auto report = [&](const OwnImages::Batch& batch, int64_t done) {
+    if (!progress) return;
+    progress->update(batch.first * k + done * batch.ids.size(0),
+                     {.count = fmt::format("{}/{} images", batch.first, own.size()),
+                      .detail = fmt::format("time step {}/{}", done, k)});
+  };
+  own.visit(dataset, options.device, nn::storage_type(options.precision),
+            [&](const OwnImages::Batch& batch) {
+              const diffusion::Denoiser denoiser = denoiser_of(batch.labels);
+              found.prior.narrow(0, batch.place, batch.ids.size(0)).copy_(chain.prior(batch.x0));
+              for (int64_t i = 0; i < k; ++i) {
+                measurement.measure_(found, i, batch, denoiser);
+                report(batch, i + 1);
+              }
+            });
   found.gather_(world, options.device);
   const data::ImageShape shape = dataset.shape();
-  return summary_of(found, parts, static_cast<double>(shape.channels * shape.height * shape.width));
+  return summary_of(found, chain, parts,
+                    static_cast<double>(shape.channels * shape.height * shape.width));
 }
 
 std::string to_csv(const Likelihood& likelihood) {
@@ -220,7 +241,7 @@ torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& t
   for (const LikelihoodTerm& term : likelihood.terms) {
     const double t = 0.5 * static_cast<double>(term.low + term.high);
     bits.x.push_back(t);
-    bits.y.push_back(term.bits.value / static_cast<double>(term.high - term.low + 1));
+    bits.y.push_back(term.bits.value / static_cast<double>(term.jumps));
     loss.x.push_back(t);
     loss.y.push_back(term.eps_loss.value);
   }

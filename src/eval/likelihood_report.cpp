@@ -24,20 +24,28 @@ const char* describe_variance(ModelVariance variance) {
       return "large (beta)";
     case ModelVariance::kLearned:
       return "learned";
+    case ModelVariance::kAnalytic:
+      return "analytic (the optimal one)";
   }
   return "";
 }
 
-void expect_measurable(const nn::ModelDescription& model, const ReferenceData& data,
-                       const LikelihoodOptions& options) {
-  const int64_t timesteps = model.diffusion.schedule.timesteps;
-  const nn::ImageSpec& image = model.unet.image;
-  if (options.calls > 0 && options.calls < fewest_calls(timesteps)) {
+void expect_enough_calls(const LikelihoodOptions& options, int64_t timesteps) {
+  const int64_t jumps = chain_length(options, timesteps);
+  if (options.calls == 0 || options.calls >= fewest_calls(jumps)) return;
+  if (options.plan.empty())
     throw UsageError(fmt::format(
         "--calls 1 sees t = 1 alone and leaves out the terms of t = 2 to {}; use 2 or more, or 0 "
         "for every t",
         timesteps));
-  }
+  throw UsageError(fmt::format(
+      "--calls 1 sees the last of {} steps alone; use 2 or more, or 0 for every step", jumps));
+}
+
+void expect_measurable(const nn::ModelDescription& model, const ReferenceData& data,
+                       const LikelihoodOptions& options) {
+  expect_enough_calls(options, model.diffusion.schedule.timesteps);
+  const nn::ImageSpec& image = model.unet.image;
   if (data.images == nullptr)
     throw UsageError("a likelihood needs images; --reference holds only statistics");
   if (data.images->shape() != data::ImageShape{image.channels, image.height, image.width})
@@ -66,13 +74,19 @@ LikelihoodSubject likelihood_subject(nn::ModelDescription model, const std::stri
 
 std::string protocol_line(const LikelihoodSubject& s, const LikelihoodOptions& options) {
   const int64_t timesteps = s.model.diffusion.schedule.timesteps;
+  const int64_t jumps = chain_length(options, timesteps);
+  const std::string chain = options.plan.empty()
+                                ? ""
+                                : fmt::format("; {} steps of {}, {}, from t = {}", jumps, timesteps,
+                                              options.spacing, options.plan.front().t);
   return fmt::format(
-      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}; x0 {}; {} of {} network "
+      "protocol: {} {} images of {}; {} ({} weights); {}{}; variance {}{}; x0 {}; {} of {} network "
       "calls per image; seed {}",
       s.images.size(), s.data.split, s.data.images->description(), s.path, s.weights_name,
       config::to_string(options.precision), options.deterministic ? ", deterministic" : "",
-      describe_variance(options.variance), options.clip ? "clamped to [-1,1]" : "not clamped",
-      options.calls > 0 ? std::min(options.calls, timesteps) : timesteps, timesteps, options.seed);
+      describe_variance(options.variance), chain,
+      options.clip ? "clamped to [-1,1]" : "not clamped",
+      options.calls > 0 ? std::min(options.calls, jumps) : jumps, jumps, options.seed);
 }
 
 Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
@@ -89,7 +103,7 @@ std::string describe_bound(const Likelihood& found) {
   if (found.every_t) return "an upper bound on -log2 p(x), each term with one noise sample";
   return fmt::format(
       "an unbiased estimate of an upper bound on -log2 p(x), from {} of {} terms per image",
-      found.terms.size(), found.terms.back().high);
+      found.terms.size(), found.jumps);
 }
 
 std::string to_text(const Likelihood& found) {

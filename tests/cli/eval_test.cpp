@@ -196,6 +196,36 @@ TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("picture").get<std::string>()));
 }
 
+// T = 20. The analytic variance is measured on first use and kept.
+TEST_F(Eval, ABoundOfFewStepsHasTheirNumberAndVariance) {
+  const auto bound = [&](const std::string& sigma, const std::string& steps) {
+    const ProgramResult result = run({"eval", "likelihood", "--split", "train", "--num", "8",
+                                      "--steps", steps, "--sigma", sigma, "--json"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  const auto analytic = bound("analytic", "4");
+  EXPECT_EQ(analytic.at("steps"), 4);
+  EXPECT_EQ(analytic.at("calls"), 4);
+  EXPECT_CONTAINS(analytic.at("protocol_line").get<std::string>(),
+                  "variance analytic (the optimal one); 4 steps of 20, leading, from t = 16");
+  EXPECT_LT(analytic.at("bits_per_dim"), bound("small", "4").at("bits_per_dim"));
+  // The optimal variance is that of a trained network; this one has seen four batches.
+  EXPECT_NE(analytic.at("bits_per_dim"), bound("large", "4").at("bits_per_dim"));
+  EXPECT_FALSE(std::filesystem::is_empty(folder_ / "runs/tiny/estimates"));
+  // All steps: the ordinary bound.
+  const ProgramResult all = run({"eval", "likelihood", "--split", "train", "--num", "8", "--json"});
+  ASSERT_EQ(all.status, 0) << all.err;
+  const double ordinary = nlohmann::json::parse(all.out).at("bits_per_dim");
+  EXPECT_NEAR(bound("small", "20").at("bits_per_dim").get<double>(), ordinary, 1e-6 * ordinary);
+  const ProgramResult many = run({"eval", "likelihood", "--steps", "21"});
+  EXPECT_EQ(many.status, 2);
+  EXPECT_CONTAINS(many.err, "--steps is 21, but the schedule has 20 timesteps");
+  const ProgramResult spacing = run({"eval", "likelihood", "--spacing", "trailing"});
+  EXPECT_EQ(spacing.status, 2);
+  EXPECT_CONTAINS(spacing.err, "--spacing chooses the timesteps of --steps");
+}
+
 TEST_F(Eval, AnEstimatedLikelihoodSaysThatItIsOne) {
   const ProgramResult result =
       run({"eval", "likelihood", "--num", "6", "--calls", "5", "--split", "train"});

@@ -5,6 +5,7 @@
 #include "ddpm/eval/images.h"
 #include "ddpm/eval/jackknife.h"
 #include "ddpm/nn/precision.h"
+#include "ddpm/sample/timestep_plan.h"
 
 #include <array>
 #include <cstdint>
@@ -16,20 +17,32 @@
 
 namespace ddpm::eval {
 
-/// The variance of p(x_{t-1} | x_t). At t = 1 a fixed variance is beta_tilde_2, as in Ho's code,
-/// since beta_tilde_1 = 0.
+/// The variance of p(x_s | x_t), where s = t - 1 or the jump's end. The last jump, to s = 0, has
+/// beta_tilde of the jump before it if the variance is fixed, as in Ho's code (beta_tilde_2), since
+/// its own is 0.
 enum class ModelVariance {
   kSmall,    ///< beta_tilde
   kLarge,    ///< beta
   kLearned,  ///< interpolated by the network (Nichol 2021, Eq. 15)
+  /// The optimal one (Bao 2022, Eq. 8). Of the last jump it is Var(x_0 | x_t), or that of a pixel
+  /// within its level, (2/255)^2 / 12, if that is larger.
+  kAnalytic,
 };
-constexpr auto names_of(ModelVariance) { return std::array{"small", "large", "learned"}; }
+constexpr auto names_of(ModelVariance) {
+  return std::array{"small", "large", "learned", "analytic"};
+}
 
 struct LikelihoodOptions {
   ModelVariance variance = ModelVariance::kSmall;
   bool clip = true;  ///< clamp x0_hat to [-1,1], as Ho's and Nichol's code do
-  /// Network calls per image; 0: every t. Else t = 1 and one random t from each of calls - 1 parts
-  /// of 2..T, which are narrow at small t: unbiased. 1 sees only t = 1: valid only if T = 1.
+  /// The jumps of the chain, in the order of sampling. Empty: all T.
+  std::vector<sample::PlanStep> plan = {};
+  std::string spacing = {};  ///< of the plan, for people
+  /// Var(x_0 | x_t) by t = 0..T, for kAnalytic (PosteriorVariance::at_every_t).
+  std::vector<double> posterior_variance = {};
+  /// Network calls per image; 0: every jump. Else the last jump and one random one from each of
+  /// calls - 1 parts of the others, which are narrow at small t: unbiased. 1 sees only the last:
+  /// valid only if there is no other.
   int64_t calls = 0;
   uint64_t seed = 0;  ///< of t and noise
   int64_t batch = 64;
@@ -39,37 +52,43 @@ struct LikelihoodOptions {
   bool deterministic = false;  ///< see nn::ArithmeticGuard
 };
 
-/// The minimum number of calls that see every term of the bound.
-int64_t fewest_calls(int64_t timesteps);
+/// The number of jumps of the chain, each a term of the bound.
+int64_t chain_length(const LikelihoodOptions& options, int64_t timesteps);
+/// The minimum number of calls that see every term of the bound of a chain of so many jumps.
+int64_t fewest_calls(int64_t jumps);
 
 /// log P(x0 | mean, exp(log_variance)) of 256 levels, each a bin of width 2/255 around itself, the
 /// outer two reaching to infinity (Ho 2020, Eq. 13): nats, float64. x0: [-1,1], on the levels.
 torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
                                      const torch::Tensor& log_variance);
 
-/// KL(q(x_T | x_0) || N(0,I)) of each image (Ho 2020, Eq. 5, L_T): nats, float64 [B].
-torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0);
+/// KL(q(x_t | x_0) || N(0,I)) of each image (Ho 2020, Eq. 5, L_T), where t is the chain's first:
+/// nats, float64 [B].
+torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0,
+                               int64_t t);
 
-/// The term of each image for its t (Ho 2020, Eq. 5): L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p) for
-/// t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
-/// or [B,2C,H,W] with a learned variance.
+/// The term of each image for its t in the chain of all T jumps (Ho 2020, Eq. 5): L_{t-1} =
+/// KL(q(x_{t-1} | x_t, x_0) || p) for t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
+/// or [B,2C,H,W] with a learned variance. Not for kAnalytic.
 torch::Tensor variational_term(const diffusion::Diffusion& diffusion, ModelVariance variance,
                                bool clip, const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& t);
 
-/// The sum of the terms of all t in low..high.
+/// The sum of the terms of the jumps from t in low..high.
 struct LikelihoodTerm {
   int64_t low = 1, high = 1;
+  int64_t jumps = 1;  ///< so many
   Measured bits;      ///< bits per dimension
   Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), per dimension
 };
 
 /// The variational bound on -log2 p(x_0), per dimension (a pixel's channel). Estimated with one
-/// noise sample per image and t and, if calls < T, one t per part. Errors: standard errors of the
-/// mean over images, which include this randomness; NaN for a single image.
+/// noise sample per image and t and, if calls are fewer than jumps, one t per part. Errors: standard
+/// errors of the mean over images, which include this randomness; NaN for a single image.
 struct Likelihood {
   int64_t images = 0;
-  bool every_t = false;               ///< every t was evaluated
+  int64_t jumps = 0;                  ///< of the chain
+  bool every_t = false;               ///< every jump was evaluated
   Measured total;                     ///< prior + all terms
   Measured prior;                     ///< L_T
   Measured decoder;                   ///< L_0, also the first of `terms`
