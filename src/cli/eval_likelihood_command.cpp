@@ -10,6 +10,8 @@
 #include "flags.h"
 #include "shared_flags.h"
 
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,11 +25,25 @@ namespace fs = std::filesystem;
 struct VlbOptions : EvalOptions {
   int64_t calls = 100;
   std::string variance;  // "": the checkpoint's own
+  bool ode = false;
+  int64_t probes = 1;
   std::string out;
 };
 
-// Whether the chain is that of the flags, not of all steps with a fixed or learned variance.
-bool has_own_chain(const VlbOptions& o) { return o.sample.steps || o.variance == "analytic"; }
+constexpr int64_t kFlowSteps = 50;  // of --ode without --steps
+
+// Whether the timesteps are those of the flags, not all of them with a fixed or learned variance.
+bool has_own_chain(const VlbOptions& o) {
+  return o.sample.steps || o.variance == "analytic" || o.ode;
+}
+
+void refuse_unused_flags(const VlbOptions& o) {
+  if (!o.sample.classes.empty())
+    throw UsageError(
+        "--class: a likelihood takes each image's own class; choose images with --reference");
+  if (o.sample.spacing && !o.sample.steps && !o.ode)
+    throw UsageError("--spacing chooses the timesteps of --steps; add --steps, or leave it out");
+}
 
 // --variance, else the checkpoint's sigma; small for those that a bound does not have, or not without
 // a measurement.
@@ -40,7 +56,8 @@ eval::ModelVariance chosen_variance(const VlbOptions& o, const SamplePlan& plan)
   return known ? *variance : eval::ModelVariance::kSmall;
 }
 
-// The network and, with --steps or the analytic variance, the steps of `ddpm sample --ddpm`.
+// The network and the timesteps that are asked for: those of `ddpm sample --ddpm --steps`, or of the
+// flow.
 SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
   SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure
@@ -53,9 +70,11 @@ SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
   if (o.variance == "analytic") sampling.sigma = o.variance;
   SamplePlan plan = plan_sampling(sampling);
   if (!o.sample.steps) {
-    plan.config.steps = plan.network->description.diffusion.schedule.timesteps;
+    const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
+    plan.config.steps = o.ode ? std::min(kFlowSteps, timesteps) : timesteps;
     plan.config.steps_at.clear();
   }
+  if (o.ode && !o.sample.spacing) plan.config.spacing = sample::Spacing::kLogSnr;
   settle_(plan, sampling, processes);
   return plan;
 }
@@ -121,19 +140,42 @@ void print_bound(const VlbOptions& o, const eval::Likelihood& found, const std::
   fmt::print("{}{}\n{}\n", eval::to_text(found), protocol, picture);
 }
 
-int run_likelihood(const VlbOptions& o) {
-  if (!o.sample.classes.empty()) {
-    throw UsageError(
-        "--class: a likelihood takes each image's own class; choose images with --reference");
+eval::OdeOptions ode_options(const VlbOptions& o, const SamplePlan& plan) {
+  const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
+  return {.times = eval::flow_times(schedule, sample::timestep_plan(schedule, plan.config)),
+          .spacing = spacing_of(plan.config),
+          .probes = o.probes,
+          .seed = plan.generate.seed,
+          .batch = o.sample.batch.value_or(64),
+          .device = plan.generate.device,
+          .precision = plan.precision,
+          .deterministic = plan.deterministic};
+}
+
+void print_flow(const VlbOptions& o, const eval::OdeLikelihood& found, const std::string& split,
+                const std::string& protocol, const fs::path& folder) {
+  const std::string csv = (folder / "ode_likelihood.csv").string();
+  if (!o.json) {
+    fmt::print("{}{}\n{}\n", eval::to_text(found), protocol, csv);
+    return;
   }
-  if (o.sample.spacing && !o.sample.steps)
-    throw UsageError("--spacing chooses the timesteps of --steps; add --steps, or leave it out");
-  const EndOnSignal ending("the measurements are lost");
-  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
-  const dist::World& world = processes.world;
-  const SamplePlan plan = plan_measurement(o, processes);
-  const eval::LikelihoodOptions options = likelihood_options(o, plan);
-  const eval::LikelihoodSubject subject = eval::likelihood_subject(
+  fmt::print("{}\n", io::json_text({{"bits_per_dim", found.total.value},
+                                    {"bits_per_dim_error", found.total.error},
+                                    {"prior", found.prior.value},
+                                    {"volume", found.volume.value},
+                                    {"split", split},
+                                    {"num", found.images.size()},
+                                    {"timesteps", found.points.size()},
+                                    {"calls", found.calls},
+                                    {"probes", o.probes},
+                                    {"csv", csv},
+                                    {"protocol_line", protocol}}));
+}
+
+eval::LikelihoodSubject open_subject(const VlbOptions& o, const SamplePlan& plan,
+                                     const eval::LikelihoodOptions& options,
+                                     const dist::World& world) {
+  eval::LikelihoodSubject subject = eval::likelihood_subject(
       plan.network->description, plan.network->path.string(), plan.weights_name(),
       open_reference(o, plan.network->path, DefaultSplit::kHeldOut), o.sample.num.value_or(256),
       options);
@@ -143,6 +185,25 @@ int run_likelihood(const VlbOptions& o) {
         "with "
         "data.holdout, or name others with --reference");
   }
+  return subject;
+}
+
+int run_flow(const VlbOptions& o, const SamplePlan& plan, const dist::World& world) {
+  const eval::OdeOptions options = ode_options(o, plan);
+  const eval::LikelihoodSubject subject = open_subject(o, plan, {}, world);
+  const nn::UNet unet = load_unet(plan);
+  const std::string protocol = eval::protocol_line(subject, options);
+  const fs::path folder = open_bound_folder(o, plan, protocol, world);
+  const auto found = eval::measure_ode_likelihood(unet, subject, options, world);
+  if (!world.is_main()) return kOk;
+  eval::write_likelihood(folder, found);
+  print_flow(o, found, subject.data.split, protocol, folder);
+  return kOk;
+}
+
+int run_bound(const VlbOptions& o, const SamplePlan& plan, const dist::World& world) {
+  const eval::LikelihoodOptions options = likelihood_options(o, plan);
+  const eval::LikelihoodSubject subject = open_subject(o, plan, options, world);
   const nn::UNet unet = load_unet(plan);
   const std::string protocol = eval::protocol_line(subject, options);
   const fs::path folder = open_bound_folder(o, plan, protocol, world);
@@ -155,39 +216,72 @@ int run_likelihood(const VlbOptions& o) {
   return kOk;
 }
 
-}  // namespace
+int run_likelihood(const VlbOptions& o) {
+  refuse_unused_flags(o);
+  const EndOnSignal ending("the measurements are lost");
+  const Processes processes = join_to_sample(detected_launch(), o.sample.device);
+  const SamplePlan plan = plan_measurement(o, processes);
+  return o.ode ? run_flow(o, plan, processes.world) : run_bound(o, plan, processes.world);
+}
 
-void add_eval_likelihood(CLI::App& eval, Command& chosen) {
-  auto o = std::make_shared<VlbOptions>();
-  CLI::App* command = eval.add_subcommand(
-      "likelihood", "The variational bound in bits/dim, term by term (Ho 2020, Eqs. 5 and 13)");
-  add_network_flags(*command, o->sample);
-  add_reference_flags(*command, *o);
-  command->add_option("--num", o->sample.num, "images (default: 256)")
-      ->check(whole(1, int64_t{1} << 40));
+void add_bound_flags(CLI::App& command, VlbOptions& o) {
   command
-      ->add_option(
-          "--calls", o->calls,
+      .add_option(
+          "--calls", o.calls,
           "network calls per image, 2 or more: t = 1, and one random t of each part of 2..T, an "
           "unbiased estimate; 0: every t")
       ->check(whole(0, int64_t{1} << 30))
       ->capture_default_str();
   command
-      ->add_option("--variance,--sigma", o->variance,
-                   "variance of the model's reverse step, as sample --sigma; analytic is the "
-                   "optimal one, measured on first use (default: the checkpoint's sigma if it is "
-                   "small, large or learned, else small)")
+      .add_option("--variance,--sigma", o.variance,
+                  "variance of the model's reverse step, as sample --sigma; analytic is the "
+                  "optimal one, measured on first use (default: the checkpoint's sigma if it is "
+                  "small, large or learned, else small)")
       ->check(one_of(config::names<eval::ModelVariance>()));
   command
-      ->add_option("--steps", o->sample.steps,
-                   "the bound of the chain of so many steps that ddpm sample --ddpm --steps runs "
-                   "(default: all T)")
+      .add_option("--steps", o.sample.steps,
+                  "the bound of the chain of so many steps that ddpm sample --ddpm --steps runs "
+                  "(default: all T; for --ode 50)")
       ->check(whole(1, int64_t{1} << 40));
-  add_spacing_flag(*command, o->sample);
+  add_spacing_flag(command, o.sample);
   command
-      ->add_option("--clip", o->sample.clip,
-                   "none keeps predicted pixels outside [-1,1]; the others clamp them")
+      .add_option("--clip", o.sample.clip,
+                  "none keeps predicted pixels outside [-1,1]; the others clamp them")
       ->check(one_of(config::names<sample::Clip>()));
+}
+
+void add_flow_flags(CLI::App& command, VlbOptions& o) {
+  CLI::Option* ode =
+      command
+          .add_flag("--ode", o.ode,
+                    "the likelihood of dequantised images by the probability-flow ODE (Song 2021) "
+                    "instead of the bound; timesteps even in log-SNR unless --spacing is given")
+          ->excludes("--variance")
+          ->excludes("--calls")
+          ->excludes("--clip");
+  command
+      .add_option("--probes", o.probes,
+                  "for --ode: random vectors per image and timestep that estimate the divergence; "
+                  "0: the exact one, which takes a backward pass per pixel and channel")
+      ->check(whole(0, 4096))
+      ->needs(ode)
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_eval_likelihood(CLI::App& eval, Command& chosen) {
+  auto o = std::make_shared<VlbOptions>();
+  CLI::App* command = eval.add_subcommand(
+      "likelihood",
+      "The variational bound in bits/dim, term by term (Ho 2020, Eqs. 5 and 13), or the likelihood "
+      "by the probability-flow ODE");
+  add_network_flags(*command, o->sample);
+  add_reference_flags(*command, *o);
+  command->add_option("--num", o->sample.num, "images (default: 256)")
+      ->check(whole(1, int64_t{1} << 40));
+  add_bound_flags(*command, *o);
+  add_flow_flags(*command, *o);
   command
       ->add_option("--out", o->out,
                    "folder for likelihood.csv and likelihood.png (default: next to the samples; "
@@ -195,7 +289,10 @@ void add_eval_likelihood(CLI::App& eval, Command& chosen) {
                    "have another folder)")
       ->type_name("FOLDER");
   add_json_flag(*command, o->json);
-  command->footer("Example:\n  ddpm eval likelihood --ckpt runs/mine");
+  command->footer(
+      "Example:\n  ddpm eval likelihood --ckpt runs/mine\n"
+      "  ddpm eval likelihood --ckpt runs/mine --steps 10 --sigma analytic\n"
+      "  ddpm eval likelihood --ckpt runs/mine --ode");
   command->callback([o, &chosen] { chosen = [o] { return run_likelihood(*o); }; });
 }
 

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
 #include <fmt/format.h>
@@ -49,13 +48,6 @@ torch::Tensor log_variance(ModelVariance variance, const diffusion::Schedule& sc
   }
   const torch::Tensor first = (t == 1).view({-1, 1, 1, 1});
   return torch::where(first, small, large);
-}
-
-// Mean and standard error of one number per image.
-Measured mean_of(const torch::Tensor& x) {
-  const double deviation =
-      x.numel() < 2 ? std::numeric_limits<double>::quiet_NaN() : x.std().item<double>();
-  return {x.mean().item<double>(), deviation / std::sqrt(static_cast<double>(x.numel()))};
 }
 
 struct Stratum {
@@ -107,10 +99,10 @@ Likelihood summary_of(const PerImage& found, const ChainTerms& chain,
     const torch::Tensor sum = found.terms[row] * static_cast<double>(parts[i].width());
     total += sum;
     result.terms.push_back({chain.time(parts[i].low), chain.time(parts[i].high), parts[i].width(),
-                            mean_of(sum * nats_to_bits), mean_of(found.losses[row])});
+                            mean_of_images(sum * nats_to_bits), mean_of_images(found.losses[row])});
   }
-  result.total = mean_of(total * nats_to_bits);
-  result.prior = mean_of(found.prior * nats_to_bits);
+  result.total = mean_of_images(total * nats_to_bits);
+  result.prior = mean_of_images(found.prior * nats_to_bits);
   result.decoder = result.terms.front().bits;
   return result;
 }

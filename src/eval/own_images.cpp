@@ -3,6 +3,9 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/sample/generate.h"
+#include "unknown.h"
+
+#include <cmath>
 
 namespace ddpm::eval {
 
@@ -24,6 +27,11 @@ void OwnImages::visit(const data::Dataset& dataset, const torch::Device& device,
         sink({first, places_[static_cast<size_t>(first)],
               diffusion::to_model_range(pixels.to(device), dtype), ids, labels.to(device)});
       });
+}
+
+Measured mean_of_images(const torch::Tensor& x) {
+  const double deviation = x.numel() < 2 ? kUnknown : x.std().item<double>();
+  return {x.mean().item<double>(), deviation / std::sqrt(static_cast<double>(x.numel()))};
 }
 
 void sum_over_ranks_(torch::Tensor& table, const dist::World& world, const torch::Device& device) {

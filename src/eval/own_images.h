@@ -2,6 +2,7 @@
 
 #include "ddpm/data/dataset.h"
 #include "ddpm/dist/world.h"
+#include "ddpm/eval/jackknife.h"
 
 #include <cstdint>
 #include <functional>
@@ -35,6 +36,9 @@ class OwnImages {
   std::vector<int64_t> places_, own_;
   int64_t batch_;
 };
+
+/// The mean of one number per image, and its standard error; NaN for a single image.
+Measured mean_of_images(const torch::Tensor& x);
 
 /// Sums a table over the ranks. If each rank has its own images' numbers, and zeros elsewhere, the
 /// sums have the same bits as the table of a single process.

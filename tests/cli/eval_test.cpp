@@ -226,6 +226,30 @@ TEST_F(Eval, ABoundOfFewStepsHasTheirNumberAndVariance) {
   EXPECT_CONTAINS(spacing.err, "--spacing chooses the timesteps of --steps");
 }
 
+TEST_F(Eval, TheFlowsLikelihoodIsThatOfOneProcess) {
+  const std::vector<std::string> flags{"eval",    "likelihood", "--ode",   "--num", "5",
+                                       "--steps", "6",          "--batch", "2",     "--split",
+                                       "train",   "--out",      "flow",    "--json"};
+  const ProgramResult one = run(flags);
+  ASSERT_EQ(one.status, 0) << one.err;
+  const auto json = nlohmann::json::parse(one.out);
+  EXPECT_EQ(json.at("timesteps"), 6);
+  EXPECT_EQ(json.at("calls"), 11);
+  EXPECT_EQ(json.at("num"), 5);
+  EXPECT_GT(json.at("bits_per_dim"), 0.0);
+  const std::string csv = io::read_text(folder_ / "flow/ode_likelihood.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 7);
+  const std::string images = io::read_text(folder_ / "flow/ode_images.csv");
+  EXPECT_EQ(std::count(images.begin(), images.end(), '\n'), 6);
+  std::filesystem::remove_all(folder_ / "flow");
+  EXPECT_EQ(out_of_ranks(2, flags), one.out);
+  EXPECT_EQ(io::read_text(folder_ / "flow/ode_images.csv"), images);
+  for (const auto& [flag, value] :
+       {std::pair{"--sigma", "small"}, {"--calls", "4"}, {"--clip", "none"}})
+    EXPECT_EQ(run({"eval", "likelihood", "--ode", flag, value}).status, 2) << flag;
+  EXPECT_EQ(run({"eval", "likelihood", "--probes", "2"}).status, 2);
+}
+
 TEST_F(Eval, AnEstimatedLikelihoodSaysThatItIsOne) {
   const ProgramResult result =
       run({"eval", "likelihood", "--num", "6", "--calls", "5", "--split", "train"});

@@ -32,6 +32,8 @@ enum class Purpose : uint32_t {
   kErrorGroups = 22,         ///< order in which samples without classes are assigned to groups
   kKernelSubsets = 23,       ///< id = 2 * pass (+ 1: of the reference)
   kSelection = 24,           ///< selects images that represent a larger set
+  kDequantisation = 25,      ///< id = image index
+  kTraceProbe = 26,          ///< id = image index, step = timestep * probes + probe
 };
 
 /// Key of the stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.

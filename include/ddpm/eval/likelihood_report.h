@@ -3,6 +3,7 @@
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/evaluator.h"
 #include "ddpm/eval/likelihood.h"
+#include "ddpm/eval/ode_likelihood.h"
 #include "ddpm/nn/model_file.h"
 
 #include <cstdint>
@@ -43,5 +44,15 @@ std::string to_text(const Likelihood& likelihood);
 /// Writes likelihood.csv and likelihood.png.
 void write_likelihood(const std::filesystem::path& folder, const Likelihood& likelihood,
                       const std::string& title);
+
+// The same of the likelihood by the probability-flow ODE.
+
+std::string protocol_line(const LikelihoodSubject& subject, const OdeOptions& options);
+OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubject& subject,
+                                     const OdeOptions& options,
+                                     const dist::World& world = dist::single_process());
+std::string to_text(const OdeLikelihood& likelihood);
+/// Writes ode_likelihood.csv and ode_images.csv.
+void write_likelihood(const std::filesystem::path& folder, const OdeLikelihood& likelihood);
 
 }  // namespace ddpm::eval

@@ -1,0 +1,84 @@
+#include "ddpm/eval/likelihood_report.h"
+#include "ddpm/io/file.h"
+
+#include <cmath>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace ddpm::eval {
+namespace {
+
+// No gradients of the weights while it lives.
+class FrozenWeights {
+ public:
+  explicit FrozenWeights(const nn::UNet& unet) : parameters_(unet->parameters()) {
+    for (const torch::Tensor& parameter : parameters_) {
+      required_.push_back(parameter.requires_grad());
+      parameter.set_requires_grad(false);
+    }
+  }
+  ~FrozenWeights() {
+    for (size_t i = 0; i < parameters_.size(); ++i) parameters_[i].set_requires_grad(required_[i]);
+  }
+  FrozenWeights(const FrozenWeights&) = delete;
+  FrozenWeights& operator=(const FrozenWeights&) = delete;
+
+ private:
+  std::vector<torch::Tensor> parameters_;
+  std::vector<bool> required_;
+};
+
+// As nn::make_denoiser, but with gradients with respect to x_t.
+diffusion::Denoiser differentiable_denoiser(nn::UNet unet, nn::Precision precision,
+                                            const torch::Tensor& labels) {
+  return [=](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
+    const nn::AutocastGuard autocast(x_t.device().type(), precision);
+    const torch::Tensor x =
+        x_t.to(nn::storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
+    return unet->forward(x, t - 1, labels);  // the network counts t from 0
+  };
+}
+
+}  // namespace
+
+std::string protocol_line(const LikelihoodSubject& s, const OdeOptions& options) {
+  return fmt::format(
+      "protocol: {} {} images of {}; {} ({} weights); {}{}; probability-flow ODE, {} timesteps of "
+      "{}, {}; levels dequantised uniformly; {}; {} network calls per image; seed {}",
+      s.images.size(), s.data.split, s.data.images->description(), s.path, s.weights_name,
+      config::to_string(options.precision), options.deterministic ? ", deterministic" : "",
+      options.times.size(), s.model.diffusion.schedule.timesteps, options.spacing,
+      options.probes == 0
+          ? "exact trace"
+          : fmt::format("{} probe{} per timestep", options.probes, options.probes == 1 ? "" : "s"),
+      2 * options.times.size() - 1, options.seed);
+}
+
+OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
+                                     const OdeOptions& options, const dist::World& world) {
+  const FrozenWeights frozen(unet);
+  const auto denoiser_of = [&](const torch::Tensor& labels) {
+    return differentiable_denoiser(unet, options.precision,
+                                   s.model.unet.class_conditional ? labels : torch::Tensor());
+  };
+  return measure_ode_likelihood(denoiser_of, diffusion::Diffusion(s.model.diffusion),
+                                *s.data.images, s.images, options, world);
+}
+
+std::string to_text(const OdeLikelihood& found) {
+  const std::string error =
+      std::isnan(found.total.error) ? "unknown" : fmt::format("{:.4f}", found.total.error);
+  return fmt::format(
+      "-log2 p  {:>9.4f} +- {} bits/dim of dequantised levels, by the flow in {} timesteps\n"
+      "  prior  {:>9.4f}\n"
+      "  volume {:>9.4f}\n",
+      found.total.value, error, found.points.size(), found.prior.value, found.volume.value);
+}
+
+void write_likelihood(const std::filesystem::path& folder, const OdeLikelihood& found) {
+  io::write_file_atomic(folder / "ode_likelihood.csv", to_csv(found));
+  io::write_file_atomic(folder / "ode_images.csv", images_to_csv(found));
+}
+
+}  // namespace ddpm::eval
