@@ -7,6 +7,7 @@
 #include "ddpm/diffusion/posterior.h"
 #include "ddpm/kernels/random.h"
 #include "own_images.h"
+#include "rate_distortion.h"
 
 #include <algorithm>
 #include <cmath>
@@ -75,15 +76,19 @@ struct PerImage {
   PerImage(int64_t parts, int64_t images)
       : terms(torch::zeros({parts, images}, torch::kDouble)),
         losses(torch::zeros_like(terms)),
+        within(torch::zeros_like(terms)),
+        squared_errors(torch::zeros_like(terms)),
         prior(torch::zeros({images}, torch::kDouble)) {}
   void gather_(const dist::World& world, const torch::Device& device) {
-    for (torch::Tensor* numbers : {&terms, &losses, &prior})
+    for (torch::Tensor* numbers : {&terms, &losses, &within, &squared_errors, &prior})
       sum_over_ranks_(*numbers, world, device);
   }
 
-  torch::Tensor terms;   // [parts, images]: nats of one t
-  torch::Tensor losses;  // [parts, images]: squared error of eps, a dimension
-  torch::Tensor prior;   // [images]: nats
+  torch::Tensor terms;           // [parts, images]: nats of one t
+  torch::Tensor losses;          // [parts, images]: squared error of eps, a dimension
+  torch::Tensor within;          // [parts, images]: nats of the part's t above that one
+  torch::Tensor squared_errors;  // [parts, images]: of x0_hat, a dimension
+  torch::Tensor prior;           // [images]: nats
 };
 
 Likelihood summary_of(const PerImage& found, const ChainTerms& chain,
@@ -101,6 +106,8 @@ Likelihood summary_of(const PerImage& found, const ChainTerms& chain,
     result.terms.push_back({chain.time(parts[i].low), chain.time(parts[i].high), parts[i].width(),
                             mean_of_images(sum * nats_to_bits), mean_of_images(found.losses[row])});
   }
+  set_rate_distortion_(result.terms, {found.prior, found.terms, found.within, found.squared_errors},
+                       dimensions);
   result.total = mean_of_images(total * nats_to_bits);
   result.prior = mean_of_images(found.prior * nats_to_bits);
   result.decoder = result.terms.front().bits;
@@ -112,6 +119,7 @@ struct Measurement {
   const diffusion::Diffusion& diffusion;
   const ChainTerms& chain;
   const std::vector<Stratum>& parts;
+  bool clip;
   RngKey t_key, noise_key;
 
   // The numbers of a batch for part i: one random jump of it per image.
@@ -128,9 +136,14 @@ struct Measurement {
     const auto row = [&](const torch::Tensor& table) {
       return table[i].narrow(0, batch.place, ids.size(0));
     };
-    row(found.terms).copy_(chain.term(output, x0, x_t, jump));
-    const torch::Tensor eps_hat = diffusion.estimate(output, x_t, t).eps;
-    row(found.losses).copy_((eps_hat - eps).square().flatten(1).mean(1));
+    const torch::Tensor nats = chain.term(output, x0, x_t, jump);
+    row(found.terms).copy_(nats);
+    // The jump is above so many others of its part: on average, the sum of those above a random one.
+    row(found.within).copy_((jump - parts[i].low) * nats);
+    const diffusion::Estimate estimate = diffusion.estimate(output, x_t, t);
+    row(found.losses).copy_((estimate.eps - eps).square().flatten(1).mean(1));
+    const torch::Tensor x0_hat = clip ? estimate.x0.clamp(-1.0, 1.0) : estimate.x0;
+    row(found.squared_errors).copy_((x0_hat - x0).square().flatten(1).mean(1));
   }
 };
 
@@ -189,7 +202,10 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
   TORCH_CHECK(options.calls == 0 || options.calls >= fewest_calls(chain.count()),
               "too few calls to see every term of the bound");
   const std::vector<Stratum> parts = strata(chain.count(), options.calls);
-  const Measurement measurement{diffusion, chain, parts,
+  const Measurement measurement{diffusion,
+                                chain,
+                                parts,
+                                options.clip,
                                 rng_key(options.seed, Purpose::kLikelihoodTimestep),
                                 rng_key(options.seed, Purpose::kLikelihoodNoise)};
   const OwnImages own(images, options.batch, world);
@@ -220,10 +236,14 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
 }
 
 std::string to_csv(const Likelihood& likelihood) {
-  std::string text = "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error\n";
+  std::string text =
+      "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error,rate,rate_error,distortion,"
+      "distortion_error\n";
   for (const LikelihoodTerm& term : likelihood.terms) {
-    text += fmt::format("{},{},{:.9g},{:.3g},{:.9g},{:.3g}\n", term.low, term.high, term.bits.value,
-                        term.bits.error, term.eps_loss.value, term.eps_loss.error);
+    text += fmt::format("{},{},{:.9g},{:.3g},{:.9g},{:.3g},{:.9g},{:.3g},{:.9g},{:.3g}\n", term.low,
+                        term.high, term.bits.value, term.bits.error, term.eps_loss.value,
+                        term.eps_loss.error, term.rate.value, term.rate.error,
+                        term.distortion.value, term.distortion.error);
   }
   return text;
 }

@@ -122,6 +122,7 @@ std::string to_text(const Likelihood& found) {
 void write_likelihood(const fs::path& folder, const Likelihood& found, const std::string& title) {
   io::write_file_atomic(folder / "likelihood.csv", to_csv(found));
   io::write_png(folder / "likelihood.png", draw_likelihood(found, title));
+  io::write_png(folder / "rate_distortion.png", draw_rate_distortion(found, title));
 }
 
 }  // namespace ddpm::eval

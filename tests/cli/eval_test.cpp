@@ -194,6 +194,8 @@ TEST_F(Eval, LikelihoodHasATermACallAndWritesItsFiles) {
   const std::string csv = io::read_text(folder_ / json.at("csv").get<std::string>());
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 21);
   EXPECT_TRUE(std::filesystem::exists(folder_ / json.at("picture").get<std::string>()));
+  EXPECT_TRUE(std::filesystem::exists(
+      (folder_ / json.at("picture").get<std::string>()).parent_path() / "rate_distortion.png"));
 }
 
 // T = 20. The analytic variance is measured on first use and kept.

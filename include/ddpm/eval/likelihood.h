@@ -80,6 +80,10 @@ struct LikelihoodTerm {
   int64_t jumps = 1;  ///< so many
   Measured bits;      ///< bits per dimension
   Measured eps_loss;  ///< mean squared error of eps_hat (before clipping), per dimension
+  /// What a receiver of x_t has paid, in bits per dimension: the prior and the terms of larger t
+  /// (Ho 2020, Sec. 4.3). Of a random t of the part, as is the distortion.
+  Measured rate = {};
+  Measured distortion = {};  ///< root mean squared error of x0_hat, in levels of 0..255
 };
 
 /// The variational bound on -log2 p(x_0), per dimension (a pixel's channel). Estimated with one
@@ -106,9 +110,12 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
                               const LikelihoodOptions& options,
                               const dist::World& world = dist::single_process());
 
-/// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error", one line per term.
+/// "t_low,t_high,bits_per_dim,bits_error,eps_loss,eps_error,rate,rate_error,distortion,
+/// distortion_error", one line per term.
 std::string to_csv(const Likelihood& likelihood);
 /// Bits and loss per single t, against t: uint8 [3,H,W].
 torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& title);
+/// Distortion against rate (Ho 2020, Fig. 5): uint8 [3,H,W].
+torch::Tensor draw_rate_distortion(const Likelihood& likelihood, const std::string& title);
 
 }  // namespace ddpm::eval

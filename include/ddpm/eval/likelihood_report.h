@@ -41,7 +41,7 @@ std::string describe_bound(const Likelihood& likelihood);
 /// The bound and its parts for people, one line each.
 std::string to_text(const Likelihood& likelihood);
 
-/// Writes likelihood.csv and likelihood.png.
+/// Writes likelihood.csv, likelihood.png and rate_distortion.png.
 void write_likelihood(const std::filesystem::path& folder, const Likelihood& likelihood,
                       const std::string& title);
 
