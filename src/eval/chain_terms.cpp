@@ -1,6 +1,7 @@
 #include "chain_terms.h"
 
 #include "ddpm/diffusion/posterior.h"
+#include "ddpm/diffusion/variational.h"
 
 #include <algorithm>
 #include <cmath>
@@ -44,6 +45,20 @@ double analytic_variance(const diffusion::JumpPosterior& q, const PlanStep& jump
   TORCH_CHECK(jump.t < std::ssize(posterior_variance), "no posterior variance at t = ", jump.t);
   const double spread = q.x0 * q.x0 * posterior_variance[static_cast<size_t>(jump.t)];
   return jump.s == 0 ? std::max(spread, kLevelVariance) : q.small + spread;
+}
+
+diffusion::ModelVariance of_one_step(ModelVariance variance) {
+  switch (variance) {
+    case ModelVariance::kSmall:
+      return diffusion::ModelVariance::kSmall;
+    case ModelVariance::kLarge:
+      return diffusion::ModelVariance::kLarge;
+    case ModelVariance::kLearned:
+      return diffusion::ModelVariance::kLearned;
+    case ModelVariance::kAnalytic:
+      break;
+  }
+  TORCH_CHECK(false, "the analytic variance needs a plan");
 }
 
 torch::Tensor at_jump(const torch::Tensor& table, const torch::Tensor& jump) {
@@ -108,13 +123,15 @@ torch::Tensor ChainTerms::log_variance(const torch::Tensor& weight,
 
 torch::Tensor ChainTerms::term(const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& jump) const {
-  if (all_steps_) return variational_term(diffusion_, variance_, clip_, output, x0, x_t, jump);
+  if (all_steps_)
+    return diffusion::variational_term(diffusion_, of_one_step(variance_), clip_, output, x0, x_t,
+                                       jump);
   const torch::Tensor x = x0.to(torch::kDouble), noisy = x_t.to(torch::kDouble);
   const diffusion::Estimate found = diffusion_.estimate(output, noisy, times(jump));
   const torch::Tensor x0_hat = clip_ ? found.x0.clamp(-1.0, 1.0) : found.x0;
   const torch::Tensor log_var = log_variance(found.variance_weight, jump).expand_as(noisy);
   // The mean of the last jump is x0_hat. The means of the others differ by their weight of x_0.
-  const torch::Tensor decoder = -decoder_log_likelihood(x, x0_hat, log_var);
+  const torch::Tensor decoder = -diffusion::decoder_log_likelihood(x, x0_hat, log_var);
   const torch::Tensor shift = at_jump(weight_, jump) * (x - x0_hat);
   const torch::Tensor divergence = normal_divergence(at_jump(log_true_, jump), log_var, shift);
   return torch::where(jump == 1, per_image(decoder), per_image(divergence));

@@ -30,7 +30,8 @@ class ChainTerms {
 
   /// KL(q(x_t | x_0) || N(0,I)) at the first t: nats, float64 [B].
   torch::Tensor prior(const torch::Tensor& x0) const;
-  /// The term of each image for its jump, int64 [B]: nats, float64 [B]. Others: as variational_term.
+  /// The term of each image for its jump, int64 [B]: nats, float64 [B]. Others: as
+  /// diffusion::variational_term.
   torch::Tensor term(const torch::Tensor& output, const torch::Tensor& x0, const torch::Tensor& x_t,
                      const torch::Tensor& jump) const;
 

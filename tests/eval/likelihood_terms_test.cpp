@@ -1,5 +1,6 @@
 // The decoder and the single terms of the bound.
 
+#include "ddpm/diffusion/variational.h"
 #include "tests/eval/gaussian_images.h"
 #include "tests/eval/golden.h"
 
@@ -10,6 +11,10 @@
 
 namespace ddpm::eval {
 namespace {
+
+using diffusion::decoder_log_likelihood;
+using diffusion::ModelVariance;
+using diffusion::variational_term;
 
 TEST(Decoder, IsScipysNormalDistributionInBins) {
   const auto file = golden("decoder");

@@ -57,22 +57,10 @@ int64_t chain_length(const LikelihoodOptions& options, int64_t timesteps);
 /// The minimum number of calls that see every term of the bound of a chain of so many jumps.
 int64_t fewest_calls(int64_t jumps);
 
-/// log P(x0 | mean, exp(log_variance)) of 256 levels, each a bin of width 2/255 around itself, the
-/// outer two reaching to infinity (Ho 2020, Eq. 13): nats, float64. x0: [-1,1], on the levels.
-torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
-                                     const torch::Tensor& log_variance);
-
 /// KL(q(x_t | x_0) || N(0,I)) of each image (Ho 2020, Eq. 5, L_T), where t is the chain's first:
 /// nats, float64 [B].
 torch::Tensor prior_divergence(const diffusion::Schedule& schedule, const torch::Tensor& x0,
                                int64_t t);
-
-/// The term of each image for its t in the chain of all T jumps (Ho 2020, Eq. 5): L_{t-1} =
-/// KL(q(x_{t-1} | x_t, x_0) || p) for t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
-/// or [B,2C,H,W] with a learned variance. Not for kAnalytic.
-torch::Tensor variational_term(const diffusion::Diffusion& diffusion, ModelVariance variance,
-                               bool clip, const torch::Tensor& output, const torch::Tensor& x0,
-                               const torch::Tensor& x_t, const torch::Tensor& t);
 
 /// The sum of the terms of the jumps from t in low..high.
 struct LikelihoodTerm {
