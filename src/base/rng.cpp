@@ -17,6 +17,40 @@ uint64_t mix(uint64_t x) {
 
 }  // namespace
 
+namespace {
+
+// Two purposes of one number would be two equal cases, which do not compile.
+[[maybe_unused]] constexpr bool are_distinct(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kWeightInit:
+    case Purpose::kShuffle:
+    case Purpose::kFlip:
+    case Purpose::kTimestep:
+    case Purpose::kTrainingNoise:
+    case Purpose::kDropout:
+    case Purpose::kInitialNoise:
+    case Purpose::kSamplerNoise:
+    case Purpose::kProcedural:
+    case Purpose::kCrop:
+    case Purpose::kHoldout:
+    case Purpose::kFurtherSamplerNoise:
+    case Purpose::kLabelDropout:
+    case Purpose::kOffsetNoise:
+    case Purpose::kLikelihoodTimestep:
+    case Purpose::kLikelihoodNoise:
+    case Purpose::kErrorGroups:
+    case Purpose::kKernelSubsets:
+    case Purpose::kSelection:
+    case Purpose::kDequantisation:
+    case Purpose::kTraceProbe:
+    case Purpose::kEstimateNoise:
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 RngKey rng_key(uint64_t seed, Purpose purpose) {
   const uint64_t k = mix(mix(seed) ^ static_cast<uint64_t>(purpose));
   return RngKey{{static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32)}};

@@ -127,11 +127,11 @@ Experiment read_experiment(config::Document& document) {
   e.optimizer = config::read<OptimizerConfig>(optimizer);
   config::Reader ema = document.section("ema");
   e.ema = config::read<nn::EmaConfig>(ema);
+  // A chain must begin at T, where x_t is pure noise (Lin 2024, Sec. 3.3); `leading` does not.
+  if (e.diffusion.schedule.zero_terminal_snr && !document.section("sample").has("spacing"))
+    document.set("sample.spacing=trailing");
   config::Reader sample = document.section("sample");
   e.sample = sample::read_sample_config(sample);
-  // A chain must begin at T, where training began (Lin 2024, Sec. 3.3); `leading` does not.
-  if (e.diffusion.schedule.zero_terminal_snr && !sample.has("spacing"))
-    e.sample.spacing = sample::Spacing::kTrailing;
   if (const auto conflict = sample::find_conflict(e.sample, e.diffusion.schedule.timesteps)) {
     sample.fail(conflict->key, conflict->message);
   }

@@ -69,8 +69,8 @@ TEST(DataConfig, PointsAtWhatIsWrong) {
   const auto error = [](const std::string& lines) {
     return message_of<ConfigError>([&] { read("[data]\npath = \"x\"\n" + lines); });
   };
-  EXPECT_CONTAINS(error("kind = \"tar\""), "test.toml:3:");
-  EXPECT_CONTAINS(error("kind = \"tar\""), "procedural");
+  EXPECT_CONTAINS(error("kind = \"rar\""), "test.toml:3:");
+  EXPECT_CONTAINS(error("kind = \"rar\""), "procedural");
   EXPECT_CONTAINS(error("channels = 5"), "data.channels");
   EXPECT_CONTAINS(error("kind = \"procedural\"\nchannels = 2"), "data.channels: is 2; procedural");
   EXPECT_CONTAINS(error("crop = \"random\""), "test.toml:3:8: data.crop: is \"random\", but");

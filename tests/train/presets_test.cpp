@@ -65,6 +65,20 @@ TEST(Experiment, EffectiveConfigReadsBackAsItself) {
   EXPECT_EQ(again.effective(), text);
 }
 
+// Without signal at T a chain must begin there.
+TEST(Experiment, ZeroTerminalSnrSamplesFromTUnlessToldOtherwise) {
+  const auto spacing = [](const std::string& more) {
+    auto document = config::Document::parse(
+        "[diffusion]\nprediction = 'v'\nzero_terminal_snr = true\n" + more, "test.toml");
+    const Experiment e = read_experiment(document);
+    auto again = config::Document::parse(document.effective(), "effective.toml");
+    EXPECT_EQ(read_experiment(again).sample.spacing, e.sample.spacing) << "in the run's config too";
+    return config::to_string(e.sample.spacing);
+  };
+  EXPECT_EQ(spacing(""), "trailing");
+  EXPECT_EQ(spacing("[sample]\nspacing = 'linspace'\n"), "linspace");
+}
+
 TEST(Experiment, BatchThatDoesNotDivideNamesBatchesThatDo) {
   config::Document document = config::Document::parse(
       "[data]\nkind = \"procedural\"\n[train]\nbatch_size = 10\naccumulate = 4\n", "x.toml");

@@ -28,12 +28,12 @@ enum class Purpose : uint32_t {
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part
-  kEstimateNoise = 24,       ///< id = image index, step = number of the timestep
   kErrorGroups = 22,         ///< order in which samples without classes are assigned to groups
   kKernelSubsets = 23,       ///< id = 2 * pass (+ 1: of the reference)
   kSelection = 24,           ///< selects images that represent a larger set
   kDequantisation = 25,      ///< id = image index
   kTraceProbe = 26,          ///< id = image index, step = timestep * probes + probe
+  kEstimateNoise = 27,       ///< id = image index, step = number of the timestep
 };
 
 /// Key of the stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.
