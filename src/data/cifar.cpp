@@ -5,7 +5,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/foreign_text.h"
 #include "folder_listing.h"
-#include "memory.h"
+#include "ddpm/data/memory.h"
 
 #include <algorithm>
 #include <cstring>

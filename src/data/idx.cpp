@@ -6,7 +6,7 @@
 #include "ddpm/io/foreign_text.h"
 #include "ddpm/io/gzip.h"
 #include "folder_listing.h"
-#include "memory.h"
+#include "ddpm/data/memory.h"
 
 #include <algorithm>
 #include <array>

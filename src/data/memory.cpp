@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "ddpm/data/memory.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"

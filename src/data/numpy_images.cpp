@@ -5,7 +5,7 @@
 #include "ddpm/io/archive.h"
 #include "ddpm/io/npy.h"
 #include "folder_listing.h"
-#include "memory.h"
+#include "ddpm/data/memory.h"
 
 #include <algorithm>
 #include <array>
