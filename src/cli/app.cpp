@@ -47,6 +47,7 @@ std::string advice_for_memory(const std::string& command) {
   if (command == "train" || command == "bench")
     return "out of memory; lower train.batch_size, or raise train.accumulate or set "
            "train.micro_batch = \"auto\" (less memory, same result)";
+  if (command == "init") return "out of memory; give a smaller --size";
   return "out of memory";
 }
 
@@ -56,6 +57,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   app.formatter(help_formatter());
   app.set_version_flag("--version", std::string("ddpm ") + DDPM_VERSION);
   app.require_subcommand(1);
+  add_init(app, chosen);
   add_train(app, chosen);
   add_sample(app, chosen);
   add_edit(app, chosen);

@@ -14,6 +14,7 @@
 #include "ddpm/train/shared_settings.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
+#include "pictures_run.h"
 #include "processes.h"
 #include "quality_meter.h"
 #include "shared_flags.h"
@@ -32,6 +33,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct TrainOptions : ConfigFlags {
+  ChoiceFlags choice;  // of PICTURES, in place of --config
   std::string out;
   std::string resume = "auto";
   std::string init_from;
@@ -47,9 +49,11 @@ train::ResumePolicy resume_policy(const std::string& text) {
   return {train::ResumePolicy::Kind::kFrom, text, {}};
 }
 
-// --out; else the run that the config lies in; else runs/NAME-OF-CONFIG.
+// --out; else the run that the config lies in; else runs/NAME-OF-CONFIG or runs/NAME-OF-PICTURES.
 fs::path run_folder(const TrainOptions& options) {
   if (!options.out.empty()) return options.out;
+  if (!options.choice.pictures.empty())
+    return fs::path("runs") / name_of_pictures(options.choice.pictures);
   const fs::path config = options.config;
   if (config.filename() == "config.toml" && fs::exists(config.parent_path() / "checkpoints")) {
     return config.parent_path();
@@ -90,8 +94,17 @@ struct Setup {
   std::optional<exchange::Model> initial;  // --init-from
 };
 
-Setup read_setup(const TrainOptions& options) {
-  config::Document document = load_config(options.config, {});
+config::Document read_config(const TrainOptions& options, const dist::Launch& launch) {
+  if (options.choice.pictures.empty()) return load_config(options.config, {});
+  dist::set_threads(dist::threads_of_rank(0, launch));
+  ChoiceFlags flags = options.choice;
+  flags.device = options.device;
+  return config_for_pictures(flags, run_folder(options), options.overrides, launch.single(),
+                             !options.dry_run);
+}
+
+Setup read_setup(const TrainOptions& options, const dist::Launch& launch) {
+  config::Document document = read_config(options, launch);
   std::optional<exchange::Model> initial;
   if (!options.init_from.empty()) {
     initial = exchange::open(options.init_from);
@@ -182,12 +195,20 @@ void end_at_once_on(StopSignal& signal, bool dry_run) {
   }
 }
 
+void expect_possible(const TrainOptions& o) {
+  expect_one_source(o.choice, o.config);
+  if (o.choice.pictures.empty() || (o.init_from.empty() && !o.finish)) return;
+  throw UsageError(fmt::format("{} goes with --config; ddpm init {} writes one",
+                               o.finish ? "--finish" : "--init-from", o.choice.pictures));
+}
+
 int run_train(const TrainOptions& options) {
   StopSignal signal;
   end_at_once_on(signal, options.dry_run);
   const train::Deadline deadline = deadline_of(options);
-  Setup s = read_setup(options);
+  expect_possible(options);
   const dist::Launch launch = detected_launch();
+  Setup s = read_setup(options, launch);
   train::check_shares(s.experiment, s.document, launch.world_size);
   const torch::Device device = train::rank_device(s.experiment.run.device, launch);
   train::resolve_precision(s.experiment, device);
@@ -236,8 +257,15 @@ int run_train(const TrainOptions& options) {
 void add_train(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train a network (Algorithm 1), or resume a run");
+  command->add_option(
+      "pictures", options->choice.pictures,
+      "a folder, zip or tar of images, or another data set: settings are chosen as by ddpm init; "
+      "the same command resumes");
   add_config_flags(*command, *options);
-  add_folder_flag(*command, options->out, "the run's folder (default: runs/NAME-OF-CONFIG)");
+  command->get_option("--config")->required(false);
+  add_choice_flags(*command, options->choice);
+  add_folder_flag(*command, options->out,
+                  "the run's folder (default: runs/NAME, from the config's or the pictures' name)");
   command
       ->add_option("--resume", options->resume,
                    "auto: resume from the run's newest valid checkpoint; never: start anew; or a "
@@ -264,7 +292,8 @@ void add_train(CLI::App& app, Command& chosen) {
                  "check everything, measure a few steps, predict the duration; train nothing")
       ->excludes(finish);
   command->footer(
-      "Example: train on your own images\n"
+      "Examples: an hour on your own pictures, and with a config\n"
+      "  ddpm train PICTURES\n"
       "  ddpm train --config configs/folder.toml --set data.path=PICTURES --out runs/mine");
   command->callback([options, &chosen] { chosen = [options] { return run_train(*options); }; });
 }

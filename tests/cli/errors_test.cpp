@@ -159,7 +159,8 @@ TEST_F(Errors, SlipsOfTheCommandLineAreExplained) {
   expect_error({"tiny.toml"}, 2, "did you mean ddpm train --config tiny.toml?");
   expect_error({"pictures"}, 2, "did you mean ddpm sample --ckpt pictures, or ddpm info pictures?");
   expect_error({"train", "x.toml"}, 2, "did you mean --config x.toml?");
-  expect_error({"train", "pictures"}, 2, "--config configs/folder.toml --set data.path=pictures");
+  expect_error({"train", "pictures"}, 1, "pictures: is neither a folder, a .zip");
+  expect_error({"data", "pictures"}, 2, "--config configs/folder.toml --set data.path=pictures");
   expect_error({"sample", "--step", "20"}, 2,
                "ddpm sample: unknown flag --step; did you mean --steps? (ddpm sample --help lists");
   expect_error({"sample", "--ckpt", "x", "50", "--steps", "3"}, 2, "unexpected argument 50 (");
@@ -217,6 +218,7 @@ TEST_F(Errors, HelpIsFound) {
 TEST_F(Errors, HelpIsReadable) {
   for (const std::vector<std::string>& command :
        std::vector<std::vector<std::string>>{{},
+                                             {"init"},
                                              {"train"},
                                              {"sample"},
                                              {"edit"},

@@ -23,6 +23,7 @@ enum ExitStatus {
 using Command = std::function<int()>;
 
 /// Each adds its subcommand and flags to the app, and sets `chosen` if the user chooses it.
+void add_init(CLI::App& app, Command& chosen);
 void add_train(CLI::App& app, Command& chosen);
 void add_sample(CLI::App& app, Command& chosen);
 void add_noise(CLI::App& app, Command& chosen);
