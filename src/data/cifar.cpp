@@ -2,10 +2,10 @@
 
 #include "array_images.h"
 #include "ddpm/base/error.h"
+#include "ddpm/data/memory.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/foreign_text.h"
 #include "folder_listing.h"
-#include "ddpm/data/memory.h"
 
 #include <algorithm>
 #include <cstring>

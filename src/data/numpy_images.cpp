@@ -2,10 +2,10 @@
 
 #include "array_images.h"
 #include "ddpm/base/error.h"
+#include "ddpm/data/memory.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/npy.h"
 #include "folder_listing.h"
-#include "ddpm/data/memory.h"
 
 #include <algorithm>
 #include <array>
