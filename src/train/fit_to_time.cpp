@@ -14,10 +14,10 @@ namespace {
 // The rest of the time is for the start, the checkpoints, and other work of the machine.
 constexpr double kTrainingShare = 0.93;
 constexpr double kGridShare = 0.1, kHoldoutShare = 0.05;
-constexpr int64_t kMostSteps = 800000;  // Ho 2020 on CIFAR-10
+constexpr int64_t kMaxSteps = 800000;  // Ho 2020 on CIFAR-10
 constexpr double kSaveAfter = 300.0;    // seconds
 constexpr double kEmaShare = 0.05;      // of the steps, which the EMA averages over
-constexpr double kMostEma = 0.9999;
+constexpr double kMaxEma = 0.9999;
 constexpr double kMeasuredImages =
     36.0;  // in the network call of a dry run: suggest's sample_count
 constexpr int64_t kFewSamples = 16;
@@ -55,7 +55,7 @@ Costs costs_of(const Suggestion& s, const Facts& f, const DryRunReport& r) {
           .reading = std::max(r.step_s, r.batch_s),
           .grid = static_cast<double>(2 * e.train.sample_steps * e.train.sample_count) * call,
           .holdout = static_cast<double>(e.data.holdout) * call,
-          .epoch = kept ? ceil_div(f.count, e.train.batch_size) : kMostSteps};
+          .epoch = kept ? ceil_div(f.count, e.train.batch_size) : kMaxSteps};
 }
 
 double seconds_of(const Costs& c, int64_t steps) {
@@ -82,7 +82,7 @@ int64_t most_times(double cost, double budget) {
 double ema_decay(int64_t steps) {
   const double rest = std::min(0.5, 1.0 / (kEmaShare * static_cast<double>(steps)));
   const double unit = std::pow(10.0, std::floor(std::log10(rest)));
-  const double decay = std::min(kMostEma, 1.0 - std::round(rest / unit) * unit);
+  const double decay = std::min(kMaxEma, 1.0 - std::round(rest / unit) * unit);
   return std::round(1e6 * decay) / 1e6;
 }
 
@@ -136,7 +136,7 @@ void fit_to_time_(Suggestion& s, const Facts& f, const DryRunReport& r) {
   const double left =
       seconds - static_cast<double>(grids) * c.grid - static_cast<double>(looks) * c.holdout;
   const double possible = steps_in(c, std::max(left, 0.5 * seconds));
-  train.steps = std::min(kMostSteps, two_digits(possible));
+  train.steps = std::min(kMaxSteps, two_digits(possible));
   train.sample_every = grids == 0 ? 0 : ceil_div(train.steps, grids);
   train.holdout_every = ceil_div(train.steps, looks);
   s.reasons.push_back({"train.sample_every",
@@ -149,7 +149,7 @@ void fit_to_time_(Suggestion& s, const Facts& f, const DryRunReport& r) {
       {"train.steps",
        fmt::format("{} a step, {:.3g} times through the pictures{}", format_duration(r.step_s),
                    images / static_cast<double>(f.count),
-                   possible > static_cast<double>(kMostSteps) ? "; more would hardly help" : "")});
+                   possible > static_cast<double>(kMaxSteps) ? "; more would hardly help" : "")});
   warn_of_few_steps_(s, f);
 }
 
