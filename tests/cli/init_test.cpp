@@ -47,9 +47,9 @@ TEST_F(Init, WritesAConfigThatTrains) {
   }
   const std::string config = text("my-pics.toml");
   for (const char* part :
-       {"# ddpm train --config my-pics.toml\n", "\npath = \"my pics\"\nimage_size",
-        "image_size = 16\n", "channels = 3\n", "flip = false\n", "class_conditional = \"auto\"\n",
-        "device = \"cpu\"\n", "schedule = \"cosine\"\n", "prediction = \"v\"\n"}) {
+       {"# ddpm train --config my-pics.toml\n", "\npath = \"my pics\"\n", "image_size = 16\n",
+        "channels = 3\n", "flip = false\n", "class_conditional = \"auto\"\n", "device = \"cpu\"\n",
+        "schedule = \"cosine\"\n", "prediction = \"v\"\n"}) {
     EXPECT_CONTAINS(config, part);
   }
   const ProgramResult trained =
@@ -136,7 +136,7 @@ TEST_F(Init, MistakesAreNamedInOneLine) {
   std::filesystem::create_directories(folder_ / "empty");
   write_pictures("pics");
   expect_error({"init", "nowhere"}, 1, "nowhere: does not exist");
-  expect_error({"init", "empty"}, 1, "empty: no images in this folder");
+  expect_error({"init", "empty"}, 1, "empty: no images in this image folder");
   expect_error({"init"}, 2, "ddpm init --help lists the flags");
   expect_error({"init", "pics", "--size", "30"}, 2, "--size is 30; use a multiple of 4");
   expect_error({"init", "pics", "--minutes", "0"}, 2, "--minutes: is 0; must be a number from 0.5");
