@@ -48,12 +48,6 @@ torch::Tensor labels_of(const SamplePlan& plan, int64_t shift) {
   return nn::labels_in_turn(plan.generate.images, classes, plan.generate.device);
 }
 
-diffusion::Denoiser with_labels(const nn::LabelledDenoiser& network, const torch::Tensor& labels) {
-  return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
-    return network(x_t, t, labels.defined() ? labels.narrow(0, 0, x_t.size(0)) : labels);
-  };
-}
-
 // The same weights in another arithmetic. Loads them at each call: it is called once.
 diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision) {
   return [&plan, precision](const torch::Tensor& x_t, const torch::Tensor& t) {
@@ -81,10 +75,10 @@ void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn:
                   const nn::LabelledDenoiser& network) {
   const nn::UNetConfig& config = unet->config();
   if (!config.class_conditional) return;
-  if (config.image.classes > 1) subject.other_class = with_labels(network, labels_of(plan, 1));
+  if (config.image.classes > 1) subject.other_class = nn::with_labels(network, labels_of(plan, 1));
   if (!config.null_class) return;
   subject.null_class =
-      with_labels(network, torch::full_like(labels_of(plan, 0), config.image.classes));
+      nn::with_labels(network, torch::full_like(labels_of(plan, 0), config.image.classes));
   subject.guided = [&plan, unet](const diffusion::Guidance& guidance) {
     return guided_network(plan, unet, guidance);
   };
@@ -106,7 +100,7 @@ eval::CheckSubject subject_of(const SamplePlan& plan) {
   sample::GenerateOptions noise = plan.generate;
   noise.dtype = torch::kDouble;
   eval::CheckSubject subject{.diffusion = diffusion::Diffusion(plan.network->description.diffusion),
-                             .network = with_labels(network, labels_of(plan, 0)),
+                             .network = nn::with_labels(network, labels_of(plan, 0)),
                              .precision = plan.precision,
                              .x_T = sample::initial_noise(noise)};
   add_classes_(subject, plan, unet, network);

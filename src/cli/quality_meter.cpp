@@ -35,18 +35,6 @@ std::unique_ptr<Reference> open(const std::filesystem::path& checkpoint,
   return std::make_unique<Reference>(Reference{std::move(evaluator), std::move(appearance)});
 }
 
-// The same samples; what this rank draws is added to `sum`.
-eval::Samples watched(eval::Samples samples, eval::AppearanceSum& sum) {
-  samples.source = [source = samples.source, &sum](const std::vector<int64_t>& images,
-                                                   const eval::ImageSink& sink) {
-    source(images, [&](int64_t first, const torch::Tensor& batch) {
-      sum.add(batch);
-      sink(first, batch);
-    });
-  };
-  return samples;
-}
-
 }  // namespace
 
 train::MeasureQuality quality_meter(const train::Experiment& experiment,
@@ -66,9 +54,12 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
     const Reference& known = **reference;
     SamplePlan plan = plan_sampling(of_this);
     settle_(plan, of_this, processes);
-    eval::AppearanceSum drawn;
-    const eval::FeatureSet set = known.evaluator.collect(
-        watched(samples_of(plan), drawn), "measuring samples", /*frechet_only=*/true);
+    eval::AppearanceSum drawn;  // by this rank
+    eval::Samples samples = samples_of(plan);
+    samples.source = eval::also_to(samples.source,
+                                   [&](int64_t, const torch::Tensor& batch) { drawn.add(batch); });
+    const eval::FeatureSet set =
+        known.evaluator.collect(samples, "measuring samples", /*frechet_only=*/true);
     if (!processes.world.is_main()) return train::Quality{};
     const auto frechet = known.evaluator.measure(set, {})["frechet"];
     return train::Quality{frechet->value, frechet->error,

@@ -326,15 +326,6 @@ std::vector<int64_t> network_classes(const SamplePlan& plan) {
   return plan.network->description.unet.class_conditional ? plan.classes : std::vector<int64_t>();
 }
 
-// The class of each image, of `classes` in turn.
-std::vector<int64_t> classes_of(const std::vector<int64_t>& images,
-                                const std::vector<int64_t>& classes) {
-  std::vector<int64_t> found;
-  for (const int64_t image : images)
-    found.push_back(classes[static_cast<size_t>(image % std::ssize(classes))]);
-  return found;
-}
-
 }  // namespace
 
 nn::UNet load_unet(const SamplePlan& plan) { return load_frozen(plan, *plan.network); }
@@ -364,7 +355,8 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
   std::vector<int64_t> batch;
   generate.before_batch = [&](const std::vector<int64_t>& images) {
     network.set_batch_(images);
-    if (script && script->classes() > 0) script->set_batch_(classes_of(images, plan.classes));
+    if (script && script->classes() > 0)
+      script->set_batch_(nn::labels_in_turn(images, plan.classes, options.device));
     batch = images;
   };
   diffusion::Denoiser denoiser = network.denoiser();

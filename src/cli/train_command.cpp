@@ -219,11 +219,7 @@ int run_train(const TrainOptions& options) {
   const fs::path run = run_folder(options);
   const Processes processes{join_run(s, launch, device, run), device};
   const dist::World& world = processes.world;
-  if (options.finish) {
-    train::finish_from_here_(s.experiment, s.document, run, world);
-  } else {
-    world.on_main("check the run's folder", [&] { train::expect_not_finishing(run); });
-  }
+  if (options.finish) train::finish_from_here_(s.experiment, s.document, run, world);
   if (!launch.single())
     world.expect_same("train.precision", config::to_string(s.experiment.train.precision));
   // All processes stop together, so that each ends with the same status.
@@ -235,7 +231,10 @@ int run_train(const TrainOptions& options) {
   }
 
   const train::ResumePolicy resume = resume_policy(options, s);
-  world.on_main("check the run's folder", [&] { check_run(s, run, resume); });
+  world.on_main("check the run's folder", [&] {
+    if (!options.finish) train::expect_not_finishing(run);
+    check_run(s, run, resume);
+  });
   if (options.dry_run) return print_dry_run(s.experiment, s.document, data, device, run, resume);
   if (world.is_main()) {
     log_to_file(run);

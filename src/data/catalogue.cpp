@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 
 #include <spdlog/spdlog.h>
 
@@ -102,6 +104,24 @@ void pass_over(Catalogue& catalogue, const std::string& name) {
     return;
   const std::string ending = ending_of(base);
   ++catalogue.passed_over[ending.empty() ? "" : "." + ending];
+}
+
+void add_archived_(Catalogue& catalogue, const std::string& name, uint64_t size, int64_t modified) {
+  if (!is_image_name(name)) {
+    pass_over(catalogue, name);
+    return;
+  }
+  FileRecord file;
+  file.name = name;
+  file.modified = modified;
+  file.size = size;
+  catalogue.files.push_back(std::move(file));
+}
+
+int64_t time_of_archive(const std::filesystem::path& archive) {
+  std::error_code error;
+  const auto modified = std::filesystem::last_write_time(archive, error).time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(modified).count();
 }
 
 int64_t take_known(Catalogue& catalogue, const Catalogue& before) {

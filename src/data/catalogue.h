@@ -38,6 +38,12 @@ struct Catalogue {
 /// Counts a file that is not an image, unless it is hidden or a system's own.
 void pass_over(Catalogue& catalogue, const std::string& name);
 
+/// Adds a file of the archive: to `files` if it is an image by its name, else to `passed_over`.
+/// modified: see time_of_archive.
+void add_archived_(Catalogue& catalogue, const std::string& name, uint64_t size, int64_t modified);
+/// The modification time of an archive as FileRecord has it, which every file in it gets.
+int64_t time_of_archive(const std::filesystem::path& archive);
+
 /// Copies from `before` the records of files with the same name, size and time. Returns their
 /// number.
 int64_t take_known(Catalogue& catalogue, const Catalogue& before);

@@ -7,9 +7,7 @@
 #include "image_files.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
-#include <system_error>
 
 namespace ddpm::data {
 namespace {
@@ -32,23 +30,12 @@ class TarTree {
     return lowercase(file.extension().string()) == ".tar";
   }
 
-  // Every file has its archive's modification time.
   Catalogue list() const {
     Catalogue result;
     for (const auto& [prefix, archive] : shards_) {
-      std::error_code error;
-      const auto modified = fs::last_write_time(archive.path(), error).time_since_epoch();
-      for (const std::string& name : archive.names()) {
-        if (!is_image_name(name)) {
-          pass_over(result, name);
-          continue;
-        }
-        FileRecord file;
-        file.name = prefix + name;
-        file.modified = std::chrono::duration_cast<std::chrono::nanoseconds>(modified).count();
-        file.size = archive.size_of(name);
-        result.files.push_back(std::move(file));
-      }
+      const int64_t modified = time_of_archive(archive.path());
+      for (const std::string& name : archive.names())
+        add_archived_(result, prefix + name, archive.size_of(name), modified);
     }
     std::sort(result.files.begin(), result.files.end(),
               [](const FileRecord& a, const FileRecord& b) { return a.name < b.name; });

@@ -5,30 +5,17 @@
 #include "image_files.h"
 
 #include <algorithm>
-#include <chrono>
-#include <system_error>
 
 namespace ddpm::data {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Every file has the archive's modification time.
 Catalogue list_entries(const io::ZipReader& archive) {
-  std::error_code error;
-  const auto modified = fs::last_write_time(archive.path(), error).time_since_epoch();
+  const int64_t modified = time_of_archive(archive.path());
   Catalogue result;
-  for (const std::string& name : archive.names()) {
-    if (!is_image_name(name)) {
-      pass_over(result, name);
-      continue;
-    }
-    FileRecord file;
-    file.name = name;
-    file.modified = std::chrono::duration_cast<std::chrono::nanoseconds>(modified).count();
-    file.size = archive.size_of(name);
-    result.files.push_back(std::move(file));
-  }
+  for (const std::string& name : archive.names())
+    add_archived_(result, name, archive.size_of(name), modified);
   return result;
 }
 

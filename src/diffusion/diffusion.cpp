@@ -113,6 +113,12 @@ Estimate Diffusion::estimate(const torch::Tensor& output, const torch::Tensor& x
   return estimate_of(prediction_, output, x_t, [&](Table table) { return schedule_.at(table, t); });
 }
 
+torch::Tensor with_mean(const torch::Tensor& output, const torch::Tensor& mean) {
+  const int64_t channels = mean.size(1), rest = output.size(1) - channels;
+  if (rest == 0) return mean;
+  return torch::cat({mean, output.narrow(1, channels, rest).to(mean.scalar_type())}, 1);
+}
+
 torch::Tensor implied_eps(const torch::Tensor& x0, const Schedule& schedule,
                           const torch::Tensor& x_t, int64_t t) {
   return (x_t - schedule.at(Table::kSqrtAlphaBar, t) * x0) /

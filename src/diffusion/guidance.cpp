@@ -58,9 +58,7 @@ torch::Tensor GuidedDenoiser::operator()(const torch::Tensor& x_t, const torch::
     guided = guided * torch::where(weight == 1.0, torch::ones_like(factor),
                                    guidance_.rescale * factor + (1 - guidance_.rescale));
   }
-  if (pair.main.size(1) == channels) return guided;
-  const int64_t rest = pair.main.size(1) - channels;
-  return torch::cat({guided, pair.main.narrow(1, channels, rest).to(x_t.scalar_type())}, 1);
+  return with_mean(pair.main, guided);
 }
 
 void GuidedDenoiser::reset_() {

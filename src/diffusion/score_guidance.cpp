@@ -11,8 +11,7 @@ Denoiser score_guided(Denoiser inner, const Diffusion& diffusion, Score score, d
              const torch::Tensor& x_t, const torch::Tensor& t) {
     const torch::Tensor output = inner(x_t, t);
     if (scale == 0.0) return output;
-    const int64_t channels = x_t.size(1);
-    const torch::Tensor mean = output.narrow(1, 0, channels).to(x_t.scalar_type());
+    const torch::Tensor mean = output.narrow(1, 0, x_t.size(1)).to(x_t.scalar_type());
     const Schedule& schedule = diffusion.schedule();
     const torch::Tensor signal = schedule.gather(Table::kSqrtAlphaBar, t, x_t);
     const torch::Tensor noise = schedule.gather(Table::kSqrtOneMinusAlphaBar, t, x_t);
@@ -21,9 +20,7 @@ Denoiser score_guided(Denoiser inner, const Diffusion& diffusion, Score score, d
     const Estimate moved{found.x0 + noise.square() / signal * pull, found.eps - noise * pull};
     const torch::Tensor guided =
         torch::where(signal > 0, diffusion.target(moved.x0, moved.eps, x_t, t), mean);
-    if (output.size(1) == channels) return guided;
-    return torch::cat(
-        {guided, output.narrow(1, channels, output.size(1) - channels).to(x_t.scalar_type())}, 1);
+    return with_mean(output, guided);
   };
 }
 

@@ -53,6 +53,11 @@ torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tenso
                       torch::where(x > 0.999, torch::special_log_ndtr(-lower), inner));
 }
 
+torch::Tensor normal_divergence(const torch::Tensor& log_q, const torch::Tensor& log_p,
+                                const torch::Tensor& shift) {
+  return 0.5 * (log_p - log_q - 1.0 + (log_q - log_p).exp() + shift.square() * (-log_p).exp());
+}
+
 torch::Tensor variational_term(const Diffusion& diffusion, ModelVariance variance, bool clip,
                                const torch::Tensor& output, const torch::Tensor& x0,
                                const torch::Tensor& x_t, const torch::Tensor& t) {
@@ -69,9 +74,7 @@ torch::Tensor variational_term(const Diffusion& diffusion, ModelVariance varianc
   // against q(x_{t-1} | x_t, x_0)
   const torch::Tensor true_log_var = log_small(schedule, t, noisy);
   const torch::Tensor shift = posterior_mean(schedule, x, noisy, t) - mean;
-  const torch::Tensor divergence =
-      0.5 * (log_var - true_log_var - 1.0 + (true_log_var - log_var).exp() +
-             shift.square() * (-log_var).exp());
+  const torch::Tensor divergence = normal_divergence(true_log_var, log_var, shift);
   return torch::where(t == 1, per_image(decoder), per_image(divergence));
 }
 

@@ -1,5 +1,6 @@
 #include "chain_terms.h"
 
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/diffusion/posterior.h"
 #include "ddpm/diffusion/variational.h"
 
@@ -12,9 +13,6 @@ namespace ddpm::eval {
 namespace {
 
 using sample::PlanStep;
-
-// The variance of a pixel that is uniform within its level.
-constexpr double kLevelVariance = (2.0 / 255.0) * (2.0 / 255.0) / 12.0;
 
 std::vector<PlanStep> ascending_jumps(const LikelihoodOptions& options, int64_t timesteps) {
   std::vector<PlanStep> jumps(options.plan.rbegin(), options.plan.rend());
@@ -44,7 +42,7 @@ double analytic_variance(const diffusion::JumpPosterior& q, const PlanStep& jump
                          const std::vector<double>& posterior_variance) {
   TORCH_CHECK(jump.t < std::ssize(posterior_variance), "no posterior variance at t = ", jump.t);
   const double spread = q.x0 * q.x0 * posterior_variance[static_cast<size_t>(jump.t)];
-  return jump.s == 0 ? std::max(spread, kLevelVariance) : q.small + spread;
+  return jump.s == 0 ? std::max(spread, diffusion::kLevelVariance) : q.small + spread;
 }
 
 diffusion::ModelVariance of_one_step(ModelVariance variance) {
@@ -68,11 +66,6 @@ torch::Tensor at_jump(const torch::Tensor& table, const torch::Tensor& jump) {
 }  // namespace
 
 torch::Tensor per_image(const torch::Tensor& x) { return x.flatten(1).sum(1); }
-
-torch::Tensor normal_divergence(const torch::Tensor& log_q, const torch::Tensor& log_p,
-                                const torch::Tensor& shift) {
-  return 0.5 * (log_p - log_q - 1.0 + (log_q - log_p).exp() + shift.square() * (-log_p).exp());
-}
 
 ChainTerms::ChainTerms(const diffusion::Diffusion& diffusion, const LikelihoodOptions& options)
     : diffusion_(diffusion),
@@ -133,7 +126,8 @@ torch::Tensor ChainTerms::term(const torch::Tensor& output, const torch::Tensor&
   // The mean of the last jump is x0_hat. The means of the others differ by their weight of x_0.
   const torch::Tensor decoder = -diffusion::decoder_log_likelihood(x, x0_hat, log_var);
   const torch::Tensor shift = at_jump(weight_, jump) * (x - x0_hat);
-  const torch::Tensor divergence = normal_divergence(at_jump(log_true_, jump), log_var, shift);
+  const torch::Tensor divergence =
+      diffusion::normal_divergence(at_jump(log_true_, jump), log_var, shift);
   return torch::where(jump == 1, per_image(decoder), per_image(divergence));
 }
 

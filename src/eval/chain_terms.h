@@ -11,10 +11,6 @@ namespace ddpm::eval {
 /// The sum over an image's elements: [B].
 torch::Tensor per_image(const torch::Tensor& x);
 
-/// KL(N(m, exp(log_q)) || N(m + shift, exp(log_p))) of each element, nats.
-torch::Tensor normal_divergence(const torch::Tensor& log_q, const torch::Tensor& log_p,
-                                const torch::Tensor& shift);
-
 /// The terms of the bound of a chain, one per jump, numbered 1..S by ascending t. Jump 1 ends at s =
 /// 0. The chain is that of all T steps or of options.plan (docs/math.md, "The bound of fewer steps").
 class ChainTerms {

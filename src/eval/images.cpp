@@ -42,15 +42,21 @@ ImageSource images_of(const data::Dataset& dataset, int64_t batch) {
   };
 }
 
-ImageSource keep_first(ImageSource source, int64_t count, std::vector<torch::Tensor>& kept) {
-  return [source = std::move(source), count, &kept](const std::vector<int64_t>& images,
-                                                    const ImageSink& sink) {
+ImageSource also_to(ImageSource source, ImageSink also) {
+  return [source = std::move(source), also = std::move(also)](const std::vector<int64_t>& images,
+                                                              const ImageSink& sink) {
     source(images, [&](int64_t first, const torch::Tensor& batch) {
-      for (int64_t i = 0; first + i < count && i < batch.size(0); ++i)
-        kept.push_back(batch[i].clone());
+      also(first, batch);
       sink(first, batch);
     });
   };
+}
+
+ImageSource keep_first(ImageSource source, int64_t count, std::vector<torch::Tensor>& kept) {
+  return also_to(std::move(source), [count, &kept](int64_t first, const torch::Tensor& batch) {
+    for (int64_t i = 0; first + i < count && i < batch.size(0); ++i)
+      kept.push_back(batch[i].clone());
+  });
 }
 
 }  // namespace ddpm::eval

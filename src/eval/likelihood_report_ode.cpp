@@ -7,41 +7,6 @@
 #include <fmt/format.h>
 
 namespace ddpm::eval {
-namespace {
-
-// No gradients of the weights while it lives.
-class FrozenWeights {
- public:
-  explicit FrozenWeights(const nn::UNet& unet) : parameters_(unet->parameters()) {
-    for (const torch::Tensor& parameter : parameters_) {
-      required_.push_back(parameter.requires_grad());
-      parameter.set_requires_grad(false);
-    }
-  }
-  ~FrozenWeights() {
-    for (size_t i = 0; i < parameters_.size(); ++i) parameters_[i].set_requires_grad(required_[i]);
-  }
-  FrozenWeights(const FrozenWeights&) = delete;
-  FrozenWeights& operator=(const FrozenWeights&) = delete;
-
- private:
-  std::vector<torch::Tensor> parameters_;
-  std::vector<bool> required_;
-};
-
-// As nn::make_denoiser, but with gradients with respect to x_t.
-diffusion::Denoiser differentiable_denoiser(nn::UNet unet, nn::Precision precision,
-                                            const torch::Tensor& labels) {
-  return [=](const torch::Tensor& x_t, const torch::Tensor& t) mutable {
-    const nn::AutocastGuard autocast(x_t.device().type(), precision);
-    const torch::Tensor x =
-        x_t.to(nn::storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-    return unet->forward(x, t - 1, labels);  // the network counts t from 0
-  };
-}
-
-}  // namespace
-
 std::string protocol_line(const LikelihoodSubject& s, const OdeOptions& options) {
   return fmt::format(
       "protocol: {} {} images of {}; {} ({} weights); {}{}; probability-flow ODE, {} timesteps of "
@@ -57,10 +22,9 @@ std::string protocol_line(const LikelihoodSubject& s, const OdeOptions& options)
 
 OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
                                      const OdeOptions& options, const dist::World& world) {
-  const FrozenWeights frozen(unet);
+  const auto network = nn::make_labelled_denoiser(unet, options.precision, nn::Gradients::kOfInput);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
-    return differentiable_denoiser(unet, options.precision,
-                                   s.model.unet.class_conditional ? labels : torch::Tensor());
+    return nn::with_labels(network, s.model.unet.class_conditional ? labels : torch::Tensor());
   };
   return measure_ode_likelihood(denoiser_of, diffusion::Diffusion(s.model.diffusion),
                                 *s.data.images, s.images, options, world);

@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/nn/script_module.h"
 
 #include <optional>
 #include <stdexcept>
@@ -10,7 +11,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/serialization/import.h>
 #include <torch/utils.h>
 
 namespace ddpm::eval {
@@ -25,9 +25,8 @@ torch::Tensor pooled(const torch::Tensor& x) {
 class ScriptFeatures final : public FeatureExtractor {
  public:
   ScriptFeatures(const fs::path& file, const torch::Device& device) : path_(file), device_(device) {
+    module_ = nn::load_script(file, device);
     try {
-      module_ = torch::jit::load(file.string(), device);
-      module_.eval();
       detector_ = module_.get_method("forward")
                       .function()
                       .getSchema()
@@ -54,17 +53,12 @@ class ScriptFeatures final : public FeatureExtractor {
     const torch::Tensor rgb = to_rgb(images).to(device_);
     torch::jit::Kwargs named;
     if (detector_) named["return_features"] = true;
-    try {
-      Features features = features_of(module_.forward({rgb}, named));
+    Features features;
+    nn::run_script(path_, "uint8 images [B,3,H,W]", [&] {
+      features = features_of(module_.forward({rgb}, named));
       expect_usable(features.pooled, rgb.size(0));
-      return features;
-    } catch (const c10::Error& error) {
-      throw IoError(path_,
-                    fmt::format("cannot be run on uint8 images [B,3,H,W]: {}", first_line(error)));
-    } catch (const std::runtime_error& error) {  // raised inside of the script
-      throw IoError(path_, fmt::format("cannot be run on uint8 images [B,3,H,W]: {}",
-                                       std::string(error.what()).substr(0, 200)));
-    }
+    });
+    return features;
   }
 
   static void expect_usable(const torch::Tensor& pooled, int64_t images) {

@@ -2,36 +2,23 @@
 
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/png_chunk.h"
 
 #include <cmath>
 #include <span>
 #include <string_view>
 
 #include <torch/types.h>
-#include <zlib.h>
 
 namespace ddpm::io {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-constexpr size_t kSignature = 8, kHeader = 25;  // bytes of the signature and of IHDR
-
-void append_big_endian(Bytes& out, uint64_t value, size_t count) {
-  for (size_t i = count; i-- > 0;) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
-}
+constexpr size_t kSignature = 8;  // bytes
 
 void append(Bytes& out, std::span<const uint8_t> bytes) {
   out.insert(out.end(), bytes.begin(), bytes.end());
-}
-
-// PNG specification, 5.3: length, type, data, CRC of type and data.
-void append_chunk(Bytes& out, std::string_view type, std::span<const uint8_t> data) {
-  append_big_endian(out, data.size(), 4);
-  const size_t begin = out.size();
-  append(out, bytes_of(type));
-  append(out, data);
-  append_big_endian(out, ::crc32_z(0, out.data() + begin, out.size() - begin), 4);
 }
 
 // The zlib stream of a PNG's pixels: the data of its IDAT chunks.
@@ -56,21 +43,21 @@ class FrameChunks {
     TORCH_CHECK(seconds >= 0 && seconds <= 65, "a frame is shown for 0 to 65 seconds, not ",
                 seconds);
     Bytes data;
-    append_big_endian(data, number_++, 4);
-    append_big_endian(data, width_, 4);
-    append_big_endian(data, height_, 4);
-    append_big_endian(data, 0, 4 + 4);  // offset x, y
-    append_big_endian(data, static_cast<uint64_t>(std::llround(1000 * seconds)), 2);
-    append_big_endian(data, 1000, 2);
-    append_big_endian(data, 0, 1 + 1);  // APNG_DISPOSE_OP_NONE, APNG_BLEND_OP_SOURCE
-    append_chunk(out_, "fcTL", data);
+    append_big_endian_(data, number_++, 4);
+    append_big_endian_(data, width_, 4);
+    append_big_endian_(data, height_, 4);
+    append_big_endian_(data, 0, 4 + 4);  // offset x, y
+    append_big_endian_(data, static_cast<uint64_t>(std::llround(1000 * seconds)), 2);
+    append_big_endian_(data, 1000, 2);
+    append_big_endian_(data, 0, 1 + 1);  // APNG_DISPOSE_OP_NONE, APNG_BLEND_OP_SOURCE
+    append_png_chunk_(out_, "fcTL", data);
   }
   /// fdAT.
   void pixels(std::span<const uint8_t> stream) {
     Bytes data;
-    append_big_endian(data, number_++, 4);
+    append_big_endian_(data, number_++, 4);
     append(data, stream);
-    append_chunk(out_, "fdAT", data);
+    append_png_chunk_(out_, "fdAT", data);
   }
 
  private:
@@ -90,20 +77,20 @@ std::vector<uint8_t> encode_apng(const torch::Tensor& frames, const std::vector<
               still.sizes(), " does not go with frames of ", frames[0].sizes());
   // 1. The image that every program shows.
   const Bytes first = encode_png(still.defined() ? still : frames[0]);
-  Bytes out(first.begin(), first.begin() + kSignature + kHeader);
+  Bytes out(first.begin(), first.begin() + kPngBeginning);
   Bytes animation;
-  append_big_endian(animation, frames.size(0), 4);
-  append_big_endian(animation, 0, 4);  // plays: without end
-  append_chunk(out, "acTL", animation);
+  append_big_endian_(animation, frames.size(0), 4);
+  append_big_endian_(animation, 0, 4);  // plays: without end
+  append_png_chunk_(out, "acTL", animation);
   FrameChunks chunks(out, frames.size(3), frames.size(2));
   if (!still.defined()) chunks.control(seconds[0]);
-  append_chunk(out, "IDAT", pixels_of(first));
+  append_png_chunk_(out, "IDAT", pixels_of(first));
   // 2. The frames behind it.
   for (int64_t i = still.defined() ? 0 : 1; i < frames.size(0); ++i) {
     chunks.control(seconds[static_cast<size_t>(i)]);
     chunks.pixels(pixels_of(encode_png(frames[i])));
   }
-  append_chunk(out, "IEND", {});
+  append_png_chunk_(out, "IEND", {});
   return out;
 }
 

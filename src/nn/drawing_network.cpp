@@ -8,12 +8,6 @@ torch::Tensor first_of(const torch::Tensor& labels, int64_t count) {
   return labels.defined() ? labels.narrow(0, 0, count) : labels;
 }
 
-diffusion::Denoiser with_labels(const LabelledDenoiser& network, const torch::Tensor& labels) {
-  return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
-    return network(x_t, t, first_of(labels, x_t.size(0)));
-  };
-}
-
 // Both classes in one batch of twice the size.
 diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const torch::Tensor& labels,
                                      const torch::Tensor& null) {

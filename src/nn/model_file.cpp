@@ -194,4 +194,10 @@ diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::T
              const torch::Tensor& x_t, const torch::Tensor& t) { return network(x_t, t, labels); };
 }
 
+diffusion::Denoiser with_labels(LabelledDenoiser network, const torch::Tensor& labels) {
+  return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
+    return network(x_t, t, labels.defined() ? labels.narrow(0, 0, x_t.size(0)) : labels);
+  };
+}
+
 }  // namespace ddpm::nn

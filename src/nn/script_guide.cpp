@@ -1,7 +1,7 @@
 #include "ddpm/nn/script_guide.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/text.h"
+#include "ddpm/nn/script_module.h"
 
 #include <stdexcept>
 
@@ -9,32 +9,26 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/serialization/import.h>
 
 namespace ddpm::nn {
 
 struct ScriptGuide::Loaded {
   std::filesystem::path file;
-  torch::Device device = torch::kCPU;
   mutable torch::jit::Module module;
   int64_t classes = 0;
   torch::Tensor labels;  // int64 [B], of the present batch
 
   // What the network returns for x [B,C,H,W] and t in 1..T.
   torch::Tensor output(const torch::Tensor& x, const torch::Tensor& t) const {
-    try {
-      const c10::IValue made = module.forward({x, t - 1});
-      if (!made.isTensor()) throw std::runtime_error("it returns no tensor");
-      return made.toTensor();
-    } catch (const c10::Error& error) {
-      throw IoError(file, failure(first_line(error), x));
-    } catch (const std::runtime_error& error) {  // raised inside of the script
-      throw IoError(file, failure(std::string(error.what()).substr(0, 200), x));
-    }
-  }
-  static std::string failure(const std::string& why, const torch::Tensor& x) {
-    return fmt::format("cannot be run on float32 [{}] and int64 t [{}]: {}",
-                       fmt::join(x.sizes(), ","), x.size(0), why);
+    torch::Tensor result;
+    run_script(file,
+               fmt::format("float32 [{}] and int64 t [{}]", fmt::join(x.sizes(), ","), x.size(0)),
+               [&] {
+                 const c10::IValue made = module.forward({x, t - 1});
+                 if (!made.isTensor()) throw std::runtime_error("it returns no tensor");
+                 result = made.toTensor();
+               });
+    return result;
   }
 
   torch::Tensor score(const torch::Tensor& x_t, const torch::Tensor& t) const {
@@ -55,15 +49,9 @@ ScriptGuide::ScriptGuide(const std::filesystem::path& file, const torch::Device&
                          const std::vector<int64_t>& shape)
     : loaded_(std::make_unique<Loaded>()) {
   loaded_->file = file;
-  loaded_->device = device;
-  try {
-    loaded_->module = torch::jit::load(file.string(), device);
-    loaded_->module.eval();
-    for (const torch::Tensor& parameter : loaded_->module.parameters())
-      parameter.requires_grad_(false);
-  } catch (const c10::Error& error) {
-    throw IoError(file, fmt::format("is not a TorchScript network: {}", first_line(error)));
-  }
+  loaded_->module = load_script(file, device);
+  for (const torch::Tensor& parameter : loaded_->module.parameters())
+    parameter.requires_grad_(false);
   std::vector<int64_t> batch{2};
   batch.insert(batch.end(), shape.begin(), shape.end());
   const torch::Tensor x = torch::zeros(batch, torch::dtype(torch::kFloat).device(device));
@@ -87,9 +75,7 @@ ScriptGuide::~ScriptGuide() = default;
 
 int64_t ScriptGuide::classes() const { return loaded_->classes; }
 
-void ScriptGuide::set_batch_(const std::vector<int64_t>& classes) {
-  loaded_->labels = torch::tensor(classes, torch::kLong).to(loaded_->device);
-}
+void ScriptGuide::set_batch_(const torch::Tensor& classes) { loaded_->labels = classes; }
 
 diffusion::Score ScriptGuide::score() const {
   return

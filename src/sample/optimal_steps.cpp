@@ -1,5 +1,6 @@
 #include "optimal_steps.h"
 
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/sample/timestep_plan.h"
 #include "noise_spacing.h"
 
@@ -15,9 +16,6 @@ namespace {
 
 constexpr int64_t kMaxCandidates = 1000;
 
-// The variance of a pixel within its bin of width 2/255: the finest that a decoder needs.
-constexpr double kBinVariance = (2.0 / 255.0) * (2.0 / 255.0) / 12.0;
-
 // Timesteps to choose from, ascending, with 1 and T.
 std::vector<int64_t> candidates(const diffusion::Schedule& schedule, int64_t steps) {
   const int64_t T = schedule.timesteps(), count = std::max(kMaxCandidates, steps);
@@ -32,7 +30,7 @@ std::vector<int64_t> candidates(const diffusion::Schedule& schedule, int64_t ste
 double jump_divergence(const diffusion::Schedule& schedule,
                        const std::vector<double>& posterior_variance, int64_t t, int64_t s) {
   const double variance = posterior_variance.at(static_cast<size_t>(t));
-  if (s == 0) return 0.5 * std::log(variance + kBinVariance);
+  if (s == 0) return 0.5 * std::log(variance + diffusion::kLevelVariance);
   // Ho 2020, Eq. 7 for the jump. jump_beta() would cost a loop.
   const double noise = schedule.one_minus_alpha_bar(t);
   const double beta = 1 - schedule.alpha_bar(t) / schedule.alpha_bar(s);

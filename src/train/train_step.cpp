@@ -100,13 +100,6 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   return p;
 }
 
-// The output whose mean passes on no gradient (Nichol 2021, Sec. 3.1).
-torch::Tensor with_frozen_mean(const torch::Tensor& output, int64_t channels) {
-  return torch::cat({output.narrow(1, 0, channels).detach(),
-                     output.narrow(1, channels, output.size(1) - channels)},
-                    1);
-}
-
 // The term of L_vlb of each sample, in bits per dimension, [B].
 torch::Tensor variational_bits(const StepSettings& settings, const Pass& p,
                                const torch::Tensor& output) {
@@ -123,8 +116,10 @@ torch::Tensor objective_of(const StepSettings& settings, const Pass& p) {
     case Objective::kSimple:
       return settings.diffusion.weighted(p.loss, p.t);
     case Objective::kHybrid: {
+      // The bound passes no gradient on to the mean (Nichol 2021, Sec. 3.1).
+      const torch::Tensor mean = p.output.narrow(1, 0, p.x0.size(1)).detach();
       const torch::Tensor bits =
-          variational_bits(settings, p, with_frozen_mean(p.output, p.x0.size(1)));
+          variational_bits(settings, p, diffusion::with_mean(p.output, mean));
       return settings.diffusion.weighted(p.loss, p.t) + (0.001 * T * bits).to(p.loss.scalar_type());
     }
     case Objective::kVlb:

@@ -10,20 +10,6 @@ namespace {
 
 class Errors : public CliTest {
  protected:
-  /// Runs and expects one line on stderr that begins "ddpm: error: " and holds `text`, and nothing
-  /// on stdout.
-  void expect_error(const std::vector<std::string>& arguments, int status,
-                    const std::string& text) {
-    const ProgramResult result = run(arguments);
-    EXPECT_EQ(result.status, status) << result.err;
-    const size_t line = result.err.rfind("ddpm: error: ");
-    ASSERT_NE(line, std::string::npos) << result.err;
-    EXPECT_EQ(result.err.find('\n', line), result.err.size() - 1) << "not one line: " << result.err;
-    EXPECT_NE(result.err.find(text, line), std::string::npos)
-        << "wanted: " << text << "\ngot: " << result.err;
-    EXPECT_EQ(result.out, "");
-  }
-
   void write(const std::string& name, const std::string& text) {
     io::write_file_synced(folder_ / name, text);
   }

@@ -31,6 +31,20 @@ class CliTest : public testing::Test {
     ASSERT_EQ(result.status, 0) << result.err;
   }
 
+  /// Runs and expects one line on stderr that begins "ddpm: error: " and holds `text`, and nothing
+  /// on stdout.
+  void expect_error(const std::vector<std::string>& arguments, int status,
+                    const std::string& text) {
+    const ProgramResult result = run(arguments);
+    EXPECT_EQ(result.status, status) << result.err;
+    const size_t line = result.err.rfind("ddpm: error: ");
+    ASSERT_NE(line, std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find('\n', line), result.err.size() - 1) << "not one line: " << result.err;
+    EXPECT_NE(result.err.find(text, line), std::string::npos)
+        << "wanted: " << text << "\ngot: " << result.err;
+    EXPECT_EQ(result.out, "");
+  }
+
   std::filesystem::path checkpoint(const std::string& run, int64_t step) const {
     const std::string digits = std::to_string(step);
     return folder_ / run / "checkpoints" / ("step-" + std::string(9 - digits.size(), '0') + digits);

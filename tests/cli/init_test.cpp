@@ -19,17 +19,6 @@ class Init : public CliTest {
     }
   }
 
-  void expect_error(const std::vector<std::string>& arguments, int status,
-                    const std::string& text) {
-    const ProgramResult result = run(arguments);
-    EXPECT_EQ(result.status, status) << result.err;
-    const size_t line = result.err.rfind("ddpm: error: ");
-    ASSERT_NE(line, std::string::npos) << result.err;
-    EXPECT_EQ(result.err.find('\n', line), result.err.size() - 1) << "not one line: " << result.err;
-    EXPECT_CONTAINS(result.err.substr(line), text);
-    EXPECT_EQ(result.out, "");
-  }
-
   std::string text(const std::string& file) { return io::read_text(folder_ / file); }
 };
 

@@ -50,7 +50,7 @@ TEST_F(ScriptGuides, OfLogitsAreTheGradientOfTheClasssLogProbability) {
   ScriptGuide guide =
       opened("s = x.flatten(1).sum(1) * (t + 1)\n  return torch.stack([s, -s, -1000 + 0 * s], 1)");
   EXPECT_EQ(guide.classes(), 3);
-  guide.set_batch_({0, 1});
+  guide.set_batch_(torch::tensor({0, 1}));
   const torch::NoGradGuard no_grad;  // as samplers call it
   const torch::Tensor score = guide.score()(x_, t_);
   const double s[] = {3 * x_[0].sum().item<double>(), 7 * x_[1].sum().item<double>()};

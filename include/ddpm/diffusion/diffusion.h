@@ -72,6 +72,10 @@ class Diffusion {
   LossWeight weight_;
 };
 
+/// A network's output [B,C,...] or [B,2C,...] with its first half replaced by `mean` [B,C,...], in
+/// mean's dtype: a learned variance stays.
+torch::Tensor with_mean(const torch::Tensor& output, const torch::Tensor& mean);
+
 /// eps = (x_t - sqrt(alpha_bar) x0) / sqrt(1 - alpha_bar): the noise in x_t if its image is x0.
 torch::Tensor implied_eps(const torch::Tensor& x0, const Schedule& schedule,
                           const torch::Tensor& x_t, int64_t t);

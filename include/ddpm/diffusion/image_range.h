@@ -7,6 +7,9 @@ namespace ddpm::diffusion {
 /// Levels of a pixel (0..255) per unit of the model's range [-1,1].
 inline constexpr double kLevelsPerUnit = 127.5;
 
+/// The variance of a pixel that is uniform within its level, in the model's range.
+inline constexpr double kLevelVariance = (1.0 / kLevelsPerUnit) * (1.0 / kLevelsPerUnit) / 12.0;
+
 /// A pixel's level in the model's range: u / 127.5 - 1 (Ho 2020, Sec. 3.3).
 constexpr double to_model_range(double level) { return level / kLevelsPerUnit - 1.0; }
 

@@ -23,6 +23,10 @@ constexpr auto names_of(ModelVariance) { return std::array{"small", "large", "le
 torch::Tensor decoder_log_likelihood(const torch::Tensor& x0, const torch::Tensor& mean,
                                      const torch::Tensor& log_variance);
 
+/// KL(N(m, exp(log_q)) || N(m + shift, exp(log_p))) of each element, nats.
+torch::Tensor normal_divergence(const torch::Tensor& log_q, const torch::Tensor& log_p,
+                                const torch::Tensor& shift);
+
 /// The term of each image for its t (Ho 2020, Eq. 5): L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p) for
 /// t >= 2, L_0 = -log p(x_0 | x_1) for t = 1: nats, float64 [B]. output: the network's, [B,C,H,W],
 /// or [B,2C,H,W] with a learned variance. clip: x0_hat is clamped to [-1,1]. Can be differentiated

@@ -33,6 +33,9 @@ void visit_examples(const data::Dataset& dataset, const std::vector<int64_t>& im
 /// The images of a data set, which must outlive the source.
 ImageSource images_of(const data::Dataset& dataset, int64_t batch = 64);
 
+/// A source of the same images that passes each batch to `also` first.
+ImageSource also_to(ImageSource source, ImageSink also);
+
 /// A source of the same images that also copies its first `count` images to `kept`, each uint8
 /// [C,H,W]. `kept` must outlive the source.
 ImageSource keep_first(ImageSource source, int64_t count, std::vector<torch::Tensor>& kept);

@@ -45,7 +45,8 @@ std::string to_text(const Likelihood& likelihood);
 void write_likelihood(const std::filesystem::path& folder, const Likelihood& likelihood,
                       const std::string& title);
 
-// The same of the likelihood by the probability-flow ODE.
+// The same of the likelihood by the probability-flow ODE. Gradients of the weights cost time: switch
+// them off before.
 
 std::string protocol_line(const LikelihoodSubject& subject, const OdeOptions& options);
 OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubject& subject,

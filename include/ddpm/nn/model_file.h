@@ -89,4 +89,8 @@ using LabelledDenoiser = std::function<torch::Tensor(
 LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision,
                                         Gradients gradients = Gradients::kNone);
 
+/// That network with these classes: int64 [N], of which a batch of B takes the first B; undefined
+/// for an unconditional network.
+diffusion::Denoiser with_labels(LabelledDenoiser network, const torch::Tensor& labels);
+
 }  // namespace ddpm::nn

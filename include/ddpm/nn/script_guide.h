@@ -27,8 +27,9 @@ class ScriptGuide {
 
   /// K; 0 if the network knows no classes.
   int64_t classes() const;
-  /// The classes of the next batch's images, each in 0..K-1. Needed if classes() > 0.
-  void set_batch_(const std::vector<int64_t>& classes);
+  /// The classes of the next batch's images, int64 [B] in 0..K-1 on the device. Needed if classes() >
+  /// 0.
+  void set_batch_(const torch::Tensor& classes);
   /// Throws Error if the network fails. Valid as long as this object.
   diffusion::Score score() const;
 
