@@ -124,7 +124,9 @@ void TarReader::list_entries() {
   const auto fail = [&](const std::string& what) { throw IoError(path(), what); };
   std::map<std::string, Entry> found;
   Ahead ahead;
-  for (uint64_t at = 0; at + kTarBlock <= file_.size();) {
+  for (uint64_t at = 0;;) {
+    if (at + kTarBlock > file_.size())  // a writer ends with blocks of zeros
+      fail(at == 0 ? "is not a tar archive (too short)" : "is cut off: its end is missing");
     Header header;
     file_.read_at(at, header);
     if (is_zero(header)) break;
