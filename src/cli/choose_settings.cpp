@@ -82,15 +82,18 @@ Choice look_at(const ChoiceFlags& flags, const torch::Device& device) {
 
 // Goes the way of training, up to its first steps.
 void measure_(Choice& c, const torch::Device& device, const std::vector<std::string>& overrides) {
-  const QuietLog quiet;
   config::Document document =
       config::Document::parse(train::to_toml(c.suggestion, {}), "the chosen settings");
   for (const std::string& assignment : overrides) document.set(assignment);
   train::Experiment experiment = train::read_experiment(document);
-  train::resolve_precision(experiment, device);
-  const data::Split data = train::open_data(experiment, document);
-  train::resolve_unet(experiment, document, *data.training);
-  train::check_trainable(experiment, document, true, false);
+  data::Split data;
+  {
+    const QuietLog quiet;
+    train::resolve_precision(experiment, device);
+    data = train::open_data(experiment, document);
+    train::resolve_unet(experiment, document, *data.training);
+    train::check_trainable(experiment, document, true, false);
+  }
   c.measured = train::dry_run(experiment, *data.training, device, {}, 10, kMeasuring);
   c.device = fmt::format(
       "{} on {}",

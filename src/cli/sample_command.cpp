@@ -73,8 +73,6 @@ void check_sample_flags(const SampleOptions& options, const dist::Launch& launch
   if (single != nullptr && !launch.single())
     throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", single,
                                  launch.world_size, launch.found));
-  if (options.keep && options.overwrite)
-    throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
   if (options.keep && (options.trajectory || options.animate))
     throw UsageError(fmt::format("{} needs every image sampled anew; leave out --continue",
                                  options.trajectory ? "--trajectory" : "--animate"));
@@ -126,13 +124,21 @@ void prepare_folder(const SampleOptions& options, const SamplePlan& plan,
   folder.prepare(set, options.overwrite);
 }
 
-// Leaves the missing images in `generate`; returns how many exist.
+// Leaves the missing images in `generate`, with their rows of given noise; returns how many exist.
 int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptions& generate) {
-  const auto wanted = std::ssize(generate.images);
-  generate.images =
-      folder.missing(generate.images, {generate.channels, generate.height, generate.width});
-  const int64_t kept = wanted - std::ssize(generate.images);
-  if (kept > 0) spdlog::info("{} of {} images already exist", kept, wanted);
+  const std::vector<int64_t> wanted = generate.images;
+  generate.images = folder.missing(wanted, {generate.channels, generate.height, generate.width});
+  std::vector<int64_t> rows;  // of the missing images
+  for (size_t i = 0; i < wanted.size() && rows.size() < generate.images.size(); ++i)
+    if (wanted[i] == generate.images[rows.size()]) rows.push_back(static_cast<int64_t>(i));
+  const auto keep_rows_ = [&](torch::Tensor& noise, int64_t dimension) {
+    if (noise.defined())
+      noise = noise.index_select(dimension, torch::tensor(rows, torch::kLong).to(noise.device()));
+  };
+  keep_rows_(generate.initial_noise, 0);
+  keep_rows_(generate.step_noise, 1);
+  const int64_t kept = std::ssize(wanted) - std::ssize(generate.images);
+  if (kept > 0) spdlog::info("{} of {} images already exist", kept, wanted.size());
   return kept;
 }
 
@@ -286,6 +292,8 @@ dist::Facts facts_of(const std::string& settings) {
 
 int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Processes& processes,
                      StopSignal& signal) {
+  if (options.keep && options.overwrite)
+    throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
   const dist::World& world = processes.world;
   const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
   const auto steps = sample::timestep_plan(
@@ -331,6 +339,7 @@ void set_task_(SamplePlan& plan, const SampleOptions& options, const std::string
 void add_output_flags(CLI::App& command, SampleOptions& options) {
   command.add_option("--out", options.out, "folder for the images (default: RUN/generated/...)")
       ->type_name("FOLDER");
+  command.add_flag("--continue", options.keep, "sample only the images missing from the folder");
   command.add_flag("--overwrite", options.overwrite,
                    "delete images of other settings that the folder's sampling.json lists");
   command
@@ -368,7 +377,6 @@ void add_sample(CLI::App& app, Command& chosen) {
       ->add_option("--num", o->num,
                    "images to sample (default: the checkpoint's sample.num, usually 64)")
       ->check(whole(1, int64_t{1} << 40));
-  command->add_flag("--continue", o->keep, "sample only the images missing from the folder");
   command->add_flag("--trajectory", o->trajectory,
                     "also write the x0 estimates along the way, next to the folder: "
                     "FOLDER-trajectory.png");

@@ -69,6 +69,31 @@ TEST_F(Edit, WeakEditsStayNearTheImageAndStrongOnesDoNot) {
   EXPECT_EQ(analytic.size(0), 1);
 }
 
+// What was missing is what it was, whatever the images begin with.
+TEST_F(Edit, ContinueFillsInWhatIsMissing) {
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"edit", "--image", "0.png", "1.png", "--strength", "0.5"},
+           {"inpaint", "--image", "0.png", "1.png", "--mask", "mask.png", "--rounds", "1"},
+           {"restore", "--image", "0.png", "1.png", "--blur", "1", "--ddim"},
+           {"interpolate", "--between", "0,1", "--frames", "5", "--ddim"}}) {
+    std::vector<std::string> flags = command;
+    for (const char* more : {"--steps", "5", "--batch", "1", "--out", "whole"})
+      flags.emplace_back(more);
+    if (command[0] != "interpolate") flags.insert(flags.end(), {"--num", "5"});
+    const torch::Tensor whole = images_of(json_of(flags));
+    for (const char* gone : {"whole/000001.png", "whole/000004.png"})
+      std::filesystem::remove(folder_ / gone);
+    flags.emplace_back("--continue");
+    const nlohmann::json json = json_of(flags);
+    EXPECT_EQ(json.at("images"), 2) << command[0];
+    EXPECT_EQ(json.at("kept"), 3) << command[0];
+    EXPECT_TRUE(torch::equal(images_of(json), whole)) << command[0];
+    flags.emplace_back("--overwrite");
+    refused(flags, 2, "--continue keeps the images that --overwrite deletes");
+    std::filesystem::remove_all(folder_ / "whole");
+  }
+}
+
 TEST_F(Edit, InpaintingChangesTheMaskedPixelsAlone) {
   const torch::Tensor filled =
       images_of(json_of({"inpaint", "--image", "0.png", "--mask", "mask.png", "--num", "3",
