@@ -1,6 +1,8 @@
 #include "src/sample/graphed_denoiser.h"
 
+#include "ddpm/diffusion/guidance.h"
 #include "ddpm/sample/generate.h"
+#include "ddpm/sample/methods.h"
 #include "ddpm/sample/reverse_process.h"
 #include "tests/base/tape_recorder.h"
 
@@ -106,6 +108,66 @@ TEST(GraphedDenoiserGpu, DrawsTheSameImagesAsTheDenoiser) {
     const auto actual = process.run(std::ref(graphed), x_T, noise_like(x_T));
     EXPECT_TRUE(graphed.recorded());
     EXPECT_TRUE(torch::allclose(*actual, *expected, 1e-5, 1e-5));
+  }
+}
+
+// Draws two batches, the second by replays if the graph can record. The solvers, the guidance and
+// the thresholds are outside of the network, or within its graph: neither may change an image.
+void expect_same_images(const torch::Device& device, const SampleConfig& config,
+                        const diffusion::Guidance& guidance) {
+  SCOPED_TRACE(describe(config) + describe_guidance(guidance));
+  const diffusion::Diffusion diffusion(kSchedule, Prediction::kV);
+  const ReverseProcess process(diffusion, config);
+  const auto both = diffusion::sources_of(
+      small_network(device), small_network(device, torch::linspace(-1, 1, 3, device)));
+  diffusion::GuidedDenoiser plain(guidance, diffusion, both), recorded(guidance, diffusion, both);
+  GraphedDenoiser graphed(std::ref(recorded), DeviceGraph("test", device));
+  for (const double shift : {0.0, 0.5}) {
+    const torch::Tensor x_T = torch::linspace(-2, 2, 96, device).view({3, 2, 4, 4}) + shift;
+    plain.reset_(), recorded.reset_();
+    const auto expected = process.run(std::ref(plain), x_T, noise_like(x_T));
+    const auto actual = process.run(std::ref(graphed), x_T, noise_like(x_T));
+    EXPECT_TRUE(torch::allclose(*actual, *expected, 1e-5, 1e-5))
+        << (*actual - *expected).abs().max().item<double>();
+  }
+  EXPECT_EQ(graphed.recorded(), device.is_cuda());
+}
+
+std::vector<diffusion::Guidance> all_guidance() {
+  std::vector<diffusion::Guidance> all(6);
+  for (auto& guidance : all) guidance.weight = 2.5;
+  all[0].weight = 0.0;
+  all[1].rescale = 0.7;
+  all[2].interval = {0.2, 3.0};
+  all[3].interval = {0.2, 3.0}, all[3].rescale = 0.5;
+  all[4].parallel = 0.0, all[4].norm = 2.0;
+  all[5].parallel = 0.2, all[5].momentum = -0.5, all[5].interval = {0.2, 3.0};
+  return all;
+}
+
+class GraphedGuidanceGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
+  }
+  const torch::Device device_{torch::kCUDA, 0};
+};
+
+TEST_F(GraphedGuidanceGpu, EveryMethodDrawsTheSameImages) {
+  for (const std::string& method : method_names()) {
+    for (const double threshold : {0.0, 0.9}) {
+      SampleConfig config = config_of(method.c_str(), 20);
+      config.dynamic_threshold = threshold;
+      expect_same_images(device_, config, {});
+      expect_same_images(device_, config, all_guidance()[1]);
+    }
+  }
+}
+
+TEST_F(GraphedGuidanceGpu, EveryGuidanceDrawsTheSameImages) {
+  for (const diffusion::Guidance& guidance : all_guidance()) {
+    expect_same_images(device_, config_of(kDdpm, 20), guidance);
+    expect_same_images(device_, config_of("unipc", 20), guidance);
   }
 }
 
