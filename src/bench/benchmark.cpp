@@ -201,7 +201,8 @@ class Benchmark {
         experiment_.unet.class_conditional
             ? torch::zeros({count}, torch::dtype(torch::kLong).device(device_))
             : torch::Tensor();
-    return nn::make_denoiser(learner_.unet(), experiment_.train.precision, labels);
+    return nn::make_denoiser(learner_.unet(), learner_.settings().diffusion,
+                             experiment_.train.precision, labels);
   }
 
   // On a GPU it is a CUDA graph from the fourth call, as in sampling.

@@ -48,24 +48,28 @@ torch::Tensor labels_of(const SamplePlan& plan, int64_t shift) {
   return nn::labels_in_turn(plan.generate.images, classes, plan.generate.device);
 }
 
+diffusion::Diffusion diffusion_of(const SamplePlan& plan) {
+  return diffusion::Diffusion(plan.network->description.diffusion);
+}
+
 // The same weights in another arithmetic. Loads them at each call: it is called once.
 diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision) {
   return [&plan, precision](const torch::Tensor& x_t, const torch::Tensor& t) {
     const nn::UNet unet = exchange::make_unet(*plan.network, plan.generate.device, precision);
-    return nn::make_denoiser(unet, precision, labels_of(plan, 0))(x_t, t);
+    return nn::make_denoiser(unet, diffusion_of(plan), precision, labels_of(plan, 0))(x_t, t);
   };
 }
 
 // A guided network for the plan's images, as ddpm sample makes it.
 diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
                                    const diffusion::Guidance& guidance) {
-  const auto network = std::make_shared<nn::DrawingNetwork>(
-      unet, diffusion::Diffusion(plan.network->description.diffusion),
-      nn::Drawing{.classes = plan.classes,
-                  .batch = plan.config.num,
-                  .device = plan.generate.device,
-                  .precision = plan.precision,
-                  .guidance = guidance});
+  const auto network =
+      std::make_shared<nn::DrawingNetwork>(unet, diffusion_of(plan),
+                                           nn::Drawing{.classes = plan.classes,
+                                                       .batch = plan.config.num,
+                                                       .device = plan.generate.device,
+                                                       .precision = plan.precision,
+                                                       .guidance = guidance});
   network->set_batch_(plan.generate.images);
   return [network, denoiser = network->denoiser()](
              const torch::Tensor& x_t, const torch::Tensor& t) { return denoiser(x_t, t); };
@@ -96,10 +100,11 @@ void add_variance_(eval::CheckSubject& subject, const SamplePlan& plan) {
 // `plan` must outlive it.
 eval::CheckSubject subject_of(const SamplePlan& plan) {
   const nn::UNet unet = load_unet(plan);
-  const nn::LabelledDenoiser network = nn::make_labelled_denoiser(unet, plan.precision);
+  const nn::LabelledDenoiser network =
+      nn::make_labelled_denoiser(unet, diffusion_of(plan), plan.precision);
   sample::GenerateOptions noise = plan.generate;
   noise.dtype = torch::kDouble;
-  eval::CheckSubject subject{.diffusion = diffusion::Diffusion(plan.network->description.diffusion),
+  eval::CheckSubject subject{.diffusion = diffusion_of(plan),
                              .network = nn::with_labels(network, labels_of(plan, 0)),
                              .precision = plan.precision,
                              .x_T = sample::initial_noise(noise)};

@@ -35,14 +35,14 @@ eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan
       plan.network->description, plan.network->path.string(), plan.weights_name(),
       open_reference(o, plan.network->path), o.sample.num.value_or(kUsualImages), {});
   const nn::UNet unet = load_unet(plan);
+  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
     return nn::make_denoiser(
-        unet, plan.precision,
+        unet, diffusion, plan.precision,
         plan.network->description.unet.class_conditional ? labels : torch::Tensor());
   };
-  return eval::measure_posterior_variance(denoiser_of,
-                                          diffusion::Diffusion(plan.network->description.diffusion),
-                                          *subject.data.images, subject.images,
+  return eval::measure_posterior_variance(denoiser_of, diffusion, *subject.data.images,
+                                          subject.images,
                                           {.times = o.times,
                                            .seed = static_cast<uint64_t>(o.sample.seed),
                                            .batch = o.sample.batch.value_or(64),

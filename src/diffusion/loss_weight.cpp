@@ -6,9 +6,9 @@ namespace ddpm::diffusion {
 namespace {
 
 // The squared error of the prediction over that of x0_hat (docs/math.md, "Weights of the loss").
-torch::Tensor error_over_x0(Prediction prediction, const Schedule& schedule, const torch::Tensor& t,
-                            const torch::Tensor& snr) {
-  switch (prediction) {
+torch::Tensor error_over_x0(const Parameterization& parameterization, const Schedule& schedule,
+                            const torch::Tensor& t, const torch::Tensor& snr) {
+  switch (parameterization.prediction) {
     case Prediction::kEpsilon:
       return snr;
     case Prediction::kX0:
@@ -17,6 +17,10 @@ torch::Tensor error_over_x0(Prediction prediction, const Schedule& schedule, con
       return snr + 1;
     case Prediction::kMu:
       return schedule.gather(Table::kPosteriorMeanX0, t, snr).square();
+    case Prediction::kFlow:
+      return (snr.sqrt() + 1).square();
+    case Prediction::kEdm:
+      return snr + 1 / (parameterization.data_std * parameterization.data_std);
   }
   TORCH_CHECK(false, "unknown prediction");
 }
@@ -60,12 +64,12 @@ torch::Tensor x0_weight(const LossWeightConfig& config, const torch::Tensor& snr
 }  // namespace
 
 LossWeight loss_weight(const LossWeightConfig& config, const Schedule& schedule,
-                       Prediction prediction) {
+                       const Parameterization& parameterization) {
   if (config.weighting == LossWeighting::kSimple) return {};
   return [=](const torch::Tensor& t) {
     const torch::Tensor like = torch::empty({1}, torch::dtype(torch::kDouble).device(t.device()));
     const torch::Tensor snr = schedule.gather(Table::kSnr, t, like);
-    return x0_weight(config, snr) / error_over_x0(prediction, schedule, t, snr);
+    return x0_weight(config, snr) / error_over_x0(parameterization, schedule, t, snr);
   };
 }
 

@@ -22,6 +22,26 @@ double cosine_beta(int64_t t, int64_t timesteps, double s) {
   return std::min(1 - f(t) / f(t - 1), kCosineMaxBeta);
 }
 
+// sqrt((1 - alpha_bar_t) / alpha_bar_t) of a kind that is made of noise levels.
+double noise_level_at(const ScheduleConfig& config, int64_t t) {
+  if (t == 0) return 0;
+  if (config.kind == ScheduleKind::kFlow)  // tau / (1 - tau); infinite at T
+    return static_cast<double>(t) / static_cast<double>(config.timesteps - t);
+  constexpr double kRho = 7;  // Karras 2022, Sec. 3
+  const double last = static_cast<double>(std::max<int64_t>(config.timesteps - 1, 1));
+  const double u = config.timesteps == 1 ? 1.0 : static_cast<double>(t - 1) / last;
+  const double low = std::pow(config.sigma_min, 1 / kRho);
+  const double high = std::pow(config.sigma_max, 1 / kRho);
+  return std::pow(low + u * (high - low), kRho);
+}
+
+// 1 - alpha_bar_t / alpha_bar_{t-1} with alpha_bar = 1 / (1 + level^2), as products of differences:
+// no digits are lost where two levels are near each other.
+double beta_between(double before, double level) {
+  if (std::isinf(level)) return 1;
+  return (level - before) * (level + before) / (1 + level * level);
+}
+
 double beta_at(const ScheduleConfig& config, int64_t t) {
   const int64_t last = config.timesteps - 1;
   const double u = last == 0 ? 0.0 : static_cast<double>(t - 1) / static_cast<double>(last);
@@ -41,6 +61,9 @@ double beta_at(const ScheduleConfig& config, int64_t t) {
       return high;
     case ScheduleKind::kTable:
       return config.betas.at(static_cast<size_t>(t - 1));
+    case ScheduleKind::kFlow:
+    case ScheduleKind::kEdm:
+      return beta_between(noise_level_at(config, t - 1), noise_level_at(config, t));
   }
   TORCH_CHECK(false, "unknown schedule");
 }
@@ -72,15 +95,26 @@ std::vector<double> betas_of(const ScheduleConfig& config) {
 
 }  // namespace
 
+bool reads_beta_range(ScheduleKind kind) {
+  return kind == ScheduleKind::kLinear || kind == ScheduleKind::kQuadratic ||
+         kind == ScheduleKind::kSigmoid;
+}
+
+bool ends_in_noise(const ScheduleConfig& config) {
+  return config.zero_terminal_snr || config.kind == ScheduleKind::kFlow;
+}
+
 ScheduleConfig without_unused(ScheduleConfig config) {
   const ScheduleConfig defaults;
-  const bool cosine = config.kind == ScheduleKind::kCosine;
-  const bool table = config.kind == ScheduleKind::kTable;
-  if (!cosine) config.cosine_s = defaults.cosine_s;
-  if (!table) config.betas = defaults.betas;
-  if (cosine || table) config.beta_end = defaults.beta_end;
-  if (cosine || table || config.kind == ScheduleKind::kConstant)
-    config.beta_start = defaults.beta_start;
+  const bool ranged = reads_beta_range(config.kind);
+  if (config.kind != ScheduleKind::kCosine) config.cosine_s = defaults.cosine_s;
+  if (config.kind != ScheduleKind::kTable) config.betas = defaults.betas;
+  if (!ranged && config.kind != ScheduleKind::kConstant) config.beta_end = defaults.beta_end;
+  if (!ranged) config.beta_start = defaults.beta_start;
+  if (config.kind != ScheduleKind::kEdm) {
+    config.sigma_min = defaults.sigma_min;
+    config.sigma_max = defaults.sigma_max;
+  }
   return config;
 }
 
@@ -112,7 +146,7 @@ Schedule::Schedule(const ScheduleConfig& config)
   };
 
   const std::vector<double> betas = betas_of(config);
-  const bool may_end = config.kind == ScheduleKind::kTable || config.zero_terminal_snr;
+  const bool may_end = config.kind == ScheduleKind::kTable || ends_in_noise(config);
   double alpha_bar_before = 1;
   for (int64_t t = 1; t <= timesteps_; ++t) {
     const double beta = betas[static_cast<size_t>(t - 1)];

@@ -26,12 +26,8 @@ constexpr const char* kPredictions = "predictions";
 constexpr const char* kMethods = "methods";
 constexpr const char* kRoundTrip = "round trip";
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr std::array kAllPredictions{Prediction::kEpsilon, Prediction::kX0, Prediction::kMu,
-                                     Prediction::kV};
-
-bool divides_by_signal(Prediction prediction) {
-  return prediction == Prediction::kEpsilon || prediction == Prediction::kMu;
-}
+constexpr std::array kAllPredictions{Prediction::kEpsilon, Prediction::kX0,   Prediction::kMu,
+                                     Prediction::kV,       Prediction::kFlow, Prediction::kEdm};
 
 // Two configs whose images must be the same.
 struct Equality {
@@ -79,7 +75,9 @@ struct ReadingError {
 
 ReadingError error_of(const CheckContext& context, Prediction prediction) {
   const diffusion::Schedule& schedule = context.schedule();
-  const Diffusion reading(schedule, prediction), v(schedule, Prediction::kV);
+  const Diffusion reading(schedule,
+                          {prediction, context.subject.diffusion.parameterization().data_std}),
+      v(schedule, Prediction::kV);
   const torch::Tensor x0 = own_samples(context, reading);
   const auto ids = torch::arange(x0.size(0), torch::dtype(torch::kInt64).device(x0.device()));
   const RngKey key = rng_key(context.options.seed, Purpose::kEstimateNoise);
@@ -121,7 +119,7 @@ std::vector<CheckRow> prediction_rows(const CheckContext& context) {
     if (other == subject.diffusion.prediction()) continue;
     const std::string name =
         fmt::format("{} steps of DDIM, restated as {}", config.steps, config::to_string(other));
-    if (divides_by_signal(other) && !diffusion::has_signal_at_last(context.schedule())) {
+    if (diffusion::divides_by_signal(other) && !diffusion::has_signal_at_last(context.schedule())) {
       rows.push_back(left_out(kPredictions, name, "alpha_bar_T = 0: there x_T says nothing of it"));
       continue;
     }

@@ -91,12 +91,12 @@ std::string protocol_line(const LikelihoodSubject& s, const LikelihoodOptions& o
 
 Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
                               const LikelihoodOptions& options, const dist::World& world) {
+  const diffusion::Diffusion diffusion(s.model.diffusion);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
-    return nn::make_denoiser(unet, options.precision,
+    return nn::make_denoiser(unet, diffusion, options.precision,
                              s.model.unet.class_conditional ? labels : torch::Tensor());
   };
-  return measure_likelihood(denoiser_of, diffusion::Diffusion(s.model.diffusion), *s.data.images,
-                            s.images, options, world);
+  return measure_likelihood(denoiser_of, diffusion, *s.data.images, s.images, options, world);
 }
 
 std::string describe_bound(const Likelihood& found) {

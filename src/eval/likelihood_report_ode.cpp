@@ -22,12 +22,13 @@ std::string protocol_line(const LikelihoodSubject& s, const OdeOptions& options)
 
 OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
                                      const OdeOptions& options, const dist::World& world) {
-  const auto network = nn::make_labelled_denoiser(unet, options.precision, nn::Gradients::kOfInput);
+  const diffusion::Diffusion diffusion(s.model.diffusion);
+  const auto network =
+      nn::make_labelled_denoiser(unet, diffusion, options.precision, nn::Gradients::kOfInput);
   const auto denoiser_of = [&](const torch::Tensor& labels) {
     return nn::with_labels(network, s.model.unet.class_conditional ? labels : torch::Tensor());
   };
-  return measure_ode_likelihood(denoiser_of, diffusion::Diffusion(s.model.diffusion),
-                                *s.data.images, s.images, options, world);
+  return measure_ode_likelihood(denoiser_of, diffusion, *s.data.images, s.images, options, world);
 }
 
 std::string to_text(const OdeLikelihood& found) {

@@ -24,7 +24,7 @@ diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const torc
 
 DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
                                const Drawing& drawing)
-    : unet_(std::move(unet)), drawing_(drawing) {
+    : unet_(std::move(unet)), diffusion_(diffusion), drawing_(drawing) {
   const auto on_device = torch::dtype(torch::kLong).device(drawing.device);
   const UNetConfig& config = unet_->config();
   if (!drawing.classes.empty()) labels_ = torch::zeros({drawing.batch}, on_device);
@@ -43,7 +43,7 @@ void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
 }
 
 LabelledDenoiser DrawingNetwork::labelled(const UNet& unet) const {
-  return make_labelled_denoiser(unet, drawing_.precision, drawing_.gradients);
+  return make_labelled_denoiser(unet, diffusion_, drawing_.precision, drawing_.gradients);
 }
 
 diffusion::GuidedDenoiser::Sources DrawingNetwork::sources() const {

@@ -167,7 +167,8 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
   return torch::tensor(labels, torch::kInt64).to(device);
 }
 
-LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision, Gradients gradients) {
+LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
+                                        Precision precision, Gradients gradients) {
   // Not InferenceMode: autograd cannot save its tensors.
   const torch::NoGradGuard no_grad;
   const torch::DeviceType device = unet->parameters().front().device().type();
@@ -183,14 +184,16 @@ LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision, Gradient
         const AutocastGuard autocast(device, precision);
         std::optional<WeightCopiesGuard> guard;
         if (copies) guard.emplace(*copies);
+        const diffusion::NetworkInput input = diffusion.network_input(x_t, t);
         const torch::Tensor x =
-            x_t.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-        return unet->forward(x, t - 1, labels);  // the network counts t from 0
+            input.x.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
+        return unet->forward(x, input.time, labels);
       };
 }
 
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision, const torch::Tensor& labels) {
-  return [labels, network = make_labelled_denoiser(std::move(unet), precision)](
+diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
+                                  Precision precision, const torch::Tensor& labels) {
+  return [labels, network = make_labelled_denoiser(std::move(unet), diffusion, precision)](
              const torch::Tensor& x_t, const torch::Tensor& t) { return network(x_t, t, labels); };
 }
 

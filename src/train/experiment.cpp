@@ -33,6 +33,9 @@ TrainConfig read_train_config(config::Reader& reader) {
   if (c.objective == Objective::kVlb && c.loss.weighting != diffusion::LossWeighting::kSimple)
     reader.fail("loss_weight",
                 "is for loss = \"simple\" or \"hybrid\"; \"vlb\" has its own weights");
+  if (c.objective != Objective::kSimple && c.t_sampling == TimestepDrawing::kLogNormal)
+    reader.fail("t_sampling",
+                "= \"log_normal\" is for loss = \"simple\"; the bound is a sum over all t alike");
   if (c.batch_size % c.accumulate != 0) {
     reader.fail(
         "batch_size",
@@ -91,6 +94,8 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("loss_weight", c.loss.weighting);
   f("loss_gamma", c.loss.gamma, {0.0, 1e6});
   f("t_sampling", c.t_sampling);
+  f("log_sigma_mean", c.log_sigma_mean, {-20.0, 20.0});
+  f("log_sigma_std", c.log_sigma_std, {1e-3, 10.0});
   f("recompute", c.recompute);
   f("shard_optimizer", c.shard_optimizer);
   f("precision", c.precision);
@@ -128,8 +133,10 @@ Experiment read_experiment(config::Document& document) {
   config::Reader ema = document.section("ema");
   e.ema = config::read<nn::EmaConfig>(ema);
   // A chain must begin at T, where x_t is pure noise (Lin 2024, Sec. 3.3); `leading` does not.
-  if (e.diffusion.schedule.zero_terminal_snr && !document.section("sample").has("spacing"))
-    document.set("sample.spacing=trailing");
+  const bool edm = e.diffusion.schedule.kind == diffusion::ScheduleKind::kEdm;
+  if ((edm || diffusion::ends_in_noise(e.diffusion.schedule)) &&
+      !document.section("sample").has("spacing"))
+    document.set(edm ? "sample.spacing=linspace" : "sample.spacing=trailing");
   config::Reader sample = document.section("sample");
   e.sample = sample::read_sample_config(sample);
   if (const auto conflict = sample::find_conflict(e.sample, e.diffusion.schedule.timesteps)) {

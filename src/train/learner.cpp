@@ -1,6 +1,7 @@
 #include "ddpm/train/learner.h"
 
 #include "ddpm/base/rng.h"
+#include "ddpm/diffusion/noise_level.h"
 #include "ddpm/nn/init.h"
 #include "ddpm/train/micro_batch.h"
 
@@ -66,12 +67,20 @@ std::string why_not_recorded(const Experiment& experiment, const dist::World& wo
   return "";
 }
 
+LogNormalTimes log_normal_times(const TrainConfig& train, const diffusion::Schedule& schedule,
+                                const torch::Device& device) {
+  if (train.t_sampling != TimestepDrawing::kLogNormal) return {};
+  return {train.log_sigma_mean, train.log_sigma_std,
+          diffusion::log_sigma_bounds(schedule).to(device)};
+}
+
 StepSettings step_settings(const Experiment& experiment, const torch::Device& device) {
   const TrainConfig& train = experiment.train;
   const diffusion::Schedule schedule(experiment.diffusion.schedule);
-  const diffusion::Prediction prediction = experiment.diffusion.prediction;
-  return {.diffusion = diffusion::Diffusion(
-              schedule, prediction, diffusion::loss_weight(train.loss, schedule, prediction)),
+  const diffusion::Parameterization parameterization = experiment.diffusion.parameterization();
+  return {.diffusion =
+              diffusion::Diffusion(schedule, parameterization,
+                                   diffusion::loss_weight(train.loss, schedule, parameterization)),
           .precision = train.precision,
           .device = device,
           .seed = experiment.run.seed,
@@ -79,6 +88,7 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .offset_noise = train.offset_noise,
           .timesteps = train.t_sampling,
           .batch_size = train.batch_size,
+          .log_normal = log_normal_times(train, schedule, device),
           .objective = train.objective,
           .variance = experiment.unet.learned_variance ? diffusion::ModelVariance::kLearned
                                                        : train.variance};

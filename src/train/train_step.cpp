@@ -42,6 +42,16 @@ torch::Tensor uniform_of(const StepSettings& settings, const torch::Tensor& ids,
   return drawn;
 }
 
+// The t whose ln(sigma) is the nearest to a normal number of each sample (Karras 2022, Table 1). With
+// an infinite sigma_T, T is drawn as if ln(sigma) went on as below it.
+torch::Tensor log_normal_of(const StepSettings& settings, const torch::Tensor& ids) {
+  const LogNormalTimes& times = settings.log_normal;
+  const torch::Tensor z =
+      torch::empty({ids.size(0), 1}, torch::dtype(torch::kDouble).device(ids.device()));
+  kernels::fill_normal_(z, rng_key(settings.seed, Purpose::kTimestep), ids);
+  return torch::bucketize(times.mean + times.std * z.view({-1}), times.bounds) + 1;
+}
+
 }  // namespace
 
 torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& ids) {
@@ -62,6 +72,8 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
       const double width = static_cast<double>(T) / static_cast<double>(settings.batch_size);
       return (place * width).floor().clamp_max(static_cast<double>(T - 1)).to(torch::kLong) + 1;
     }
+    case TimestepDrawing::kLogNormal:
+      return log_normal_of(settings, ids);
   }
   TORCH_CHECK(false, "unknown drawing of timesteps");
 }
@@ -94,7 +106,8 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   const torch::Tensor labels = labels_of(unet.config(), settings, batch, ids);
   {
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
-    p.output = unet.forward(p.x_t, p.t - 1, labels);  // the network counts t from 0
+    const diffusion::NetworkInput input = diffusion.network_input(p.x_t, p.t);
+    p.output = unet.forward(input.x, input.time, labels);
   }
   p.loss = diffusion.unweighted_loss(p.output, p.target);
   return p;

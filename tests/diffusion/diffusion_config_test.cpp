@@ -108,6 +108,33 @@ TEST(DiffusionConfig, ZeroTerminalSnrNeedsAPredictionThatKnowsTheImage) {
   EXPECT_EQ(error_of(v + "timesteps = 100000\n"), "no error");
 }
 
+TEST(DiffusionConfig, FlowNeedsAPredictionThatKnowsTheImage) {
+  for (const std::string prediction : {"eps", "mu", "edm"}) {
+    const std::string error = error_of("schedule = 'flow'\nprediction = '" + prediction + "'\n");
+    EXPECT_NE(error.find("use flow, v or x0"), std::string::npos) << error;
+  }
+  const std::string flow = "schedule = 'flow'\nprediction = 'flow'\n";
+  EXPECT_EQ(error_of(flow), "no error");
+  EXPECT_NE(error_of(flow + "timesteps = 1\n").find("2 or more"), std::string::npos);
+  EXPECT_NE(error_of(flow + "zero_terminal_snr = true\n").find("leave it out"), std::string::npos);
+}
+
+TEST(DiffusionConfig, EdmHasKeysOfItsOwn) {
+  const std::string edm = "schedule = 'edm'\nprediction = 'edm'\n";
+  const DiffusionConfig usual = read(edm);
+  EXPECT_EQ(usual.schedule.sigma_min, 0.002);
+  EXPECT_EQ(usual.schedule.sigma_max, 80);
+  EXPECT_EQ(usual.data_std, 0.5);
+  const DiffusionConfig own = read(edm + "sigma_min = 0.01\nsigma_max = 50\ndata_std = 0.3\n");
+  EXPECT_EQ(own.schedule.sigma_min, 0.01);
+  EXPECT_EQ(own.schedule.sigma_max, 50);
+  EXPECT_EQ(own.parameterization().data_std, 0.3);
+  EXPECT_NE(error_of(edm + "sigma_min = 90.0\n").find("sigma_max = 80"), std::string::npos);
+  EXPECT_NE(error_of("data_std = 0.3\n"), "no error") << "of prediction edm alone";
+  EXPECT_NE(error_of("sigma_min = 0.3\n"), "no error") << "of schedule edm alone";
+  EXPECT_NE(error_of("prediction = 'edm'\nzero_terminal_snr = true\n"), "no error");
+}
+
 TEST(DiffusionConfig, RefusesValuesOutOfRange) {
   EXPECT_NE(error_of("timesteps = 0\n"), "no error");
   EXPECT_NE(error_of("beta_start = 0.0\n"), "no error");

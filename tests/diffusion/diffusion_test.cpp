@@ -10,8 +10,8 @@
 namespace ddpm::diffusion {
 namespace {
 
-constexpr Prediction kAll[] = {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu,
-                               Prediction::kV};
+constexpr Prediction kAll[] = {Prediction::kEpsilon, Prediction::kX0,   Prediction::kMu,
+                               Prediction::kV,       Prediction::kFlow, Prediction::kEdm};
 
 /// A batch of images with noise, one for each t.
 struct Case {
@@ -110,6 +110,75 @@ TEST(Parameterization, VIsTheVelocityAlongTheCircleOfSignalAndNoise) {
     const double h = 1e-5;  // central difference: error h^2 / 6 and rounding / h, both about 1e-11
     EXPECT_LT(distance(v[b], (x(phi + h) - x(phi - h)) / (2 * h)), 1e-9);
   }
+}
+
+// Lipman 2023, Eq. 22 and 23: x_tau = (1 - tau) x0 + tau eps, and its derivative.
+TEST(Parameterization, FlowIsTheVelocityOfTheStraightPath) {
+  for (const auto kind : {ScheduleKind::kFlow, ScheduleKind::kCosine}) {
+    const int64_t last = kind == ScheduleKind::kFlow ? 999 : 1000;  // see the next test
+    const Case c({.kind = kind}, torch::arange(1, last + 1, torch::kInt64));
+    const NetworkInput input = Diffusion(c.schedule, Prediction::kFlow).network_input(c.x_t, c.t);
+    const torch::Tensor tau = (input.time / 1000).view({-1, 1, 1, 1});
+    EXPECT_LT(distance(input.x, (1 - tau) * c.x0 + tau * c.eps), 1e-12);
+    EXPECT_LT(distance(c.target(Prediction::kFlow), c.eps - c.x0), 1e-15);
+    if (kind == ScheduleKind::kFlow)
+      EXPECT_LT(distance(input.time, c.t.to(torch::kDouble)), 1e-10) << "T tau = t";
+  }
+}
+
+TEST(Parameterization, FlowHasAnEstimateWhereNothingIsLeftOfTheImage) {
+  const Case c({.kind = ScheduleKind::kFlow}, torch::tensor({1000}, torch::kInt64));
+  const Diffusion diffusion(c.schedule, Prediction::kFlow);
+  EXPECT_LT(distance(c.x_t, c.eps), 1e-15);
+  EXPECT_LT(distance(diffusion.network_input(c.x_t, c.t).x, c.eps), 1e-15);
+  EXPECT_LT(distance(diffusion.estimate(c.eps - c.x0, c.x_t, c.t).x0, c.x0), 1e-14);
+}
+
+// Karras 2022, Eq. 7 and Table 1: D = c_skip y + c_out F(c_in y, c_noise) with y = x0 + sigma eps.
+TEST(Parameterization, EdmIsKarrasPreconditioning) {
+  const Case c({.kind = ScheduleKind::kEdm}, torch::arange(1, 1001, torch::kInt64));
+  const double std = 0.3;
+  const Diffusion diffusion(c.schedule, {Prediction::kEdm, std});
+  const NetworkInput input = diffusion.network_input(c.x_t, c.t);
+  const torch::Tensor output = torch::cos(3 * c.x_t);
+  const Estimate found = diffusion.estimate(output, c.x_t, c.t);
+  for (int64_t b = 0; b < 1000; b += 37) {
+    const int64_t t = b + 1;
+    const double sigma = std::sqrt(c.schedule.one_minus_alpha_bar(t) / c.schedule.alpha_bar(t));
+    const torch::Tensor y = c.x0[b] + sigma * c.eps[b];
+    const double sum = sigma * sigma + std * std;
+    EXPECT_LT(distance(input.x[b], y / std::sqrt(sum)), 1e-12) << t;
+    EXPECT_NEAR(input.time[b].item<double>(), std::log(sigma) / 4, 1e-12) << t;
+    const torch::Tensor denoised = std * std / sum * y + sigma * std / std::sqrt(sum) * output[b];
+    EXPECT_LT(distance(found.x0[b], denoised), 1e-12) << t;
+  }
+}
+
+TEST(Parameterization, EdmHasInputAndTargetOfUnitVarianceAtEveryNoiseLevel) {
+  const double std = 0.5;
+  const Schedule schedule({.kind = ScheduleKind::kEdm});
+  const Diffusion diffusion(schedule, {Prediction::kEdm, std});
+  const torch::Tensor t = torch::arange(1, 1001, torch::kInt64);
+  const torch::Tensor one = torch::ones({1000, 1, 1, 1}, torch::kDouble), zero = 0 * one;
+  // Both are linear in x0 and eps, whose variances are std^2 and 1.
+  const auto variance = [&](const auto& of) {
+    return (of(one, zero).square() * (std * std) + of(zero, one).square()).view({-1});
+  };
+  const torch::Tensor of_input = variance([&](const auto& x0, const auto& eps) {
+    return diffusion.network_input(diffusion.noised(x0, t, eps), t).x;
+  });
+  const torch::Tensor of_target = variance([&](const auto& x0, const auto& eps) {
+    return diffusion.target(x0, eps, diffusion.noised(x0, t, eps), t);
+  });
+  EXPECT_LT(distance(of_input, torch::ones_like(of_input)), 1e-12);
+  EXPECT_LT(distance(of_target, torch::ones_like(of_target)), 1e-12);
+}
+
+TEST(Parameterization, OthersReadXtAndTheTimeFrom0) {
+  const Case c({}, torch::tensor({1, 1000}, torch::kInt64));
+  const NetworkInput input = Diffusion(c.schedule, Prediction::kV).network_input(c.x_t, c.t);
+  EXPECT_TRUE(torch::equal(input.x, c.x_t));
+  EXPECT_TRUE(torch::equal(input.time, torch::tensor({0, 999}, torch::kInt64)));
 }
 
 TEST(Parameterization, StaysFiniteWhereAlmostNoSignalIsLeft) {

@@ -98,8 +98,8 @@ torch::Tensor projected(const torch::Tensor& main, const torch::Tensor& guide, d
 }
 
 TEST_F(Guided, ProjectionFollowsItsAlgorithmForEveryPrediction) {
-  for (const Prediction p :
-       {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu, Prediction::kV}) {
+  for (const Prediction p : {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu, Prediction::kV,
+                             Prediction::kFlow, Prediction::kEdm}) {
     const auto x0_of = [&](const torch::Tensor& output) {
       return Diffusion(schedule_, p).estimate(output, x_, at(500)).x0;
     };

@@ -41,7 +41,8 @@ TEST(LossWeight, DoesNotDependOnThePredictionButForSimple) {
        {LossWeighting::kEps, LossWeighting::kX0, LossWeighting::kV, LossWeighting::kMinSnr,
         LossWeighting::kSoftMinSnr, LossWeighting::kTruncatedSnr, LossWeighting::kP2}) {
     const torch::Tensor expected = loss_of(Prediction::kX0, weighting);
-    for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kMu, Prediction::kV})
+    for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kMu, Prediction::kV,
+                                        Prediction::kFlow, Prediction::kEdm})
       // eps at t = 1 and mu near T are differences that are divided by 0.01.
       EXPECT_TRUE(torch::allclose(loss_of(prediction, weighting), expected, 1e-9, 0))
           << config::to_string(weighting) << ", " << config::to_string(prediction);
@@ -94,7 +95,7 @@ TEST(LossWeight, HasThePapersFormulas) {
 
 TEST(LossWeight, IsFiniteWithoutSignalAtT) {
   const Schedule schedule({.timesteps = 10, .zero_terminal_snr = true});
-  for (const auto prediction : {Prediction::kV, Prediction::kX0})
+  for (const auto prediction : {Prediction::kV, Prediction::kX0, Prediction::kFlow})
     for (const char* name : {"eps", "x0", "v", "min_snr", "soft_min_snr", "truncated_snr", "p2"}) {
       const LossWeightConfig config{.weighting = config::value_named<LossWeighting>(name).value()};
       const double at_last =

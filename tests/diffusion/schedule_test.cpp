@@ -94,6 +94,41 @@ TEST(Schedule, HosLinearScheduleForgetsTheImageToTheBitsThatHoStates) {
   EXPECT_NEAR(nats / std::log(2.0), 1.0e-5, 0.05e-5);
 }
 
+double level(const Schedule& schedule, int64_t t) {
+  return std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t));
+}
+
+TEST(Schedule, FlowIsTheStraightPathScaledToVariancePreserving) {
+  for (const int64_t T : {2, 3, 50, 1000}) {
+    const Schedule schedule(config_of(ScheduleKind::kFlow, T));
+    for (int64_t t = 1; t < T; ++t) {
+      const double tau = static_cast<double>(t) / static_cast<double>(T);
+      const double square = (1 - tau) * (1 - tau) + tau * tau;
+      EXPECT_NEAR(schedule.alpha_bar(t) * square / ((1 - tau) * (1 - tau)), 1, 1e-11) << t;
+      EXPECT_NEAR(schedule.one_minus_alpha_bar(t) * square / (tau * tau), 1, 1e-11) << t;
+    }
+    EXPECT_EQ(schedule.alpha_bar(T), 0.0);
+    EXPECT_EQ(schedule.one_minus_alpha_bar(T), 1.0);
+    EXPECT_EQ(schedule.beta(T), 1.0);
+  }
+}
+
+// Karras 2022, Eq. 5, from its last step to its first.
+TEST(Schedule, EdmHasTheNoiseLevelsOfKarras) {
+  ScheduleConfig config = config_of(ScheduleKind::kEdm, 18);
+  for (const auto& [low, high] : {std::pair(0.002, 80.0), {0.01, 10.0}}) {
+    config.sigma_min = low, config.sigma_max = high;
+    const Schedule schedule(config);
+    EXPECT_NEAR(level(schedule, 1), low, 1e-12 * low);
+    EXPECT_NEAR(level(schedule, 18), high, 1e-12 * high);
+    for (int64_t i = 0; i < 18; ++i) {
+      const double a = std::pow(high, 1.0 / 7), b = std::pow(low, 1.0 / 7);
+      const double want = std::pow(a + static_cast<double>(i) / 17 * (b - a), 7);
+      EXPECT_NEAR(level(schedule, 18 - i), want, 1e-11 * want) << i;
+    }
+  }
+}
+
 TEST(Schedule, AlphaBarDecreasesFromOne) {
   for (int kind = 0; kind < 5; ++kind) {
     const Schedule schedule(config_of(static_cast<ScheduleKind>(kind), 500));
@@ -181,11 +216,13 @@ TEST(Schedule, IsTheSameWhateverItsKindDoesNotRead) {
   };
   for (const ScheduleKind kind :
        {ScheduleKind::kLinear, ScheduleKind::kCosine, ScheduleKind::kQuadratic,
-        ScheduleKind::kSigmoid, ScheduleKind::kConstant}) {
+        ScheduleKind::kSigmoid, ScheduleKind::kConstant, ScheduleKind::kFlow, ScheduleKind::kEdm}) {
     const ScheduleConfig config = config_of(kind, 10);
-    for (int key = 0; key < 3; ++key) {
+    for (int key = 0; key < 5; ++key) {
       ScheduleConfig other = config;
-      (key == 0 ? other.beta_start : key == 1 ? other.beta_end : other.cosine_s) *= 0.5;
+      double* keys[] = {&other.beta_start, &other.beta_end, &other.cosine_s, &other.sigma_min,
+                        &other.sigma_max};
+      *keys[key] *= 0.5;
       bool same = true;  // every beta of the two schedules
       for (int64_t t = 1; t <= 10; ++t)
         same = same && Schedule(config).beta(t) == Schedule(other).beta(t);

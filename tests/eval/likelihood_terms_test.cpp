@@ -77,7 +77,8 @@ TEST_F(Terms, AreTheClosedFormOfGaussianData) {
 TEST_F(Terms, DoNotDependOnWhatTheNetworkPredicts) {
   for (const int64_t t : {1, 2, 30}) {
     const double eps = term(t, ModelVariance::kLarge).value;
-    for (const Prediction p : {Prediction::kX0, Prediction::kV, Prediction::kMu}) {
+    for (const Prediction p :
+         {Prediction::kX0, Prediction::kV, Prediction::kMu, Prediction::kFlow, Prediction::kEdm}) {
       if (t == 1 && p == Prediction::kMu) continue;  // mu is x_0 there, as for kX0
       EXPECT_NEAR(term(t, ModelVariance::kLarge, p).value, eps, 1e-8 * std::abs(eps)) << t;
     }

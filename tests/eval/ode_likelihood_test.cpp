@@ -279,7 +279,8 @@ TEST(OdeLikelihood, OfANetworkHasTheTraceOfItsDifferenceQuotients) {
   }
 
   const Schedule schedule(subject.model.diffusion.schedule);
-  const diffusion::Denoiser denoiser = nn::make_denoiser(unet, nn::Precision::kFp64);
+  const diffusion::Denoiser denoiser =
+      nn::make_denoiser(unet, diffusion::Diffusion(subject.model.diffusion), nn::Precision::kFp64);
   const double signal = std::sqrt(schedule.alpha_bar(1));
   const torch::Tensor x = signal * dequantised(*subject.data.images, 0).view({1, 1, 8, 8});
   const torch::Tensor t = torch::ones({1}, torch::kLong);

@@ -106,8 +106,8 @@ TEST(SelfCheck, EveryMethodWithoutNoiseHasAnOrder) {
 TEST(SelfCheck, EverySchedulePassesWithEveryPrediction) {
   for (const ScheduleKind kind : {ScheduleKind::kLinear, ScheduleKind::kCosine,
                                   ScheduleKind::kQuadratic, ScheduleKind::kSigmoid}) {
-    for (const Prediction prediction :
-         {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu, Prediction::kV}) {
+    for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu,
+                                        Prediction::kV, Prediction::kFlow, Prediction::kEdm}) {
       const Diffusion diffusion(Schedule({.kind = kind}), prediction);
       const auto rows = rows_of(subject_of(diffusion));
       EXPECT_TRUE(failures(rows).empty())

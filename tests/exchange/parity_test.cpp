@@ -93,7 +93,8 @@ TEST_P(Schedulers, WholePathsEndWhereDiffusersSchedulersEnd) {
   const nn::UNet unet = make_unet(model, torch::kCPU, nn::Precision::kFp64);
   const torch::Tensor labels =
       model.description.unet.class_conditional ? torch::ones({1}, torch::kLong) : torch::Tensor();
-  const auto denoiser = nn::make_denoiser(unet, nn::Precision::kFp64, labels);
+  const auto denoiser = nn::make_denoiser(unet, diffusion::Diffusion(model.description.diffusion),
+                                          nn::Precision::kFp64, labels);
   int compared = 0;
   for (const auto& [key, text] : golden.metadata()) {
     if (!key.starts_with("path.")) continue;

@@ -30,6 +30,10 @@ torch::Tensor min_snr_weight(const diffusion::Schedule& schedule, Prediction pre
       return weight / (snr + 1);
     case Prediction::kMu:
       return weight / schedule.gather(Table::kPosteriorMeanX0, t, like).square();
+    case Prediction::kFlow:
+      return weight / (snr.sqrt() + 1).square();
+    case Prediction::kEdm:
+      return weight / (snr + 4);  // data_std = 0.5
   }
   TORCH_CHECK(false, "unknown prediction");
 }

@@ -15,7 +15,8 @@ TEST(DrawingNetwork, OneDenoiserGivesEveryBatchItsClasses) {
   Golden golden = load_golden("classes");
   const torch::Tensor x = golden.get("x"), t = golden.get("t") + 1;  // two images
   const std::vector<int64_t> classes{3, 0, 4};
-  DrawingNetwork network(golden.net, diffusion::Diffusion(diffusion::DiffusionConfig{}),
+  const diffusion::Diffusion plain(diffusion::DiffusionConfig{});
+  DrawingNetwork network(golden.net, plain,
                          {.classes = classes, .batch = 2, .precision = Precision::kFp64});
   const diffusion::Denoiser denoiser = network.denoiser();
   for (const std::vector<int64_t>& images :
@@ -24,7 +25,8 @@ TEST(DrawingNetwork, OneDenoiserGivesEveryBatchItsClasses) {
     network.set_batch_(images);
     const torch::Tensor labels = labels_in_turn(images, classes, torch::kCPU);
     const torch::Tensor xs = x.narrow(0, 0, count), ts = t.narrow(0, 0, count);
-    EXPECT_TRUE(denoiser(xs, ts).equal(make_denoiser(golden.net, Precision::kFp64, labels)(xs, ts)))
+    EXPECT_TRUE(
+        denoiser(xs, ts).equal(make_denoiser(golden.net, plain, Precision::kFp64, labels)(xs, ts)))
         << "batch of image " << images[0];
   }
 }
@@ -72,7 +74,7 @@ class GuidedDrawing : public testing::Test {
     return network.denoiser()(x_, t_);
   }
   torch::Tensor of_labels(const std::vector<int64_t>& labels) {
-    return make_denoiser(unet_, Precision::kFp64, torch::tensor(labels))(x_, t_);
+    return make_denoiser(unet_, diffusion_, Precision::kFp64, torch::tensor(labels))(x_, t_);
   }
 
   UNet unet_ = guided_unet();
@@ -99,7 +101,7 @@ TEST_F(GuidedDrawing, ASecondNetworkGuides) {
   for (auto& p : guide->parameters()) p *= 0.9;
   const torch::Tensor with = of_labels({2, 0});
   const torch::Tensor without =
-      make_denoiser(guide, Precision::kFp64, torch::tensor({2, 0}))(x_, t_);
+      make_denoiser(guide, diffusion_, Precision::kFp64, torch::tensor({2, 0}))(x_, t_);
   EXPECT_LT(relative_error(output({.weight = 2.5}, guide), without + 2.5 * (with - without)),
             1e-12);
   EXPECT_TRUE(torch::equal(output({}, guide), with));

@@ -180,9 +180,11 @@ TEST(LoadWeights, TakesAPrefix) {
   EXPECT_NE(complaint([&] { load_weights_(file, *module, module->parameters()); }), "");
 }
 
+const diffusion::Diffusion kPlain{diffusion::DiffusionConfig{}};
+
 TEST(MakeDenoiser, FeedsTheNetworkTimeMinusOne) {
   Golden golden = load_golden("ho");
-  const diffusion::Denoiser denoiser = make_denoiser(golden.net, Precision::kFp64);
+  const diffusion::Denoiser denoiser = make_denoiser(golden.net, kPlain, Precision::kFp64);
   const torch::Tensor prediction = denoiser(golden.get("x"), golden.get("t") + 1);
   EXPECT_LT(relative_error(prediction, golden.get("output")), golden.tolerance());
   EXPECT_FALSE(prediction.requires_grad());
@@ -193,7 +195,7 @@ TEST(MakeDenoiser, GivesEveryImageItsLabel) {
   const torch::Tensor x = golden.get("x"), t = golden.get("t");
   for (const int64_t label : {0, 4}) {
     const torch::Tensor prediction =
-        make_denoiser(golden.net, Precision::kFp64, torch::full_like(t, label))(x, t + 1);
+        make_denoiser(golden.net, kPlain, Precision::kFp64, torch::full_like(t, label))(x, t + 1);
     EXPECT_LT(relative_error(prediction, golden.net(x, t, torch::full({2}, label, torch::kLong))),
               1e-12);
   }

@@ -100,5 +100,33 @@ TEST(Ddim, RefusesEtaOutsideZeroToOne) {
   EXPECT_THROW(DdimSampler(schedule, {.eta = -0.1}), c10::Error);
 }
 
+// x_s = x_t + (tau_s - tau_t) u on the straight path (Lipman 2023, Sec. 4).
+TEST(Ddim, OnTheStraightPathIsEulersMethod) {
+  const diffusion::Schedule schedule({.kind = diffusion::ScheduleKind::kFlow, .timesteps = 40});
+  const diffusion::Diffusion diffusion(schedule, diffusion::Prediction::kFlow);
+  const auto velocity = [](const torch::Tensor& y, const torch::Tensor& time) {
+    return torch::cos(2 * y + time.view({-1, 1, 1, 1}) / 40);
+  };
+  const diffusion::Denoiser network = [&](const torch::Tensor& x, const torch::Tensor& t) {
+    const diffusion::NetworkInput input = diffusion.network_input(x, t);
+    return velocity(input.x, input.time);
+  };
+  SampleConfig config;
+  config.method = kDdim;
+  config.steps_at = {40, 31, 17, 9, 2, 1};
+  config.clip = Clip::kNone;
+  const torch::Tensor x_T = torch::linspace(-2, 2, 32, torch::kDouble).view({2, 1, 4, 4});
+  const torch::Tensor image =
+      *ReverseProcess(diffusion, config).run(network, x_T, [&](int64_t, int64_t) { return x_T; });
+  torch::Tensor y = x_T;  // x_T is eps, which is where the path begins
+  for (size_t i = 0; i < config.steps_at.size(); ++i) {
+    const auto t = static_cast<double>(config.steps_at[i]);
+    const double s =
+        i + 1 < config.steps_at.size() ? static_cast<double>(config.steps_at[i + 1]) : 0;
+    y = y + (s - t) / 40 * velocity(y, torch::full({2}, t, torch::kDouble));
+  }
+  EXPECT_LT((image - y).abs().max().item<double>(), 1e-12);
+}
+
 }  // namespace
 }  // namespace ddpm::sample

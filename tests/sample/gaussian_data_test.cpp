@@ -190,7 +190,8 @@ TEST(GaussianData, EveryPredictionDrawsTheSameImages) {
   for (const auto& [name, config] : samplers_with(50)) {
     const torch::Tensor by_eps =
         drawn(gaussian_denoiser(kSchedule, kMean, 0.25), config, options_of(4, 1, 3, 3));
-    for (const Prediction prediction : {Prediction::kX0, Prediction::kMu, Prediction::kV}) {
+    for (const Prediction prediction :
+         {Prediction::kX0, Prediction::kMu, Prediction::kV, Prediction::kFlow, Prediction::kEdm}) {
       const torch::Tensor x = drawn(gaussian_denoiser(kSchedule, kMean, 0.25, prediction), config,
                                     options_of(4, 1, 3, 3), prediction);
       EXPECT_TRUE(torch::allclose(x, by_eps, 1e-10, 1e-10))

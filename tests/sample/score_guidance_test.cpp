@@ -43,8 +43,8 @@ diffusion::Denoiser restated(const diffusion::Denoiser& eps, Prediction predicti
 // Bayes: the score of the mixture plus that of log p(class | x_t) is the score of the class.
 TEST(ScoreGuidance, WithScaleOneIsTheDenoiserOfTheClass) {
   const torch::Tensor x = torch::linspace(-2, 2, 30, torch::kDouble).view({5, 1, 2, 3});
-  for (const Prediction prediction :
-       {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu, Prediction::kV}) {
+  for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kX0, Prediction::kMu,
+                                      Prediction::kV, Prediction::kFlow, Prediction::kEdm}) {
     const Diffusion diffusion(kSchedule, prediction);
     const auto guided =
         diffusion::score_guided(restated(mixture_denoiser(kSchedule, kClasses), prediction),

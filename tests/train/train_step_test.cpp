@@ -1,8 +1,10 @@
 #include "ddpm/train/train_step.h"
 
+#include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/init.h"
+#include "ddpm/nn/model_file.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/optimizer.h"
 
@@ -256,52 +258,30 @@ TEST(Objective, HybridLearnsTheVariance) {
   EXPECT_LT(bits(), 0.9 * before);
 }
 
-// Each t is uniform, whatever the drawing; what differs is the batch.
-TEST(TrainStep, TimestepsAreUniformForEveryDrawing) {
-  StepSettings s = settings();  // T = 50
-  s.batch_size = 20;
-  const torch::Tensor ids = torch::arange(100'000);
-  for (const auto drawing :
-       {TimestepDrawing::kUniform, TimestepDrawing::kAntithetic, TimestepDrawing::kStratified}) {
-    s.timesteps = drawing;
-    const torch::Tensor counts = draw_timesteps(s, ids).bincount({}, 51);
-    EXPECT_EQ(counts[0].item<int64_t>(), 0);
-    // 2,000 of each t, with a deviation of 44; antithetic pairs: 63.
-    EXPECT_LT((counts.narrow(0, 1, 50) - 2000).abs().max().item<int64_t>(), 5 * 63)
-        << config::to_string(drawing);
-    // A part of a batch has the same t.
-    EXPECT_TRUE(torch::equal(draw_timesteps(s, ids.narrow(0, 37, 11)),
-                             draw_timesteps(s, ids).narrow(0, 37, 11)));
+// What the network reads in training is what it reads in sampling, and its target what it predicts.
+TEST(TrainStep, TrainsTheParameterizationThatSamplingReads) {
+  for (const auto& [kind, prediction] :
+       {std::pair(diffusion::ScheduleKind::kFlow, diffusion::Prediction::kFlow),
+        {diffusion::ScheduleKind::kEdm, diffusion::Prediction::kEdm}}) {
+    const diffusion::Diffusion diffusion(diffusion::Schedule({.kind = kind, .timesteps = 50}),
+                                         prediction);
+    StepSettings s = settings();
+    s.diffusion = diffusion;
+    const nn::UNet unet = small_unet();
+    const data::Batch b = batch(3, 4);
+    const torch::NoGradGuard no_grad;
+    const StepLosses losses = unweighted_losses(*unet, s, b);
+    const torch::Tensor x0 = b.images.to(torch::kDouble) / 127.5 - 1;
+    torch::Tensor eps = torch::empty_like(x0);
+    kernels::fill_normal_(eps, rng_key(s.seed, Purpose::kTrainingNoise), b.ids);
+    const torch::Tensor x_t = diffusion.noised(x0, losses.t, eps);
+    const auto network = nn::make_denoiser(unet, diffusion, nn::Precision::kFp64);
+    const diffusion::Estimate found = diffusion.estimate(network(x_t, losses.t), x_t, losses.t);
+    const torch::Tensor said = diffusion.target(found.x0, found.eps, x_t, losses.t);
+    const torch::Tensor want = diffusion.target(x0, eps, x_t, losses.t);
+    EXPECT_TRUE(torch::allclose(losses.per_sample, (said - want).square().flatten(1).mean(1), 1e-9))
+        << config::to_string(prediction);
   }
-}
-
-TEST(TrainStep, AntitheticTimestepsAreMirroredInPairs) {
-  StepSettings s = settings();
-  s.timesteps = TimestepDrawing::kAntithetic;
-  const torch::Tensor t = draw_timesteps(s, torch::arange(1000)).view({500, 2});
-  EXPECT_TRUE(torch::equal(t.sum(1), torch::full({500}, 51, torch::kLong)));
-}
-
-// One in each of the N parts of 1..T; the mean over the batch of any function has less variance.
-TEST(TrainStep, StratifiedTimestepsFallInEveryPart) {
-  StepSettings s = settings();
-  s.timesteps = TimestepDrawing::kStratified;
-  s.batch_size = 10;  // parts of five timesteps
-  const torch::Tensor part =
-      (draw_timesteps(s, torch::arange(1000)).view({100, 10}) - 1).div(5, "floor");
-  EXPECT_TRUE(torch::equal(part, torch::arange(10).expand({100, 10})));
-  const auto variance_of_mean = [&](TimestepDrawing drawing) {
-    s.timesteps = drawing;
-    const torch::Tensor loss = 1.0 / draw_timesteps(s, torch::arange(10'000)).to(torch::kDouble);
-    return loss.view({1000, 10}).mean(1).var().item<double>();
-  };
-  EXPECT_LT(variance_of_mean(TimestepDrawing::kStratified),
-            0.7 * variance_of_mean(TimestepDrawing::kUniform));
-  // Batches that T does not divide into.
-  s.batch_size = 7;
-  const torch::Tensor t = draw_timesteps(s, torch::arange(7000));
-  EXPECT_EQ(t.min().item<int64_t>(), 1);
-  EXPECT_EQ(t.max().item<int64_t>(), 50);
 }
 
 TEST(TrainStep, AccumulationOverMicroBatchesEqualsTheFullBatch) {

@@ -12,8 +12,8 @@ namespace ddpm::diffusion {
 
 /// The network as samplers use it: x_t [B,C,H,W] and t int64 [B] in 1..T, both on one device, to an
 /// output [B,C,H,W] of any float dtype, or [B,2C,H,W] whose second half is a learned variance.
-/// Diffusion interprets the output. Who makes a Denoiser from a network converts t to the network's
-/// convention (0..T-1).
+/// Diffusion interprets the output. Who makes a Denoiser from a network converts x_t and t to what the
+/// network reads: Diffusion::network_input.
 using Denoiser = std::function<torch::Tensor(const torch::Tensor& x_t, const torch::Tensor& t)>;
 
 /// The two halves of x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps, both shaped like x_t.
@@ -23,6 +23,12 @@ struct Estimate {
   /// v of a network with a learned variance (Nichol 2021, Eq. 15), 0..1 if the network was trained
   /// so; else undefined.
   torch::Tensor variance_weight = {};
+};
+
+/// What a network reads in place of x_t and t.
+struct NetworkInput {
+  torch::Tensor x;     ///< [B,C,H,W], in x_t's dtype
+  torch::Tensor time;  ///< [B]: int64 t - 1, or float64
 };
 
 /// The weight w(t) of the training loss: float [B] for int64 t [B] in 1..T, on t's device, without a
@@ -36,10 +42,16 @@ class Diffusion {
  public:
   explicit Diffusion(const DiffusionConfig& config);
   /// The same with an existing schedule. Without `weight`: 1 for every t (Ho 2020, Eq. 14).
-  Diffusion(const Schedule& schedule, Prediction prediction, LossWeight weight = {});
+  Diffusion(const Schedule& schedule, const Parameterization& parameterization,
+            LossWeight weight = {});
 
   const Schedule& schedule() const { return schedule_; }
-  Prediction prediction() const { return prediction_; }
+  const Parameterization& parameterization() const { return parameterization_; }
+  Prediction prediction() const { return parameterization_.prediction; }
+
+  /// What the network reads at (x_t, t): x_t and t - 1, as Ho's; for "flow" x_t on the straight path
+  /// and T tau; for "edm" x_t over its standard deviation and ln(sigma) / 4 (Karras 2022, Table 1).
+  NetworkInput network_input(const torch::Tensor& x_t, const torch::Tensor& t) const;
 
   /// Draws x_t ~ q(x_t | x_0) from a given eps ~ N(0,I) (Ho 2020, Eq. 4). x0 in [-1,1], eps:
   /// [B,C,H,W].
@@ -68,7 +80,7 @@ class Diffusion {
 
  private:
   Schedule schedule_;
-  Prediction prediction_;
+  Parameterization parameterization_;
   LossWeight weight_;
 };
 

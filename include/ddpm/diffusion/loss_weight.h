@@ -36,6 +36,6 @@ struct LossWeightConfig {
 /// is 1. Where the error of the prediction says nothing of the space (v at alpha_bar = 0 measured as
 /// eps), the weight is 0.
 LossWeight loss_weight(const LossWeightConfig& config, const Schedule& schedule,
-                       Prediction prediction);
+                       const Parameterization& parameterization);
 
 }  // namespace ddpm::diffusion

@@ -26,18 +26,23 @@ enum class ScheduleKind {
   kConstant,
   /// The betas of a list.
   kTable,
+  /// The straight path (1 - tau) x_0 + tau eps with tau = t/T, scaled to variance-preserving form
+  /// (Lipman 2023, Eq. 22, sigma_min = 0; Liu 2023): noise level tau / (1 - tau). Pure noise at T.
+  kFlow,
+  /// Noise levels (sigma_min^(1/7) + u (sigma_max^(1/7) - sigma_min^(1/7)))^7 (Karras 2022, Eq. 5).
+  kEdm,
 };
 
 /// The names in a config.
 constexpr auto names_of(ScheduleKind) {
-  return std::array{"linear", "cosine", "quadratic", "sigmoid", "constant", "table"};
+  return std::array{"linear", "cosine", "quadratic", "sigmoid", "constant", "table", "flow", "edm"};
 }
 
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kLinear;
   int64_t timesteps = 1000;  ///< T, at least 1
-  double beta_start = 1e-4;  ///< 0 < beta_start <= beta_end < 1; unused by cosine and constant
-  double beta_end = 0.02;    ///< unused by cosine
+  double beta_start = 1e-4;  ///< 0 < beta_start <= beta_end < 1; see reads_beta_range
+  double beta_end = 0.02;    ///< read by constant too
   double cosine_s = 0.008;   ///< the cosine's offset, 0 or more: keeps beta_1 away from 0
   /// The table's: one per timestep, in 0..1. Only the last may be 1, which removes the image at t =
   /// T (as zero_terminal_snr does): then neither eps nor mu can be predicted.
@@ -45,9 +50,16 @@ struct ScheduleConfig {
   /// Shifts and scales sqrt(alpha_bar) so that it is 0 at T and unchanged at 1 (Lin 2024, Algorithm
   /// 1). Needs T of 2 or more.
   bool zero_terminal_snr = false;
+  double sigma_min = 0.002;  ///< edm's noise level at t = 1, above 0
+  double sigma_max = 80;     ///< edm's noise level at t = T, above sigma_min
 
   bool operator==(const ScheduleConfig&) const = default;
 };
+
+/// Whether the kind has betas from beta_start to beta_end.
+bool reads_beta_range(ScheduleKind kind);
+/// Whether nothing of the image is left at t = T because the kind or zero_terminal_snr says so.
+bool ends_in_noise(const ScheduleConfig& config);
 
 /// The config with defaults for the keys that its kind does not read: equal if and only if the
 /// schedules are.

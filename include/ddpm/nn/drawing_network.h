@@ -48,6 +48,7 @@ class DrawingNetwork {
   diffusion::GuidedDenoiser::Sources sources() const;
 
   UNet unet_;
+  diffusion::Diffusion diffusion_;
   Drawing drawing_;
   torch::Tensor labels_;  // int64 [batch]; undefined without classes
   torch::Tensor null_;    // int64 [batch], the null class; undefined without one

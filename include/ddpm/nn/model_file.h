@@ -69,11 +69,12 @@ void load_(torch::nn::Module& module, const io::SafetensorsFile& file);
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
                              const std::vector<int64_t>& classes, const torch::Device& device);
 
-/// The network as samplers use it (diffusion::Denoiser), without gradients. The caller sets eval
-/// mode. labels: the class of each image of a batch, int64 [B] on the network's device; ignored by
+/// The network as samplers use it (diffusion::Denoiser), without gradients: it reads what
+/// diffusion.network_input says. The caller sets eval mode. labels: the class of each image of a batch, int64 [B] on the network's device; ignored by
 /// an unconditional network.
 /// On a GPU in bf16 the weights are cast here, once: the denoiser is of the weights as they are now.
-diffusion::Denoiser make_denoiser(UNet unet, Precision precision,
+diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
+                                  Precision precision,
                                   const torch::Tensor& labels = torch::Tensor());
 
 /// Which gradients a denoiser can give.
@@ -86,7 +87,8 @@ enum class Gradients {
 /// unconditional network.
 using LabelledDenoiser = std::function<torch::Tensor(
     const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels)>;
-LabelledDenoiser make_labelled_denoiser(UNet unet, Precision precision,
+LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
+                                        Precision precision,
                                         Gradients gradients = Gradients::kNone);
 
 /// That network with these classes: int64 [N], of which a batch of B takes the first B; undefined

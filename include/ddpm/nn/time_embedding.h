@@ -15,7 +15,7 @@ struct SinusoidConfig {
 };
 
 /// The sinusoidal embedding of a time index (Vaswani 2017, Sec. 3.5; Ho 2020, App. B), in float32.
-/// t: int64 [B], 0..T-1. Returns [B, dim]; an odd dim ends in a zero column.
+/// t: [B] of any type, 0..T-1 in Ho's network. Returns [B, dim]; an odd dim ends in a zero column.
 torch::Tensor sinusoidal_embedding(const torch::Tensor& t, int64_t dim,
                                    const SinusoidConfig& config);
 
@@ -23,7 +23,7 @@ torch::Tensor sinusoidal_embedding(const torch::Tensor& t, int64_t dim,
 class TimeEmbeddingImpl : public torch::nn::Module {
  public:
   TimeEmbeddingImpl(int64_t channels, int64_t time_channels, const SinusoidConfig& sinusoid);
-  /// t: int64 [B], 0..T-1. Returns [B, time_channels] in the parameters' type.
+  /// t: [B] of any type, as sinusoidal_embedding. Returns [B, time_channels] in the parameters' type.
   torch::Tensor forward(const torch::Tensor& t);
 
  private:

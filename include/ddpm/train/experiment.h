@@ -46,6 +46,8 @@ struct TrainConfig {
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;  ///< of loss = "vlb"
   diffusion::LossWeightConfig loss;
   TimestepDrawing t_sampling = TimestepDrawing::kUniform;
+  double log_sigma_mean = -1.2;  ///< of t_sampling = log_normal
+  double log_sigma_std = 1.2;
   bool recompute = false;        ///< recompute blocks in the backward pass to save memory
   bool shard_optimizer = false;  ///< divide EMA weights and moments among the processes
   nn::Precision precision = nn::Precision::kFp32;

@@ -13,15 +13,24 @@
 
 namespace ddpm::train {
 
-/// How a batch's timesteps are drawn. Each t is uniform on 1..T for every choice; they differ in how
-/// the t of one batch depend on each other.
+/// How a batch's timesteps are drawn. For the first three each t is uniform on 1..T; they differ in
+/// how the t of one batch depend on each other.
 enum class TimestepDrawing {
   kUniform,     ///< "uniform": independent (Ho 2020, Algorithm 1)
   kAntithetic,  ///< "antithetic": in pairs t, T + 1 - t (Song 2021's code)
   kStratified,  ///< "stratified": one in each of the N equal parts of 1..T, for a batch of N
+  /// "log_normal": ln(sigma_t) is normal, up to the distance of two t (Karras 2022, Table 1). Since
+  /// ln(sigma) = logit(tau) on the straight path, it is the logit-normal tau of Esser 2024 there.
+  kLogNormal,
+};
+
+/// The distribution of kLogNormal.
+struct LogNormalTimes {
+  double mean = -1.2, std = 1.2;  ///< of ln(sigma)
+  torch::Tensor bounds = {};      ///< diffusion::log_sigma_bounds, on the device
 };
 constexpr auto names_of(TimestepDrawing) {
-  return std::array{"uniform", "antithetic", "stratified"};
+  return std::array{"uniform", "antithetic", "stratified", "log_normal"};
 }
 
 /// What training minimises.
@@ -47,6 +56,7 @@ struct StepSettings {
   double offset_noise = 0.0;
   TimestepDrawing timesteps = TimestepDrawing::kUniform;
   int64_t batch_size = 1;  ///< images per update over all processes, for kStratified
+  LogNormalTimes log_normal = {};
   Objective objective = Objective::kSimple;
   /// Of kHybrid and kVlb.
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;
