@@ -1,6 +1,7 @@
 // scheduler/scheduler_config.json and model_index.json.
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/io/json_text.h"
+#include "diffusers_config_paths.h"
 #include "diffusers_config_solvers.h"
 #include "diffusers_version.h"
 #include "json_reader.h"
@@ -175,12 +176,17 @@ double max_value(const sample::SampleConfig& c) {
 SchedulerSettings parse_scheduler_config(std::string_view text, const std::filesystem::path& path) {
   JsonReader json(text, path);
   const auto name = json.get<std::string>("_class_name", "DDPMScheduler");
+  if (is_path_scheduler(name)) {
+    SchedulerSettings settings = read_path_scheduler(json, name);
+    json.check_all_read();
+    return settings;
+  }
   const bool solver = is_solver_scheduler(name);
   if (!solver && name != "DDPMScheduler" && name != "DDIMScheduler") {
-    json.fail(
-        "_class_name",
-        "cannot be expressed; DDPMScheduler, DDIMScheduler and six others can, and each may stand "
-        "for it where beta_schedule and prediction_type are the same");
+    json.fail("_class_name",
+              "cannot be expressed; DDPMScheduler, DDIMScheduler and eight others can, and each "
+              "may stand "
+              "for it where beta_schedule and prediction_type are the same");
   }
   SchedulerSettings settings;
   settings.diffusion.schedule = read_schedule(json, name);
@@ -203,6 +209,11 @@ SchedulerSettings parse_scheduler_config(std::string_view text, const std::files
 }
 
 std::string scheduler_config_text(const SchedulerSettings& settings) {
+  if (const std::string name = path_scheduler(settings.diffusion); !name.empty()) {
+    Json json{{"_class_name", name}, {"_diffusers_version", kDiffusersVersion}};
+    json.update(path_scheduler_keys(settings.diffusion));
+    return io::json_text(json, 2) + "\n";
+  }
   const diffusion::ScheduleConfig& schedule = settings.diffusion.schedule;
   const sample::SampleConfig& c = settings.sample;
   const auto prediction =
@@ -210,10 +221,11 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
                    [&](const auto& pair) { return pair.second == settings.diffusion.prediction; });
   if (prediction == kPredictions.end()) {
     throw UsageError(fmt::format(
-        "diffusion.prediction = {} has no counterpart in diffusers; use --to safetensors or torch",
-        config::to_string(settings.diffusion.prediction)));
+        "diffusion.prediction = {} with schedule = {} has no counterpart in diffusers; use --to "
+        "safetensors or torch",
+        config::to_string(settings.diffusion.prediction), config::to_string(schedule.kind)));
   }
-  const std::string class_name = scheduler_class(c, settings.diffusion.prediction);
+  const std::string class_name = scheduler_class(c, settings.diffusion);
   const bool capped_cosine =
       schedule.kind == ScheduleKind::kCosine && schedule.cosine_s == kCosineOffset;
   // Other schedules are written as numbers: DDIMScheduler has fewer names than DDPMScheduler.
@@ -261,7 +273,7 @@ std::string scheduler_config_text(const SchedulerSettings& settings) {
 }
 
 std::string pipeline_text(const SchedulerSettings& settings) {
-  const std::string name = scheduler_class(settings.sample, settings.diffusion.prediction);
+  const std::string name = scheduler_class(settings.sample, settings.diffusion);
   const Json json{{"_class_name", name == "DDIMScheduler" ? "DDIMPipeline" : "DDPMPipeline"},
                   {"_diffusers_version", kDiffusersVersion},
                   {"scheduler", {"diffusers", name}},
@@ -272,7 +284,8 @@ std::string pipeline_text(const SchedulerSettings& settings) {
 std::vector<std::string> lost_settings(const SchedulerSettings& settings) {
   const sample::SampleConfig& c = settings.sample;
   const diffusion::Schedule schedule(settings.diffusion.schedule);
-  const std::string name = scheduler_class(c, settings.diffusion.prediction);
+  if (!path_scheduler(settings.diffusion).empty()) return lost_by_path(settings);
+  const std::string name = scheduler_class(c, settings.diffusion);
   std::vector<std::string> lost;
   if (c.steps > schedule.timesteps()) return lost;  // sampling throws an error
   sample::SampleConfig theirs = c;

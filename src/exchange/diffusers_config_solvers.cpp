@@ -1,6 +1,7 @@
 #include "diffusers_config_solvers.h"
 
 #include "ddpm/sample/methods.h"
+#include "diffusers_config_paths.h"
 
 #include <algorithm>
 #include <array>
@@ -193,9 +194,11 @@ bool predicts(const std::string& class_name, diffusion::Prediction prediction) {
   return class_name != kHeun || prediction != diffusion::Prediction::kX0;
 }
 
-std::string scheduler_class(const sample::SampleConfig& c, diffusion::Prediction prediction) {
+std::string scheduler_class(const sample::SampleConfig& c,
+                            const diffusion::DiffusionConfig& diffusion) {
+  if (const std::string path = path_scheduler(diffusion); !path.empty()) return path;
   const std::string name = class_of_method(c);
-  return predicts(name, prediction) ? name : "DDIMScheduler";
+  return predicts(name, diffusion.prediction) ? name : "DDIMScheduler";
 }
 
 namespace {
@@ -273,12 +276,13 @@ sample::Spacing written_spacing(const std::string& class_name, sample::Spacing s
 }
 
 std::string solver_obstacle(const std::string& class_name) {
-  if (!is_solver_scheduler(class_name) || class_name == kDpm) return "";
+  if (class_name == kDpm) return "";
+  if (!is_solver_scheduler(class_name) && !path_scales_input(class_name)) return "";
   return fmt::format("DDPMPipeline does not call {} as it must be called", class_name);
 }
 
 bool scales_input(const std::string& class_name) {
-  return class_name == kEuler || class_name == kHeun;
+  return class_name == kEuler || class_name == kHeun || path_scales_input(class_name);
 }
 
 }  // namespace ddpm::exchange

@@ -38,7 +38,8 @@ bool predicts(const std::string& class_name, diffusion::Prediction prediction);
 
 /// The class that a config is written as; DDIMScheduler for a method that diffusers lacks, and
 /// DPMSolverMultistepScheduler of order 2 for dpmpp_3m_sde, whose weights it has wrong.
-std::string scheduler_class(const sample::SampleConfig& sample, diffusion::Prediction prediction);
+std::string scheduler_class(const sample::SampleConfig& sample,
+                            const diffusion::DiffusionConfig& diffusion);
 
 /// The spacing that the keys of such a class hold: the nearest one.
 sample::Spacing written_spacing(const std::string& class_name, sample::Spacing spacing);
@@ -52,7 +53,7 @@ std::vector<std::string> lost_by_solver(const sample::SampleConfig& sample);
 /// Why DDPMPipeline cannot run the class; empty if it can.
 std::string solver_obstacle(const std::string& class_name);
 
-/// Whether the class works on x_t / sqrt(alpha_bar): x_T and the network's input are scaled.
+/// Whether the class has a state of another scale than x_t: x_T and the network's input are scaled.
 bool scales_input(const std::string& class_name);
 
 }  // namespace ddpm::exchange

@@ -9,7 +9,7 @@ namespace ddpm::exchange {
 namespace {
 
 std::string class_of(const Model& model) {
-  return scheduler_class(model.sample, model.description.diffusion.prediction);
+  return scheduler_class(model.sample, model.description.diffusion);
 }
 
 }  // namespace

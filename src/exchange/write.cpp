@@ -32,11 +32,12 @@ void check_ending(const fs::path& destination, Format format) {
                      : format == Format::kDiffusers ? torch || safetensors
                                                     : safetensors;
   if (!wrong) return;
-  throw UsageError(fmt::format("{}: --to {} does not write the format that other programs expect in {}; {}",
-                               destination.string(), config::to_string(format), ending,
-                               format == Format::kDiffusers ? "name a folder without such an ending"
-                               : format == Format::kSafetensors ? "end its name with .safetensors"
-                                                                : "end its name with .pt"));
+  throw UsageError(
+      fmt::format("{}: --to {} does not write the format that other programs expect in {}; {}",
+                  destination.string(), config::to_string(format), ending,
+                  format == Format::kDiffusers     ? "name a folder without such an ending"
+                  : format == Format::kSafetensors ? "end its name with .safetensors"
+                                                   : "end its name with .pt"));
 }
 
 std::string whole_text(const Model& model) {

@@ -10,9 +10,9 @@
 #include <vector>
 
 // The JSON files of a diffusers folder: unet/config.json of a UNet2DModel and
-// scheduler/scheduler_config.json of a DDPMScheduler, DDIMScheduler or a solver (DPMSolverMultistep,
-// UniPCMultistep, DEISMultistep, EulerDiscrete, HeunDiscrete, PNDM). Missing keys have the library's
-// defaults.
+// scheduler/scheduler_config.json of a DDPMScheduler, DDIMScheduler, a solver (DPMSolverMultistep,
+// UniPCMultistep, DEISMultistep, EulerDiscrete, HeunDiscrete, PNDM), or FlowMatchEulerDiscrete and
+// EDMEuler. Missing keys have the library's defaults.
 
 namespace ddpm::exchange {
 
