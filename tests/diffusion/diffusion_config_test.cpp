@@ -48,8 +48,10 @@ TEST(DiffusionConfig, ReadsEveryKey) {
 
 TEST(DiffusionConfig, NamesRoundTrip) {
   for (const std::string& name : config::names<ScheduleKind>()) {
-    const std::string betas = name == "table" ? "\ntimesteps = 2\nbetas = [0.1, 0.2]" : "";
-    EXPECT_EQ(config::to_string(read("schedule = '" + name + "'" + betas).schedule.kind), name);
+    const std::string more = name == "table"  ? "\ntimesteps = 2\nbetas = [0.1, 0.2]"
+                             : name == "flow" ? "\nprediction = 'v'"
+                                              : "";
+    EXPECT_EQ(config::to_string(read("schedule = '" + name + "'" + more).schedule.kind), name);
   }
   for (const std::string& name : config::names<Prediction>()) {
     EXPECT_EQ(config::to_string(read("prediction = '" + name + "'").prediction), name);

@@ -108,7 +108,7 @@ TEST(Schedule, FlowIsTheStraightPathScaledToVariancePreserving) {
       EXPECT_NEAR(schedule.one_minus_alpha_bar(t) * square / (tau * tau), 1, 1e-11) << t;
     }
     EXPECT_EQ(schedule.alpha_bar(T), 0.0);
-    EXPECT_EQ(schedule.one_minus_alpha_bar(T), 1.0);
+    EXPECT_NEAR(schedule.one_minus_alpha_bar(T), 1.0, 1e-15);
     EXPECT_EQ(schedule.beta(T), 1.0);
   }
 }

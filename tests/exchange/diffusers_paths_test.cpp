@@ -69,7 +69,8 @@ TEST_F(DiffusersPaths, ComeBackAsTheyWere) {
     EXPECT_EQ(back.diffusion, chain.settings.diffusion) << text;
     EXPECT_EQ(back.sample.method, "euler");
     // Every key that is written is theirs, with their value.
-    for (const auto& [key, value] : nlohmann::json::parse(text).items()) {
+    const nlohmann::json written = nlohmann::json::parse(text);
+    for (const auto& [key, value] : written.items()) {
       if (key != "_diffusers_version") EXPECT_EQ(chain.json.at(key), value) << key;
     }
   }

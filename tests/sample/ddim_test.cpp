@@ -1,5 +1,6 @@
 #include "src/sample/ddim.h"
 
+#include "ddpm/sample/reverse_process.h"
 #include "src/sample/ancestral.h"
 #include "tests/sample/one_step.h"
 

@@ -267,7 +267,7 @@ TEST(TrainStep, TrainsTheParameterizationThatSamplingReads) {
                                          prediction);
     StepSettings s = settings();
     s.diffusion = diffusion;
-    const nn::UNet unet = small_unet();
+    nn::UNet unet = small_unet();
     const data::Batch b = batch(3, 4);
     const torch::NoGradGuard no_grad;
     const StepLosses losses = unweighted_losses(*unet, s, b);
