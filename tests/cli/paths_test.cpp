@@ -15,6 +15,9 @@ struct Path {
   const char* scheduler;
 };
 
+// Of a failure's text.
+void PrintTo(const Path& path, std::ostream* out) { *out << path.name; }
+
 class Paths : public CliTest, public testing::WithParamInterface<Path> {
  protected:
   void SetUp() override {
@@ -60,7 +63,7 @@ TEST_P(Paths, ChecksMeasuresAndDescribesItself) {
   EXPECT_GT(compared, 15) << check.out << check.err;
   const ProgramResult info = run({"info", "--json", "runs/path"});
   ASSERT_EQ(info.status, 0) << info.err;
-  EXPECT_NE(info.out.find(std::string("\"prediction\": \"") + GetParam().name), std::string::npos)
+  EXPECT_NE(info.out.find(std::string("\"prediction\":\"") + GetParam().name), std::string::npos)
       << info.out;
   const ProgramResult bound =
       run({"eval", "likelihood", "--ckpt", "runs/path", "--num", "4", "--json"});
@@ -71,12 +74,11 @@ TEST_P(Paths, ChecksMeasuresAndDescribesItself) {
 }
 
 TEST_P(Paths, ComeBackFromDiffusers) {
-  ASSERT_EQ(
-      run({"convert", "--ckpt", "runs/path", "--to", "diffusers", "--out", "diffusers"}).status, 0);
+  const ProgramResult convert = run({"convert", "runs/path", "diffusers", "--to", "diffusers"});
+  ASSERT_EQ(convert.status, 0) << convert.err;
   const std::string text =
       io::read_text(folder_ / "diffusers" / "scheduler" / "scheduler_config.json");
   EXPECT_EQ(nlohmann::json::parse(text).at("_class_name"), GetParam().scheduler);
-  const std::vector<std::string> flags{"--steps", "12", "--seed", "3"};
   EXPECT_LT((draw("diffusers", {"--steps", "12"}) -
              draw("runs/path", {"--method", "euler", "--steps", "12", "--spacing", "linspace",
                                 "--clip", "none"}))
