@@ -1,6 +1,7 @@
 #include "cifar.h"
 
 #include "array_images.h"
+#include "cifar_pickle.h"
 #include "ddpm/base/error.h"
 #include "ddpm/data/memory.h"
 #include "ddpm/io/file.h"
@@ -107,11 +108,14 @@ void read_records(const fs::path& file, uint64_t size, const Format& format,
 }  // namespace
 
 bool is_cifar_folder(const fs::path& folder) {
-  return fs::exists(folder / "data_batch_1.bin") || fs::exists(folder / "train.bin");
+  return fs::exists(folder / "data_batch_1.bin") || fs::exists(folder / "train.bin") ||
+         is_cifar_pickle_folder(folder);
 }
 
 std::unique_ptr<Dataset> open_cifar(const fs::path& path, const ImageOptions& options) {
   expect_exists(path, options.has_config);
+  if (fs::is_directory(path) && is_cifar_pickle_folder(path))
+    return open_array(read_cifar_pickles(path), options);
   const std::vector<fs::path> files = files_at(path);
   std::vector<uint64_t> sizes;
   for (const fs::path& file : files) sizes.push_back(io::InputFile(file).size());

@@ -33,12 +33,22 @@ constexpr std::array<const char*, 8> kFunctions = {"collections.OrderedDict",
                                                    "torch.Size",
                                                    kFromType};
 
-// Python's stack machine without its calls: it knows only the functions in kFunctions. Any other
+constexpr std::array<const char*, 4> kNumpyFunctions = {"numpy.core.multiarray._reconstruct",
+                                                        "numpy._core.multiarray._reconstruct",
+                                                        "numpy.ndarray", "numpy.dtype"};
+
+template <size_t N>
+bool is_one_of(const std::array<const char*, N>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Python's stack machine without its calls: it knows only the functions of these lists. Any other
 // function and its result are opaque: a name that is never looked up.
 class Machine : private PickleBytes {
  public:
-  Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage)
-      : PickleBytes(bytes, name), load_storage_(storage) {}
+  Machine(std::span<const uint8_t> bytes, const std::string& name, const StorageLoader& storage,
+          NumpyArrays arrays)
+      : PickleBytes(bytes, name), load_storage_(storage), arrays_(arrays) {}
 
   TorchValue run() {
     while (!step(take_byte())) {
@@ -124,7 +134,8 @@ class Machine : private PickleBytes {
   void push_global(const std::string& global) {
     if (const auto type = storage_type(global)) {
       push_new(Kind::kStorageType)->type = *type;
-    } else if (std::find(kFunctions.begin(), kFunctions.end(), global) != kFunctions.end()) {
+    } else if (is_one_of(kFunctions, global) ||
+               (arrays_ == NumpyArrays::kTensors && is_one_of(kNumpyFunctions, global))) {
       push_new(Kind::kFunction)->text = global;
     } else {
       push_opaque(global);
@@ -210,6 +221,36 @@ class Machine : private PickleBytes {
     push_opaque(type.empty() ? "a tensor of an unknown type" : "a " + type);
   }
 
+  // numpy.dtype("u1", ...) and _reconstruct(numpy.ndarray, (0,), "b"), whose contents follow.
+  void push_numpy(const std::string& function, const std::vector<PickleNode*>& arguments) {
+    if (function == "numpy.ndarray") return push_opaque("an array of numpy's");
+    if (function != "numpy.dtype") {
+      push_new(Kind::kArray);
+      return;
+    }
+    if (arguments.empty() || arguments[0]->kind != Kind::kText) damaged();
+    push_new(Kind::kDtype)->text = arguments[0]->text;
+  }
+
+  // (version, shape, dtype, is it column-major, bytes) of an array.
+  void fill_array(PickleNode& array, const PickleNode& state) {
+    const auto& part = state.items;
+    if (state.kind != Kind::kTuple || part.size() != 5 || part[2]->kind != Kind::kDtype) damaged();
+    if (part[2]->text != "u1" || part[3]->integer != 0 || part[4]->kind != Kind::kText) {
+      array.kind = Kind::kOpaque;
+      array.text = "an array of numpy's in " + part[2]->text;
+      return;
+    }
+    const std::vector<int64_t> shape = integers_of(part[1]);
+    const auto bytes = static_cast<int64_t>(part[4]->text.size());
+    int64_t left = bytes;  // of a product that cannot overflow
+    for (const int64_t side : shape) left = side > 0 && left % side == 0 ? left / side : -1;
+    if (bytes == 0 || left != 1) damaged();
+    array.kind = Kind::kTensor;
+    array.tensor = torch::empty(shape, torch::kByte);
+    std::copy(part[4]->text.begin(), part[4]->text.end(), array.tensor.data_ptr<uint8_t>());
+  }
+
   void apply(const PickleNode& function, const PickleNode& arguments) {
     const std::string& name = function.text;
     if (function.kind == Kind::kOpaque) return push_opaque(name);
@@ -218,6 +259,7 @@ class Machine : private PickleBytes {
     if (name == "collections.OrderedDict") return push_ordered_dict(arguments.items);
     if (name == "collections.defaultdict") return push_ordered_dict({});
     if (name == kFromType) return push_from_type(arguments.items);
+    if (is_one_of(kNumpyFunctions, name)) return push_numpy(name, arguments.items);
     if (name.starts_with("torch._utils._rebuild_tensor")) return push_tensor(arguments.items);
     if (arguments.items.empty()) damaged();
     PickleNode* first = arguments.items[0];  // a parameter is its tensor, a torch.Size its tuple
@@ -236,11 +278,13 @@ class Machine : private PickleBytes {
   }
 
   // Attributes are dropped: those of an OrderedDict (a state dict's _metadata) are not content, and
-  // an opaque object stays opaque.
-  void drop_attributes() {
-    pop();
+  // an opaque object stays opaque. An array gets its contents.
+  void set_state() {
+    const PickleNode* state = pop();
     if (stack_.size() <= floor()) damaged();
     const Kind kind = stack_.back()->kind;
+    if (kind == Kind::kDtype) return;  // the order of its bytes
+    if (kind == Kind::kArray) return fill_array(*stack_.back(), *state);
     if (kind != Kind::kDict && kind != Kind::kTensor && kind != Kind::kOpaque) damaged();
   }
 
@@ -303,7 +347,7 @@ class Machine : private PickleBytes {
       case 0x82: take(1); push_opaque("a registered extension"); break;  // EXT1
       case 0x83: take(2); push_opaque("a registered extension"); break;  // EXT2
       case 0x84: take(4); push_opaque("a registered extension"); break;  // EXT4
-      case 'b': drop_attributes(); break;                           // BUILD
+      case 'b': set_state(); break;                                 // BUILD
       default:
         refuse(fmt::format("pickle operation 0x{:02x} at byte {}", code, position() - 1));
     }
@@ -312,6 +356,7 @@ class Machine : private PickleBytes {
   }
 
   const StorageLoader& load_storage_;
+  NumpyArrays arrays_;
   std::deque<PickleNode> nodes_;
   std::vector<PickleNode*> stack_;
   std::vector<size_t> marks_;
@@ -321,8 +366,8 @@ class Machine : private PickleBytes {
 }  // namespace
 
 TorchValue unpickle(std::span<const uint8_t>& bytes, const std::string& name,
-                    const StorageLoader& storage) {
-  Machine machine(bytes, name, storage);
+                    const StorageLoader& storage, NumpyArrays arrays) {
+  Machine machine(bytes, name, storage, arrays);
   TorchValue value = machine.run();
   bytes = bytes.subspan(machine.position());
   return value;

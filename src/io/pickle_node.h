@@ -31,6 +31,8 @@ struct PickleNode {
     kStorage,
     kStorageType,
     kFunction,  // text: which of the known ones
+    kDtype,     // text: numpy's name of a type, as "u1"
+    kArray,     // an array of numpy's before its contents are known
     kOpaque,    // text: what it is, for people
   };
   Kind kind = Kind::kNone;

@@ -54,6 +54,10 @@ class TreeMaker {
         return opaque("a bare storage");
       case Kind::kStorageType:
         return opaque("a type of storage");
+      case Kind::kDtype:
+        return opaque("numpy.dtype");
+      case Kind::kArray:
+        return opaque("an array of numpy's");
       case Kind::kFunction:
       case Kind::kOpaque:
         return opaque(node.text);

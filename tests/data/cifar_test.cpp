@@ -1,8 +1,12 @@
 #include "src/data/cifar.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/file.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
+
+#include <algorithm>
+#include <filesystem>
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -88,6 +92,78 @@ TEST(Cifar, SaysWhatIsWrongWithWhichFile) {
   fixtures::write(folder / "data_batch_2.bin", records({2}));
   fixtures::write(folder / "batches.meta.txt", fixtures::from_text(names(9)));
   EXPECT_CONTAINS(opening(), "batches.meta.txt: holds 9 class names, but CIFAR-10 has 10");
+}
+
+// Files of scripts/make_cifar_golden.py; the pixels are those of records().
+const std::filesystem::path kPickles =
+    std::filesystem::path(DDPM_SOURCE_DIR) / "tests" / "golden" / "cifar";
+
+torch::Tensor golden_image(int64_t i) {
+  return (torch::arange(3072) + 7 * i).remainder(256).to(torch::kUInt8).view({3, 32, 32});
+}
+
+TEST(CifarPickles, AreReadAsPython2WroteThem) {
+  const auto set = open_cifar(kPickles / "python2", {});
+  ASSERT_EQ(set->size(), 3);
+  EXPECT_EQ(set->class_names()[9], "name9");
+  const std::vector<int64_t> labels{9, 0, 3};
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(set->get(i).label, labels[i]);
+    EXPECT_TRUE(torch::equal(set->get(i).image, golden_image(i))) << i;
+  }
+}
+
+TEST(CifarPickles, AreReadAsPython3WritesThem) {
+  const auto set = open_cifar(kPickles / "python3", {});
+  ASSERT_EQ(set->size(), 2);
+  EXPECT_EQ(set->class_count(), 100);
+  EXPECT_EQ(set->get(0).label, 99);
+  EXPECT_EQ(set->class_names()[42], "fine42");
+  EXPECT_TRUE(torch::equal(set->get(1).image, golden_image(1)));
+}
+
+// A changed byte is another picture, label or name, or an error that names the file.
+TEST(CifarPickles, SurviveEveryChangedByte) {
+  const TemporaryFolder folder;
+  const std::vector<uint8_t> whole = io::read_file(kPickles / "python2" / "data_batch_1");
+  int refused = 0;
+  for (size_t i = 0; i < whole.size(); i += i < 300 ? 1 : 29) {
+    Bytes bytes(whole.begin(), whole.end());
+    bytes[i] ^= 0x55;
+    fixtures::write(folder / "data_batch_1", bytes);
+    try {
+      EXPECT_EQ(open_cifar(folder.path(), {})->size(), 2) << i;
+    } catch (const IoError& error) {
+      EXPECT_NE(std::string(error.what()).find("data_batch_1"), std::string::npos) << i;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 50);
+}
+
+TEST(CifarPickles, SayWhatIsWrong) {
+  const auto error = [](const std::filesystem::path& folder) {
+    return message_of<IoError>([&] { open_cifar(folder, {}); });
+  };
+  EXPECT_NE(error(kPickles / "foreign").find("no array of bytes [N, 3072]"), std::string::npos);
+  const TemporaryFolder folder;
+  const auto batch = [&](const Bytes& bytes) {
+    fixtures::write(folder / "data_batch_1", bytes);
+    return error(folder.path());
+  };
+  const std::vector<uint8_t> whole = io::read_file(kPickles / "python2" / "data_batch_1");
+  const Bytes bytes(whole.begin(), whole.end());
+  fixtures::write(folder / "data_batch_1", bytes);
+  EXPECT_EQ(open_cifar(folder.path(), {})->class_names()[3], "3") << "without batches.meta";
+  EXPECT_NE(batch(Bytes(bytes.begin(), bytes.begin() + 3000)).find("cut short"), std::string::npos);
+  EXPECT_NE(batch(fixtures::from_text("\x80\x02}.")).find("has no \"data\""), std::string::npos);
+  EXPECT_NE(batch(fixtures::from_text("<!DOCTYPE html>")), "");
+  // The labels 9 and 0 are "K\x09K\x00".
+  Bytes other = bytes;
+  const auto at = std::search(other.begin(), other.end(), "K\x09K", "K\x09K" + 3);
+  ASSERT_NE(at, other.end());
+  at[1] = 10;
+  EXPECT_NE(batch(other).find("a label is not in 0..9"), std::string::npos);
 }
 
 }  // namespace

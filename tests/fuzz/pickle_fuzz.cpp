@@ -1,6 +1,8 @@
-// The pickle in the old format of torch.save, without the zip archive whose checksum stops a fuzzer.
+// The pickle in the old format of torch.save, without the zip archive whose checksum stops a fuzzer, and
+// a file of pickle.dump.
 #include "fuzz.h"
 
+#include "ddpm/io/pickle_file.h"
 #include "ddpm/io/torch_file.h"
 
 #include <vector>
@@ -17,6 +19,8 @@ void run(Bytes bytes) {
   const auto path = write_file("fuzz.pt", file);
   require(io::is_torch_file(path));
   read([&] { io::read_torch_file(path); });
+  const auto bare = write_file("fuzz.pickle", {bytes.begin(), bytes.end()});
+  read([&] { io::read_pickle_file(bare); });
 }
 
 }  // namespace ddpm::fuzz
