@@ -19,7 +19,7 @@ void run(Bytes bytes) {
   const auto path = write_file("fuzz.pt", file);
   require(io::is_torch_file(path));
   read([&] { io::read_torch_file(path); });
-  const auto bare = write_file("fuzz.pickle", {bytes.begin(), bytes.end()});
+  const auto bare = write_file("fuzz.pickle", bytes);
   read([&] { io::read_pickle_file(bare); });
 }
 
