@@ -21,7 +21,7 @@ ddpm_common(ddpm_readers)
 target_include_directories(ddpm_readers PUBLIC "${PROJECT_SOURCE_DIR}")
 target_compile_options(ddpm_readers PUBLIC -fsanitize=fuzzer-no-link)
 target_link_libraries(ddpm_readers PUBLIC
-  tomlplusplus::tomlplusplus Stb::Stb LibZip::LibZip LibJpeg::LibJpeg LibWebP::LibWebP OpenSSL::Crypto ZLIB::ZLIB nlohmann_json::nlohmann_json Threads::Threads)
+  tomlplusplus::tomlplusplus Stb::Stb LibZip::LibZip LMDB::LMDB LibJpeg::LibJpeg LibWebP::LibWebP OpenSSL::Crypto ZLIB::ZLIB nlohmann_json::nlohmann_json Threads::Threads)
 target_precompile_headers(ddpm_readers PRIVATE <torch/types.h> <torch/utils.h> <fmt/format.h>)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS tests/fuzz/*_fuzz.cpp)

@@ -26,7 +26,7 @@ readonly cuda_version=13.0
 readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
   nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
-  libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev libssl-dev zlib1g-dev libgtest-dev libbenchmark-dev
+  libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev liblmdb-dev libssl-dev zlib1g-dev libgtest-dev libbenchmark-dev
   python3 python3-venv)
 
 with_cuda=auto

@@ -6,6 +6,7 @@
 #include "folder_listing.h"
 #include "idx.h"
 #include "image_folder.h"
+#include "image_lmdb.h"
 #include "image_tar.h"
 #include "image_zip.h"
 #include "numpy_images.h"
@@ -48,7 +49,7 @@ struct Kind {
   std::unique_ptr<Dataset> (*open)(const DataConfig& config, uint64_t seed, const DataIndex& index);
 };
 
-constexpr std::array<Kind, 8> kKinds = {{
+constexpr std::array<Kind, 9> kKinds = {{
     {"procedural",
      [](const DataConfig& config, uint64_t seed, const DataIndex&) -> std::unique_ptr<Dataset> {
        const ImageSize size = config.image_size.value_or(ImageSize{32, 32});
@@ -80,6 +81,10 @@ constexpr std::array<Kind, 8> kKinds = {{
     {"tar",
      [](const DataConfig& config, uint64_t, const DataIndex& index) {
        return open_image_tar(config.path, options_of(config, index));
+     }},
+    {"lmdb",
+     [](const DataConfig& config, uint64_t, const DataIndex& index) {
+       return open_image_lmdb(config.path, options_of(config, index));
      }},
 }};
 
@@ -113,15 +118,16 @@ void expect_kind(const DataConfig& config) {
 }
 
 bool is_kind_of_files(const std::string& kind) {
-  return kind == "folder" || kind == "zip" || kind == "tar";
+  return kind == "folder" || kind == "zip" || kind == "tar" || kind == "lmdb";
 }
 
 void expect_labels(const DataConfig& config, const std::string& kind) {
   if (is_kind_of_files(kind) || config.labels == "auto" || config.labels == "none") return;
-  throw UsageError(fmt::format(
-      "data.labels = \"{}\" goes with a folder, a zip or a tar of images, but {} is of kind {}; "
-      "set it to \"auto\" (its own labels) or \"none\"",
-      config.labels, config.path.string(), kind));
+  throw UsageError(
+      fmt::format("data.labels = \"{}\" goes with a folder, a zip, a tar or an LMDB of images, but "
+                  "{} is of kind {}; "
+                  "set it to \"auto\" (its own labels) or \"none\"",
+                  config.labels, config.path.string(), kind));
 }
 
 // Contradictions among valid keys.
@@ -193,7 +199,10 @@ std::string kind_of_path(const fs::path& path, bool has_config) {
   if (fs::is_directory(path)) {
     const std::vector<fs::path> entries = files_in(path);
     const bool idx = std::any_of(entries.begin(), entries.end(), is_idx_image_name);
-    return idx ? "idx" : is_cifar_folder(path) ? "cifar" : is_tar_folder(path) ? "tar" : "folder";
+    if (idx) return "idx";
+    if (is_cifar_folder(path)) return "cifar";
+    if (is_lmdb_folder(path)) return "lmdb";
+    return is_tar_folder(path) ? "tar" : "folder";
   }
   const std::string kind = kind_of_ending(path);
   if (!kind.empty()) return kind;

@@ -212,7 +212,7 @@ TEST(OpenDataset, LabelsOfAnotherSourceNeedFiles) {
   EXPECT_EQ(open_dataset(config, 0)->get(0).label, -1);
   config.labels = "prefix";
   EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(config, 0); }),
-                  "data.labels = \"prefix\" goes with a folder, a zip or a tar of images");
+                  "data.labels = \"prefix\" goes with a folder, a zip, a tar or an LMDB of images");
 }
 
 // Without a config there are no keys to set.
