@@ -42,5 +42,15 @@ TEST_F(Info, JsonOfAnExportIsThatOfItsCheckpoint) {
     EXPECT_EQ(own.at(section), copy.at(section)) << section;
 }
 
+TEST_F(CliTest, WatchShowsAFinishedRunAndEnds) {
+  train("runs/tiny");
+  const ProgramResult plain = run({"watch", "runs/tiny"});
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_TRUE(plain.out.starts_with("finished, step 12/12, loss ")) << plain.out;
+  const ProgramResult once = run({"watch", "runs/tiny", "--once"});
+  EXPECT_NE(once.out.find("checkpoint at step 12"), std::string::npos) << once.out;
+  expect_error({"watch", "runs/none"}, 1, "is not a training run");
+}
+
 }  // namespace
 }  // namespace ddpm
