@@ -144,6 +144,7 @@ class Benchmark {
       checkpoint::TrainingState state;
       state.step = ++step;
       state.ema_decays = experiment_.ema.decays;
+      state.power_lengths = experiment_.ema.power_lengths;
       checkpoint::write_checkpoint(
           store,
           checkpoint::checkpoint_content(*learner_.unet(), learner_.snapshot(), state, "", ""));
@@ -151,7 +152,7 @@ class Benchmark {
     };
     const auto load = [&] {
       const checkpoint::TrainingTensors tensors = learner_.empty_tensors();
-      checkpoint::read_checkpoint(store.folder_of(step), *learner_.unet(), experiment_.ema.decays,
+      checkpoint::read_checkpoint(store.folder_of(step), *learner_.unet(), experiment_.ema,
                                   tensors);
       learner_.restore_(tensors);
     };

@@ -17,7 +17,19 @@ constexpr const char* kUpdates = "step";
 
 std::string file_of(const std::string& name) { return name + ".safetensors"; }
 
+// Throws IoError if the checkpoint has other averages than the config's `key` asks for.
+void expect_averages(const std::filesystem::path& checkpoint, const char* key,
+                     const std::vector<double>& kept, const std::vector<double>& wanted) {
+  if (kept == wanted) return;
+  throw IoError(checkpoint,
+                fmt::format("keeps averages with {} [{}], the config asks for [{}]; use the same, "
+                            "or start a new run with --out",
+                            key, fmt::join(kept, ", "), fmt::join(wanted, ", ")));
+}
+
 }  // namespace
+
+std::string power_name(double length) { return fmt::format("power-{}", length); }
 
 std::string ema_name(size_t i) { return i == 0 ? "ema" : fmt::format("ema-{}", i + 1); }
 
@@ -32,6 +44,8 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
   add("model", nn::named_weights(unet, tensors.weights));
   for (size_t i = 0; i < tensors.averages.size(); ++i)
     add(ema_name(i), nn::named_weights(unet, tensors.averages[i]));
+  for (size_t i = 0; i < tensors.power_averages.size(); ++i)
+    add(power_name(state.power_lengths.at(i)), nn::named_weights(unet, tensors.power_averages[i]));
   auto optimizer = nn::named_weights(unet, tensors.first_moments, kFirstMoment);
   for (auto& t : nn::named_weights(unet, tensors.second_moments, kSecondMoment))
     optimizer.push_back(std::move(t));
@@ -61,23 +75,19 @@ std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointC
 }
 
 TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
-                              const std::vector<double>& decays, const TrainingTensors& tensors) {
+                              const nn::EmaConfig& ema, const TrainingTensors& tensors) {
   const torch::NoGradGuard no_grad;
   const TrainingState state = read_training_state(checkpoint);
-  if (decays != state.ema_decays) {
-    throw IoError(
-        checkpoint,
-        fmt::format(
-            "keeps averages with ema.decay [{}], the config asks for [{}]; use the same, or "
-            "start a new run with --out",
-            fmt::join(state.ema_decays, ", "), fmt::join(decays, ", ")));
-  }
+  expect_averages(checkpoint, "ema.decay", state.ema_decays, ema.decays);
+  expect_averages(checkpoint, "ema.power_lengths", state.power_lengths, ema.power_lengths);
   const auto open = [&](const std::string& name) {
     return io::SafetensorsFile::open(checkpoint / file_of(name));
   };
   nn::load_weights_(open("model"), unet, tensors.weights);
   for (size_t i = 0; i < tensors.averages.size(); ++i)
     nn::load_weights_(open(ema_name(i)), unet, tensors.averages[i]);
+  for (size_t i = 0; i < tensors.power_averages.size(); ++i)
+    nn::load_weights_(open(power_name(ema.power_lengths.at(i))), unet, tensors.power_averages[i]);
   const io::SafetensorsFile optimizer = open("optimizer");
   nn::load_weights_(optimizer, unet, tensors.first_moments, kFirstMoment);
   nn::load_weights_(optimizer, unet, tensors.second_moments, kSecondMoment);

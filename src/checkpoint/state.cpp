@@ -63,7 +63,10 @@ std::string to_json_text(const TrainingState& s) {
       {"ema_decays", s.ema_decays},
       {"torch_version", s.torch_version},
       {"saved_at", s.saved_at}};
-  return io::json_text(json, 2) + "\n";
+  if (s.power_lengths.empty()) return io::json_text(json, 2) + "\n";
+  nlohmann::ordered_json more = json;
+  more["power_lengths"] = s.power_lengths;
+  return io::json_text(more, 2) + "\n";
 }
 
 TrainingState parse_training_state(const std::filesystem::path& path, const std::string& text) {
@@ -90,6 +93,7 @@ TrainingState parse_training_state(const std::filesystem::path& path, const std:
     read_newer(json, "skipped_in_a_row", s.skipped_in_a_row);
     read(json, "seconds", s.seconds);
     read(json, "ema_decays", s.ema_decays);
+    read_newer(json, "power_lengths", s.power_lengths);
     read(json, "torch_version", s.torch_version);
     read(json, "saved_at", s.saved_at);
     return s;

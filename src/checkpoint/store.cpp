@@ -293,6 +293,12 @@ void CheckpointStore::clean() {
   remove_aside(leftovers);
 }
 
+void CheckpointStore::remove_after(int64_t step) {
+  std::vector<int64_t> later = steps();  // newest first, so that no gap can remain
+  std::erase_if(later, [&](int64_t s) { return s <= step; });
+  remove(later);
+}
+
 void CheckpointStore::retain() {
   std::vector<int64_t> doomed;
   int64_t kept = 0;
@@ -344,6 +350,13 @@ std::optional<fs::path> latest_run(const fs::path& root) {
 }
 
 }  // namespace
+
+fs::path run_of(const fs::path& checkpoint) {
+  const fs::path parent = checkpoint.parent_path();
+  if (parent.filename() == kFolderName) return parent.parent_path();
+  const bool best = checkpoint.filename() == "best" && fs::exists(parent / kFolderName);
+  return best ? parent : fs::path();
+}
 
 fs::path resolve_checkpoint(const fs::path& path, const DamageReport& report) {
   // "runs/a/" has no last component and "." has no name. Both become the folder's own path.

@@ -29,7 +29,7 @@ Beginning beginning_of(const Experiment& experiment, const config::Document& doc
        data.training->fingerprint()});
   b.prepare = [&experiment, checkpoint = b.checkpoint](Learner& learner) {
     const checkpoint::TrainingTensors tensors = learner.empty_tensors();
-    checkpoint::read_checkpoint(checkpoint, *learner.unet(), experiment.ema.decays, tensors);
+    checkpoint::read_checkpoint(checkpoint, *learner.unet(), experiment.ema, tensors);
     learner.restore_(tensors);
   };
   return b;

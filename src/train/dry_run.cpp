@@ -27,7 +27,7 @@ void wait_for(const torch::Device& device) {
 uint64_t checkpoint_bytes(const Experiment& experiment, const nn::UNet& unet) {
   uint64_t bytes = 0;
   for (const torch::Tensor& p : unet->parameters()) bytes += p.nbytes();
-  return bytes * (3 + experiment.ema.decays.size());
+  return bytes * (3 + experiment.ema.decays.size() + experiment.ema.power_lengths.size());
 }
 
 double time_forward(const Experiment& experiment, Learner& learner, const torch::Device& device) {
@@ -65,6 +65,8 @@ DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
                            : experiment.train.batch_size / experiment.train.accumulate;
   report.parameters = nn::parameter_count(*learner.unet());
   report.checkpoint_bytes = checkpoint_bytes(experiment, learner.unet());
+  report.snapshot_bytes = experiment.ema.power_lengths.size() * sizeof(c10::Half) *
+                          static_cast<uint64_t>(report.parameters);
   const auto loader = open_batches(experiment, dataset, device);
 
   const auto reading = Clock::now();

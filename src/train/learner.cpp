@@ -1,8 +1,10 @@
 #include "ddpm/train/learner.h"
 
 #include "ddpm/base/rng.h"
+#include "ddpm/checkpoint/ema_snapshots.h"
 #include "ddpm/diffusion/noise_level.h"
 #include "ddpm/nn/init.h"
+#include "ddpm/nn/power_ema.h"
 #include "ddpm/train/micro_batch.h"
 
 #include <mutex>
@@ -28,6 +30,17 @@ std::vector<nn::Ema> make_averages(const nn::EmaConfig& config,
                                    const std::vector<torch::Tensor>& parameters) {
   std::vector<nn::Ema> averages;
   for (const double decay : config.decays) averages.emplace_back(parameters, decay, config.warmup);
+  return averages;
+}
+
+std::vector<nn::Ema> make_power_averages(const nn::EmaConfig& config,
+                                         const std::vector<torch::Tensor>& parameters) {
+  std::vector<nn::Ema> averages;
+  for (const double length : config.power_lengths) {
+    const double exponent = nn::power_exponent(length);
+    averages.emplace_back(parameters,
+                          [exponent](int64_t n) { return nn::power_weight(exponent, n); });
+  }
   return averages;
 }
 
@@ -109,6 +122,7 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       shards_(parameters_, world, experiment.train.shard_optimizer),
       own_(shards_.own(parameters_)),
       averages_(make_averages(experiment.ema, own_)),
+      power_averages_(make_power_averages(experiment.ema, own_)),
       optimizer_(own_, experiment.optimizer, parameters_),
       reducer_(world, parameters_),
       metrics_(device, experiment.diffusion.schedule.timesteps),
@@ -118,6 +132,7 @@ void Learner::begin_() {
   world_.broadcast_(parameters_);
   const torch::NoGradGuard no_grad;
   for (const nn::Ema& average : averages_) copy_(average.averages(), own_);
+  for (const nn::Ema& average : power_averages_) copy_(average.averages(), own_);
 }
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
@@ -142,7 +157,7 @@ void Learner::load_(const data::Batch& batch) {
   load(batch_.ids, batch.ids);
 }
 
-// Sets all other inputs that change between steps: dropout's seed, learning rate, EMA decays.
+// Sets all other inputs that change between steps: dropout's seed, learning rate, EMA weights.
 void Learner::set_step_(int64_t step) {
   // Dropout uses torch's generator. It is seeded by the step, so that a resumed run repeats it.
   if (unet_->config().dropout > 0.0) {
@@ -152,6 +167,7 @@ void Learner::set_step_(int64_t step) {
   }
   optimizer_.set_rate_(learning_rate(optimizer_config_, step, train_.steps));
   for (nn::Ema& average : averages_) average.set_update_(step);
+  for (nn::Ema& average : power_averages_) average.set_update_(step);
 }
 
 // Every step runs the same operations on the same tensors, as a CUDA graph requires. Old gradients
@@ -162,6 +178,7 @@ void Learner::update_() {
   metrics_.add_update(optimizer_.step_());
   shards_.exchange_(parameters_);
   for (nn::Ema& average : averages_) average.update_(own_);
+  for (nn::Ema& average : power_averages_) average.update_(own_);
 }
 
 // A micro-batch is weighted by its share of the whole batch, so that the sum over rounds and ranks
@@ -209,6 +226,8 @@ checkpoint::TrainingTensors Learner::snapshot() const {
   const torch::NoGradGuard no_grad;
   checkpoint::TrainingTensors tensors;
   for (int64_t i = 0; i < average_count(); ++i) tensors.averages.push_back(host_copies(average(i)));
+  for (const nn::Ema& average : power_averages_)
+    tensors.power_averages.push_back(host_copies(shards_.gather(average.averages())));
   tensors.first_moments = host_copies(shards_.gather(optimizer_.first_moments()));
   tensors.second_moments = host_copies(shards_.gather(optimizer_.second_moments()));
   if (!world_.is_main()) return {};
@@ -222,6 +241,8 @@ checkpoint::TrainingTensors Learner::empty_tensors() const {
   tensors.weights = host_space(parameters_);
   tensors.averages.resize(averages_.size());
   for (auto& average : tensors.averages) average = host_space(parameters_);
+  tensors.power_averages.resize(power_averages_.size());
+  for (auto& average : tensors.power_averages) average = host_space(parameters_);
   tensors.first_moments = host_space(parameters_);
   tensors.second_moments = host_space(parameters_);
   tensors.updates = host_space({optimizer_.updates()})[0];
@@ -248,6 +269,8 @@ void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
   take(parameters_, tensors.weights);
   for (size_t i = 0; i < averages_.size(); ++i)
     take_own(averages_[i].averages(), world_.is_main() ? tensors.averages[i] : nothing);
+  for (size_t i = 0; i < power_averages_.size(); ++i)
+    take_own(power_averages_[i].averages(), world_.is_main() ? tensors.power_averages[i] : nothing);
   take_own(optimizer_.first_moments(), tensors.first_moments);
   take_own(optimizer_.second_moments(), tensors.second_moments);
   take({optimizer_.updates()}, {tensors.updates});
@@ -255,6 +278,17 @@ void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
 
 std::vector<torch::Tensor> Learner::average(int64_t i) const {
   return shards_.gather(averages_[static_cast<size_t>(i)].averages());
+}
+
+std::vector<std::vector<torch::Tensor>> Learner::stored_power_averages() const {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::vector<torch::Tensor>> stored;
+  for (const nn::Ema& average : power_averages_) {
+    stored.emplace_back();
+    for (const torch::Tensor& tensor : shards_.gather(average.averages()))
+      stored.back().push_back(checkpoint::stored_tensor(tensor));
+  }
+  return stored;
 }
 
 }  // namespace ddpm::train

@@ -86,6 +86,8 @@ void check_same_order(const checkpoint::TrainingState& was, const RunIdentity& n
   if ((was.precision == "fp64") != (precision == "fp64"))
     refuse("train.precision", was.precision, precision);
   if (was.ema_decays != e.ema.decays) refuse("ema.decay", was.ema_decays, e.ema.decays);
+  if (was.power_lengths != e.ema.power_lengths)
+    refuse("ema.power_lengths", was.power_lengths, e.ema.power_lengths);
   if (was.dataset_size == now.data.size()) return;
   throw IoError(now.run, fmt::format("was trained on {}, the data now has {}; use the same, {}",
                                      counted(was.dataset_size, "image"),

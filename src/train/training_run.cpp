@@ -2,6 +2,7 @@
 
 #include "ddpm/base/clock.h"
 #include "ddpm/base/text.h"
+#include "ddpm/checkpoint/ema_snapshots.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
@@ -41,6 +42,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
       lock_(world.is_main() ? std::make_unique<checkpoint::RunLock>(run_) : nullptr),
       saver_(run_ / "checkpoints", {experiment_.train.keep_last, experiment_.train.keep_every},
              experiment_.train.background_saves, deadline_, [this] { reporter_.clear_progress(); }),
+      snapshots_(checkpoint::snapshots_of(run_)),
       checkpoint_(starting_point(resume_policy)),
       data_(in_class_order(std::move(data))),
       model_toml_(
@@ -58,6 +60,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
       resume({run_, experiment_, document, *data_.training, model_toml_, fingerprint}, tensors);
     }
     state_.fingerprint = fingerprint;
+    checkpoint::continue_snapshots(snapshots_, checkpoint_, state_.step);
     reporter_.open(state_.step, data_.held_out.get());
     quality_ = std::make_unique<QualityLog>(run_, state_.step);
   });
@@ -72,6 +75,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
   state_.threads = at::get_num_threads();
   state_.precision = config::to_string(experiment_.train.precision);
   state_.ema_decays = experiment_.ema.decays;
+  state_.power_lengths = experiment_.ema.power_lengths;
   if (experiment_.train.fit_micro_batch) {
     spdlog::info("{} images at a time fit into the memory of {}", learner_.fit_micro_batch_(),
                  device_.str());
@@ -111,8 +115,7 @@ void TrainingRun::begin(const ResumePolicy& policy) {
 void TrainingRun::resume(const RunIdentity& identity, checkpoint::TrainingTensors& tensors) {
   const Resumption found = compare_with(checkpoint_, identity);
   tensors = learner_.empty_tensors();
-  state_ =
-      checkpoint::read_checkpoint(checkpoint_, *learner_.unet(), experiment_.ema.decays, tensors);
+  state_ = checkpoint::read_checkpoint(checkpoint_, *learner_.unet(), experiment_.ema, tensors);
   spdlog::info("resumed from {} (step {}, {} images seen)", checkpoint_.string(), state_.step,
                with_commas(state_.samples_seen));
   if (!found.changes.empty())
@@ -190,6 +193,8 @@ TrainOutcome TrainingRun::run() {
     if (due(config.log_every) || holdout_due || last) reporter_.log_metrics(state_, holdout_due);
     reporter_.show_progress(state_.step);
     if (due(config.sample_every)) reporter_.draw_samples(state_.step);
+    // Before the checkpoint: a run that resumes from it has every earlier snapshot.
+    if (due(experiment_.ema.snapshot_interval(config.steps))) store_averages();
     if (due(config.checkpoint_every) || last) save();
     if (measure_ && config.eval_every > 0 && (due(config.eval_every) || last) && !measure_quality())
       break;
@@ -310,6 +315,25 @@ void TrainingRun::save() {
     state.skipped_in_a_row = since_log.skipped_in_a_row;
     saver_.start(checkpoint::checkpoint_content(*learner_.unet(), tensors, state, model_toml_,
                                                 config_toml_));
+  }
+  reporter_.aside(seconds_since(begin));
+}
+
+// Writes a snapshot of the power-function averages. A failure costs this snapshot alone.
+void TrainingRun::store_averages() {
+  const auto begin = Clock::now();
+  const auto averages = learner_.stored_power_averages();
+  if (world_.is_main()) {
+    try {
+      checkpoint::write_snapshot(snapshots_, *learner_.unet(),
+                                 {state_.step, experiment_.ema.power_lengths, averages});
+    } catch (const IoError& error) {
+      reporter_.clear_progress();
+      spdlog::error(
+          "step {}: the EMA snapshot could not be written: {} (training continues; "
+          "--ema-length is less exact without it)",
+          state_.step, error.what());
+    }
   }
   reporter_.aside(seconds_since(begin));
 }

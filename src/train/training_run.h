@@ -49,6 +49,7 @@ class TrainingRun {
   TrainOutcome finish();
   void save();
   void finish_save();
+  void store_averages();
   bool measure_quality();
   bool out_of_patience() const;
 
@@ -60,7 +61,8 @@ class TrainingRun {
   Deadline deadline_;
   std::unique_ptr<checkpoint::RunLock> lock_;  // on rank 0
   Saver saver_;
-  std::filesystem::path checkpoint_;  // from which the run begins, on rank 0; empty: step 0
+  checkpoint::CheckpointStore snapshots_;  // RUN/ema_snapshots
+  std::filesystem::path checkpoint_;       // from which the run begins, on rank 0; empty: step 0
   data::Split data_;
   std::string model_toml_, config_toml_;
   Learner learner_;

@@ -30,13 +30,26 @@ TEST(EmaConfig, ReadsOneDecayOrSeveral) {
   EXPECT_THROW(read("decay = []"), ConfigError);
 }
 
+TEST(EmaConfig, HasNoPowerLengthsByDefault) {
+  EXPECT_TRUE(read("").power_lengths.empty());
+  EXPECT_EQ(read("").snapshot_interval(1000), 0);
+  EXPECT_EQ(read("snapshot_every = 10").snapshot_interval(1000), 0);
+  const EmaConfig two = read("power_lengths = [0.05, 0.1]");
+  EXPECT_EQ(two.power_lengths, (std::vector<double>{0.05, 0.1}));
+  EXPECT_EQ(two.snapshot_interval(1000), 25);
+  EXPECT_EQ(two.snapshot_interval(12), 1);
+  EXPECT_EQ(two.snapshot_interval(41), 2) << "at most 40 snapshots";
+  EXPECT_EQ(read("power_lengths = 0.05\nsnapshot_every = 10").snapshot_interval(1000), 10);
+  for (const char* wrong : {"[0.05, 0.05]", "[0.3]", "0", "-0.1"})
+    EXPECT_THROW(read(std::string("power_lengths = ") + wrong), ConfigError) << wrong;
+  EXPECT_THROW(read("snapshot_every = -1"), ConfigError);
+}
+
 TEST(Ema, WarmsUpToItsDecay) {
-  const torch::nn::Linear module(1, 1);
-  const Ema ema(module->parameters(), 0.9999, true);
-  EXPECT_EQ(ema.decay_at(1), 2.0 / 11.0);
-  EXPECT_EQ(ema.decay_at(90), 0.91);
-  EXPECT_EQ(ema.decay_at(1'000'000), 0.9999);
-  EXPECT_EQ(Ema(module->parameters(), 0.9999, false).decay_at(1), 0.9999);
+  EXPECT_EQ(decay_at(0.9999, true, 1), 2.0 / 11.0);
+  EXPECT_EQ(decay_at(0.9999, true, 90), 0.91);
+  EXPECT_EQ(decay_at(0.9999, true, 1'000'000), 0.9999);
+  EXPECT_EQ(decay_at(0.9999, false, 1), 0.9999);
 }
 
 // The average of constant parameters 0, begun at 1, is the share of its beginning.
@@ -72,7 +85,7 @@ TEST(Ema, HasTheBitsOfAtensKernelThatTakesANumber) {
     for (int64_t n = 1; n <= 30; ++n) {  // weights above and below 1/2
       for (torch::Tensor& p : parameters) p.mul_(0.97).add_(0.1);
       ema.update_(parameters, n);
-      at::_foreach_lerp_(expected, parameters, 1.0 - ema.decay_at(n));
+      at::_foreach_lerp_(expected, parameters, 1.0 - decay_at(0.999, true, n));
     }
     for (size_t i = 0; i < expected.size(); ++i)
       EXPECT_TRUE(ema.averages()[i].equal(expected[i])) << "tensor " << i;

@@ -22,7 +22,7 @@ TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
   const TemporaryFolder folder;
   dist::expect_success(dist::start_world(ranks, 60s, [&, divided = divided](const auto& world) {
     const Experiment experiment =
-        small_experiment({"train.batch_size=8",
+        small_experiment({"train.batch_size=8", "ema.power_lengths=[0.05, 0.1]",
                           divided ? "train.shard_optimizer=true" : "train.shard_optimizer=false"});
     const auto dataset = data::open_dataset(experiment.data, 0);
     data::Loader loader(*dataset, loader_options(experiment, world));
@@ -46,10 +46,17 @@ TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
     again.step_(batch, 5);
     const checkpoint::TrainingTensors a = learner.snapshot(), b = again.snapshot();
     if (a.averages.size() != b.averages.size()) return 1;
+    if (a.power_averages.size() != b.power_averages.size()) return 1;
     for (size_t i = 0; i < a.weights.size(); ++i) {
       if (!a.weights[i].equal(b.weights[i])) return 2;
       if (!a.averages[1][i].equal(b.averages[1][i])) return 3;
       if (!a.second_moments[i].equal(b.second_moments[i])) return 4;
+      if (!a.power_averages[1][i].equal(b.power_averages[1][i])) return 5;
+    }
+    const auto stored = again.stored_power_averages();
+    if (stored.size() != 2 || stored[1].size() != a.weights.size()) return 6;
+    for (size_t i = 0; i < stored[1].size(); ++i) {
+      if (!stored[1][i].equal(a.power_averages[1][i].to(torch::kHalf))) return 7;
     }
     return 0;
   }));

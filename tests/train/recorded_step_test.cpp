@@ -1,4 +1,5 @@
 #include "ddpm/base/rng.h"
+#include "ddpm/nn/power_ema.h"
 #include "ddpm/train/learner.h"
 #include "tests/base/tape_recorder.h"
 #include "tests/train/small_experiment.h"
@@ -17,7 +18,7 @@ constexpr int64_t kBefore = DeviceGraph::kRunsBefore;
 // Whatever changes from step to step changes here: the rate, the averages' weights, dropout.
 Experiment experiment_with(std::vector<std::string> changes = {}) {
   changes.insert(changes.end(), {"optimizer.warmup_steps=20", "optimizer.decay=\"cosine\"",
-                                 "ema.warmup=true", "run.seed=5"});
+                                 "ema.warmup=true", "ema.power_lengths=[0.05, 0.2]", "run.seed=5"});
   return small_experiment(changes);
 }
 
@@ -37,6 +38,7 @@ std::vector<torch::Tensor> everything(const checkpoint::TrainingTensors& t) {
   };
   add(t.weights), add(t.first_moments), add(t.second_moments);
   for (const auto& average : t.averages) add(average);
+  for (const auto& average : t.power_averages) add(average);
   return all;
 }
 
@@ -55,7 +57,9 @@ TEST(Learner, TakesTheStepsThatAreWrittenOutHere) {
   Optimizer optimizer(parameters, experiment.optimizer);
   std::vector<torch::Tensor> average;
   for (const torch::Tensor& p : parameters) average.push_back(p.detach().clone());
-  const nn::Ema decays(parameters, experiment.ema.decays[0], true);
+  std::vector<torch::Tensor> power = average;
+  for (torch::Tensor& p : power) p = torch::zeros_like(p, torch::kDouble);
+  const double exponent = nn::power_exponent(0.2);
   int64_t step = 0;
   for (const data::Batch& batch : batches_of(experiment, 4)) {
     learner.step_(batch, ++step);
@@ -66,12 +70,19 @@ TEST(Learner, TakesTheStepsThatAreWrittenOutHere) {
       accumulate_gradient(*unet, by_hand.settings(), slice(batch, first, 2), 0.5);
     optimizer.step_(learning_rate(experiment.optimizer, step, experiment.train.steps));
     const torch::NoGradGuard no_grad;
-    at::_foreach_lerp_(average, parameters, 1.0 - decays.decay_at(step));
+    at::_foreach_lerp_(average, parameters,
+                       1.0 - nn::decay_at(experiment.ema.decays[0], true, step));
+    const double share =
+        std::pow(step / 4.0, exponent + 1) - std::pow((step - 1) / 4.0, exponent + 1);
+    for (size_t i = 0; i < power.size(); ++i) power[i] += share * parameters[i];
   }
   const checkpoint::TrainingTensors found = learner.snapshot();
   for (size_t i = 0; i < parameters.size(); ++i) {
     EXPECT_TRUE(found.weights[i].equal(parameters[i])) << "weight " << i;
     EXPECT_TRUE(found.averages[0][i].equal(average[i])) << "average of weight " << i;
+    EXPECT_TRUE(
+        torch::allclose(found.power_averages[1][i].to(torch::kDouble), power[i], 1e-5, 1e-7))
+        << "power-function average of weight " << i << ": float32 of four updates";
   }
 }
 

@@ -3,6 +3,7 @@
 #include "ddpm/checkpoint/state.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/nn/ema.h"
 #include "ddpm/nn/unet.h"
 
 #include <filesystem>
@@ -13,7 +14,7 @@
 #include <torch/types.h>
 
 // The files of a checkpoint (docs/checkpoints.md): model.safetensors, one ema*.safetensors per
-// decay, optimizer.safetensors, model.toml (how to use the network), config.toml (how it was
+// decay, one power-LENGTH.safetensors per power-function average, optimizer.safetensors, model.toml (how to use the network), config.toml (how it was
 // trained), state.json.
 
 namespace ddpm::checkpoint {
@@ -22,6 +23,7 @@ namespace ddpm::checkpoint {
 struct TrainingTensors {
   std::vector<torch::Tensor> weights;
   std::vector<std::vector<torch::Tensor>> averages;
+  std::vector<std::vector<torch::Tensor>> power_averages;
   std::vector<torch::Tensor> first_moments, second_moments;
   torch::Tensor updates;  ///< float32 scalar
 };
@@ -43,12 +45,16 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
 std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content);
 
 /// Reads a checkpoint into `tensors`, which have the network's shapes, without rounding. Throws
-/// IoError if it is of another network or has other EMA decays than `decays`.
+/// IoError if it is of another network or has other averages than `ema`.
 TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
-                              const std::vector<double>& decays, const TrainingTensors& tensors);
+                              const nn::EmaConfig& ema, const TrainingTensors& tensors);
 
 /// The name of the i-th EMA weights: "ema", "ema-2", ... Their file is NAME.safetensors.
 std::string ema_name(size_t i);
+
+/// The name of the power-function average of this length: "power-0.05". Its file is
+/// NAME.safetensors.
+std::string power_name(double length);
 
 /// One set of a checkpoint's weights.
 struct WeightsChoice {

@@ -21,8 +21,9 @@ struct TrainingState {
   int64_t skipped_in_a_row = 0;    ///< such steps in a row up to this step; see train.max_bad_steps
   double seconds = 0.0;            ///< of training, over all sessions of the run
   std::vector<double> ema_decays;  ///< of ema.safetensors, ema-2.safetensors, ...
-  std::string dataset;             ///< description, for messages
-  std::string fingerprint;         ///< of the data set; "" in files of former versions
+  std::vector<double> power_lengths;  ///< of power-0.05.safetensors, ...
+  std::string dataset;                ///< description, for messages
+  std::string fingerprint;            ///< of the data set; "" in files of former versions
   std::string precision;
   std::string torch_version;
   std::string saved_at;  ///< ISO 8601, UTC

@@ -90,6 +90,8 @@ class CheckpointStore {
 
   /// Removes the files of interrupted writers. Only the process with the run's lock may call it.
   void clean();
+  /// Removes every checkpoint after `step`. Logs a failure.
+  void remove_after(int64_t step);
   /// Removes the checkpoints that the policy does not keep. Call it after publish. Damaged
   /// checkpoints do not count towards keep_last. Always keeps the last published checkpoint and the
   /// newest intact ones. Logs a failure; the next call tries again.
@@ -112,6 +114,10 @@ class CheckpointStore {
   std::set<int64_t> known_valid_;  // written or verified by this object
   std::optional<int64_t> last_published_;
 };
+
+/// The folder of the run that a checkpoint's folder lies in (RUN/checkpoints/step-N or RUN/best); ""
+/// if it lies elsewhere.
+std::filesystem::path run_of(const std::filesystem::path& checkpoint);
 
 /// Finds the checkpoint for a user's `path`, which is a checkpoint's folder, a run's folder or a
 /// folder of runs. Selects the newest intact checkpoint of the run, or of the run that saved last.

@@ -2,6 +2,7 @@
 
 #include "ddpm/config/fields.h"
 
+#include <functional>
 #include <vector>
 
 #include <torch/nn/module.h>
@@ -12,6 +13,14 @@ struct EmaConfig {
   /// One average per decay; 0 <= decay < 1. Sampling uses the first.
   std::vector<double> decays{0.9999};
   bool warmup = true;  ///< decay at update n is min(decay, (1 + n) / (10 + n))
+  /// One power-function average per relative length (power_ema.h), from which averages of other
+  /// lengths are rebuilt after training; none: off.
+  std::vector<double> power_lengths;
+  int64_t snapshot_every = 0;  ///< steps between stored power-function averages; 0: see below
+
+  /// The same for a training of so many steps: at most 40 snapshots if the key is 0. 0 without
+  /// power_lengths.
+  int64_t snapshot_interval(int64_t steps) const;
 
   bool operator==(const EmaConfig&) const = default;
 };
@@ -29,31 +38,32 @@ constexpr double kYoungShare = 0.05;
 /// The keys of [ema].
 void fields(config::Fields& f, EmaConfig& c);
 
-/// An exponential moving average of parameters (Ho 2020, App. B: decay 0.9999).
+/// A moving average of parameters, by default the exponential one (Ho 2020, App. B: decay 0.9999).
 class Ema {
  public:
+  /// The weight of the parameters in the n-th update, n >= 1: 1 - decay_n.
+  using Weight = std::function<double(int64_t n)>;
+
   /// Starts at the parameters' values.
+  Ema(const std::vector<torch::Tensor>& parameters, Weight weight);
   Ema(const std::vector<torch::Tensor>& parameters, double decay, bool warmup);
 
-  /// The next update is the n-th, n >= 1: its weight 1 - decay_n goes into a tensor, which a
-  /// recorded update reads.
+  /// The next update is the n-th, n >= 1: its weight goes into a tensor, which a recorded update
+  /// reads.
   void set_update_(int64_t n);
-  /// average += (1 - decay_n) (parameter - average). No host sync.
+  /// average += weight_n (parameter - average). No host sync.
   void update_(const std::vector<torch::Tensor>& parameters);
   void update_(const std::vector<torch::Tensor>& parameters, int64_t n) {
     set_update_(n);
     update_(parameters);
   }
 
-  double decay() const { return decay_; }
-  /// The decay of the n-th update.
-  double decay_at(int64_t n) const { return nn::decay_at(decay_, warmup_, n); }
+  double weight_at(int64_t n) const { return weight_at_(n); }
   /// In the order of the parameters.
   const std::vector<torch::Tensor>& averages() const { return averages_; }
 
  private:
-  double decay_;
-  bool warmup_;
+  Weight weight_at_;
   std::vector<torch::Tensor> averages_;
   torch::Tensor weight_;  // of the parameters in the next update
 };

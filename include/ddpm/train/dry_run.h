@@ -13,6 +13,7 @@ namespace ddpm::train {
 struct DryRunReport {
   int64_t parameters = 0;
   uint64_t checkpoint_bytes = 0;  ///< tensors of one checkpoint
+  uint64_t snapshot_bytes = 0;    ///< tensors of one snapshot of the power-function averages
   int64_t timed_steps = 0;
   double first_step_s = 0.0;  ///< including one-time setup
   double step_s = 0.0;        ///< median of the timed steps

@@ -59,6 +59,9 @@ class Learner {
   int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
   /// The i-th EMA weights, one tensor per parameter, on rank 0; empty on other ranks. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
+  /// The power-function averages as a snapshot stores them (checkpoint::stored_tensor), on rank 0;
+  /// lists without tensors on other ranks. Collective.
+  std::vector<std::vector<torch::Tensor>> stored_power_averages() const;
   const StepSettings& settings() const { return settings_; }
   /// Captures steps with `recorder` instead of the device's recorder. For tests.
   void record_by_(std::unique_ptr<GraphRecorder> recorder);
@@ -85,9 +88,10 @@ class Learner {
   nn::UNet unet_;
   std::vector<torch::Tensor> parameters_;
   Shards shards_;
-  std::vector<torch::Tensor> own_;  // of parameters_, those whose state this rank keeps
-  std::vector<nn::Ema> averages_;   // of own_
-  Optimizer optimizer_;             // of own_
+  std::vector<torch::Tensor> own_;       // of parameters_, those whose state this rank keeps
+  std::vector<nn::Ema> averages_;        // of own_
+  std::vector<nn::Ema> power_averages_;  // of own_
+  Optimizer optimizer_;                  // of own_
   dist::GradientReducer reducer_;
   MetricsAccumulator metrics_;
   data::Batch batch_;  // on the device: the tensors that update_ reads
