@@ -93,17 +93,33 @@ void print_costs(const train::Experiment& experiment, const train::DryRunReport&
   print_row("loss", fmt::format("{:.4f} over the first steps", r.loss));
 }
 
-// The disk space that a run's checkpoints need, and that is available.
+// The disk space that a run's checkpoints and snapshots need, and that is available.
 struct DiskSpace {
-  uint64_t checkpoints, bytes, available;
+  uint64_t checkpoints, bytes, snapshots, snapshot_bytes, available;
 };
 
-DiskSpace space_for(const train::TrainConfig& train, uint64_t checkpoint_bytes,
+DiskSpace space_for(const train::Experiment& experiment, const train::DryRunReport& r,
                     const fs::path& disk) {
+  const train::TrainConfig& train = experiment.train;
   const auto kept =
       static_cast<uint64_t>(train.keep_last + 1) +
       static_cast<uint64_t>(train.keep_every > 0 ? train.steps / train.keep_every : 0);
-  return {kept, kept * checkpoint_bytes, fs::space(disk).available};
+  const int64_t every = experiment.ema.snapshot_interval(train.steps);
+  const auto snapshots = static_cast<uint64_t>(every > 0 ? train.steps / every : 0);
+  return {kept, kept * r.checkpoint_bytes, snapshots, snapshots * r.snapshot_bytes,
+          fs::space(disk).available};
+}
+
+void print_disk(const train::Experiment& experiment, const train::DryRunReport& r,
+                const DiskSpace& space) {
+  print_row("checkpoints", fmt::format("{} each, up to {} at a time: {}; {} are free",
+                                       format_bytes(r.checkpoint_bytes), space.checkpoints,
+                                       format_bytes(space.bytes), format_bytes(space.available)));
+  if (space.snapshots == 0) return;
+  print_row("EMA snapshots",
+            fmt::format("{} each, {} of lengths {}, all kept: {}", format_bytes(r.snapshot_bytes),
+                        space.snapshots, fmt::join(experiment.ema.power_lengths, " and "),
+                        format_bytes(space.snapshot_bytes)));
 }
 
 void print_prediction(const train::Experiment& experiment, const train::DryRunReport& r,
@@ -136,15 +152,14 @@ int print_dry_run(const train::Experiment& experiment, const config::Document& d
   const train::DryRunReport r = train::dry_run(experiment, *data.training, device, prepare);
   print_network(experiment, r, device);
   print_costs(experiment, r, device);
-  const DiskSpace space = space_for(experiment.train, r.checkpoint_bytes, disk);
-  print_row("checkpoints", fmt::format("{} each, up to {} at a time: {}; {} are free",
-                                       format_bytes(r.checkpoint_bytes), space.checkpoints,
-                                       format_bytes(space.bytes), format_bytes(space.available)));
+  const DiskSpace space = space_for(experiment, r, disk);
+  print_disk(experiment, r, space);
   print_prediction(experiment, r, b.resumption.state.step, device);
-  if (space.bytes > space.available) {
+  if (space.bytes + space.snapshot_bytes > space.available) {
     throw IoError(disk,
-                  "has too little free space for the checkpoints; lower train.keep_last, raise "
-                  "train.keep_every, or choose another disk with --out");
+                  "has too little free space for the checkpoints and EMA snapshots; lower "
+                  "train.keep_last, raise train.keep_every or ema.snapshot_every, or choose "
+                  "another disk with --out");
   }
   print_row("", "nothing was trained and nothing written");
   return kOk;

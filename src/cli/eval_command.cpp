@@ -27,9 +27,9 @@ namespace fs = std::filesystem;
 constexpr int64_t kDefaultSamples = 1000;
 constexpr int64_t kNeighbourRows = 12;
 constexpr int64_t kNeighbourColumns = 8;
-constexpr std::array kSamplingFlags{"--ckpt",   "--steps", "--ddim",    "--ddpm",
-                                    "--method", "--eta",   "--sigma",   "--spacing",
-                                    "--clip",   "--class", "--weights", "--precision"};
+constexpr std::array kSamplingFlags{"--ckpt",    "--steps",      "--ddim",     "--ddpm", "--method",
+                                    "--eta",     "--sigma",      "--spacing",  "--clip", "--class",
+                                    "--weights", "--ema-length", "--precision"};
 
 struct ScoreOptions : EvalOptions {
   std::string samples;  // images to measure instead of a checkpoint's

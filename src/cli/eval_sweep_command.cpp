@@ -1,6 +1,8 @@
 #include "ddpm/base/signals.h"
+#include "ddpm/checkpoint/rebuilt_ema.h"
 #include "ddpm/eval/result_folder.h"
 #include "ddpm/eval/sweep.h"
+#include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
@@ -12,11 +14,13 @@
 #include "sweep_evidence.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::cli {
@@ -29,6 +33,7 @@ struct SweepOptions : EvalOptions {
   std::vector<std::string> etas;  // none: see rows_of
   std::vector<std::string> methods, sigmas;
   std::vector<double> guidances;
+  std::vector<double> ema_lengths;
   std::string out;
 };
 
@@ -90,7 +95,25 @@ void check_lists(const SweepOptions& o) {
     throw UsageError("--sigma is for method ddpm: leave it out, or add ddpm to --method");
 }
 
-// All rows: every way to sample with every guidance.
+// Every row with each of these values; all rows as they are if there are none.
+std::vector<Sampling> times(const std::vector<Sampling>& rows, const std::vector<double>& values,
+                            const std::string& name,
+                            const std::function<void(SampleOptions&, double)>& set) {
+  if (values.empty()) return rows;
+  std::vector<Sampling> product;
+  for (const Sampling& row : rows) {
+    for (const double value : values) {
+      Sampling s = row;
+      set(s.flags, value);
+      s.row.key += fmt::format("-{}-{}", name, value);
+      s.row.label += fmt::format(", {} {}", name, value);
+      product.push_back(std::move(s));
+    }
+  }
+  return product;
+}
+
+// All rows: every way to sample with every guidance and every EMA length.
 std::vector<Sampling> rows_of(const SweepOptions& o) {
   check_lists(o);
   std::vector<Sampling> ways;
@@ -102,32 +125,39 @@ std::vector<Sampling> rows_of(const SweepOptions& o) {
     const std::vector<Sampling> rows = by_method(o, method);
     ways.insert(ways.end(), rows.begin(), rows.end());
   }
-  if (o.guidances.empty()) return ways;
-  std::vector<Sampling> guided;
-  for (const Sampling& way : ways) {
-    for (const double guidance : o.guidances) {
-      Sampling s = way;
-      s.flags.guidance = guidance;
-      s.row.key += fmt::format("-guidance-{}", guidance);
-      s.row.label += fmt::format(", guidance {}", guidance);
-      guided.push_back(std::move(s));
-    }
-  }
-  return guided;
+  ways = times(ways, o.guidances, "guidance",
+               [](SampleOptions& flags, double value) { flags.guidance = value; });
+  return times(ways, o.ema_lengths, "ema-length", [](SampleOptions& flags, double value) {
+    flags.weights = checkpoint::ema_length_name(value);
+  });
 }
 
-// The plan of every cell, by the cell's name. All are of one network, which is read once.
+using Network = std::shared_ptr<const exchange::Model>;
+
+// The weights of the row: those of all rows, or rebuilt ones, which are read once.
+Network network_of(const Sampling& row, const SweepOptions& o, const Network& common,
+                   std::map<std::string, Network>& rebuilt) {
+  if (o.ema_lengths.empty()) return common;
+  Network& network = rebuilt[row.flags.weights];
+  if (!network)
+    network = std::make_shared<const exchange::Model>(
+        exchange::read_model(common->path, row.flags.weights));
+  return network;
+}
+
+// The plan of every cell, by the cell's name.
 using Plans = std::map<std::string, SamplePlan>;
 
-Plans plans_of(const std::vector<Sampling>& rows, const std::vector<int64_t>& steps,
-               const std::shared_ptr<const exchange::Model>& network, const Processes& processes) {
+Plans plans_of(const std::vector<Sampling>& rows, const SweepOptions& o, const Network& common,
+               const Processes& processes) {
   Plans plans;
+  std::map<std::string, Network> rebuilt;
   for (const Sampling& sampling : rows)
-    for (const int64_t s : steps) {
+    for (const int64_t s : o.steps) {
       SampleOptions flags = sampling.flags;
       flags.steps = s;
       const eval::SweepCell cell{s, sampling.row};
-      SamplePlan plan = plan_sampling(flags, network);
+      SamplePlan plan = plan_sampling(flags, network_of(sampling, o, common, rebuilt));
       settle_(plan, flags, processes);
       plans.emplace(cell.name(), std::move(plan));
     }
@@ -139,15 +169,25 @@ nlohmann::ordered_json protocol_of(const SweepOptions& o, const SamplePlan& plan
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
                                   {"sampler", sample::describe_spacing(plan.config)}};
   protocol.update(samples_json(plan, o.sample));
+  if (!o.ema_lengths.empty())
+    protocol["weights"] = fmt::format("ema-length {}", fmt::join(o.ema_lengths, ", "));
   protocol.update(evaluator.protocol());
   return protocol;
 }
 
+// CRC32C of the weights: of all rows together if they differ.
+uint32_t weights_of(const SweepOptions& o, const Plans& plans, const SamplePlan& first) {
+  if (o.ema_lengths.empty()) return first.weights_crc32c;
+  std::string sums;
+  for (const auto& [name, plan] : plans) sums += fmt::format("{:08x} ", plan.weights_crc32c);
+  return io::crc32c(sums);
+}
+
 // The folder of the results. It may hold results of the same protocol.
-eval::SweepFolder open_sweep_folder(const SweepOptions& o, const SamplePlan& plan,
+eval::SweepFolder open_sweep_folder(const SweepOptions& o, const SamplePlan& plan, uint32_t weights,
                                     nlohmann::ordered_json protocol, const dist::World& world) {
   // As an int, as in existing folders: a folder with another text is refused.
-  protocol["settings"] = static_cast<int>(plan.weights_crc32c);
+  protocol["settings"] = static_cast<int>(weights);
   const std::string settings = io::json_text(protocol, 1);
   const fs::path path =
       o.out.empty() ? eval::default_result_folder(plan.folder.parent_path(), "sweep", settings)
@@ -188,19 +228,22 @@ int run_sweep(SweepOptions o) {
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   const dist::World& world = processes.world;
   o.sample.num = o.sample.num.value_or(1000);
-  const std::shared_ptr<const exchange::Model> network = plan_sampling(o.sample).network;
+  if (!o.ema_lengths.empty() && !o.sample.weights.empty())
+    throw UsageError("--ema-lengths chooses the weights; leave out --weights and --ema-length");
+  const Network network = plan_sampling(o.sample).network;
   if (o.steps.empty())
     o.steps = eval::default_sweep_steps(network->description.diffusion.schedule.timesteps);
   const std::vector<Sampling> rows = rows_of(o);
   eval::SweepTable table{o.steps, {}, {}};
   for (const Sampling& s : rows) table.rows.push_back(s.row);
-  const Plans plans = plans_of(rows, o.steps, network, processes);  // checks all before any work
+  const Plans plans = plans_of(rows, o, network, processes);  // checks all before any work
   const SamplePlan& first = plans.at(table.cells().front().name());
   const eval::Evaluator evaluator = open_evaluator(o, network->path, processes);
   evaluator.expect_shape({first.generate.channels, first.generate.height, first.generate.width});
   for (const std::string& warning : evaluator.network().warnings) spdlog::warn("{}", warning);
   const nlohmann::ordered_json protocol = protocol_of(o, first, evaluator);
-  const eval::SweepFolder folder = open_sweep_folder(o, first, protocol, world);
+  const eval::SweepFolder folder =
+      open_sweep_folder(o, first, weights_of(o, plans, first), protocol, world);
 
   const auto samples = [&](const eval::SweepCell& cell) {
     return samples_of(plans.at(cell.name()));
@@ -213,7 +256,7 @@ int run_sweep(SweepOptions o) {
   return kOk;
 }
 
-// --eta, --method, --sigma, --guidance: the rows.
+// --eta, --method, --sigma, --guidance, --ema-lengths: the rows.
 void add_row_flags(CLI::App& command, SweepOptions& o) {
   command
       .add_option("--eta", o.etas,
@@ -234,6 +277,12 @@ void add_row_flags(CLI::App& command, SweepOptions& o) {
   command.add_option("--guidance", o.guidances, "guidance weights: every row with each of them")
       ->check(real(0.0, 1000.0))
       ->type_name("W")
+      ->delimiter(',');
+  command
+      .add_option("--ema-lengths", o.ema_lengths,
+                  "lengths of --ema-length, as in 0.05,0.1,0.15: every row with each of them")
+      ->check(real(nn::kMinPowerLength, nn::kMaxPowerLength))
+      ->type_name("LENGTH")
       ->delimiter(',');
 }
 

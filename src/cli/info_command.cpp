@@ -1,6 +1,7 @@
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 #include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/rebuilt_ema.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/model.h"
@@ -8,6 +9,8 @@
 #include "ddpm/nn/model_file.h"
 #include "print_row.h"
 #include "shared_flags.h"
+
+#include <set>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -47,6 +50,32 @@ void print_model(const nn::ModelDescription& model) {
   print_row("predicts", config::to_string(model.diffusion.prediction));
 }
 
+// The lengths that --ema-length can have, and the snapshots that give them.
+void print_power_averages(const fs::path& checkpoint, const checkpoint::TrainingState& state) {
+  if (state.power_lengths.empty()) return;
+  const auto averages = checkpoint::stored_averages(fs::absolute(checkpoint).lexically_normal());
+  std::set<int64_t> steps;
+  uint64_t bytes = 0;
+  for (const checkpoint::StoredAverage& a : averages) {
+    if (a.step == state.step) continue;
+    steps.insert(a.step);
+    bytes += a.sum.size;
+  }
+  print_row("EMA lengths", fmt::format("{}", fmt::join(state.power_lengths, ", ")));
+  print_row("snapshots", steps.empty()
+                             ? "none before this step"
+                             : fmt::format("{} of steps {} to {}, {}", steps.size(), *steps.begin(),
+                                           *steps.rbegin(), format_bytes(bytes)));
+  const nn::ProfileSpan span = checkpoint::span_of(averages);
+  const auto within = [&](double error) {
+    return checkpoint::to_text(nn::lengths_within(span, static_cast<double>(state.step), error));
+  };
+  print_row("--ema-length",
+            fmt::format("{} (error below {:.0f} %), {} (below {:.0f} %)",
+                        within(checkpoint::kGoodProfile), 100 * checkpoint::kGoodProfile,
+                        within(checkpoint::kUsableProfile), 100 * checkpoint::kUsableProfile));
+}
+
 bool print_checkpoint(const fs::path& checkpoint) {
   const checkpoint::Verification verification = checkpoint::CheckpointStore::verify(checkpoint);
   print_row("checkpoint", checkpoint.string());
@@ -64,6 +93,7 @@ bool print_checkpoint(const fs::path& checkpoint) {
     const std::string young = checkpoint::young_average(checkpoint, checkpoint::ema_name(i));
     if (!young.empty()) print_row("", young + ": sample with --weights raw");
   }
+  print_power_averages(checkpoint, state);
   print_row("data", state.dataset);
   print_row("training", fmt::format("seed {}, {}, {}, {}", state.seed, state.precision,
                                     counted(state.threads, "CPU thread"),

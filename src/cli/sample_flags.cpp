@@ -219,7 +219,9 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
       ->type_name("S")
       ->group(kGuidance)
       ->capture_default_str();
-  command.add_option("--guide-weights", options.guide_weights, "weights of --guide-ckpt")
+  command
+      .add_option("--guide-weights", options.guide_weights,
+                  "weights of --guide-ckpt; ema-length-0.05 as --ema-length")
       ->type_name("ema|raw|ema-2|...")
       ->group(kGuidance);
 }

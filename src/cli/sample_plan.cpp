@@ -1,6 +1,7 @@
 #include "sample_plan.h"
 
 #include "class_choice.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_guide.h"
@@ -252,11 +253,7 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
 }  // namespace
 
 fs::path run_of(const exchange::Model& network) {
-  const fs::path parent = network.path.parent_path();
-  if (!network.is_checkpoint) return {};
-  if (parent.filename() == "checkpoints") return parent.parent_path();
-  const bool best = network.path.filename() == "best" && fs::exists(parent / "checkpoints");
-  return best ? parent : fs::path();
+  return network.is_checkpoint ? checkpoint::run_of(network.path) : fs::path();
 }
 
 SamplePlan plan_sampling(const SampleOptions& options,

@@ -1,5 +1,6 @@
 #include "shared_flags.h"
 
+#include "ddpm/checkpoint/rebuilt_ema.h"
 #include "flags.h"
 
 #include <fmt/format.h>
@@ -62,11 +63,21 @@ void add_picture_flag(CLI::App& command, std::string& out) {
 }
 
 void add_weights_flag(CLI::App& command, std::string& weights) {
+  CLI::Option* named =
+      command
+          .add_option("--weights", weights,
+                      "ema: EMA weights (ema-2: of the second decay, ...); raw: as trained "
+                      "(default: ema if there are any)")
+          ->type_name("ema|raw|ema-2");
   command
-      .add_option("--weights", weights,
-                  "ema: EMA weights (ema-2: of the second decay, ...); raw: as trained "
-                  "(default: ema if there are any)")
-      ->type_name("ema|raw|ema-2");
+      .add_option_function<double>(
+          "--ema-length",
+          [&weights](const double& length) { weights = checkpoint::ema_length_name(length); },
+          "weights averaged over this share of the training, as 0.05, rebuilt from the run's "
+          "snapshots (needs ema.power_lengths; Karras 2024)")
+      ->check(real(nn::kMinPowerLength, nn::kMaxPowerLength))
+      ->type_name("LENGTH")
+      ->excludes(named);
 }
 
 }  // namespace ddpm::cli

@@ -43,7 +43,8 @@ void add_folder_flag(CLI::App& command, std::string& out, const std::string& hel
 /// --out, the picture that a command writes.
 void add_picture_flag(CLI::App& command, std::string& out);
 
-/// --weights.
+/// --weights, and --ema-length, which names other weights (checkpoint::ema_length_name). `weights`
+/// must live as long as the command.
 void add_weights_flag(CLI::App& command, std::string& weights);
 
 }  // namespace ddpm::cli

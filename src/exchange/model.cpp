@@ -38,6 +38,17 @@ void check_no_hints(const Hints& hints, const fs::path& source) {
                   source.string()));
 }
 
+// Sets the weights to the average of this length.
+void rebuild_(Model& model, const fs::path& folder, double length, Parts parts) {
+  model.rebuilt =
+      std::make_shared<const checkpoint::RebuiltEma>(checkpoint::rebuilt_ema(folder, length));
+  model.weights_name = checkpoint::ema_length_name(length);
+  model.weights_file = folder;
+  if (parts == Parts::kAll)
+    model.weights =
+        arranged(checkpoint::rebuilt_weights(*model.rebuilt), model.description.unet, folder);
+}
+
 Model read_checkpoint(const fs::path& folder, const std::string& weights, Parts parts) {
   Model model;
   model.origin = "checkpoint";
@@ -47,6 +58,10 @@ Model read_checkpoint(const fs::path& folder, const std::string& weights, Parts 
     config::Document document = config::Document::load(folder / "config.toml");
     config::Reader sample = document.section("sample");
     model.sample = sample::read_sample_config(sample);
+  }
+  if (const auto length = checkpoint::ema_length(weights)) {
+    rebuild_(model, folder, *length, parts);
+    return model;
   }
   const checkpoint::WeightsChoice choice = checkpoint::choose_weights(folder, weights);
   model.weights_name = choice.name;
@@ -186,6 +201,11 @@ void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetCon
 Model read_any(const fs::path& source, const std::string& weights, const Hints& hints,
                Parts parts) {
   if (!fs::exists(source)) throw IoError(source, "does not exist; check the path");
+  if (const auto length = checkpoint::ema_length(weights);
+      length && !fs::exists(source / "model.toml")) {
+    throw UsageError(fmt::format("--ema-length {}: {} is no checkpoint of a run; leave it out",
+                                 *length, source.string()));
+  }
   if (fs::is_regular_file(source)) {
     const bool safetensors =
         io::is_safetensors_file(source) ||
@@ -253,6 +273,8 @@ std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weight
 }
 
 void load_weights_(const Model& model, nn::UNetImpl& unet) {
+  if (model.weights.empty() && model.rebuilt)
+    return nn::load_(unet, checkpoint::rebuilt_weights(*model.rebuilt), model.path);
   if (model.weights.empty()) return nn::load_(unet, io::SafetensorsFile::open(model.weights_file));
   nn::load_(unet, model.weights, model.path);
 }

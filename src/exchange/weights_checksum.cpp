@@ -27,6 +27,7 @@ uint32_t checksum_in_manifest(const fs::path& file) {
 }  // namespace
 
 uint32_t weights_checksum(const Model& model) {
+  if (model.rebuilt) return checkpoint::checksum(*model.rebuilt);
   if (model.is_checkpoint) return checksum_in_manifest(model.weights_file);
   uint32_t sum = 0;
   for (const io::NamedTensor& weight : model.weights) {

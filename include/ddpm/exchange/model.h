@@ -1,10 +1,12 @@
 #pragma once
 
+#include "ddpm/checkpoint/rebuilt_ema.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,8 +26,10 @@ struct Model {
   /// The file of the weights, or `path` if the source is not a checkpoint of this program.
   std::filesystem::path weights_file;
   bool is_checkpoint = false;  ///< of this program
-  std::string weights_name;    ///< "raw", "ema", "ema-2", ...; "" if the source has one
-                               ///< set without a name
+  /// How weights of name "ema-length-..." are rebuilt; null for others.
+  std::shared_ptr<const checkpoint::RebuiltEma> rebuilt;
+  std::string weights_name;  ///< "raw", "ema", "ema-2", ...; "" if the source has one
+                             ///< set without a name
 };
 
 /// Properties of a network that are missing in a file of weights. A hint for a property that the
@@ -45,7 +49,8 @@ struct Hints {
 };
 
 /// Reads a network from
-///   - a checkpoint of this program (the folder itself; `weights`: raw, ema, ema-2, ...),
+///   - a checkpoint of this program (the folder itself; `weights`: raw, ema, ema-2, ..., or
+///     ema-length-0.07: rebuilt from the run's snapshots, checkpoint/rebuilt_ema.h),
 ///   - a diffusers folder: UNet2DModel with a DDPM or DDIM scheduler,
 ///   - a file of safetensors or torch.save, distinguished by its first bytes. The description is in
 ///     the file, or in model.toml or config.json in the same folder. For ports of Ho's network,
