@@ -83,7 +83,10 @@ std::vector<StoredAverage> stored_averages(const fs::path& checkpoint) {
   const TrainingState state = read_training_state(checkpoint);
   if (state.power_lengths.empty()) return averages;
   add_averages(checkpoint, state.power_lengths, averages);
-  const fs::path run = run_of(checkpoint);
+  // run_of needs the names of the folders above, which "." or "step-000001000" alone lack.
+  fs::path folder = fs::absolute(checkpoint).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const fs::path run = run_of(folder);
   if (run.empty()) return averages;
   const CheckpointStore snapshots(snapshots_of(run));
   for (const int64_t step : snapshots.steps()) {
@@ -104,11 +107,7 @@ nn::ProfileSpan span_of(const std::vector<StoredAverage>& averages) {
 }
 
 RebuiltEma rebuilt_ema(const fs::path& checkpoint, double length) {
-  // An absolute path: run_of needs the names of the folders above.
-  RebuiltEma rebuilt{length,
-                     read_training_state(checkpoint).step,
-                     stored_averages(fs::absolute(checkpoint).lexically_normal()),
-                     {}};
+  RebuiltEma rebuilt{length, read_training_state(checkpoint).step, stored_averages(checkpoint), {}};
   if (rebuilt.averages.empty()) {
     throw UsageError(fmt::format(
         "--ema-length {}: {} has no power-function averages; train with ema.power_lengths = "

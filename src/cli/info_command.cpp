@@ -53,7 +53,7 @@ void print_model(const nn::ModelDescription& model) {
 // The lengths that --ema-length can have, and the snapshots that give them.
 void print_power_averages(const fs::path& checkpoint, const checkpoint::TrainingState& state) {
   if (state.power_lengths.empty()) return;
-  const auto averages = checkpoint::stored_averages(fs::absolute(checkpoint).lexically_normal());
+  const auto averages = checkpoint::stored_averages(checkpoint);
   std::set<int64_t> steps;
   uint64_t bytes = 0;
   for (const checkpoint::StoredAverage& a : averages) {

@@ -29,6 +29,16 @@ TEST(ResolveCheckpoint, AcceptsACheckpointARunAndAFolderOfRuns) {
   EXPECT_EQ(resolve_checkpoint(root / "runs"), a.folder_of(5));
 }
 
+TEST(RunOf, IsTheFolderAboveCheckpointsOrBest) {
+  const TemporaryFolder root;
+  CheckpointStore store(root / "run/checkpoints");
+  const fs::path checkpoint = publish(store, 1);
+  EXPECT_EQ(run_of(checkpoint), root / "run");
+  EXPECT_EQ(run_of(root / "run/best"), root / "run");
+  EXPECT_EQ(run_of(root / "best"), "");
+  EXPECT_EQ(run_of(root / "run/copy"), "");
+}
+
 TEST(ResolveCheckpoint, RunFallsBackToItsNewestIntactCheckpoint) {
   const TemporaryFolder root;
   CheckpointStore store(root / "run/checkpoints");

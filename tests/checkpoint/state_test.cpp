@@ -29,6 +29,10 @@ TEST(TrainingStateText, IsReadAsItWasWritten) {
   EXPECT_EQ(read.step, state.step);
   EXPECT_EQ(read.seed, state.seed);
   EXPECT_EQ(read.ema_decays, state.ema_decays);
+  EXPECT_EQ(text.find("power_lengths"), std::string::npos) << "as former versions wrote it";
+  state.power_lengths = {0.05, 0.1};
+  EXPECT_EQ(parse_training_state("state.json", to_json_text(state)).power_lengths,
+            state.power_lengths);
   EXPECT_EQ(to_json_text(read), text);
 }
 

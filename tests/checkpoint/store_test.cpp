@@ -178,6 +178,21 @@ TEST(CheckpointStore, TheLastOnePublishedStaysEvenWhereOthersAreNewer) {
   EXPECT_EQ(store.steps(), (Steps{100, 50}));
 }
 
+TEST(CheckpointStore, RemovesWhatIsLaterThanAStep) {
+  const TemporaryFolder run;
+  CheckpointStore store(run / "checkpoints");
+  store.remove_after(0);
+  EXPECT_FALSE(fs::exists(store.directory()));
+  for (const int64_t step : {2, 4, 6}) publish(store, step);
+  store.remove_after(6);
+  EXPECT_EQ(store.steps(), (Steps{6, 4, 2}));
+  store.remove_after(3);
+  EXPECT_EQ(store.steps(), Steps{2});
+  EXPECT_FALSE(has_leftovers(store.directory()));
+  publish(store, 4);
+  expect_all_valid(store);
+}
+
 TEST(CheckpointStore, CleanRemovesLeftoversAndNothingElse) {
   const TemporaryFolder run;
   CheckpointStore store(run / "checkpoints");

@@ -71,7 +71,9 @@ TEST_F(Distributed, TheSameRunTwiceIsBitEqual) {
 TEST_F(Distributed, DividedOptimizerStateGivesTheSameBitsAndTheSameCheckpoint) {
   const std::vector<std::string> divided{"--set", "train.shard_optimizer=true"};
   for (const int ranks : {2, 3}) {
-    const std::vector<std::string> batch{"--set", "train.batch_size=12"};
+    const std::vector<std::string> batch{"--set", "train.batch_size=12",
+                                         "--set", "ema.power_lengths=0.1",
+                                         "--set", "ema.snapshot_every=4"};
     const std::string out = "on-" + std::to_string(ranks);
     std::vector<std::string> both = divided;
     both.insert(both.end(), batch.begin(), batch.end());
@@ -82,6 +84,12 @@ TEST_F(Distributed, DividedOptimizerStateGivesTheSameBitsAndTheSameCheckpoint) {
     for (const int64_t step : {8, 12}) std::filesystem::remove_all(checkpoint(out, step));
     train_on(ranks, out, both);
     expect_same_tensors(checkpoint(out, 12), checkpoint(out + "-divided", 12));
+    for (const char* file : {"checkpoints/step-000000012/power-0.1.safetensors",
+                             "ema_snapshots/step-000000004/power-0.1.safetensors",
+                             "ema_snapshots/step-000000012/power-0.1.safetensors"})
+      EXPECT_EQ(io::read_file(folder_ / out / file),
+                io::read_file(folder_ / (out + "-divided") / file))
+          << file;
   }
 }
 

@@ -177,7 +177,7 @@ TEST_F(EmaSnapshots, GiveAveragesThatWereNotTracked) {
     const auto rebuilt = checkpoint::rebuilt_weights(checkpoint::rebuilt_ema(last, length));
     const double nearest =
         std::min(distance(of(last, 0.05), exact), distance(of(last, 0.1), exact));
-    // The profiles have errors of 0.3 to 0.7 %. float16 adds 2^-12 of the weights.
+    // The profiles have errors of 0.3 to 0.7 %. float16 adds up to 2^-11 of the weights.
     EXPECT_LT(distance(rebuilt, exact), 0.1 * nearest) << length;
   }
 }
