@@ -14,8 +14,8 @@
 #include <torch/types.h>
 
 // The files of a checkpoint (docs/checkpoints.md): model.safetensors, one ema*.safetensors per
-// decay, one power-LENGTH.safetensors per power-function average, optimizer.safetensors, model.toml (how to use the network), config.toml (how it was
-// trained), state.json.
+// decay, one power-LENGTH.safetensors per power-function average, optimizer.safetensors, model.toml
+// (how to use the network), config.toml (how it was trained), state.json.
 
 namespace ddpm::checkpoint {
 
