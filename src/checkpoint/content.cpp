@@ -15,6 +15,8 @@ constexpr const char* kFirstMoment = "exp_avg.";
 constexpr const char* kSecondMoment = "exp_avg_sq.";
 constexpr const char* kUpdates = "step";
 
+constexpr const char* kExtras = "training";
+
 std::string file_of(const std::string& name) { return name + ".safetensors"; }
 
 // Throws IoError if the checkpoint has other averages than the config's `key` asks for.
@@ -25,6 +27,17 @@ void expect_averages(const std::filesystem::path& checkpoint, const char* key,
                 fmt::format("keeps averages with {} [{}], the config asks for [{}]; use the same, "
                             "or start a new run with --out",
                             key, fmt::join(kept, ", "), fmt::join(wanted, ", ")));
+}
+
+void read_extras(const std::filesystem::path& checkpoint,
+                 const std::vector<io::NamedTensor>& extras) {
+  const std::filesystem::path path = checkpoint / file_of(kExtras);
+  if (extras.empty() || !std::filesystem::exists(path)) return;
+  const io::SafetensorsFile file = io::SafetensorsFile::open(path);
+  for (const io::NamedTensor& extra : extras) {
+    if (file.contains(extra.name) && file.info(extra.name).shape == extra.tensor.sizes())
+      extra.tensor.copy_(file.get(extra.name));
+  }
 }
 
 }  // namespace
@@ -51,6 +64,7 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
     optimizer.push_back(std::move(t));
   optimizer.push_back({kUpdates, tensors.updates});
   add("optimizer", std::move(optimizer));
+  if (!tensors.extras.empty()) add(kExtras, tensors.extras);
 
   TrainingState stamped = state;
   stamped.torch_version = TORCH_VERSION;
@@ -92,6 +106,7 @@ TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn:
   nn::load_weights_(optimizer, unet, tensors.first_moments, kFirstMoment);
   nn::load_weights_(optimizer, unet, tensors.second_moments, kSecondMoment);
   tensors.updates.copy_(optimizer.get(kUpdates));
+  read_extras(checkpoint, tensors.extras);
   return state;
 }
 

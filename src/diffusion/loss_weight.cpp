@@ -56,16 +56,18 @@ torch::Tensor x0_weight(const LossWeightConfig& config, const torch::Tensor& snr
     case LossWeighting::kP2:
       return snr * (1 + snr).pow(-gamma);
     case LossWeighting::kSimple:
+    case LossWeighting::kLearned:
       break;
   }
-  TORCH_CHECK(false, "a simple loss has no weight");
+  TORCH_CHECK(false, "a simple or learned loss has no fixed weight");
 }
 
 }  // namespace
 
 LossWeight loss_weight(const LossWeightConfig& config, const Schedule& schedule,
                        const Parameterization& parameterization) {
-  if (config.weighting == LossWeighting::kSimple) return {};
+  if (config.weighting == LossWeighting::kSimple || config.weighting == LossWeighting::kLearned)
+    return {};
   return [=](const torch::Tensor& t) {
     const torch::Tensor like = torch::empty({1}, torch::dtype(torch::kDouble).device(t.device()));
     const torch::Tensor snr = schedule.gather(Table::kSnr, t, like);

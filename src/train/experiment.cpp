@@ -36,6 +36,9 @@ TrainConfig read_train_config(config::Reader& reader) {
   if (c.objective != Objective::kSimple && c.t_sampling == TimestepDrawing::kLogNormal)
     reader.fail("t_sampling",
                 "= \"log_normal\" is for loss = \"simple\"; the bound is a sum over all t alike");
+  if (c.noise_scale_every > 0 && c.batch_size < 2)
+    reader.fail("noise_scale_every",
+                "compares parts of a batch: set train.batch_size = 2 or more, or this to 0");
   if (c.batch_size % c.accumulate != 0) {
     reader.fail(
         "batch_size",
@@ -114,6 +117,8 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("eval_patience", c.eval_patience, zero);
   f("holdout_every", c.holdout_every, one);
   f("max_bad_steps", c.max_bad_steps, one);
+  f("noise_scale_every", c.noise_scale_every, zero);
+  f("loss_bins", c.loss_bins, {0, 100});
 }
 
 Experiment read_experiment(config::Document& document) {

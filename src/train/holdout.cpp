@@ -17,6 +17,8 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   settings_.label_dropout = 0.0;
   settings_.offset_noise = 0.0;
   settings_.timesteps = TimestepDrawing::kUniform;
+  settings_.history = nullptr;
+  settings_.uncertainty = nullptr;
   Progress progress("reading held-out images", held_out.size());
   for (int64_t first = 0; first < held_out.size(); first += batch_size) {
     progress.update(first);
@@ -26,7 +28,8 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   }
 }
 
-std::optional<double> Holdout::loss(nn::UNetImpl& unet, const std::function<bool()>& go_on) const {
+std::optional<double> Holdout::loss(nn::UNetImpl& unet, const std::function<bool()>& go_on,
+                                    LossBins* bins) const {
   const torch::NoGradGuard no_grad;
   const bool was_training = unet.is_training();
   unet.eval();
@@ -35,7 +38,9 @@ std::optional<double> Holdout::loss(nn::UNetImpl& unet, const std::function<bool
   bool whole = true;
   for (const data::Batch& batch : batches_) {
     if (!(whole = go_on())) break;
-    sum += unweighted_losses(unet, settings_, batch).per_sample.sum().to(torch::kDouble);
+    const StepLosses losses = unweighted_losses(unet, settings_, batch);
+    sum += losses.per_sample.sum().to(torch::kDouble);
+    if (bins) bins->add_(losses);
     count += batch.ids.size(0);
   }
   unet.train(was_training);

@@ -7,6 +7,7 @@
 #include "ddpm/nn/power_ema.h"
 #include "ddpm/train/micro_batch.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include <ATen/Context.h>
@@ -60,12 +61,41 @@ void seed_generator(const torch::Device& device, uint64_t seed) {
 }
 
 void copy_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from) {
+  TORCH_CHECK(to.size() == from.size(), from.size(), " tensors for ", to.size());
   for (size_t i = 0; i < to.size(); ++i) to[i].detach().copy_(from[i]);
 }
 
 std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors) {
   const std::vector<torch::Tensor> copies = host_space(tensors);
   copy_(copies, tensors);
+  return copies;
+}
+
+// u(t) has no decay, which would draw it away from log E L_t.
+OptimizerConfig without_decay(OptimizerConfig config) {
+  config.weight_decay = 0.0;
+  return config;
+}
+
+// Parts of one rank's share of a batch, to compare their gradients with that of all ranks.
+int64_t gradient_parts(int64_t share, int64_t rounds, int64_t ranks) {
+  int64_t parts = rounds;
+  if (rounds * ranks == 1) {
+    parts = 2;
+    while (share % parts != 0) ++parts;
+  }
+  return parts;
+}
+
+std::vector<torch::Tensor> tensors_of(const std::vector<io::NamedTensor>& named) {
+  std::vector<torch::Tensor> tensors;
+  for (const io::NamedTensor& n : named) tensors.push_back(n.tensor);
+  return tensors;
+}
+
+std::vector<io::NamedTensor> host_copies(const std::vector<io::NamedTensor>& named) {
+  std::vector<io::NamedTensor> copies;
+  for (const io::NamedTensor& n : named) copies.push_back({n.name, host_copies({n.tensor})[0]});
   return copies;
 }
 
@@ -126,7 +156,18 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       optimizer_(own_, experiment.optimizer, parameters_),
       reducer_(world, parameters_),
       metrics_(device, experiment.diffusion.schedule.timesteps),
-      graph_(kStepName, device, why_not_recorded(experiment, world)) {}
+      graph_(kStepName, device, why_not_recorded(experiment, world)) {
+  const diffusion::Schedule& schedule = settings_.diffusion.schedule();
+  if (train_.t_sampling == TimestepDrawing::kLossSecondMoment)
+    settings_.history = history_ = std::make_shared<TimestepHistory>(schedule.timesteps(), device);
+  if (train_.loss.weighting == diffusion::LossWeighting::kLearned) {
+    settings_.uncertainty = uncertainty_ = std::make_shared<LossUncertainty>(
+        schedule, settings_.seed, nn::storage_type(train_.precision), device);
+    uncertainty_optimizer_.emplace(uncertainty_->parameters(), without_decay(experiment.optimizer));
+  }
+  if (train_.loss_bins > 0) bins_.emplace(schedule, train_.loss_bins, device);
+  if (train_.noise_scale_every > 0) noise_scale_.emplace(device);
+}
 
 void Learner::begin_() {
   world_.broadcast_(parameters_);
@@ -137,6 +178,7 @@ void Learner::begin_() {
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
   load_(batch);
+  if (noise_scale_ && step % train_.noise_scale_every == 0) measure_noise_(step);
   set_step_(step);
   graph_.run([this] { update_(); });
 }
@@ -157,15 +199,29 @@ void Learner::load_(const data::Batch& batch) {
   load(batch_.ids, batch.ids);
 }
 
-// Sets all other inputs that change between steps: dropout's seed, learning rate, EMA weights.
-void Learner::set_step_(int64_t step) {
-  // Dropout uses torch's generator. It is seeded by the step, so that a resumed run repeats it.
+// Dropout uses torch's generator. It is seeded by the step, so that a resumed run repeats it.
+void Learner::seed_dropout_(int64_t step) {
   if (unet_->config().dropout > 0.0) {
     seed_generator(settings_.device,
                    derived_seed(settings_.seed, Purpose::kDropout, static_cast<uint64_t>(step),
                                 static_cast<uint64_t>(world_.rank())));
   }
-  optimizer_.set_rate_(learning_rate(optimizer_config_, step, train_.steps));
+}
+
+// Takes passes of its own, outside the graph: training is the same with and without them.
+void Learner::measure_noise_(int64_t step) {
+  seed_dropout_(step);
+  const int64_t parts = gradient_parts(batch_.ids.size(0), rounds_, world_.size());
+  noise_scale_->add_(gradient_norms(*unet_, settings_, batch_, parts, world_));
+  if (uncertainty_) uncertainty_->zero_grad();
+}
+
+// Sets all other inputs that change between steps: dropout's seed, learning rate, EMA decays.
+void Learner::set_step_(int64_t step) {
+  seed_dropout_(step);
+  const double rate = learning_rate(optimizer_config_, step, train_.steps);
+  optimizer_.set_rate_(rate);
+  if (uncertainty_optimizer_) uncertainty_optimizer_->set_rate_(rate);
   for (nn::Ema& average : averages_) average.set_update_(step);
   for (nn::Ema& average : power_averages_) average.set_update_(step);
 }
@@ -174,8 +230,10 @@ void Learner::set_step_(int64_t step) {
 // are released; the new ones are in the graph's memory.
 void Learner::update_() {
   unet_->zero_grad(/*set_to_none=*/true);
+  if (uncertainty_) uncertainty_->zero_grad();
   accumulate_();
   metrics_.add_update(optimizer_.step_());
+  if (uncertainty_) update_uncertainty_();
   shards_.exchange_(parameters_);
   for (nn::Ema& average : averages_) average.update_(own_);
   for (nn::Ema& average : power_averages_) average.update_(own_);
@@ -187,10 +245,13 @@ void Learner::update_() {
 void Learner::accumulate_() {
   const int64_t micro_batch = train_.batch_size / (world_.size() * rounds_);
   const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
+  std::vector<StepLosses> losses;
   for (int64_t round = 0; round < rounds_; ++round) {
     const auto pass = [&] {
-      metrics_.add_losses(accumulate_gradient(
+      losses.push_back(accumulate_gradient(
           *unet_, settings_, slice(batch_, round * micro_batch, micro_batch), weight));
+      metrics_.add_losses(losses.back());
+      if (bins_) bins_->add_(losses.back());
     };
     if (round + 1 < rounds_) {
       pass();
@@ -198,6 +259,61 @@ void Learner::accumulate_() {
       reducer_.sum_during(pass);
     }
   }
+  if (history_) remember_(losses);
+}
+
+// Adds the losses of all ranks to the history in the order of the images' ids, whatever ranks and
+// rounds they were divided into. A sum with zeros is exact.
+void Learner::remember_(const std::vector<StepLosses>& rounds) {
+  std::vector<torch::Tensor> t, losses;
+  for (const StepLosses& round : rounds) {
+    t.push_back(round.t);
+    losses.push_back(round.objective);
+  }
+  const torch::Tensor own = torch::stack(
+      {torch::cat(t).to(torch::kDouble), torch::cat(losses).to(torch::kDouble)});  // [2, share]
+  const torch::Tensor whole = torch::zeros({2, train_.batch_size}, own.options());
+  whole.index_copy_(1, batch_.ids.remainder(train_.batch_size), own);
+  world_.all_reduce_sum_({whole});
+  history_->add_(whole[0].to(torch::kLong), whole[1]);
+}
+
+void Learner::update_uncertainty_() {
+  std::vector<torch::Tensor> gradients;
+  for (const torch::Tensor& p : uncertainty_->parameters()) gradients.push_back(p.grad());
+  world_.all_reduce_sum_(gradients);
+  uncertainty_optimizer_->step_();
+}
+
+std::vector<LossBin> Learner::read_loss_bins() {
+  return bins_ ? bins_->read(world_) : std::vector<LossBin>();
+}
+
+std::optional<NoiseScaleReading> Learner::noise_scale() const {
+  return noise_scale_ ? noise_scale_->read() : std::nullopt;
+}
+
+// What a resumed run needs besides the network and its optimizer. Equal on all ranks.
+std::vector<io::NamedTensor> Learner::extras() const {
+  std::vector<io::NamedTensor> named;
+  const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
+    named.push_back({name, tensor.detach()});
+  };
+  if (history_) {
+    add("t_history.losses", history_->state()[0]);
+    add("t_history.counts", history_->state()[1]);
+  }
+  if (uncertainty_) {
+    const char* names[] = {"uncertainty.weight", "uncertainty.bias"};
+    for (size_t i = 0; i < 2; ++i) {
+      add(names[i], uncertainty_->parameters()[i]);
+      add(fmt::format("exp_avg.{}", names[i]), uncertainty_optimizer_->first_moments()[i]);
+      add(fmt::format("exp_avg_sq.{}", names[i]), uncertainty_optimizer_->second_moments()[i]);
+    }
+    add("uncertainty.step", uncertainty_optimizer_->updates());
+  }
+  if (noise_scale_) add("noise_scale.averages", noise_scale_->state());
+  return named;
 }
 
 void Learner::record_by_(std::unique_ptr<GraphRecorder> recorder) {
@@ -233,6 +349,7 @@ checkpoint::TrainingTensors Learner::snapshot() const {
   if (!world_.is_main()) return {};
   tensors.weights = host_copies(parameters_);
   tensors.updates = host_copies({optimizer_.updates()})[0];
+  tensors.extras = host_copies(extras());
   return tensors;
 }
 
@@ -246,6 +363,7 @@ checkpoint::TrainingTensors Learner::empty_tensors() const {
   tensors.first_moments = host_space(parameters_);
   tensors.second_moments = host_space(parameters_);
   tensors.updates = host_space({optimizer_.updates()})[0];
+  tensors.extras = host_copies(extras());  // as they are now, where a checkpoint lacks one
   return tensors;
 }
 
@@ -274,6 +392,8 @@ void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
   take_own(optimizer_.first_moments(), tensors.first_moments);
   take_own(optimizer_.second_moments(), tensors.second_moments);
   take({optimizer_.updates()}, {tensors.updates});
+  take(tensors_of(extras()), tensors_of(tensors.extras));
+  if (history_) history_->refresh_();
 }
 
 std::vector<torch::Tensor> Learner::average(int64_t i) const {

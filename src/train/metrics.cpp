@@ -6,16 +6,25 @@
 #include <limits>
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
 namespace ddpm::train {
 namespace {
 
+nlohmann::ordered_json number(double x) {
+  return std::isfinite(x) ? nlohmann::ordered_json(x) : nullptr;
+}
+
+// Pairs of a log SNR and a loss.
+nlohmann::ordered_json to_json(const std::vector<LossBin>& bins) {
+  auto json = nlohmann::ordered_json::array();
+  for (const LossBin& bin : bins) json.push_back({number(bin.log_snr), number(bin.loss)});
+  return json;
+}
+
 nlohmann::ordered_json to_json(const MetricsLine& line) {
-  const auto number = [](double x) {
-    return std::isfinite(x) ? nlohmann::ordered_json(x) : nullptr;
-  };
   nlohmann::ordered_json json{{"step", line.step},
                               {"images", line.images},
                               {"loss", number(line.reading.loss)},
@@ -32,7 +41,22 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
   }
   if (line.holdout_loss) json["holdout_loss"] = number(*line.holdout_loss);
   if (line.holdout_loss_ema) json["holdout_loss_ema"] = number(*line.holdout_loss_ema);
+  if (!line.bins.empty()) json["loss_by_log_snr"] = to_json(line.bins);
+  if (!line.holdout_bins.empty()) json["holdout_loss_by_log_snr"] = to_json(line.holdout_bins);
+  if (line.noise) {
+    json["noise_scale"] = number(line.noise->scale());
+    json["gradient_sq"] = number(line.noise->gradient);
+    json["gradient_var"] = number(line.noise->noise);
+  }
   return json;
+}
+
+void write_bins(io::EventWriter& events, const std::string& tag, int64_t step,
+                const std::vector<LossBin>& bins) {
+  for (const LossBin& bin : bins) {
+    if (std::isfinite(bin.loss))
+      events.scalar(fmt::format("{}/loss_log_snr_{:+.1f}", tag, bin.log_snr), step, bin.loss);
+  }
 }
 
 void write_scalars(io::EventWriter& events, const MetricsLine& line) {
@@ -45,6 +69,10 @@ void write_scalars(io::EventWriter& events, const MetricsLine& line) {
   events.scalar("train/grad_norm", line.step, r.grad_norm);
   if (line.holdout_loss) events.scalar("holdout/loss", line.step, *line.holdout_loss);
   if (line.holdout_loss_ema) events.scalar("holdout/loss_ema", line.step, *line.holdout_loss_ema);
+  write_bins(events, "train", line.step, line.bins);
+  write_bins(events, "holdout", line.step, line.holdout_bins);
+  if (line.noise && std::isfinite(line.noise->scale()))
+    events.scalar("train/noise_scale", line.step, line.noise->scale());
   events.scalar("train/lr", line.step, line.lr);
   events.scalar("train/skipped_steps", line.step, static_cast<double>(r.skipped));
   events.scalar("speed/images_per_s", line.step, line.images_per_s);
@@ -64,12 +92,10 @@ MetricsAccumulator::MetricsAccumulator(const torch::Device& device, int64_t time
 }
 
 void MetricsAccumulator::add_losses(const StepLosses& losses) {
-  const torch::Tensor value = losses.per_sample.to(torch::kDouble);
-  const torch::Tensor finite = torch::isfinite(value);
-  const torch::Tensor kept = torch::where(finite, value, torch::zeros_like(value));
+  const WeightedLosses finite = finite_losses(losses);
   const torch::Tensor quartile = torch::floor_divide((losses.t - 1) * 4, timesteps_);
-  loss_[0].index_add_(0, quartile, kept);
-  loss_[1].index_add_(0, quartile, finite.to(torch::kDouble));
+  loss_[0].index_add_(0, quartile, finite.losses);
+  loss_[1].index_add_(0, quartile, finite.weights);
 }
 
 void MetricsAccumulator::add_update(const UpdateInfo& update) {

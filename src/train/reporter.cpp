@@ -42,11 +42,14 @@ void Reporter::begin(int64_t step) {
   if (world_.is_main())
     progress_ = std::make_unique<Progress>("training", experiment_.train.steps, step);
   interval_ = Interval{.first_step = step};
+  advised_ = step;
 }
 
 void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) {
   MetricsLine line;
   line.reading = learner_.read_metrics();
+  line.bins = learner_.read_loss_bins();
+  line.noise = learner_.noise_scale();
   const double elapsed = std::max(1e-9, seconds_since(interval_.begin) - interval_.aside_s);
   const auto images =
       static_cast<double>((state.step - interval_.first_step) * experiment_.train.batch_size);
@@ -62,6 +65,7 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
       line.images_per_s;
   if (with_holdout) measure_holdout(line);
   if (log_) log_->write(line);
+  advise_on_batch(line);
   running_loss_.add(line.reading.loss, state.step - interval_.first_step);
   shown_loss_ = running_loss_.with(0.0, 0);
   shown_rate_ = line.images_per_s;
@@ -92,11 +96,24 @@ void Reporter::measure_holdout(MetricsLine& line) {
   note_progress("held-out loss");
   line.holdout_loss = holdout_->loss(*learner_.unet(), go_on);
   const nn::WeightSwap averaged(*learner_.unet(), average);
-  line.holdout_loss_ema = holdout_->loss(*learner_.unet(), go_on);
+  std::optional<LossBins> bins;
+  if (const int64_t count = experiment_.train.loss_bins; count > 0)
+    bins.emplace(learner_.settings().diffusion.schedule(), count, device_);
+  line.holdout_loss_ema = holdout_->loss(*learner_.unet(), go_on, bins ? &*bins : nullptr);
+  if (bins && line.holdout_loss_ema) line.holdout_bins = bins->read();
   if (!line.holdout_loss || !line.holdout_loss_ema) return;
   holdout_loss_ = line.holdout_loss_ema;
   spdlog::info("step {}: held-out loss {:.4f}, with the averaged weights {:.4f}", line.step,
                *line.holdout_loss, *line.holdout_loss_ema);
+}
+
+// As often as checkpoints: the scale changes slowly.
+void Reporter::advise_on_batch(const MetricsLine& line) {
+  const bool due = line.step - advised_ >= experiment_.train.checkpoint_every ||
+                   line.step == experiment_.train.steps;
+  if (!line.noise || !due || !world_.is_main()) return;
+  spdlog::info("step {}: {}", line.step, batch_advice(*line.noise, experiment_.train.batch_size));
+  advised_ = line.step;
 }
 
 void Reporter::draw_samples(int64_t step) {

@@ -67,6 +67,7 @@ class Reporter {
   };
 
   void measure_holdout(MetricsLine& line);
+  void advise_on_batch(const MetricsLine& line);
 
   const Experiment& experiment_;
   torch::Device device_;
@@ -85,6 +86,7 @@ class Reporter {
   double shown_rate_ = 0.0;  // images/s
   Interval::Clock::time_point loss_read_{};
   std::optional<double> holdout_loss_;
+  int64_t advised_ = 0;  // step of the last line about the noise scale
 };
 
 }  // namespace ddpm::train

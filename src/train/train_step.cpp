@@ -3,6 +3,8 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
+#include "ddpm/train/loss_uncertainty.h"
+#include "ddpm/train/timestep_history.h"
 
 #include <cmath>
 
@@ -74,6 +76,9 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
     }
     case TimestepDrawing::kLogNormal:
       return log_normal_of(settings, ids);
+    case TimestepDrawing::kLossSecondMoment:
+      return settings.history->draw(uniform_of(settings, ids, TimestepHistory::kParts),
+                                    uniform_of(settings, ids, T));
   }
   TORCH_CHECK(false, "unknown drawing of timesteps");
 }
@@ -122,18 +127,24 @@ torch::Tensor variational_bits(const StepSettings& settings, const Pass& p,
          (dimensions * std::log(2.0));
 }
 
+// L_simple with its weight, [B]; `u`: of a learned weight, or undefined.
+torch::Tensor weighted_loss(const StepSettings& settings, const Pass& p, const torch::Tensor& u) {
+  const torch::Tensor loss = settings.diffusion.weighted(p.loss, p.t);
+  return u.defined() ? LossUncertainty::balanced(loss, u) : loss;
+}
+
 // What the gradient is taken of, [B].
-torch::Tensor objective_of(const StepSettings& settings, const Pass& p) {
+torch::Tensor objective_of(const StepSettings& settings, const Pass& p, const torch::Tensor& u) {
   const auto T = static_cast<double>(settings.diffusion.schedule().timesteps());
   switch (settings.objective) {
     case Objective::kSimple:
-      return settings.diffusion.weighted(p.loss, p.t);
+      return weighted_loss(settings, p, u);
     case Objective::kHybrid: {
       // The bound passes no gradient on to the mean (Nichol 2021, Sec. 3.1).
       const torch::Tensor mean = p.output.narrow(1, 0, p.x0.size(1)).detach();
       const torch::Tensor bits =
           variational_bits(settings, p, diffusion::with_mean(p.output, mean));
-      return settings.diffusion.weighted(p.loss, p.t) + (0.001 * T * bits).to(p.loss.scalar_type());
+      return weighted_loss(settings, p, u) + (0.001 * T * bits).to(p.loss.scalar_type());
     }
     case Objective::kVlb:
       return (T * variational_bits(settings, p, p.output)).to(p.loss.scalar_type());
@@ -152,8 +163,26 @@ StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight) {
   const Pass p = forward(unet, settings, batch);
-  (objective_of(settings, p).mean() * weight).backward();  // line 5: the gradient
-  return {p.loss.detach(), p.t};
+  const torch::Tensor u = settings.uncertainty ? settings.uncertainty->at(p.t) : torch::Tensor();
+  const torch::Tensor objective = objective_of(settings, p, u);
+  StepLosses losses{p.loss.detach(), p.t, {}, objective.detach()};
+  if (u.defined()) losses.objective = losses.objective - u.detach();
+  torch::Tensor drawn = objective;
+  if (settings.timesteps == TimestepDrawing::kLossSecondMoment) {
+    losses.weight = settings.history->weight(p.t);
+    drawn = objective * losses.weight.to(objective.scalar_type());
+  }
+  (drawn.mean() * weight).backward();  // line 5: the gradient
+  return losses;
+}
+
+WeightedLosses finite_losses(const StepLosses& losses) {
+  const torch::Tensor value = losses.per_sample.to(torch::kDouble);
+  const torch::Tensor finite = torch::isfinite(value);
+  const torch::Tensor kept = torch::where(finite, value, torch::zeros_like(value));
+  const torch::Tensor ones = finite.to(torch::kDouble);
+  if (!losses.weight.defined()) return {kept, ones};
+  return {kept * losses.weight, ones * losses.weight};
 }
 
 data::Batch slice(const data::Batch& batch, int64_t first, int64_t count) {

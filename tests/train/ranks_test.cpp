@@ -4,7 +4,9 @@
 #include "tests/io/temporary_folder.h"
 #include "tests/train/small_experiment.h"
 
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <torch/utils.h>
@@ -67,6 +69,66 @@ TEST_P(RanksOf, WeightsStayBitEqualAndTheSnapshotComesBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RanksOf, testing::Combine(testing::Values(2, 4), testing::Bool()));
+
+// The bytes of every extra of a run of `ranks` processes, by rank.
+std::vector<std::vector<uint8_t>> extras_of(int64_t ranks, const std::string& rounds) {
+  const TemporaryFolder folder;
+  dist::expect_success(dist::start_world(ranks, 60s, [&](const auto& world) {
+    const Experiment experiment = small_experiment(
+        {"train.batch_size=20", "train.t_sampling=\"loss_second_moment\"", "model.dropout=0.0",
+         "diffusion.timesteps=2", "train.loss_weight=\"learned\"", "train.noise_scale_every=1",
+         "train.accumulate=" + rounds});
+    const auto dataset = data::open_dataset(experiment.data, 0);
+    data::Loader loader(*dataset, loader_options(experiment, world));
+    Learner learner(experiment, torch::kCPU, world);
+    learner.begin_();
+    for (int64_t step = 1; step <= 6; ++step) learner.step_(loader.next(), step);
+    std::string bytes;
+    const auto add = [&](const torch::Tensor& t) {
+      const torch::Tensor plain = t.detach().to(torch::kDouble).contiguous();
+      bytes.append(static_cast<const char*>(plain.data_ptr()), plain.nbytes());
+    };
+    const std::vector<torch::Tensor> history = learner.settings().history->state();
+    add(history[1]);
+    add(history[0]);
+    for (const torch::Tensor& p : learner.settings().uncertainty->parameters()) add(p);
+    const auto noise = learner.noise_scale();
+    if (!noise) return 1;
+    add(torch::tensor({noise->gradient, noise->noise}, torch::kDouble));
+    io::write_file_synced(folder / std::to_string(world.rank()), bytes);
+    return 0;
+  }));
+  std::vector<std::vector<uint8_t>> result;
+  for (int64_t rank = 0; rank < ranks; ++rank)
+    result.push_back(io::read_file(folder / std::to_string(rank)));
+  return result;
+}
+
+std::vector<double> numbers_in(const std::vector<uint8_t>& bytes) {
+  std::vector<double> numbers(bytes.size() / sizeof(double));
+  std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
+}
+
+// Losses enter the history in the order of the images, and every rank has the whole history.
+TEST(Ranks, HaveTheHistoryAndTheLearnedWeightOfASingleProcess) {
+  const std::vector<double> single = numbers_in(extras_of(1, "4")[0]);
+  ASSERT_EQ(single.size(), 2u + 20 + 129 + 2);
+  EXPECT_GE(std::min(single[0], single[1]), 10.0) << "the history is to be full";
+  EXPECT_EQ(single[0] + single[1], 120.0);
+  for (const auto& [ranks, rounds] :
+       std::vector<std::pair<int64_t, std::string>>{{2, "2"}, {4, "1"}}) {
+    const auto all = extras_of(ranks, rounds);
+    for (const auto& other : all) EXPECT_EQ(other, all[0]) << ranks << " ranks";
+    const std::vector<double> numbers = numbers_in(all[0]);
+    ASSERT_EQ(numbers.size(), single.size());
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      // Counts are equal; else gradients are summed in another order, and Adam divides by them.
+      const double tolerance = i < 2 ? 0.0 : 1e-4 + 2e-3 * std::abs(single[i]);
+      EXPECT_NEAR(numbers[i], single[i], tolerance) << ranks << " ranks, number " << i;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace ddpm::train

@@ -37,6 +37,7 @@ std::vector<torch::Tensor> everything(const checkpoint::TrainingTensors& t) {
     all.insert(all.end(), more.begin(), more.end());
   };
   add(t.weights), add(t.first_moments), add(t.second_moments);
+  for (const io::NamedTensor& extra : t.extras) all.push_back(extra.tensor);
   for (const auto& average : t.averages) add(average);
   for (const auto& average : t.power_averages) add(average);
   return all;
@@ -169,6 +170,42 @@ TEST(RecordedStep, GoesOnFromWhatIsRestored) {
   EXPECT_EQ(addresses(), before) << "a graph would write to where the weights were";
 }
 
+// With a full history from the second step on, and ranges of log SNR.
+const std::vector<std::string> kImportance{"train.t_sampling=\"loss_second_moment\"",
+                                           "diffusion.timesteps=2", "train.batch_size=20",
+                                           "train.accumulate=2", "train.loss_bins=3"};
+const std::vector<std::string> kLearnedWeight{"train.loss_weight=\"learned\"",
+                                              "train.noise_scale_every=2"};
+
+TEST(RecordedStep, HasTheHistoryAndTheLearnedWeightInTensors) {
+  for (const auto& changes : {kImportance, kLearnedWeight}) {
+    const Experiment experiment = experiment_with(changes);
+    Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
+    Tape tape;
+    taped.record_by_(std::make_unique<TapeRecorder>(tape));
+    int64_t step = 0;
+    for (const data::Batch& batch : batches_of(experiment, kBefore + 4)) {
+      ++step;
+      plain.step_(batch, step);
+      taped.step_(batch, step);
+    }
+    ASSERT_EQ(tape.replayed, 4);
+    expect_same_bits(plain, taped);
+    for (auto& operations : tape.operations) {
+      // Releasing gradients detaches them first; after a measurement there are none.
+      std::erase_if(operations, [](const std::string& op) { return op.ends_with("detach"); });
+      EXPECT_TRUE(operations == tape.operations[0]);
+      const auto waits =
+          std::count_if(operations.begin(), operations.end(), [](const std::string& op) {
+            return op.starts_with("aten::_local_scalar_dense") || op.starts_with("aten::nonzero");
+          });
+      // Of the CPU's Adam alone; a learned weight has an Adam of its own, with two parameters.
+      const int64_t own = changes == kLearnedWeight ? 1 + 2 : 0;
+      EXPECT_EQ(waits, 1 + std::ssize(taped.unet()->parameters()) + own);
+    }
+  }
+}
+
 class RecordedStepGpu : public testing::TestWithParam<std::vector<std::string>> {
  protected:
   void SetUp() override {
@@ -202,7 +239,32 @@ INSTANTIATE_TEST_SUITE_P(
     All, RecordedStepGpu,
     testing::Values(std::vector<std::string>{}, std::vector<std::string>{"train.accumulate=2"},
                     std::vector<std::string>{"train.precision=\"bf16\""},
-                    std::vector<std::string>{"train.recompute=true", "model.dropout=0.0"}));
+                    std::vector<std::string>{"train.recompute=true", "model.dropout=0.0"},
+                    std::vector<std::string>{"train.t_sampling=\"loss_second_moment\"",
+                                             "train.loss_bins=3"},
+                    kLearnedWeight));
+
+// The history and what is drawn from it are the CPU's, to the bit.
+TEST(TimestepHistoryGpu, IsThatOfTheCpu) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";
+  for (const int64_t count : {64, 10'000}) {
+    TimestepHistory cpu(50, torch::kCPU), gpu(50, torch::kCUDA);
+    torch::manual_seed(1);
+    for (int64_t i = 0; i < 20; ++i) {
+      const torch::Tensor t = torch::randint(1, 51, {count}, torch::kLong);
+      const torch::Tensor losses = torch::rand({count}, torch::kDouble);
+      cpu.add_(t, losses);
+      gpu.add_(t.cuda(), losses.cuda());
+    }
+    for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(cpu.state()[i].equal(gpu.state()[i].cpu()));
+    const torch::Tensor parts =
+        torch::linspace(1, TimestepHistory::kParts, 100'000, torch::kDouble).to(torch::kLong);
+    const torch::Tensor other =
+        cpu.draw(parts, parts) != gpu.draw(parts.cuda(), parts.cuda()).cpu();
+    // Sums of squares in another order can move an edge by one part.
+    EXPECT_LE(other.sum().item<int64_t>(), 1);
+  }
+}
 
 TEST(RecomputedDropoutGpu, IsNotRecorded) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU here";

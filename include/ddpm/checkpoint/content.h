@@ -14,8 +14,9 @@
 #include <torch/types.h>
 
 // The files of a checkpoint (docs/checkpoints.md): model.safetensors, one ema*.safetensors per
-// decay, one power-LENGTH.safetensors per power-function average, optimizer.safetensors, model.toml
-// (how to use the network), config.toml (how it was trained), state.json.
+// decay, one power-LENGTH.safetensors per power-function average, optimizer.safetensors,
+// training.safetensors if there are extras, model.toml (how to use the network), config.toml (how it
+// was trained), state.json.
 
 namespace ddpm::checkpoint {
 
@@ -26,6 +27,8 @@ struct TrainingTensors {
   std::vector<std::vector<torch::Tensor>> power_averages;
   std::vector<torch::Tensor> first_moments, second_moments;
   torch::Tensor updates;  ///< float32 scalar
+  /// What only some ways of training have, by name: the losses of each t, u(t), ...
+  std::vector<io::NamedTensor> extras = {};
 };
 
 /// A checkpoint in memory. It is a copy, so that training can continue while it is written.
@@ -45,7 +48,8 @@ CheckpointContent checkpoint_content(const nn::UNetImpl& unet, const TrainingTen
 std::filesystem::path write_checkpoint(CheckpointStore& store, const CheckpointContent& content);
 
 /// Reads a checkpoint into `tensors`, which have the network's shapes, without rounding. Throws
-/// IoError if it is of another network or has other averages than `ema`.
+/// IoError if it is of another network or has other averages than `ema`. An extra that the checkpoint
+/// lacks, because it was trained in another way, stays as it is.
 TrainingState read_checkpoint(const std::filesystem::path& checkpoint, const nn::UNetImpl& unet,
                               const nn::EmaConfig& ema, const TrainingTensors& tensors);
 

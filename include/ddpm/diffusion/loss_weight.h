@@ -19,9 +19,11 @@ enum class LossWeighting {
   kSoftMinSnr,    ///< "soft_min_snr": SNR gamma / (SNR + gamma) of it (Crowson 2024, Sec. 3.3)
   kTruncatedSnr,  ///< "truncated_snr": max(SNR, 1) of it (Salimans 2022, Sec. 4)
   kP2,            ///< "p2": (1 + SNR)^-gamma of the error of eps_hat (Choi 2022, Eq. 8, k = 1)
+  kLearned,  ///< "learned": 1 / E L_t of the simple loss, trained with the network (Karras 2024)
 };
 constexpr auto names_of(LossWeighting) {
-  return std::array{"simple", "eps", "x0", "v", "min_snr", "soft_min_snr", "truncated_snr", "p2"};
+  return std::array{"simple",       "eps",           "x0", "v",      "min_snr",
+                    "soft_min_snr", "truncated_snr", "p2", "learned"};
 }
 
 struct LossWeightConfig {
@@ -33,8 +35,8 @@ struct LossWeightConfig {
 };
 
 /// The weight w(t) of the mean squared error of what the network predicts; empty for kSimple, which
-/// is 1. Where the error of the prediction says nothing of the space (v at alpha_bar = 0 measured as
-/// eps), the weight is 0.
+/// is 1, and for kLearned, which training adds. Where the error of the prediction says nothing of
+/// the space (v at alpha_bar = 0 measured as eps), the weight is 0.
 LossWeight loss_weight(const LossWeightConfig& config, const Schedule& schedule,
                        const Parameterization& parameterization);
 

@@ -68,6 +68,8 @@ struct TrainConfig {
   int64_t holdout_every = 1000;  ///< steps between held-out losses, if data.holdout > 0
   /// Updates in a row with a non-finite gradient before training stops.
   int64_t max_bad_steps = 100;
+  int64_t noise_scale_every = 0;  ///< steps between measurements of the noise scale; 0: none
+  int64_t loss_bins = 0;  ///< ranges of log SNR with a loss of their own in metrics; 0: none
 
   bool operator==(const TrainConfig&) const = default;
 };

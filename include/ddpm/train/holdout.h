@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/data/dataset.h"
+#include "ddpm/train/loss_bins.h"
 #include "ddpm/train/train_step.h"
 
 #include <functional>
@@ -19,9 +20,11 @@ class Holdout {
   Holdout(const data::Dataset& held_out, const StepSettings& settings, int64_t batch_size);
 
   /// The mean over the held-out images with the current weights, without dropout. `go_on` is called
-  /// before each batch; if it returns false, the result is empty.
+  /// before each batch; if it returns false, the result is empty. Adds the losses to `bins`, if
+  /// given.
   std::optional<double> loss(
-      nn::UNetImpl& unet, const std::function<bool()>& go_on = [] { return true; }) const;
+      nn::UNetImpl& unet, const std::function<bool()>& go_on = [] { return true; },
+      LossBins* bins = nullptr) const;
 
  private:
   StepSettings settings_;

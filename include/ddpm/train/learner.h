@@ -8,12 +8,18 @@
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/train/experiment.h"
+#include "ddpm/train/loss_bins.h"
+#include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/metrics.h"
+#include "ddpm/train/noise_scale.h"
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/shards.h"
+#include "ddpm/train/timestep_history.h"
 #include "ddpm/train/train_step.h"
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace ddpm::train {
@@ -72,12 +78,22 @@ class Learner {
   MetricsAccumulator& metrics() { return metrics_; }
   /// The same of all ranks. Resets them.
   MetricsReading read_metrics() { return metrics_.read(world_); }
+  /// The loss by log SNR of all ranks since the last read; empty if train.loss_bins is 0.
+  /// Collective.
+  std::vector<LossBin> read_loss_bins();
+  /// The gradient noise scale of the measurements so far (train.noise_scale_every).
+  std::optional<NoiseScaleReading> noise_scale() const;
 
  private:
   void load_(const data::Batch& batch);
+  void seed_dropout_(int64_t step);
+  void measure_noise_(int64_t step);
   void set_step_(int64_t step);
   void update_();
   void accumulate_();
+  void remember_(const std::vector<StepLosses>& rounds);
+  void update_uncertainty_();
+  std::vector<io::NamedTensor> extras() const;
 
   const dist::World& world_;
   TrainConfig train_;
@@ -88,12 +104,17 @@ class Learner {
   nn::UNet unet_;
   std::vector<torch::Tensor> parameters_;
   Shards shards_;
-  std::vector<torch::Tensor> own_;       // of parameters_, those whose state this rank keeps
-  std::vector<nn::Ema> averages_;        // of own_
-  std::vector<nn::Ema> power_averages_;  // of own_
-  Optimizer optimizer_;                  // of own_
+  std::vector<torch::Tensor> own_;            // of parameters_, those whose state this rank keeps
+  std::vector<nn::Ema> averages_;             // of own_
+  std::vector<nn::Ema> power_averages_;       // of own_
+  Optimizer optimizer_;                       // of own_
+  std::shared_ptr<TimestepHistory> history_;  // of train.t_sampling = "loss_second_moment"
+  std::shared_ptr<LossUncertainty> uncertainty_;  // of train.loss_weight = "learned"
+  std::optional<Optimizer> uncertainty_optimizer_;
   dist::GradientReducer reducer_;
   MetricsAccumulator metrics_;
+  std::optional<LossBins> bins_;
+  std::optional<NoiseScale> noise_scale_;
   data::Batch batch_;  // on the device: the tensors that update_ reads
   DeviceGraph graph_;  // of update_
 };

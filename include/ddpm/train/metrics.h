@@ -2,6 +2,8 @@
 
 #include "ddpm/dist/world.h"
 #include "ddpm/io/tensorboard.h"
+#include "ddpm/train/loss_bins.h"
+#include "ddpm/train/noise_scale.h"
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/train_step.h"
 
@@ -10,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <torch/types.h>
 
@@ -17,7 +20,9 @@ namespace ddpm::train {
 
 /// Averages over the steps since the last reading.
 struct MetricsReading {
-  double loss = 0.0;  ///< mean L_simple over the samples of finite steps
+  /// Mean L_simple over the samples of finite steps, each with its weight 1 / (T p_t), so that it
+  /// is the mean over uniform t.
+  double loss = 0.0;
   std::array<double, 4>
       loss_by_quartile{};        ///< of samples with t in each quarter of 1..T; NaN if none
   double grad_norm = 0.0;        ///< mean over the finite steps
@@ -41,7 +46,7 @@ class MetricsAccumulator {
 
  private:
   int64_t timesteps_;
-  torch::Tensor loss_;  // float64 [2, 4]: sums and counts by quartile
+  torch::Tensor loss_;  // float64 [2, 4]: sums of losses and of weights by quartile
   torch::Tensor norm_;  // float64 [2]: sum and count
   torch::Tensor bad_;   // float64 [2]: skipped since the last reading; skipped in a row
 };
@@ -58,6 +63,8 @@ struct MetricsLine {
   double seconds = 0.0;     ///< of training, over all sessions of the run
   double eta_s = 0.0;       ///< to train.steps at this rate
   std::optional<double> holdout_loss, holdout_loss_ema;  ///< with the raw and the EMA weights
+  std::vector<LossBin> bins, holdout_bins;               ///< the latter with the EMA weights
+  std::optional<NoiseScaleReading> noise;
 };
 
 /// Writes RUN/metrics.jsonl and RUN/tb.

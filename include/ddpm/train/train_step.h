@@ -8,10 +8,14 @@
 #include "ddpm/nn/unet.h"
 
 #include <array>
+#include <memory>
 
 #include <torch/types.h>
 
 namespace ddpm::train {
+
+class LossUncertainty;
+class TimestepHistory;
 
 /// How a batch's timesteps are drawn. For the first three each t is uniform on 1..T; they differ in
 /// how the t of one batch depend on each other.
@@ -22,6 +26,8 @@ enum class TimestepDrawing {
   /// "log_normal": ln(sigma_t) is normal, up to the distance of two t (Karras 2022, Table 1). Since
   /// ln(sigma) = logit(tau) on the straight path, it is the logit-normal tau of Esser 2024 there.
   kLogNormal,
+  /// "loss_second_moment": by importance, with weights that keep the mean (Nichol 2021, Eq. 18)
+  kLossSecondMoment,
 };
 
 /// The distribution of kLogNormal.
@@ -30,7 +36,7 @@ struct LogNormalTimes {
   torch::Tensor bounds = {};      ///< diffusion::log_sigma_bounds, on the device
 };
 constexpr auto names_of(TimestepDrawing) {
-  return std::array{"uniform", "antithetic", "stratified", "log_normal"};
+  return std::array{"uniform", "antithetic", "stratified", "log_normal", "loss_second_moment"};
 }
 
 /// What training minimises.
@@ -60,16 +66,32 @@ struct StepSettings {
   Objective objective = Objective::kSimple;
   /// Of kHybrid and kVlb.
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;
+  std::shared_ptr<const TimestepHistory> history = {};      ///< of kLossSecondMoment, else none
+  std::shared_ptr<const LossUncertainty> uncertainty = {};  ///< of a learned weight, else none
 };
 
 /// The losses of a batch, on the device.
 struct StepLosses {
   torch::Tensor per_sample;  ///< L_simple of each sample, [B]
   torch::Tensor t;           ///< int64 [B], 1..T
+  /// 1 / (T p_t) of a t that is not drawn uniformly, float64 [B]; undefined: 1
+  torch::Tensor weight = {};
+  /// What the gradient was taken of, without `weight` and without the term u(t) of a learned
+  /// weight, which has no part in the network's gradient, [B]. Of accumulate_gradient.
+  torch::Tensor objective = {};
 };
 
-/// t int64 [B] in 1..T of the samples `ids`, int64 [B]: each a function of (seed, id) alone, so that
-/// neither processes nor accumulation change it. Batches begin at multiples of batch_size.
+/// Losses and their weights in a mean over uniform t, float64 [B]. Both are 0 where a loss is not
+/// finite.
+struct WeightedLosses {
+  torch::Tensor losses;  ///< times their weights
+  torch::Tensor weights;
+};
+WeightedLosses finite_losses(const StepLosses& losses);
+
+/// t int64 [B] in 1..T of the samples `ids`, int64 [B]: each a function of (seed, id) and, if there
+/// is one, the history alone, so that neither processes nor accumulation change it. Batches begin
+/// at multiples of batch_size.
 torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& ids);
 
 /// L_simple of each sample of a batch, without the weight w(t) of training. t, noise and dropped
@@ -79,8 +101,8 @@ StepLosses unweighted_losses(nn::UNetImpl& unet, const StepSettings& settings,
                              const data::Batch& batch);
 
 /// Algorithm 1, lines 2 to 5 (Ho 2020): adds the gradient of weight * (mean of the objective, for
-/// kSimple Diffusion::weighted) on one batch to the parameters' gradients. Returns L_simple. No host
-/// sync.
+/// kSimple Diffusion::weighted) on one batch to the parameters' gradients, also to those of a
+/// learned weight. Returns L_simple. No host sync.
 StepLosses accumulate_gradient(nn::UNetImpl& unet, const StepSettings& settings,
                                const data::Batch& batch, double weight);
 
