@@ -167,7 +167,7 @@ TEST_P(RestoredTraining, GoesOnBitForBit) {
       store, checkpoint::checkpoint_content(*half.unet(), half.snapshot(), state, "", ""));
   Learner again(experiment, torch::kCPU);
   const checkpoint::TrainingTensors tensors = again.empty_tensors();
-  checkpoint::read_checkpoint(path, *again.unet(), experiment.ema.decays, tensors);
+  checkpoint::read_checkpoint(path, *again.unet(), experiment.ema, tensors);
   again.restore_(tensors);
   expect_same_state(again, half);
   take_steps(again, experiment, 8, 12);
@@ -194,7 +194,7 @@ TEST(Importance, ARunMayBeginAndEndInTheMiddle) {
     const auto path = checkpoint::write_checkpoint(
         store, checkpoint::checkpoint_content(*before.unet(), before.snapshot(), state, "", ""));
     const checkpoint::TrainingTensors tensors = after.empty_tensors();
-    checkpoint::read_checkpoint(path, *after.unet(), to.ema.decays, tensors);
+    checkpoint::read_checkpoint(path, *after.unet(), to.ema, tensors);
     after.restore_(tensors);
     EXPECT_EQ(std::filesystem::exists(path / "training.safetensors"),
               before.settings().history != nullptr);
