@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -109,7 +110,7 @@ WRONG = [
 ]
 TIMED = {"dry run"}  # all that it prints depends on the machine's load
 STAMP = re.compile(r"\[20\d\d-[^]]*\] ")
-IGNORED = re.compile(r"(^|/)(log\.txt|tb/.*|MANIFEST|data\.index|cache/.*|.*\.lock)$")
+IGNORED = re.compile(r"(^|/)(log\.txt|tb/.*|MANIFEST|data\.index|report\.html|cache/.*|.*\.lock)$")
 CHANGING = re.compile(r"seconds|_wait|_per_s|images_per|saved_at|time|memory|eta_|version|speed|host|started|path|peak")
 
 
@@ -127,6 +128,17 @@ def without_changing(value):
     return [without_changing(v) for v in value] if isinstance(value, list) else value
 
 
+def without_texts(png):
+    """A PNG without its text chunks, in which pictures say how they were made."""
+    kept, at = png[:8], 8
+    while at < len(png):
+        size, kind = struct.unpack_from(">I4s", png, at)
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept += png[at : at + 12 + size]
+        at += 12 + size
+    return kept
+
+
 def meaning(name, content):
     """What is compared of a file: parsed text, or a digest."""
     try:
@@ -136,7 +148,9 @@ def meaning(name, content):
             return without_changing(json.loads(content))
         if name.endswith(".jsonl"):
             return [without_changing(json.loads(line)) for line in content.decode().splitlines()]
-    except ValueError:
+        if name.endswith(".png"):
+            content = without_texts(content)
+    except (ValueError, struct.error):
         pass
     return hashlib.sha256(content).hexdigest()
 

@@ -6,7 +6,9 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/io/png_text.h"
 #include "ddpm/nn/model_file.h"
+#include "picture_info.h"
 #include "print_row.h"
 #include "shared_flags.h"
 
@@ -144,6 +146,7 @@ int run_info(const std::string& path, bool json) {
   const fs::path given = path;
   if (!fs::exists(given))
     throw IoError(given, "does not exist; name a checkpoint or a run's folder");
+  if (io::begins_like_png(given)) return print_picture(given, json);
   if (json) return print_json(given);
   if (exchange::is_foreign(given)) {
     print_foreign(given);
@@ -175,13 +178,20 @@ void add_info(CLI::App& app, Command& chosen) {
   auto path = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand(
-      "info", "Describe a checkpoint, a run or another program's network; verify checksums");
+      "info",
+      "Describe a checkpoint, a run, another program's network, or how a picture was made; verify "
+      "checksums");
   command
-      ->add_option("path", *path,
-                   "a checkpoint, a run, a folder of runs, a diffusers folder or a file of weights")
+      ->add_option(
+          "path", *path,
+          "a checkpoint, a run, a folder of runs, a diffusers folder, a file of weights, or a "
+          "picture (PNG) of ddpm sample")
       ->required();
   add_json_flag(*command, *json);
-  command->footer("Example:\n  ddpm info runs/mine");
+  command->footer(
+      "Examples: a run, and the command that makes a picture again\n"
+      "  ddpm info runs/mine\n"
+      "  ddpm info pictures/000003.png");
   command->callback(
       [path, json, &chosen] { chosen = [path, json] { return run_info(*path, *json); }; });
 }

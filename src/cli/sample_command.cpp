@@ -1,3 +1,4 @@
+#include "beside_pictures.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/base/text.h"
@@ -18,19 +19,18 @@
 #include "sample_flags.h"
 #include "sample_run.h"
 #include "sample_settings.h"
+#include "sample_subset.h"
 #include "shared_flags.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <optional>
-#include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 namespace ddpm::cli {
 namespace {
@@ -49,11 +49,6 @@ struct Sampled {
   std::vector<torch::Tensor> floats;  // for --save-tensors
 };
 
-// The pictures next to the folder.
-struct Beside {
-  fs::path grid, trajectory, animation;
-};
-
 // What is collected on the way.
 struct Observed {
   std::optional<sample::Trajectory> trajectory, animation;
@@ -69,6 +64,7 @@ void check_sample_flags(const SampleOptions& options, const dist::Launch& launch
                        : options.animate               ? "--animate"
                        : !options.save_tensors.empty() ? "--save-tensors"
                        : !options.init_noise.empty()   ? "--init-noise"
+                       : !options.only.empty()         ? "--only"
                                                        : nullptr;
   if (single != nullptr && !launch.single())
     throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", single,
@@ -86,60 +82,18 @@ void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t tim
       steps.size(), steps.front().t, timesteps);
 }
 
-// Throws IoError if the grid would be read as a sample, or cannot be written.
-Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder) {
-  const fs::path grid = options.grid.empty() ? folder.beside("grid") : fs::path(options.grid);
-  const Beside beside{grid, folder.beside("trajectory"), folder.beside("animation")};
-  const fs::path parent = fs::absolute(grid).lexically_normal().parent_path();
-  if (!options.grid.empty() && grid.extension() != ".png")
-    throw UsageError(
-        fmt::format("--grid {}: the grid is a PNG; name a file that ends in .png", options.grid));
-  std::error_code ignored;
-  if (fs::equivalent(parent, folder.path(), ignored))
-    throw UsageError(
-        fmt::format("--grid {}: in the samples' folder other programs would read it as a "
-                    "sample; name a file elsewhere",
-                    options.grid));
-  if (!fs::exists(parent, ignored)) {
-    if (options.grid.empty()) return beside;  // made with the folder
-    throw IoError(grid, fmt::format("cannot be written: there is no folder {}", parent.string()));
-  }
-  if (::access(parent.c_str(), W_OK) != 0)
-    throw IoError(grid, fmt::format("cannot be written: {}; name another file with --grid",
-                                    std::generic_category().message(errno)));
-  return beside;
-}
-
 // Checks and makes the folder. The lock keeps out a second process, which would mix its images in.
 void prepare_folder(const SampleOptions& options, const SamplePlan& plan,
                     const sample::PictureFolder& folder, const Beside& beside,
                     std::optional<checkpoint::RunLock>& lock) {
   sample::PictureSet set = picture_set(plan);
-  set.beside = {beside.grid};
+  if (!beside.grid.empty()) set.beside.push_back(beside.grid);
   if (options.trajectory) set.beside.push_back(beside.trajectory);
   if (options.animate) set.beside.push_back(beside.animation);
   folder.check(set, options.overwrite);
   io::make_folder(plan.folder, "choose another with --out");
   lock.emplace(plan.folder, "sampling.lock");
   folder.prepare(set, options.overwrite);
-}
-
-// Leaves the missing images in `generate`, with their rows of given noise; returns how many exist.
-int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptions& generate) {
-  const std::vector<int64_t> wanted = generate.images;
-  generate.images = folder.missing(wanted, {generate.channels, generate.height, generate.width});
-  std::vector<int64_t> rows;  // of the missing images
-  for (size_t i = 0; i < wanted.size() && rows.size() < generate.images.size(); ++i)
-    if (wanted[i] == generate.images[rows.size()]) rows.push_back(static_cast<int64_t>(i));
-  const auto keep_rows_ = [&](torch::Tensor& noise, int64_t dimension) {
-    if (noise.defined())
-      noise = noise.index_select(dimension, torch::tensor(rows, torch::kLong).to(noise.device()));
-  };
-  keep_rows_(generate.initial_noise, 0);
-  keep_rows_(generate.step_noise, 1);
-  const int64_t kept = std::ssize(wanted) - std::ssize(generate.images);
-  if (kept > 0) spdlog::info("{} of {} images already exist", kept, wanted.size());
-  return kept;
 }
 
 void show_progress(Progress& bar, const sample::Progress& p) {
@@ -151,8 +105,8 @@ void show_progress(Progress& bar, const sample::Progress& p) {
 }
 
 Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& options,
-                    SamplePlan& plan, Observed& observed, const dist::World& world,
-                    StopSignal& signal) {
+                    SamplePlan& plan, const PictureNotes& notes, Observed& observed,
+                    const dist::World& world, StopSignal& signal) {
   sample::GenerateOptions& generate = plan.generate;
   Sampled sampled;
   if (options.keep) sampled.kept = keep_existing(folder, generate);
@@ -174,10 +128,11 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
     observed.observe(first, point);
   };
   sample::PictureWriter writer(folder);  // files appear batch by batch
+  const std::vector<int64_t> only = only_images(options, plan);
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
     const auto image = generate.images.begin() + first;
-    writer.write({image, image + host.size(0)}, diffusion::to_uint8(host));
+    write_batch(writer, notes, {image, image + host.size(0)}, only, diffusion::to_uint8(host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
   sampled.result = sample_images(plan, unet, generate, sink);
@@ -232,8 +187,9 @@ std::vector<uint8_t> animation_of(const SamplePlan& plan, const sample::PictureF
 }
 
 void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder,
-                     const fs::path& file, const Observed& observed) {
-  sample::PictureFolder::write_beside(file, animation_of(plan, folder, observed));
+                     const fs::path& file, const PictureNotes& notes, const Observed& observed) {
+  sample::PictureFolder::write_beside(file, animation_of(plan, folder, observed),
+                                      notes.of_set("animation", "--animate"));
   spdlog::info("{}: {}", file.string(),
                observed.animation ? "the x0 estimates as an animation"
                                   : "the images as an animation, forth and back");
@@ -241,15 +197,18 @@ void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder
 
 void write_results(const SampleOptions& options, const SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
-                   const Observed& observed, const Sampled& sampled) {
-  sample::PictureFolder::write_beside(
-      beside.grid, folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan)));
+                   const PictureNotes& notes, const Observed& observed, const Sampled& sampled) {
+  if (!beside.grid.empty())
+    sample::PictureFolder::write_beside(
+        beside.grid, folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan)),
+        notes.of_set("grid", ""));
   if (options.trajectory && sampled.result.images > 0) {
-    sample::PictureFolder::write_beside(beside.trajectory, observed.trajectory->picture());
+    sample::PictureFolder::write_beside(beside.trajectory, observed.trajectory->picture(),
+                                        notes.of_set("trajectory", "--trajectory"));
     spdlog::info("{}: x0 estimates, from left to right at t = {}", beside.trajectory.string(),
                  fmt::join(observed.trajectory->times(), ", "));
   }
-  if (options.animate) write_animation(plan, folder, beside.animation, observed);
+  if (options.animate) write_animation(plan, folder, beside.animation, notes, observed);
   if (!options.save_tensors.empty())
     io::write_safetensors(options.save_tensors, {{"samples", torch::cat(sampled.floats)}});
 }
@@ -259,22 +218,25 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
                    const Sampled& sampled) {
   const sample::GenerateResult& result = sampled.result;
   const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
+  std::vector<std::string> files;
+  const std::vector<int64_t> only = only_images(options, plan);
+  for (const int64_t i : only.empty() ? sample::image_range(0, plan.config.num) : only)
+    files.push_back(folder.file_of(i).string());
   if (!options.json) {
     spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
                  format_duration(result.seconds), rate, plan.config.steps, folder.path().string());
-    fmt::print("{}\n", beside.grid.string());
+    fmt::print("{}\n",
+               fmt::join(beside.grid.empty() ? files : std::vector{beside.grid.string()}, "\n"));
     return;
   }
-  std::vector<std::string> files;
-  for (int64_t i = 0; i < plan.config.num; ++i) files.push_back(folder.file_of(i).string());
   auto json = nlohmann::ordered_json::parse(plan.source);
   json.update(nlohmann::ordered_json::parse(plan.settings));
-  json["images"] = result.images;
+  json["images"] = only.empty() ? result.images : std::ssize(only);
   json["kept"] = sampled.kept;
   json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;
   json["seconds"] = result.seconds;
   json["images_per_s"] = rate;
-  json["grid"] = beside.grid.string();
+  if (!beside.grid.empty()) json["grid"] = beside.grid.string();
   if (options.animate) json["animation"] = beside.animation.string();
   json["files"] = files;
   fmt::print("{}\n", io::json_text(json));
@@ -292,6 +254,7 @@ dist::Facts facts_of(const std::string& settings) {
 
 int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Processes& processes,
                      StopSignal& signal) {
+  check_only(options);
   if (options.keep && options.overwrite)
     throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
   const dist::World& world = processes.world;
@@ -302,12 +265,14 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
   Observed observed = to_observe(options, plan, steps);
   const sample::PictureFolder folder(plan.folder);
   const Beside beside = beside_of(options, folder);
+  const PictureNotes notes(options, plan);
+  leave_batches_of_only_(options, plan);
   std::optional<checkpoint::RunLock> lock;
   world.on_main("make the folder", [&] { prepare_folder(options, plan, folder, beside, lock); });
   plan.generate.images =
       sample::images_of_rank(plan.generate.images, plan.generate.batch, world.rank(), world.size());
 
-  Sampled sampled = sample_into(folder, options, plan, observed, world, signal);
+  Sampled sampled = sample_into(folder, options, plan, notes, observed, world, signal);
   add_up(sampled, world);
   if (sampled.result.stopped) {
     spdlog::warn("stopped after {} images in {}; the same command with --continue samples the rest",
@@ -315,7 +280,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
     return kStopped;
   }
   if (!world.is_main()) return kOk;
-  write_results(options, plan, folder, beside, observed, sampled);
+  write_results(options, plan, folder, beside, notes, observed, sampled);
   print_summary(options, plan, folder, beside, sampled);
   return kOk;
 }
@@ -346,7 +311,20 @@ void add_output_flags(CLI::App& command, SampleOptions& options) {
       .add_option("--grid", options.grid,
                   "the first images in one .png (default: next to the folder, FOLDER-grid.png)")
       ->type_name("FILE");
+  command
+      .add_option(
+          "--only", options.only,
+          "of the set, only the images of these numbers, as in 3 or 0-4,7: the same pixels, "
+          "since the rest of their batch is sampled too")
+      ->type_name("I,...");
+  command
+      .add_option("--in-batch", options.in_batch,
+                  "with --only: the images of the batch (default: by --num and --batch)")
+      ->type_name("I,...");
+  command.add_flag("--no-provenance", options.no_provenance,
+                   "do not write into the pictures how they were made (ddpm info shows it)");
   add_json_flag(command, options.json);
+  command.parse_complete_callback([&command, &options] { options.given = given_flags(command); });
 }
 
 namespace {

@@ -92,6 +92,7 @@ void take_auto_(sample::SampleConfig& c, const SampleOptions& options,
   c.steps_at = former.steps_at;
   c.num = former.num;
   c.batch = former.batch;
+  c.provenance = former.provenance;
   spdlog::info("--method auto: {}, the best with {} calls in {}", c.method, evidence->config.steps,
                evidence->file.string());
 }
@@ -144,6 +145,7 @@ sample::SampleConfig sample_config(const SampleOptions& options, const exchange:
   take_steps_(c, options, timesteps);
   c.num = options.num.value_or(c.num);
   c.batch = options.batch.value_or(c.batch);
+  c.provenance = c.provenance && !options.no_provenance;
   check_config(c, options, model);
   if (c.steps == 0) c.steps = timesteps;
   return c;

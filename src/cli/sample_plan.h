@@ -4,6 +4,7 @@
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/sampler.h"
+#include "given_flags.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -41,12 +42,15 @@ struct SampleOptions {
   std::string device = "auto";
   std::string cuda_graph = "auto";
   std::string out, grid, save_tensors, init_noise;
+  std::string only, in_batch;  // numbers of images, as in 3 or 0-4,7
+  bool no_provenance = false;
   bool deterministic = false;
   bool keep = false;  // --continue
   bool overwrite = false;
   bool trajectory = false;
   bool animate = false;
   bool json = false;
+  GivenFlags given;  // the command line itself
 };
 
 /// What the images have to agree with, beside the network: inpainting, restoration.

@@ -78,6 +78,10 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
   name += fmt::format("-seed-{}", options.seed);
+  if (!options.only.empty())  // apart from the whole set, which stays
+    name += fmt::format("-only-{}", options.only.size() <= 40
+                                        ? options.only
+                                        : fmt::format("{:08x}", io::crc32c(options.only)));
   return run_of(*plan.network) / "generated" / name;
 }
 

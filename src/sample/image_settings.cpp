@@ -13,6 +13,7 @@ nlohmann::ordered_json image_settings(const SampleConfig& config) {
   nlohmann::ordered_json json = config::to_json(config);
   json.erase("num");
   json.erase("batch");
+  json.erase("provenance");
   return json;
 }
 

@@ -189,16 +189,19 @@ std::vector<int64_t> PictureFolder::missing(const std::vector<int64_t>& images,
   return result;
 }
 
-void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8) const {
-  io::write_png(file_of(image), chw_u8);
+void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8,
+                          const std::vector<io::PngText>& texts) const {
+  io::replace_file(file_of(image), io::with_png_texts(io::encode_png(chw_u8), texts));
 }
 
-void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8) {
-  write_beside(file, io::encode_png(chw_u8));
+void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8,
+                                 const std::vector<io::PngText>& texts) {
+  write_beside(file, io::encode_png(chw_u8), texts);
 }
 
-void PictureFolder::write_beside(const fs::path& file, const std::vector<uint8_t>& png) {
-  const std::vector<uint8_t> ours = marked(png);
+void PictureFolder::write_beside(const fs::path& file, const std::vector<uint8_t>& png,
+                                 const std::vector<io::PngText>& texts) {
+  const std::vector<uint8_t> ours = marked(io::with_png_texts(png, texts));
   io::write_file_atomic(file, [&](io::OutputFile& out) { out.write(ours); });
 }
 

@@ -139,6 +139,7 @@ void fields(config::Fields& f, SampleConfig& c) {
   f("guidance_momentum", c.guidance.momentum, {-1.0, 1.0, true, true});
   f("num", c.num, config::at_least(1));
   f("batch", c.batch, config::at_least(1));
+  f("provenance", c.provenance);
 }
 
 SampleConfig read_sample_config(config::Reader& reader) {

@@ -1,11 +1,12 @@
-// An encoded image: the checks before stb_image, EXIF's orientation, and the decoder.
-#include "fuzz.h"
-
+// An encoded image: the checks before stb_image, EXIF's orientation, the decoder, and a PNG's texts.
 #include "ddpm/io/image.h"
+#include "ddpm/io/png_text.h"
+#include "fuzz.h"
 
 namespace ddpm::fuzz {
 
 void run(Bytes bytes) {
+  read([&] { io::png_texts(bytes, "fuzz.png"); });
   for (const char* name : {"fuzz.png", "fuzz.tga"}) {
     read([&] { io::image_header(bytes.first(std::min<size_t>(bytes.size(), 64)), name); });
     read([&] {

@@ -11,7 +11,9 @@ TEST(ImageSettings, AreAllKeysButNumAndBatch) {
   many.num = 1000;
   many.batch = 7;
   EXPECT_EQ(image_settings(few), image_settings(many));
-  EXPECT_EQ(image_settings(few).size() + 2, config::to_json(few).size());
+  many.provenance = false;
+  EXPECT_EQ(image_settings(few), image_settings(many));
+  EXPECT_EQ(image_settings(few).size() + 3, config::to_json(few).size());
   many.eta = 0.5;
   EXPECT_NE(image_settings(few), image_settings(many));
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "ddpm/io/png_text.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -45,12 +47,15 @@ class PictureFolder {
   /// height, width].
   std::vector<int64_t> missing(const std::vector<int64_t>& images,
                                const std::vector<int64_t>& shape) const;
-  /// chw_u8: uint8 [C,H,W]. The file appears whole or not at all.
-  void write(int64_t image, const torch::Tensor& chw_u8) const;
+  /// chw_u8: uint8 [C,H,W]. The file appears whole or not at all. texts: what it says about itself.
+  void write(int64_t image, const torch::Tensor& chw_u8,
+             const std::vector<io::PngText>& texts = {}) const;
   /// A grid or the like, outside the folder: marked as ours, so that a later call may replace it.
-  static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8);
+  static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8,
+                           const std::vector<io::PngText>& texts = {});
   /// The same with an encoded PNG, as io::encode_png or io::encode_apng makes it.
-  static void write_beside(const std::filesystem::path& file, const std::vector<uint8_t>& png);
+  static void write_beside(const std::filesystem::path& file, const std::vector<uint8_t>& png,
+                           const std::vector<io::PngText>& texts = {});
   /// uint8 [C,H,W]. Throws IoError.
   torch::Tensor read(int64_t image) const;
   /// Images 0..count-1 in rows of `columns` (0: nearly square), enlarged if they are small: uint8

@@ -16,8 +16,10 @@ class PictureWriter {
   /// `folder` must outlive it.
   explicit PictureWriter(const PictureFolder& folder) : folder_(folder) {}
   /// Waits for the batch before, then starts. images: the indices of pixels_u8, uint8 [B,C,H,W] on
-  /// the CPU. Throws what writing the batch before threw.
-  void write(std::vector<int64_t> images, const torch::Tensor& pixels_u8);
+  /// the CPU. texts: those of each picture, or none at all. Throws what writing the batch before
+  /// threw.
+  void write(std::vector<int64_t> images, const torch::Tensor& pixels_u8,
+             std::vector<std::vector<io::PngText>> texts = {});
   /// Returns when all is written. Throws what writing threw.
   void wait();
 

@@ -65,6 +65,7 @@ struct SampleConfig {
   std::vector<double> posterior_variance = {};
   int64_t num = 64;    ///< images to sample
   int64_t batch = 64;  ///< images at a time; does not change the images
+  bool provenance = true;  ///< pictures say how they were made, in a text of their PNG
 
   bool operator==(const SampleConfig&) const = default;
 };

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "ddpm/io/png_text.h"
+#include "sample_plan.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm::cli {
+
+/// The keyword of the PNG text that holds a note: a JSON object with the keys program, picture
+/// ("image", "grid", "trajectory", "animation"), image, class, images, arguments (the words after
+/// `ddpm` that make the picture again), checkpoint, weights_file and settings (as in sampling.json).
+inline constexpr const char* kNoteKeyword = "ddpm";
+
+/// The notes of one call's pictures: how each is made again. They hold the command line and the
+/// settings, and nothing else about the machine.
+class PictureNotes {
+ public:
+  /// Before anything is left out of the plan's images.
+  PictureNotes(const SampleOptions& options, const SamplePlan& plan);
+
+  /// Of an image that was sampled in this batch. Empty without sample.provenance.
+  std::vector<io::PngText> of_image(int64_t image, const std::vector<int64_t>& batch) const;
+  /// Of a picture beside the folder: "grid", "trajectory" or "animation". `flag`: the flag that makes
+  /// it, or "".
+  std::vector<io::PngText> of_set(const std::string& picture, const std::string& flag) const;
+
+ private:
+  std::vector<int64_t> usual_batch(int64_t image) const;
+  std::vector<io::PngText> texts(nlohmann::ordered_json note,
+                                 const std::vector<std::string>& words) const;
+
+  bool on_;
+  int64_t count_, batch_;
+  std::vector<int64_t> classes_;
+  std::vector<std::string> words_;  // "sample", "--ckpt", ...
+  nlohmann::ordered_json common_;   // of all notes
+};
+
+/// The note among a PNG's texts; none if there is none. Throws IoError(name, ...) if it is damaged,
+/// or does not name a command of this program.
+std::optional<nlohmann::ordered_json> read_note(const std::vector<io::PngText>& texts,
+                                                const std::string& name);
+
+}  // namespace ddpm::cli
