@@ -7,6 +7,7 @@
 #include "ddpm/dist/world.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/report/report.h"
 #include "ddpm/train/advice.h"
 #include "ddpm/train/finish.h"
 #include "ddpm/train/init_from.h"
@@ -186,6 +187,14 @@ void log_how_to_sample(const train::Experiment& e, const train::Trainer& trainer
                young ? " --weights raw" : "");
 }
 
+// Whether this process makes the run's page.
+bool writes_report(const train::Experiment& e, const dist::World& world) {
+  if (!world.is_main() || e.train.report == train::ReportTime::kNever) return false;
+  if (!report::has_charts() && e.train.report == train::ReportTime::kCheckpoints)
+    spdlog::warn("train.report: this ddpm was built without libjs-chart.js; no report is made");
+  return report::has_charts();
+}
+
 // There is nothing to save before the first step.
 void end_at_once_on(StopSignal& signal, bool dry_run) {
   if (dry_run) {
@@ -245,6 +254,8 @@ int run_train(const TrainOptions& options) {
                          {signal, deadline}, world);
   if (s.experiment.train.eval_every > 0)
     trainer.measure_with_(quality_meter(s.experiment, processes));
+  if (writes_report(s.experiment, world))
+    trainer.report_with_([run] { report::write_report({run}, run / "report.html"); });
   log_network(s.experiment, trainer, device);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
   log_how_to_sample(s.experiment, trainer, run);

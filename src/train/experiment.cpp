@@ -119,6 +119,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("max_bad_steps", c.max_bad_steps, one);
   f("noise_scale_every", c.noise_scale_every, zero);
   f("loss_bins", c.loss_bins, {0, 100});
+  f("report", c.report);
 }
 
 Experiment read_experiment(config::Document& document) {

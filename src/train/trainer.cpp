@@ -12,6 +12,7 @@ Trainer::Trainer(Experiment experiment, config::Document& document, data::Split 
 Trainer::~Trainer() = default;
 
 void Trainer::measure_with_(MeasureQuality measure) { run_->measure_with_(std::move(measure)); }
+void Trainer::report_with_(ReportRun report) { run_->report_with_(std::move(report)); }
 TrainOutcome Trainer::run() { return run_->run(); }
 int64_t Trainer::step() const { return run_->step(); }
 nn::UNet Trainer::unet() const { return run_->unet(); }

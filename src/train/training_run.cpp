@@ -198,6 +198,7 @@ TrainOutcome TrainingRun::run() {
     if (due(config.checkpoint_every) || last) save();
     if (measure_ && config.eval_every > 0 && (due(config.eval_every) || last) && !measure_quality())
       break;
+    if (due(config.checkpoint_every) && config.report == ReportTime::kCheckpoints) write_report();
     deadline_.saw_step(seconds_since(step_begin));
   }
   return finish();
@@ -284,6 +285,7 @@ TrainOutcome TrainingRun::stop(const Agreement& agreed) {
     throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
   spdlog::info("stopped {} and saved at step {}; run the same command to continue", why,
                state_.step);
+  write_report();
   return TrainOutcome::kStopped;
 }
 
@@ -299,6 +301,7 @@ TrainOutcome TrainingRun::finish() {
   if (const std::string young = reporter_.young_averages(state_.step);
       !young.empty() && world_.is_main())
     spdlog::warn("{}: sample with --weights raw", young);
+  write_report();
   return TrainOutcome::kFinished;
 }
 
@@ -371,6 +374,21 @@ bool TrainingRun::out_of_patience() const {
   spdlog::info("stopping: no better samples in {} (train.eval_patience); the best are of best/",
                counted(since, "measurement"));
   return true;
+}
+
+// On rank 0. A report that cannot be made must not end the training.
+void TrainingRun::write_report() {
+  if (!report_ || !world_.is_main()) return;
+  const auto begin = Clock::now();
+  reporter_.note_progress("report");
+  try {
+    report_();
+    reporter_.clear_progress();
+    spdlog::debug("step {}: report in {}", state_.step, format_duration(seconds_since(begin)));
+  } catch (const std::exception& error) {
+    spdlog::warn("no report: {} (training continues without it)", error.what());
+  }
+  reporter_.aside(seconds_since(begin));
 }
 
 // Waits for the current save. All ranks learn its outcome.

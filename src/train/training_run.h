@@ -20,6 +20,7 @@ class TrainingRun {
               const ResumePolicy& resume, const StopConditions& stop, const dist::World& world);
 
   void measure_with_(MeasureQuality measure) { measure_ = std::move(measure); }
+  void report_with_(ReportRun report) { report_ = std::move(report); }
   TrainOutcome run();
   int64_t step() const { return state_.step; }
   nn::UNet unet() const { return learner_.unet(); }
@@ -51,6 +52,7 @@ class TrainingRun {
   void finish_save();
   void store_averages();
   bool measure_quality();
+  void write_report();
   bool out_of_patience() const;
 
   Experiment experiment_;
@@ -69,6 +71,7 @@ class TrainingRun {
   std::unique_ptr<data::BatchSource> loader_;
   Reporter reporter_;
   MeasureQuality measure_;
+  ReportRun report_;
   std::unique_ptr<QualityLog> quality_;  // on rank 0
   checkpoint::TrainingState state_;
   int64_t first_step_ = 0;  // of this session

@@ -217,6 +217,7 @@ TEST_F(Errors, HelpIsReadable) {
                                              {"noise"},
                                              {"data"},
                                              {"info"},
+                                             {"report"},
                                              {"convert"},
                                              {"bench"},
                                              {"eval"},

@@ -34,6 +34,14 @@ struct RunConfig {
 /// The keys of [run].
 void fields(config::Fields& f, RunConfig& c);
 
+/// When RUN/report.html is made.
+enum class ReportTime {
+  kNever,        ///< "never"; `ddpm report` makes it
+  kEnd,          ///< "end": when training ends or stops
+  kCheckpoints,  ///< "checkpoints": also after each save
+};
+constexpr auto names_of(ReportTime) { return std::array{"never", "end", "checkpoints"}; }
+
 /// [train]
 struct TrainConfig {
   int64_t steps = 100000;        ///< parameter updates
@@ -70,6 +78,7 @@ struct TrainConfig {
   int64_t max_bad_steps = 100;
   int64_t noise_scale_every = 0;  ///< steps between measurements of the noise scale; 0: none
   int64_t loss_bins = 0;  ///< ranges of log SNR with a loss of their own in metrics; 0: none
+  ReportTime report = ReportTime::kEnd;
 
   bool operator==(const TrainConfig&) const = default;
 };

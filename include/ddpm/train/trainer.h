@@ -28,6 +28,9 @@ struct Quality {
 /// Samples from a checkpoint and measures. Collective; the result is rank 0's.
 using MeasureQuality = std::function<Quality(const std::filesystem::path& checkpoint)>;
 
+/// Writes what a run holds so far for people (RUN/report.html).
+using ReportRun = std::function<void()>;
+
 enum class TrainOutcome {
   kFinished,  ///< all train.steps are done, or samples improved no more (train.eval_patience)
   kStopped,   ///< by a signal or the deadline; a checkpoint was saved
@@ -49,6 +52,10 @@ class Trainer {
   /// Measures samples with it every train.eval_every steps and at the end, keeps the best checkpoint
   /// as RUN/best, and writes RUN/quality.jsonl. Call it before run().
   void measure_with_(MeasureQuality measure);
+
+  /// Calls it on rank 0 when training ends or stops and, if train.report says so, with each save. Its
+  /// time does not count as training. What it throws costs a warning. Call it before run().
+  void report_with_(ReportRun report);
 
   /// Trains until train.steps or a request to stop, and saves.
   TrainOutcome run();

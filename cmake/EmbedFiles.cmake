@@ -1,0 +1,16 @@
+# cmake -DOUTPUT=assets.cpp -DkName=FILE... -P EmbedFiles.cmake: a C++ source with the files as std::string_view
+# constants of src/report/assets.h; an empty FILE is "".
+set(text "// Made by cmake/EmbedFiles.cmake.\n#include \"assets.h\"\n\nnamespace ddpm::report::assets {\n\n")
+foreach(name kPage kStyle kScript kChart)
+  set(content "")
+  if(${name})
+    file(READ "${${name}}" content)
+  endif()
+  string(FIND "${content}" ")ddpm_asset\"" clash)
+  if(NOT clash EQUAL -1)
+    message(FATAL_ERROR "${${name}} contains the end of a raw string, )ddpm_asset\"")
+  endif()
+  string(APPEND text "const std::string_view ${name} = R\"ddpm_asset(${content})ddpm_asset\";\n\n")
+endforeach()
+string(APPEND text "}  // namespace ddpm::report::assets\n")
+file(WRITE "${OUTPUT}" "${text}")

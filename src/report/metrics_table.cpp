@@ -1,0 +1,77 @@
+#include "metrics_table.h"
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+
+#include <fmt/format.h>
+
+namespace ddpm::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The numbers of one column in a group of lines.
+std::vector<double> numbers_of(const std::string& key, const std::vector<Json>& lines, size_t first,
+                               size_t end) {
+  std::vector<double> numbers;
+  for (size_t i = first; i < end; ++i) {
+    const auto found = lines[i].find(key);
+    if (found != lines[i].end() && found->is_number()) numbers.push_back(found->get<double>());
+  }
+  return numbers;
+}
+
+double together(const std::string& key, const std::vector<double>& numbers) {
+  if (key == "step" || key == "images" || key == "seconds") return numbers.back();
+  if (key == "memory_mib") return *std::max_element(numbers.begin(), numbers.end());
+  double sum = 0;
+  for (const double number : numbers) sum += number;
+  return key == "skipped" ? sum : sum / static_cast<double>(numbers.size());
+}
+
+}  // namespace
+
+std::vector<Json> steps_of_lines(std::string_view text, const std::string& name,
+                                 std::vector<std::string>& warnings) {
+  std::vector<Json> lines;
+  std::istringstream in{std::string(text)};
+  int64_t number = 0, damaged = 0, first = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (line.empty()) continue;
+    Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) {
+      if (damaged++ == 0) first = number;
+      continue;
+    }
+    const auto step = json["step"].get<int64_t>();
+    while (!lines.empty() && lines.back()["step"].get<int64_t>() >= step) lines.pop_back();
+    lines.push_back(std::move(json));
+  }
+  if (damaged > 0)
+    warnings.push_back(fmt::format("{}: {} damaged line{} passed over, the first is line {}", name,
+                                   damaged, damaged == 1 ? "" : "s", first));
+  return lines;
+}
+
+Json metrics_table(const std::vector<Json>& lines, int64_t max_rows) {
+  const size_t count = lines.size(), rows = static_cast<size_t>(max_rows);
+  const size_t group = std::max<size_t>(1, (count + rows - 1) / rows);
+  std::vector<std::string> keys;
+  for (const Json& line : lines)
+    for (const auto& item : line.items())
+      if (std::find(keys.begin(), keys.end(), item.key()) == keys.end()) keys.push_back(item.key());
+  Json table = Json::object();
+  for (const std::string& key : keys) {
+    Json column = Json::array();
+    for (size_t first = 0; first < count; first += group) {
+      const auto numbers = numbers_of(key, lines, first, std::min(first + group, count));
+      column.push_back(numbers.empty() ? Json() : Json(together(key, numbers)));
+    }
+    table[key] = std::move(column);
+  }
+  return table;
+}
+
+}  // namespace ddpm::report
