@@ -29,7 +29,7 @@ struct RestoreOptions : InputOptions {
 // What the images went through.
 struct Task {
   std::string name;  // "blur-2", for the folder and sampling.json
-  sample::Degradation degrade;
+  diffusion::Degradation degrade;
   nn::ImageSpec degraded;  // size and channels of the given images
   std::string wanted = "the network's images";
   uint32_t mask_crc32c = 0;
@@ -49,7 +49,7 @@ Task downsampling_task(int64_t factor, const nn::ImageSpec& spec) {
   if (spec.height % factor != 0 || spec.width % factor != 0)
     throw UsageError(fmt::format("--downsample {}: must divide the network's {}x{} images", factor,
                                  spec.height, spec.width));
-  Task task{fmt::format("downsample-{}", factor), sample::downsampling(factor), spec};
+  Task task{fmt::format("downsample-{}", factor), diffusion::downsampling(factor), spec};
   task.degraded.height /= factor;
   task.degraded.width /= factor;
   task.wanted = fmt::format("images {} times smaller than the network's", factor);
@@ -59,7 +59,7 @@ Task downsampling_task(int64_t factor, const nn::ImageSpec& spec) {
 Task grey_task(const nn::ImageSpec& spec) {
   if (spec.channels != 3)
     throw UsageError("--grey needs a network of colour images; this one makes grey ones");
-  Task task{"grey", sample::grey(), spec};
+  Task task{"grey", diffusion::grey(), spec};
   task.degraded.channels = 1;
   task.wanted = "the images of --grey";
   return task;
@@ -70,11 +70,11 @@ Task task_of(const RestoreOptions& o, const SamplePlan& plan) {
   const auto layout = torch::dtype(plan.generate.dtype).device(plan.generate.device);
   if (o.blur)
     return {fmt::format("blur-{}", *o.blur),
-            sample::gaussian_blur(*o.blur, spec.height, spec.width, layout), spec};
+            diffusion::gaussian_blur(*o.blur, spec.height, spec.width, layout), spec};
   if (o.downsample) return downsampling_task(*o.downsample, spec);
   if (o.grey) return grey_task(spec);
   const torch::Tensor mask = read_mask(o.mask, spec);
-  Task task{"mask", sample::missing_pixels(mask.to(plan.generate.device)), spec};
+  Task task{"mask", diffusion::missing_pixels(mask.to(plan.generate.device)), spec};
   task.mask_crc32c = checksum_of(mask);
   return task;
 }

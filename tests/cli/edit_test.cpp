@@ -1,6 +1,6 @@
+#include "ddpm/diffusion/degradation.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
-#include "ddpm/sample/degradation.h"
 #include "tests/cli/fixture.h"
 
 #include <algorithm>
@@ -170,7 +170,7 @@ TEST_F(Edit, RestoredImagesAgreeWithTheDegradedOnes) {
        [](const torch::Tensor& x) { return torch::avg_pool2d(x, 4); }},
       {{"--image", "0.png", "--blur", "1"},
        whole,
-       sample::gaussian_blur(1.0, 8, 8, torch::dtype(torch::kDouble))},
+       diffusion::gaussian_blur(1.0, 8, 8, torch::dtype(torch::kDouble))},
       {{"--image", "0.png", "--mask", "mask.png"},
        whole.narrow(3, 0, 4),
        [](const torch::Tensor& x) { return x.narrow(3, 0, 4); }}};

@@ -83,7 +83,8 @@ class Restore : public testing::Test {
 TEST_F(Restore, TheMeanOfAKnownSumIsThatOfThePosterior) {
   const double y = 0.6;
   const torch::Tensor truth = posterior_mean(torch::full({1, 4}, 0.25, kDouble), y);
-  const Measurement measurement{torch::full({kCount, 1, 1, 1}, y, kDouble), downsampling(2)};
+  const Measurement measurement{torch::full({kCount, 1, 1, 1}, y, kDouble),
+                                diffusion::downsampling(2)};
   for (const char* method : {kDdpm, kDdim}) {
     const SampleConfig config = config_of(method, 250);
     const torch::Tensor plain = run(config, nullptr, 0), images = run(config, &measurement, 0.06);
@@ -101,8 +102,8 @@ TEST_F(Restore, TheMeanBesideAKnownPixelApproachesThatOfThePosterior) {
   torch::Tensor first = torch::zeros({1, 4}, kDouble);
   first[0][0] = 1;
   const torch::Tensor truth = posterior_mean(first, y);
-  const Degradation degrade =
-      missing_pixels(torch::tensor({false, true, true, true}).view({1, 1, 2, 2}));
+  const diffusion::Degradation degrade =
+      diffusion::missing_pixels(torch::tensor({false, true, true, true}).view({1, 1, 2, 2}));
   const Measurement measurement{y * degrade(torch::ones({kCount, 1, 2, 2}, kDouble)), degrade};
   const SampleConfig config = config_of(kDdpm, 1000);
   const torch::Tensor plain = run(config, nullptr, 0), images = run(config, &measurement, 0.0095);
@@ -130,7 +131,7 @@ TEST_F(Restore, AStepMovesByTheGradientOfEachImagesResidual) {
   const torch::Tensor residual = y - torch::avg_pool2d(g * x_t, 2);
   const torch::Tensor norm = residual.flatten(1).norm(2, 1).view({2, 1, 1, 1});
   const torch::Tensor back = residual.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4;  // A^T
-  RestoreSampler sampler(make_sampler(config, schedule_), {y, downsampling(2)}, kScale);
+  RestoreSampler sampler(make_sampler(config, schedule_), {y, diffusion::downsampling(2)}, kScale);
   const torch::NoGradGuard no_grad;
   const torch::Tensor moved = sampler.step(step, x_t, estimate, noise) - plain;
   EXPECT_LT((moved - kScale / norm * 2 * g * back).abs().max().item<double>(), 1e-14);
@@ -138,7 +139,8 @@ TEST_F(Restore, AStepMovesByTheGradientOfEachImagesResidual) {
 }
 
 TEST_F(Restore, ScaleZeroIsThePlainSamplerBitForBit) {
-  const Measurement measurement{torch::full({kCount, 1, 1, 1}, 0.6, kDouble), downsampling(2)};
+  const Measurement measurement{torch::full({kCount, 1, 1, 1}, 0.6, kDouble),
+                                diffusion::downsampling(2)};
   for (const MethodEntry& method : methods()) {
     if (method.remembers) continue;
     const SampleConfig config = config_of(method.name, 20);
@@ -147,7 +149,8 @@ TEST_F(Restore, ScaleZeroIsThePlainSamplerBitForBit) {
 }
 
 TEST_F(Restore, CallsTheNetworkAsOftenAsThePlainSampler) {
-  const Measurement measurement{torch::full({kCount, 1, 1, 1}, 0.6, kDouble), downsampling(2)};
+  const Measurement measurement{torch::full({kCount, 1, 1, 1}, 0.6, kDouble),
+                                diffusion::downsampling(2)};
   for (const MethodEntry& method : methods()) {
     if (method.remembers) continue;
     int64_t calls = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/sample/degradation.h"
+#include "ddpm/diffusion/degradation.h"
 #include "ddpm/sample/sampler.h"
 
 #include <memory>
@@ -11,8 +11,8 @@ namespace ddpm::sample {
 
 /// What is known of the images to be restored: y = A x_0 + noise.
 struct Measurement {
-  torch::Tensor measured;  ///< y [B,...], in the dtype and on the device of the chain
-  Degradation degrade;     ///< A
+  torch::Tensor measured;          ///< y [B,...], in the dtype and on the device of the chain
+  diffusion::Degradation degrade;  ///< A
 };
 
 /// Restores degraded images: diffusion posterior sampling (Chung 2023, Algorithm 1) around another

@@ -5,7 +5,7 @@
 
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::diffusion {
 
 /// A known linear operator A that images went through: x [B,C,H,W] to A x [B,C',H',W'], both in the
 /// range of images, [-1,1]. Differentiable in x: autograd is its adjoint.
@@ -26,4 +26,4 @@ Degradation grey();
 /// Missing pixels are 0, the others stay. unknown: bool [1,1,H,W], true where pixels are missing.
 Degradation missing_pixels(const torch::Tensor& unknown);
 
-}  // namespace ddpm::sample
+}  // namespace ddpm::diffusion

@@ -1,4 +1,4 @@
-#include "ddpm/sample/degradation.h"
+#include "ddpm/diffusion/degradation.h"
 
 #include <cmath>
 
@@ -6,7 +6,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::diffusion {
 namespace {
 
 const auto kDouble = torch::dtype(torch::kDouble);
@@ -77,4 +77,4 @@ TEST(Degradation, AutogradIsTheAdjoint) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::diffusion

@@ -1,11 +1,11 @@
-#include "ddpm/sample/degradation.h"
+#include "ddpm/diffusion/degradation.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::diffusion {
 namespace {
 
 // The blur of a row or column of `size` pixels as a matrix [size,size], float64.
@@ -47,4 +47,4 @@ Degradation missing_pixels(const torch::Tensor& unknown) {
   return [known = unknown.logical_not()](const torch::Tensor& x) { return x * known; };
 }
 
-}  // namespace ddpm::sample
+}  // namespace ddpm::diffusion
