@@ -203,7 +203,8 @@ class Benchmark {
             ? torch::zeros({count}, torch::dtype(torch::kLong).device(device_))
             : torch::Tensor();
     return nn::make_denoiser(learner_.unet(), learner_.settings().diffusion,
-                             experiment_.train.precision, labels);
+                             experiment_.train.precision,
+                             {labels, nn::no_condition(experiment_.unet, count, x_.options())});
   }
 
   // On a GPU it is a CUDA graph from the fourth call, as in sampling.

@@ -1,12 +1,14 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/eval/self_check.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/model_file.h"
 #include "estimates.h"
+#include "eval_setup.h"
 #include "flags.h"
 #include "sample_run.h"
 #include "shared_flags.h"
@@ -38,14 +40,21 @@ SamplePlan plan_check(const CheckFlags& flags) {
   sampling.clip = "none";
   sampling.dynamic_threshold = sampling.dynamic_threshold_max = 0.0;
   sampling.guidance = 1.0;
+  condition_on_data_(sampling, {}, flags.num);
   return plan_sampling(sampling);
 }
 
-// The classes of the plan's images moved on by `shift`; undefined without classes.
-torch::Tensor labels_of(const SamplePlan& plan, int64_t shift) {
+// The classes of the plan's images moved on by `shift`, of a network with classes, and their
+// conditions, of one with a condition.
+nn::Given given_of(const SamplePlan& plan, int64_t shift) {
   std::vector<int64_t> classes = plan.classes;
   for (int64_t& c : classes) c = (c + shift) % plan.network->description.unet.image.classes;
-  return nn::labels_in_turn(plan.generate.images, classes, plan.generate.device);
+  const sample::GenerateOptions& g = plan.generate;
+  nn::Given given = nn::labels_in_turn(g.images, classes, g.device);
+  if (plan.pictures.of)
+    given.condition = diffusion::condition_input(plan.pictures.of(g.images).to(g.device), g.height,
+                                                 g.width, g.dtype);
+  return given;
 }
 
 diffusion::Diffusion diffusion_of(const SamplePlan& plan) {
@@ -56,7 +65,7 @@ diffusion::Diffusion diffusion_of(const SamplePlan& plan) {
 diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision) {
   return [&plan, precision](const torch::Tensor& x_t, const torch::Tensor& t) {
     const nn::UNet unet = exchange::make_unet(*plan.network, plan.generate.device, precision);
-    return nn::make_denoiser(unet, diffusion_of(plan), precision, labels_of(plan, 0))(x_t, t);
+    return nn::make_denoiser(unet, diffusion_of(plan), precision, given_of(plan, 0))(x_t, t);
   };
 }
 
@@ -66,6 +75,7 @@ diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
   const auto network =
       std::make_shared<nn::DrawingNetwork>(unet, diffusion_of(plan),
                                            nn::Drawing{.classes = plan.classes,
+                                                       .pictures = plan.pictures.of,
                                                        .batch = plan.config.num,
                                                        .device = plan.generate.device,
                                                        .precision = plan.precision,
@@ -79,10 +89,11 @@ void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn:
                   const nn::LabelledDenoiser& network) {
   const nn::UNetConfig& config = unet->config();
   if (!config.class_conditional) return;
-  if (config.image.classes > 1) subject.other_class = nn::with_labels(network, labels_of(plan, 1));
+  if (config.image.classes > 1) subject.other_class = nn::with_labels(network, given_of(plan, 1));
   if (!config.null_class) return;
-  subject.null_class =
-      nn::with_labels(network, torch::full_like(labels_of(plan, 0), config.image.classes));
+  nn::Given null = given_of(plan, 0);
+  null.labels = torch::full_like(null.labels, config.image.classes);
+  subject.null_class = nn::with_labels(network, null);
   subject.guided = [&plan, unet](const diffusion::Guidance& guidance) {
     return guided_network(plan, unet, guidance);
   };
@@ -105,7 +116,7 @@ eval::CheckSubject subject_of(const SamplePlan& plan) {
   sample::GenerateOptions noise = plan.generate;
   noise.dtype = torch::kDouble;
   eval::CheckSubject subject{.diffusion = diffusion_of(plan),
-                             .network = nn::with_labels(network, labels_of(plan, 0)),
+                             .network = nn::with_labels(network, given_of(plan, 0)),
                              .precision = plan.precision,
                              .x_T = sample::initial_noise(noise)};
   add_classes_(subject, plan, unet, network);

@@ -36,10 +36,9 @@ eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan
       open_reference(o, plan.network->path), o.sample.num.value_or(kUsualImages), {});
   const nn::UNet unet = load_unet(plan);
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  const auto denoiser_of = [&](const torch::Tensor& labels) {
-    return nn::make_denoiser(
-        unet, diffusion, plan.precision,
-        plan.network->description.unet.class_conditional ? labels : torch::Tensor());
+  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0) {
+    return nn::make_denoiser(unet, diffusion, plan.precision,
+                             eval::given_of(plan.network->description.unet, labels, x0));
   };
   return eval::measure_posterior_variance(denoiser_of, diffusion, *subject.data.images,
                                           subject.images,
@@ -70,6 +69,7 @@ int run_estimate(const EstimateOptions& o) {
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
   SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure
+  take_own_conditions_(sampling);
   SamplePlan plan = plan_sampling(sampling);
   plan.generate.device = processes.device;
   const eval::PosteriorVariance found = measure(o, plan, processes);

@@ -61,6 +61,7 @@ eval::ModelVariance chosen_variance(const VlbOptions& o, const SamplePlan& plan)
 SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
   SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure
+  take_own_conditions_(sampling);
   if (!has_own_chain(o)) {
     SamplePlan plan = plan_sampling(sampling);
     plan.generate.device = processes.device;

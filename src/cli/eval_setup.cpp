@@ -2,6 +2,7 @@
 
 #include "ddpm/data/factory.h"
 #include "ddpm/diffusion/image_range.h"
+#include "ddpm/eval/jackknife.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "shared_flags.h"
@@ -88,6 +89,37 @@ eval::Evaluator open_evaluator(const EvalOptions& options, const fs::path& check
           processes.world};
 }
 
+ConditionImages condition_images(const EvalOptions& options, const fs::path& checkpoint,
+                                 int64_t num) {
+  const eval::ReferenceData data = open_reference(options, checkpoint, DefaultSplit::kHeldOut);
+  if (data.images == nullptr)
+    throw UsageError(
+        "the conditions are made from images, and --reference holds only statistics; name images "
+        "with --reference, or conditions with --condition");
+  return {data.images, data.split, eval::representative_indices(data.images->size(), num)};
+}
+
+std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(SampleOptions& sample,
+                                                                         const EvalOptions& options,
+                                                                         int64_t num) {
+  auto opened = std::make_shared<std::optional<ConditionImages>>();
+  sample.default_condition = [=](const exchange::Model& network) {
+    if (!*opened) *opened = condition_images(options, network.path, num);
+    const ConditionImages& from = **opened;
+    return condition_pictures(
+        from.images, from.chosen, network.description.unet,
+        fmt::format("{} images of {}", from.split, from.images->description()));
+  };
+  return opened;
+}
+
+void take_own_conditions_(SampleOptions& sample) {
+  if (!sample.condition.empty())
+    throw UsageError(
+        "--condition: this command measures images, each with its own condition; leave it out");
+  sample.default_condition = [](const exchange::Model&) { return ConditionPictures(); };
+}
+
 eval::Samples samples_of(const SamplePlan& plan) {
   const nn::UNet unet = load_unet(plan);
   const auto source = [plan, unet](const std::vector<int64_t>& images,
@@ -110,13 +142,16 @@ nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions&
       plan.classes == sample::image_range(0, plan.network->description.unet.image.classes);
   std::string precision = config::to_string(plan.precision);
   if (plan.deterministic) precision += ", deterministic";
-  return {{"samples", plan.network->path.string()},
-          {"weights", plan.weights_name()},
-          {"precision", precision},
-          {"classes", plan.classes.empty() ? "none"
-                      : all                ? fmt::format("all {} in turn", plan.classes.size())
-                            : fmt::format("{} in turn", fmt::join(plan.classes, ","))},
-          {"seed", options.seed}};
+  nlohmann::ordered_json json{
+      {"samples", plan.network->path.string()},
+      {"weights", plan.weights_name()},
+      {"precision", precision},
+      {"classes", plan.classes.empty() ? "none"
+                  : all                ? fmt::format("all {} in turn", plan.classes.size())
+                                       : fmt::format("{} in turn", fmt::join(plan.classes, ","))},
+      {"seed", options.seed}};
+  if (plan.pictures.of) json["conditions"] = plan.pictures.source;
+  return json;
 }
 
 }  // namespace ddpm::cli

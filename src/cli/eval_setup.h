@@ -6,6 +6,8 @@
 #include "sample_flags.h"
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,27 @@ eval::ReferenceData open_reference(const EvalOptions& options,
 /// The evaluator against that reference. `processes` must outlive it.
 eval::Evaluator open_evaluator(const EvalOptions& options, const std::filesystem::path& checkpoint,
                                const Processes& processes);
+
+/// The images whose conditions a network samples from if --condition is not given.
+struct ConditionImages {
+  std::shared_ptr<const data::Dataset> images;
+  std::string split;
+  std::vector<int64_t> chosen;  ///< image i of the samples has the condition of chosen[i mod size]
+};
+
+/// `num` held-out images of the options' reference, or training images if none are held out.
+ConditionImages condition_images(const EvalOptions& options,
+                                 const std::filesystem::path& checkpoint, int64_t num);
+
+/// Lets a network with a condition sample from the conditions of such images, if --condition is not
+/// given. The data is opened if it is needed, once; the result holds it from then on.
+std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(SampleOptions& sample,
+                                                                         const EvalOptions& options,
+                                                                         int64_t num);
+
+/// For commands that measure images of a data set, each with its own condition: --condition is a
+/// UsageError.
+void take_own_conditions_(SampleOptions& sample);
 
 /// The plan's images, sampled when they are asked for, as `ddpm sample` does. Reads the weights.
 eval::Samples samples_of(const SamplePlan& plan);

@@ -230,6 +230,7 @@ int run_sweep(SweepOptions o) {
   o.sample.num = o.sample.num.value_or(1000);
   if (!o.ema_lengths.empty() && !o.sample.weights.empty())
     throw UsageError("--ema-lengths chooses the weights; leave out --weights and --ema-length");
+  condition_on_data_(o.sample, o, *o.sample.num);
   const Network network = plan_sampling(o.sample).network;
   if (o.steps.empty())
     o.steps = eval::default_sweep_steps(network->description.diffusion.schedule.timesteps);

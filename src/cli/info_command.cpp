@@ -1,3 +1,4 @@
+#include "condition_pictures.h"
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 #include "ddpm/checkpoint/content.h"
@@ -48,6 +49,10 @@ void print_model(const nn::ModelDescription& model) {
             fmt::format("{}x{}, {}, {}", image.height, image.width,
                         counted(image.channels, "channel"), counted(image.classes, "class")));
   print_row("network", describe(model.unet));
+  if (model.unet.condition.is_set())
+    print_row("condition",
+              fmt::format("{}{}", describe_condition(model.unet),
+                          model.unet.condition.null_condition ? ", also trained without it" : ""));
   print_row("schedule", describe(model.diffusion));
   print_row("predicts", config::to_string(model.diffusion.prediction));
 }

@@ -46,6 +46,7 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
   options.precision = config::to_string(experiment.train.precision);
   options.deterministic = experiment.train.deterministic;
   options.device = processes.device.str();
+  condition_on_data_(options, {}, experiment.train.eval_num);
   auto reference = std::make_shared<std::unique_ptr<Reference>>();
   return [options, reference, &processes](const std::filesystem::path& checkpoint) {
     SampleOptions of_this = options;

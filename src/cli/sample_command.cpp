@@ -4,8 +4,10 @@
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/animation.h"
@@ -195,13 +197,26 @@ void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder
                                   : "the images as an animation, forth and back");
 }
 
+// The first images; each beside its condition, if it has one.
+torch::Tensor grid_of(const SamplePlan& plan, const sample::PictureFolder& folder) {
+  if (!plan.pictures.of)
+    return folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan));
+  const int64_t shown = std::min(plan.config.num, kGridImages / 2);
+  std::vector<torch::Tensor> images;
+  for (int64_t i = 0; i < shown; ++i) images.push_back(folder.read(i));
+  const torch::Tensor samples = torch::stack(images);
+  const torch::Tensor given =
+      diffusion::condition_image(plan.pictures.of(sample::image_range(0, shown)), samples.size(1),
+                                 samples.size(2), samples.size(3));
+  return io::enlarged(io::make_paired_grid(given, samples, columns_of(plan)));
+}
+
 void write_results(const SampleOptions& options, const SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
                    const PictureNotes& notes, const Observed& observed, const Sampled& sampled) {
   if (!beside.grid.empty())
-    sample::PictureFolder::write_beside(
-        beside.grid, folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan)),
-        notes.of_set("grid", ""));
+    sample::PictureFolder::write_beside(beside.grid, grid_of(plan, folder),
+                                        notes.of_set("grid", ""));
   if (options.trajectory && sampled.result.images > 0) {
     sample::PictureFolder::write_beside(beside.trajectory, observed.trajectory->picture(),
                                         notes.of_set("trajectory", "--trajectory"));

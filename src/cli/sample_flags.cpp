@@ -13,7 +13,7 @@ namespace {
 // Headings of --help.
 constexpr const char* kSampler = "Sampler (defaults: the checkpoint's [sample] section)";
 constexpr const char* kGuidance =
-    "Guidance (needs classes and train.label_dropout, or a second network)";
+    "Guidance (needs train.label_dropout or train.condition_dropout, or a second network)";
 constexpr const char* kDevice = "Device";
 
 // "the method by name: ddpm = Algorithm 2 (Ho 2020), ..."
@@ -71,6 +71,11 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
           "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all); "
           "#3 is a number even if a class is named 3, and \\, a comma in a name")
       ->type_name("CLASS");
+  command
+      .add_option("--condition", options.condition,
+                  "what each image is made from, for a network with model.condition: a picture, or "
+                  "a folder of pictures used in turn")
+      ->type_name("PATH");
   add_weights_flag(command, options.weights);
   add_device_flags(command, options);
 }
@@ -182,8 +187,9 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
     return command.add_option(flag, value, help)->group(kGuidance);
   };
   number("--guidance", options.guidance,
-         "W: the prediction without the class, plus W times the difference that the class makes; "
-         "1 is no guidance, 0 no class; 1.5 to 4 give clearer, less varied images (default: 1)")
+         "W: the prediction without class and condition, plus W times the difference that they "
+         "make; 1 is no guidance, 0 neither; 1.5 to 4 give clearer, less varied images (default: "
+         "1)")
       ->check(real(0.0, 1000.0))
       ->type_name("W");
   command

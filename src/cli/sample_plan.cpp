@@ -117,11 +117,11 @@ void check_config(const sample::SampleConfig& c, const SampleOptions& options,
     std::replace(flag.begin(), flag.end(), '_', '-');
     throw UsageError(fmt::format("--{} {}", flag, conflict->message));
   }
-  if (c.guidance.weight != 1.0 && !model.unet.null_class && options.guide.empty()) {
+  if (c.guidance.weight != 1.0 && !nn::can_be_guided(model.unet) && options.guide.empty()) {
     throw UsageError(fmt::format(
-        "--guidance {} needs a network trained with train.label_dropout, or a second network "
+        "--guidance {} needs a network trained with train.{}_dropout, or a second network "
         "(--guide-ckpt)",
-        c.guidance.weight));
+        c.guidance.weight, model.unet.condition.is_set() ? "condition" : "label"));
   }
   if (c.sigma == sample::Sigma::kLearned && !model.unet.learned_variance) {
     throw UsageError(
@@ -218,7 +218,26 @@ std::shared_ptr<const exchange::Model> open_guide(const SampleOptions& options,
     refuse("makes images of another shape");
   if (!(own.diffusion == other.diffusion)) refuse("has another schedule or prediction");
   if (other.unet.class_conditional && a.classes != b.classes) refuse("has other classes");
+  if (other.unet.condition.is_set() && (other.unet.condition.kind != own.unet.condition.kind ||
+                                        other.unet.condition.factor != own.unet.condition.factor))
+    refuse("has another condition");
   return guide;
+}
+
+// The pictures of --condition, or the command's own. Throws UsageError or IoError.
+ConditionPictures pictures_for(const SampleOptions& options, const exchange::Model& network) {
+  const nn::UNetConfig& unet = network.description.unet;
+  if (!unet.condition.is_set()) {
+    if (options.condition.empty()) return {};
+    throw UsageError(
+        "--condition is for a network that was trained with model.condition; this one was not");
+  }
+  if (!options.condition.empty()) return condition_pictures(options.condition, unet);
+  if (options.default_condition) return options.default_condition(network);
+  throw UsageError(
+      fmt::format("this network needs {} for each image: give one, or a folder of them, with "
+                  "--condition",
+                  describe_condition(unet)));
 }
 
 // Checked before hours of sampling, not after them.
@@ -267,6 +286,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
       network ? std::move(network) : std::make_shared<const exchange::Model>(open_network(options));
   plan.config = sample_config(options, *plan.network);
   plan.classes = classes_in_turn(options, plan.network->description);
+  plan.pictures = pictures_for(options, *plan.network);
   plan.guide = open_guide(options, *plan.network);
   plan.script_guide = options.script_guide;
   plan.guide_scale = options.guide_scale;
@@ -340,6 +360,7 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
                                        batches * static_cast<int64_t>(steps.size()));
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = network_classes(plan),
+                              .pictures = plan.pictures.of,
                               .batch = options.batch,
                               .device = options.device,
                               .precision = plan.precision,

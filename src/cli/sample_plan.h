@@ -1,5 +1,6 @@
 #pragma once
 
+#include "condition_pictures.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
@@ -35,6 +36,9 @@ struct SampleOptions {
   std::string guide, guide_weights;  // --guide-ckpt, --guide-weights
   std::string script_guide;          // --guide
   double guide_scale = 1.0;
+  std::string condition;  // --condition
+  /// The conditions without --condition, of a network that has one; empty: the user must give them.
+  std::function<ConditionPictures(const exchange::Model& network)> default_condition;
   int64_t seed = 0;
   std::vector<std::string> classes;
   std::string weights;  // "": ema if the network has it
@@ -71,6 +75,7 @@ struct SamplePlan {
   double guide_scale = 1.0;                        ///< of script_guide
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
+  ConditionPictures pictures;    ///< that the network is conditioned on
   sample::GenerateOptions generate;
   Condition condition;
   std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling

@@ -70,6 +70,8 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   if (plan.weights_name() != "only" && plan.weights_name() != "ema")
     name += "-" + plan.weights_name();
   if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
+  if (settings.contains("condition_crc32c"))
+    name += fmt::format("-condition-{:08x}", settings["condition_crc32c"].get<uint32_t>());
   if (settings.contains("guide_crc32c"))
     name += fmt::format("-guide-{:08x}", settings["guide_crc32c"].get<uint32_t>());
   if (settings.contains("script_guide_crc32c"))
@@ -104,6 +106,10 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   if (!plan.task_settings.empty()) {
     settings.update(Json::parse(plan.task_settings));
     source["inputs"] = plan.task_inputs;
+  }
+  if (plan.pictures.of) {
+    source["condition"] = plan.pictures.source;
+    settings["condition_crc32c"] = plan.pictures.crc32c;
   }
   if (plan.guide) {
     source["guide"] = plan.guide->path.string();

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/relabelled.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 
@@ -59,6 +60,16 @@ void expect_measurable(const nn::ModelDescription& model, const ReferenceData& d
 
 }  // namespace
 
+nn::Given given_of(const nn::UNetConfig& network, const torch::Tensor& labels,
+                   const torch::Tensor& x0) {
+  nn::Given given = network.class_conditional ? labels : torch::Tensor();
+  if (network.condition.is_set())
+    given.condition =
+        diffusion::condition_input(diffusion::condition_picture(network.condition, x0), x0.size(2),
+                                   x0.size(3), x0.scalar_type());
+  return given;
+}
+
 LikelihoodSubject likelihood_subject(nn::ModelDescription model, const std::string& path,
                                      const std::string& weights_name, ReferenceData data,
                                      int64_t num, const LikelihoodOptions& options) {
@@ -92,9 +103,9 @@ std::string protocol_line(const LikelihoodSubject& s, const LikelihoodOptions& o
 Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
                               const LikelihoodOptions& options, const dist::World& world) {
   const diffusion::Diffusion diffusion(s.model.diffusion);
-  const auto denoiser_of = [&](const torch::Tensor& labels) {
+  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0) {
     return nn::make_denoiser(unet, diffusion, options.precision,
-                             s.model.unet.class_conditional ? labels : torch::Tensor());
+                             given_of(s.model.unet, labels, x0));
   };
   return measure_likelihood(denoiser_of, diffusion, *s.data.images, s.images, options, world);
 }

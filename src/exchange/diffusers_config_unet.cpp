@@ -191,6 +191,11 @@ void check_expressible(const nn::UNetConfig& c) {
                     "convolution; --to safetensors and torch take any network",
                     c.channel_multipliers.front()));
   }
+  if (c.condition.is_set())
+    throw UsageError(fmt::format(
+        "model.condition = \"{}\": diffusers' pipelines give a UNet2DModel nothing but x_t; use "
+        "--to safetensors or torch",
+        config::to_string(c.condition.kind)));
   if (c.sinusoid.scale != 1.0)
     throw UsageError(
         "model.time_scale has no counterpart in a UNet2DModel; use --to safetensors or torch");

@@ -188,7 +188,7 @@ void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetCon
                                         name, fmt::join(sizes, ", ")));
     }
   };
-  expect("conv_in.weight", {config.channels, config.image.channels, 3, 3});
+  expect("conv_in.weight", {config.channels, nn::input_channels(config), 3, 3});
   if (config.class_conditional)
     expect("class_embedding.weight", {nn::embedded_classes(config), 4 * config.channels});
   for (size_t level = 0; level < config.channel_multipliers.size(); ++level) {

@@ -29,6 +29,14 @@ torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns, int64_t p
   return grid;
 }
 
+torch::Tensor make_paired_grid(const torch::Tensor& left, const torch::Tensor& right,
+                               int64_t columns) {
+  TORCH_CHECK(left.sizes() == right.sizes(), "images of ", left.sizes(), " beside ", right.sizes());
+  if (columns <= 0)  // nearly square, for square images
+    columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(left.size(0)) / 2)));
+  return make_grid(torch::stack({left, right}, 1).flatten(0, 1), 2 * columns);
+}
+
 torch::Tensor enlarged(const torch::Tensor& chw, int64_t side) {
   const int64_t longer = std::max(chw.size(1), chw.size(2));
   const int64_t n = std::clamp((side + longer - 1) / longer, int64_t{1}, int64_t{8});

@@ -3,21 +3,28 @@
 namespace ddpm::nn {
 namespace {
 
-// The first `count` labels; undefined if there are none.
-torch::Tensor first_of(const torch::Tensor& labels, int64_t count) {
-  return labels.defined() ? labels.narrow(0, 0, count) : labels;
+// a, then b; undefined if they are.
+torch::Tensor joined(const torch::Tensor& a, const torch::Tensor& b) {
+  return a.defined() ? torch::cat({a, b}) : a;
 }
 
-// Both classes in one batch of twice the size.
-diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const torch::Tensor& labels,
-                                     const torch::Tensor& null) {
+// Both in one batch of twice the size.
+diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const Given& given,
+                                     const Given& null) {
   return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
     const int64_t count = x_t.size(0);
+    const Given a = first_of(given, count), b = first_of(null, count);
     const torch::Tensor output =
         network(torch::cat({x_t, x_t}), torch::cat({t, t}),
-                torch::cat({first_of(labels, count), first_of(null, count)}));
+                {joined(a.labels, b.labels), joined(a.condition, b.condition)});
     return diffusion::OutputPair{output.narrow(0, 0, count), output.narrow(0, count, count)};
   };
+}
+
+// What `config` reads of `given`: a guiding network may know neither classes nor the condition.
+Given read_by(const UNetConfig& config, const Given& given) {
+  return {config.class_conditional ? given.labels : torch::Tensor(),
+          config.condition.is_set() ? given.condition : torch::Tensor()};
 }
 
 }  // namespace
@@ -27,19 +34,32 @@ DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
     : unet_(std::move(unet)), diffusion_(diffusion), drawing_(drawing) {
   const auto on_device = torch::dtype(torch::kLong).device(drawing.device);
   const UNetConfig& config = unet_->config();
-  if (!drawing.classes.empty()) labels_ = torch::zeros({drawing.batch}, on_device);
+  TORCH_CHECK(!config.condition.is_set() || drawing.pictures,
+              "the condition's pictures are missing");
+  if (!drawing.classes.empty()) given_.labels = torch::zeros({drawing.batch}, on_device);
+  const auto layout = torch::dtype(storage_type(drawing.precision)).device(drawing.device);
+  given_.condition = no_condition(config, drawing.batch, layout);
+  null_ = given_;
   if (config.class_conditional && config.null_class)
-    null_ = torch::full({drawing.batch}, config.image.classes, on_device);
+    null_.labels = torch::full({drawing.batch}, config.image.classes, on_device);
+  if (config.condition.null_condition)
+    null_.condition = no_condition(config, drawing.batch, layout);
   if (drawing.guidance.weight == 1.0) return;
-  TORCH_CHECK(drawing.guide || null_.defined(), "guidance needs a null class or a second network");
+  TORCH_CHECK(drawing.guide || can_be_guided(config),
+              "guidance needs a null class, a null condition or a second network");
   guided_ = std::make_shared<diffusion::GuidedDenoiser>(drawing.guidance, diffusion, sources());
 }
 
 void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
   if (guided_) guided_->reset_();
-  if (!labels_.defined()) return;
-  const auto count = static_cast<int64_t>(images.size());
-  labels_.narrow(0, 0, count).copy_(labels_in_turn(images, drawing_.classes, torch::kCPU));
+  const Given rows = first_of(given_, static_cast<int64_t>(images.size()));
+  if (rows.labels.defined())
+    rows.labels.copy_(labels_in_turn(images, drawing_.classes, torch::kCPU));
+  torch::Tensor condition = rows.condition;
+  if (!condition.defined()) return;
+  condition.copy_(diffusion::condition_input(drawing_.pictures(images).to(drawing_.device),
+                                             condition.size(2), condition.size(3),
+                                             condition.scalar_type()));
 }
 
 LabelledDenoiser DrawingNetwork::labelled(const UNet& unet) const {
@@ -48,17 +68,15 @@ LabelledDenoiser DrawingNetwork::labelled(const UNet& unet) const {
 
 diffusion::GuidedDenoiser::Sources DrawingNetwork::sources() const {
   const LabelledDenoiser network = labelled(unet_);
-  const diffusion::Denoiser main = with_labels(network, labels_);
-  if (drawing_.guide) {
-    const bool conditional = drawing_.guide->config().class_conditional;
+  const diffusion::Denoiser main = with_labels(network, given_);
+  if (drawing_.guide)
     return diffusion::sources_of(
-        main, with_labels(labelled(drawing_.guide), conditional ? labels_ : torch::Tensor()));
-  }
-  return {main, with_labels(network, null_), in_one_batch(network, labels_, null_)};
+        main, with_labels(labelled(drawing_.guide), read_by(drawing_.guide->config(), given_)));
+  return {main, with_labels(network, null_), in_one_batch(network, given_, null_)};
 }
 
 diffusion::Denoiser DrawingNetwork::denoiser() const {
-  if (!guided_) return with_labels(labelled(unet_), labels_);
+  if (!guided_) return with_labels(labelled(unet_), given_);
   return [guided = guided_](const torch::Tensor& x_t, const torch::Tensor& t) {
     return (*guided)(x_t, t);
   };

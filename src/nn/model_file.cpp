@@ -177,29 +177,33 @@ LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& d
     const AutocastGuard autocast(device, precision);
     if (unet->uses_copies(device)) copies = std::make_shared<WeightCopies>(unet->weight_copies());
   }
-  return
-      [=](const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels) mutable {
-        std::optional<torch::InferenceMode> no_grad;
-        if (gradients == Gradients::kNone) no_grad.emplace();
-        const AutocastGuard autocast(device, precision);
-        std::optional<WeightCopiesGuard> guard;
-        if (copies) guard.emplace(*copies);
-        const diffusion::NetworkInput input = diffusion.network_input(x_t, t);
-        const torch::Tensor x =
-            input.x.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-        return unet->forward(x, input.time, labels);
-      };
+  return [=](const torch::Tensor& x_t, const torch::Tensor& t, const Given& given) mutable {
+    std::optional<torch::InferenceMode> no_grad;
+    if (gradients == Gradients::kNone) no_grad.emplace();
+    const AutocastGuard autocast(device, precision);
+    std::optional<WeightCopiesGuard> guard;
+    if (copies) guard.emplace(*copies);
+    const diffusion::NetworkInput input = diffusion.network_input(x_t, t);
+    const torch::Tensor x =
+        input.x.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
+    return unet->forward(x, input.time, given.labels, given.condition);
+  };
 }
 
 diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
-                                  Precision precision, const torch::Tensor& labels) {
-  return [labels, network = make_labelled_denoiser(std::move(unet), diffusion, precision)](
-             const torch::Tensor& x_t, const torch::Tensor& t) { return network(x_t, t, labels); };
+                                  Precision precision, const Given& given) {
+  return [given, network = make_labelled_denoiser(std::move(unet), diffusion, precision)](
+             const torch::Tensor& x_t, const torch::Tensor& t) { return network(x_t, t, given); };
 }
 
-diffusion::Denoiser with_labels(LabelledDenoiser network, const torch::Tensor& labels) {
+Given first_of(const Given& given, int64_t count) {
+  const auto rows = [&](const torch::Tensor& t) { return t.defined() ? t.narrow(0, 0, count) : t; };
+  return {rows(given.labels), rows(given.condition)};
+}
+
+diffusion::Denoiser with_labels(LabelledDenoiser network, const Given& given) {
   return [=](const torch::Tensor& x_t, const torch::Tensor& t) {
-    return network(x_t, t, labels.defined() ? labels.narrow(0, 0, x_t.size(0)) : labels);
+    return network(x_t, t, first_of(given, x_t.size(0)));
   };
 }
 

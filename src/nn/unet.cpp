@@ -45,7 +45,7 @@ UNetImpl::UNetImpl(const UNetConfig& config)
       conv_in_(register_module(
           "conv_in",
           torch::nn::Conv2d(
-              torch::nn::Conv2dOptions(config.image.channels, config.channels, 3).padding(1)))),
+              torch::nn::Conv2dOptions(input_channels(config), config.channels, 3).padding(1)))),
       time_embedding_(register_module(
           "time_embedding", TimeEmbedding(config.channels, 4 * config.channels, config.sinusoid))),
       conv_norm_out_(register_module(
@@ -111,11 +111,13 @@ UNetImpl::UNetImpl(const UNetConfig& config)
 }
 
 torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
-                                const torch::Tensor& labels) {
+                                const torch::Tensor& labels, const torch::Tensor& condition) {
   expect_shape(x, {-1, config_.image.channels, -1, -1}, "x");
   expect_shape(t, {x.size(0)}, "t");
   TORCH_CHECK(labels.defined() == config_.class_conditional,
               "labels go with a class-conditional network, and only with one");
+  TORCH_CHECK(condition.defined() == config_.condition.is_set(),
+              "a condition goes with a network that has one, and only with one");
 
   std::optional<WeightCopies> copies;
   std::optional<WeightCopiesGuard> guard;
@@ -125,7 +127,8 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
 
-  torch::Tensor h = of_image(x);
+  torch::Tensor h =
+      of_image(condition.defined() ? torch::cat({x, condition.to(x.scalar_type())}, /*dim=*/1) : x);
   std::vector<torch::Tensor> skips{h};
   for (DownStage& stage : down_blocks_) h = stage(h, temb, skips);
   h = mid_block_(h, temb);

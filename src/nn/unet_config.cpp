@@ -82,6 +82,20 @@ void check_heads(const config::Reader& reader, const UNetConfig& config) {
   }
 }
 
+void check_condition(const config::Reader& reader, const UNetConfig& config) {
+  const auto [kind, factor, null_condition] = config.condition;
+  const nn::ImageSpec& image = config.image;
+  if (kind == diffusion::ConditionKind::kGrey && image.channels != 3)
+    reader.fail("condition", fmt::format("= \"grey\" needs images of 3 channels, not {}; set "
+                                         "data.channels = 3",
+                                         image.channels));
+  if (kind != diffusion::ConditionKind::kDownsample) return;
+  if (image.height % factor == 0 && image.width % factor == 0) return;
+  reader.fail("condition_factor", fmt::format("is {}, which does not divide {}x{} images; use a "
+                                              "divisor of both sides",
+                                              factor, image.height, image.width));
+}
+
 }  // namespace
 
 void fields(config::Fields& f, UNetConfig& c) {
@@ -104,6 +118,11 @@ void fields(config::Fields& f, UNetConfig& c) {
   f("learned_variance", c.learned_variance);
   f.boolean_or_auto("class_conditional", c.class_conditional, c.classes_by_data);
   f("null_class", c.null_class);
+  diffusion::ConditionConfig& condition = c.condition;
+  if (!f.omits(!condition.is_set())) f("condition", condition.kind);
+  if (condition.kind == diffusion::ConditionKind::kDownsample)
+    f("condition_factor", condition.factor, {2, 64});
+  if (condition.is_set()) f("null_condition", condition.null_condition);
 }
 
 UNetConfig read_unet_config(config::Reader& reader) {
@@ -121,6 +140,7 @@ void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& 
   check_image_size(model, config);
   check_attention(model, config);
   check_heads(model, config);
+  check_condition(model, config);
   if (config.classes_by_data) {
     config.class_conditional = image.classes > 1;  // one class says nothing
     config.classes_by_data = false;
@@ -139,6 +159,22 @@ void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& 
 int64_t embedded_classes(const UNetConfig& config) {
   if (!config.class_conditional) return 0;
   return config.image.classes + (config.null_class ? 1 : 0);
+}
+
+bool can_be_guided(const UNetConfig& config) {
+  return (config.class_conditional && config.null_class) || config.condition.null_condition;
+}
+
+int64_t input_channels(const UNetConfig& config) {
+  return config.image.channels +
+         diffusion::condition_channels(config.condition, config.image.channels);
+}
+
+torch::Tensor no_condition(const UNetConfig& config, int64_t count,
+                           const torch::TensorOptions& options) {
+  if (!config.condition.is_set()) return {};
+  const int64_t channels = diffusion::condition_channels(config.condition, config.image.channels);
+  return torch::zeros({count, channels, config.image.height, config.image.width}, options);
 }
 
 std::vector<int64_t> attention_levels(const UNetConfig& config) {

@@ -39,8 +39,9 @@ double time_forward(const Experiment& experiment, Learner& learner, const torch:
   const torch::Tensor labels =
       experiment.unet.class_conditional ? torch::zeros_like(t) : torch::Tensor();
   learner.unet()->eval();
-  const auto denoiser = nn::make_denoiser(learner.unet(), learner.settings().diffusion,
-                                          experiment.train.precision, labels);
+  const auto denoiser =
+      nn::make_denoiser(learner.unet(), learner.settings().diffusion, experiment.train.precision,
+                        {labels, nn::no_condition(experiment.unet, count, options)});
   denoiser(x, t);  // warm-up
   wait_for(device);
   const auto begin = Clock::now();

@@ -48,6 +48,19 @@ TrainConfig read_train_config(config::Reader& reader) {
   return c;
 }
 
+// train.condition_dropout > 0 gives the network a null condition.
+void settle_condition_(Experiment& experiment, config::Document& document) {
+  diffusion::ConditionConfig& condition = experiment.unet.condition;
+  if (experiment.train.condition_dropout <= 0) return;
+  if (!condition.is_set())
+    document.section("train").fail(
+        "condition_dropout",
+        "needs a network with a condition: set model.condition, or leave it out");
+  if (condition.null_condition) return;
+  condition.null_condition = true;
+  document.section("model").settle("null_condition", true);
+}
+
 uint64_t free_bytes(const torch::Device& device) {
   return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
 }
@@ -91,6 +104,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("accumulate", c.accumulate, one);
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
   f("label_dropout", c.label_dropout, {0.0, 1.0});
+  f("condition_dropout", c.condition_dropout, {0.0, 1.0});
   f("offset_noise", c.offset_noise, {0.0, 10.0});
   f("loss", c.objective);
   f("loss_sigma", c.variance);
@@ -227,15 +241,19 @@ void resolve_unet(Experiment& experiment, config::Document& document,
   }
   nn::fit_to_images_(unet, {shape.channels, shape.height, shape.width, dataset.class_count()},
                      model);
+  settle_condition_(experiment, document);
   if (drops_labels && !unet.class_conditional && !classes_by_data)
     document.section("train").fail(
         "label_dropout",
         "needs a class-conditional network: set model.class_conditional = true, or leave it out");
-  if (experiment.sample.guidance.weight != 1.0 && !unet.null_class)
+  if (experiment.sample.guidance.weight != 1.0 && !nn::can_be_guided(unet))
     document.section("sample").fail(
         "guidance",
-        "needs a class-conditional network with a null class: set train.label_dropout "
-        "= 0.1, or leave it out");
+        unet.condition.is_set()
+            ? "needs a network with a null condition: set train.condition_dropout = 0.1, or leave "
+              "it out"
+            : "needs a class-conditional network with a null class: set train.label_dropout "
+              "= 0.1, or leave it out");
 }
 
 void resolve_precision(Experiment& experiment, const torch::Device& device) {

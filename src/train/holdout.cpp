@@ -15,6 +15,7 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
     : settings_(settings) {
   settings_.seed = derived_seed(settings.seed, Purpose::kHoldout, 1);
   settings_.label_dropout = 0.0;
+  settings_.condition_dropout = 0.0;
   settings_.offset_noise = 0.0;
   settings_.timesteps = TimestepDrawing::kUniform;
   settings_.history = nullptr;

@@ -104,6 +104,13 @@ void check_same_shape(const nn::ModelDescription& network, const std::string& pa
     refuse(path, fmt::format("has model.{} = {}, --set says {}; leave it out", key, value(own),
                              value(now)));
   }
+  const diffusion::ConditionConfig &had = network.unet.condition, &has = unet.condition;
+  if (had.is_set() && (had.kind != has.kind || had.factor != has.factor))
+    refuse(path, fmt::format("has model.condition = \"{}\"{}, and the config another; leave it out",
+                             config::to_string(had.kind),
+                             had.kind == diffusion::ConditionKind::kDownsample
+                                 ? fmt::format(" with condition_factor = {}", had.factor)
+                                 : ""));
   if (unet.null_class && !network.unet.null_class)
     refuse(path,
            "has no class for \"no class\", which train.label_dropout needs; leave out "

@@ -128,6 +128,7 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .device = device,
           .seed = experiment.run.seed,
           .label_dropout = train.label_dropout,
+          .condition_dropout = train.condition_dropout,
           .offset_noise = train.offset_noise,
           .timesteps = train.t_sampling,
           .batch_size = train.batch_size,

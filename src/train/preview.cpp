@@ -1,5 +1,7 @@
 #include "preview.h"
 
+#include "ddpm/data/batch_source.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/nn/drawing_network.h"
@@ -53,6 +55,27 @@ void Preview::draw(Learner& learner, const dist::World& world, const Watch& watc
   learner.unet()->train();
 }
 
+void Preview::condition_on_(const data::Dataset& images) {
+  if (!network_.condition.is_set()) return;
+  const auto first = sample::image_range(0, std::min(count_, images.size()));
+  const torch::Tensor x0 =
+      diffusion::to_model_range(data::read_batch(images, first).images, torch::kFloat);
+  pictures_ = diffusion::condition_picture(network_.condition, x0);
+}
+
+torch::Tensor Preview::pictures_of(const std::vector<int64_t>& images) const {
+  return pictures_.index_select(0, torch::tensor(images).remainder(pictures_.size(0)));
+}
+
+// A grid of samples, uint8 [N,C,H,W], or of each condition and its sample.
+torch::Tensor Preview::arranged(const torch::Tensor& images) const {
+  if (!pictures_.defined()) return io::make_grid(images);
+  const torch::Tensor given =
+      diffusion::condition_image(pictures_of(sample::image_range(0, images.size(0))),
+                                 images.size(1), images.size(2), images.size(3));
+  return io::make_paired_grid(given, images);
+}
+
 // Returns an undefined tensor if it was stopped.
 torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
                             const Watch& watch) const {
@@ -70,18 +93,20 @@ torch::Tensor Preview::grid(Learner& learner, const std::string& weights,
 
   const auto classes =
       sample::image_range(0, network_.class_conditional ? network_.image.classes : int64_t{0});
-  nn::DrawingNetwork network(learner.unet(), learner.settings().diffusion,
-                             {.classes = classes,
-                              .batch = sample_.batch,
-                              .device = device_,
-                              .precision = precision_,
-                              .guidance = sample_.guidance});
+  nn::DrawingNetwork network(
+      learner.unet(), learner.settings().diffusion,
+      {.classes = classes,
+       .pictures = [this](const auto& images) { return pictures_of(images); },
+       .batch = sample_.batch,
+       .device = device_,
+       .precision = precision_,
+       .guidance = sample_.guidance});
   options.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   std::vector<torch::Tensor> batches;
   const auto result = sample::generate(
       network.denoiser(), learner.settings().diffusion, sample_, options,
       [&](int64_t, const torch::Tensor& x) { batches.push_back(diffusion::to_uint8(x).cpu()); });
-  return result.stopped ? torch::Tensor() : io::make_grid(torch::cat(batches));
+  return result.stopped ? torch::Tensor() : arranged(torch::cat(batches));
 }
 
 }  // namespace ddpm::train

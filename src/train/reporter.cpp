@@ -30,11 +30,12 @@ Reporter::Reporter(const Experiment& experiment, const torch::Device& device, co
       learner_(learner),
       preview_(experiment, device) {}
 
-void Reporter::open(int64_t step, const data::Dataset* held_out) {
+void Reporter::open(int64_t step, const data::Dataset& training, const data::Dataset* held_out) {
   if (held_out) {
     holdout_ =
         std::make_unique<Holdout>(*held_out, learner_.settings(), experiment_.train.batch_size);
   }
+  if (experiment_.train.sample_every > 0) preview_.condition_on_(held_out ? *held_out : training);
   log_ = std::make_unique<MetricsLog>(run_, step);
 }
 

@@ -29,8 +29,9 @@ class Reporter {
            const std::filesystem::path& run, const dist::World& world, StopSignal& signal,
            Learner& learner);
 
-  /// Rank 0: opens metrics.jsonl and removes its lines after `step`. Throws IoError.
-  void open(int64_t step, const data::Dataset* held_out);
+  /// Rank 0: opens metrics.jsonl and removes its lines after `step`. `held_out`: nullptr without.
+  /// Throws IoError.
+  void open(int64_t step, const data::Dataset& training, const data::Dataset* held_out);
   /// Call when training begins or resumes at `step`.
   void begin(int64_t step);
 

@@ -12,6 +12,16 @@ namespace ddpm::train {
 
 namespace {
 
+// Whether each image is trained without its class or condition, with probability `share`: bool [B].
+// One number per image for all shares: guidance leaves out all at once, so training should too.
+torch::Tensor is_dropped(const StepSettings& settings, const torch::Tensor& ids, double share) {
+  constexpr int64_t kParts = int64_t{1} << 30;
+  const auto dropped = static_cast<int64_t>(share * static_cast<double>(kParts));
+  torch::Tensor u = torch::empty_like(ids);
+  kernels::fill_uniform_int_(u, rng_key(settings.seed, Purpose::kLabelDropout), ids, 1, kParts);
+  return u <= dropped;
+}
+
 // The class of each image; the null class with probability label_dropout (Ho and Salimans 2022,
 // Algorithm 1, line 3). Undefined for an unconditional network.
 torch::Tensor labels_of(const nn::UNetConfig& network, const StepSettings& settings,
@@ -19,11 +29,21 @@ torch::Tensor labels_of(const nn::UNetConfig& network, const StepSettings& setti
   if (!network.class_conditional) return {};
   const torch::Tensor labels = batch.labels.to(settings.device, /*non_blocking=*/true);
   if (!network.null_class || settings.label_dropout <= 0) return labels;
-  constexpr int64_t kParts = int64_t{1} << 30;
-  const auto dropped = static_cast<int64_t>(settings.label_dropout * static_cast<double>(kParts));
-  torch::Tensor u = torch::empty_like(ids);
-  kernels::fill_uniform_int_(u, rng_key(settings.seed, Purpose::kLabelDropout), ids, 1, kParts);
-  return torch::where(u <= dropped, torch::full_like(labels, network.image.classes), labels);
+  return torch::where(is_dropped(settings, ids, settings.label_dropout),
+                      torch::full_like(labels, network.image.classes), labels);
+}
+
+// What the network reads of each image's own degradation; zeros with probability
+// condition_dropout. Undefined for a network without a condition.
+torch::Tensor condition_of(const nn::UNetConfig& network, const StepSettings& settings,
+                           const torch::Tensor& x0, const torch::Tensor& ids) {
+  if (!network.condition.is_set()) return {};
+  const torch::Tensor condition =
+      diffusion::condition_input(diffusion::condition_picture(network.condition, x0), x0.size(2),
+                                 x0.size(3), x0.scalar_type());
+  if (settings.condition_dropout <= 0) return condition;
+  const torch::Tensor dropped = is_dropped(settings, ids, settings.condition_dropout);
+  return condition.masked_fill(dropped.view({-1, 1, 1, 1}), 0.0);
 }
 
 // eps of each image: N(0, I), plus settings.offset_noise times one N(0, 1) per image and channel.
@@ -109,10 +129,11 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   p.x_t = diffusion.noised(p.x0, p.t, eps);
   p.target = diffusion.target(p.x0, eps, p.x_t, p.t);
   const torch::Tensor labels = labels_of(unet.config(), settings, batch, ids);
+  const torch::Tensor condition = condition_of(unet.config(), settings, p.x0, ids);
   {
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
     const diffusion::NetworkInput input = diffusion.network_input(p.x_t, p.t);
-    p.output = unet.forward(input.x, input.time, labels);
+    p.output = unet.forward(input.x, input.time, labels, condition);
   }
   p.loss = diffusion.unweighted_loss(p.output, p.target);
   return p;

@@ -61,7 +61,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
     }
     state_.fingerprint = fingerprint;
     checkpoint::continue_snapshots(snapshots_, checkpoint_, state_.step);
-    reporter_.open(state_.step, data_.held_out.get());
+    reporter_.open(state_.step, *data_.training, data_.held_out.get());
     quality_ = std::make_unique<QualityLog>(run_, state_.step);
   });
   if (!checkpoint_.empty() && resume_policy.initialize)

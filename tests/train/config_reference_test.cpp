@@ -19,7 +19,8 @@ std::map<std::string, KeyDeclaration> declared_keys() {
   std::map<std::string, KeyDeclaration> keys;
   for (const char* text :
        {"", "[diffusion]\nschedule = \"table\"\ntimesteps = 2\nbetas = [0.1, 0.2]\n",
-        "[diffusion]\nschedule = \"edm\"\nprediction = \"edm\"\n"}) {
+        "[diffusion]\nschedule = \"edm\"\nprediction = \"edm\"\n",
+        "[model]\ncondition = \"downsample\"\n"}) {
     config::Document document = config::Document::parse(text, "test");
     read_experiment(document);
     for (const KeyDeclaration& d : document.declarations()) keys[d.section + "." + d.key] = d;

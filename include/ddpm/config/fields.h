@@ -59,6 +59,9 @@ class Fields {
            const std::string& if_true);
   /// What was read at `key` is wrong for a reason that no range states.
   virtual void reject(const std::string& /*key*/, const std::string& /*message*/) {}
+  /// Whether a key that came after others is left out: while writing, if it has its default. A text
+  /// without the key is then as it was before the key existed.
+  virtual bool omits(bool /*is_default*/) const { return false; }
   /// true, false or "auto"; `value` is false while `automatic` is true.
   virtual void boolean_or_auto(const std::string& key, bool& value, bool& automatic) = 0;
 
@@ -111,6 +114,7 @@ class FieldWriter : public Fields {
   const std::vector<Setting>& settings() const { return settings_; }
   /// An object in the order of the keys. An infinite number is null.
   const nlohmann::ordered_json& json() const { return *json_; }
+  bool omits(bool is_default) const override { return is_default; }
   void boolean_or_auto(const std::string& key, bool& value, bool& automatic) override;
 
  protected:

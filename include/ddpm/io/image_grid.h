@@ -12,6 +12,10 @@ namespace ddpm::io {
 torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns = 0, int64_t padding = 2,
                         uint8_t background = 48);
 
+/// Two images per cell, left beside right: both uint8 [N,C,H,W]. columns: of cells.
+torch::Tensor make_paired_grid(const torch::Tensor& left, const torch::Tensor& right,
+                               int64_t columns = 0);
+
 /// Enlarges a small image for viewing, without smoothing: each pixel becomes n x n pixels. n is the
 /// smallest of 1 to 8 for which the longer side reaches `side` pixels. [C,H,W] -> [C,n*H,n*W].
 torch::Tensor enlarged(const torch::Tensor& chw, int64_t side = 500);

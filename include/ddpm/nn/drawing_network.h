@@ -7,6 +7,7 @@
 #include "ddpm/nn/unet.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -18,23 +19,26 @@ namespace ddpm::nn {
 struct Drawing {
   /// Image i has class classes[i mod size]; empty for a network without classes.
   std::vector<int64_t> classes = {};
+  /// The pictures that these images are conditioned on: uint8 [images,c,h,w]. For a network with a
+  /// condition.
+  std::function<torch::Tensor(const std::vector<int64_t>& images)> pictures = {};
   int64_t batch = 1;  ///< the largest number of images at a time
   torch::Device device = torch::kCPU;
   Precision precision = Precision::kFp32;
   diffusion::Guidance guidance = {};
-  /// The network that guides (autoguidance). If empty and guidance.weight is not 1, the network's
-  /// null class guides.
+  /// The network that guides (autoguidance). If empty and guidance.weight is not 1, the network
+  /// itself guides, with its null class and without its condition, of what it has.
   UNet guide{nullptr};
   /// Of denoiser(). The parameters' own gradients cost time too: switch them off before.
   Gradients gradients = Gradients::kNone;
 };
 
-/// A network as one denoiser for all batches of a sampling. It reads the classes of a batch from a
-/// tensor with a fixed address, so that a CUDA graph of one batch's calls is valid for the next
-/// batch. Copies share the tensor.
+/// A network as one denoiser for all batches of a sampling. It reads the classes and conditions of a
+/// batch from tensors with fixed addresses, so that a CUDA graph of one batch's calls is valid for
+/// the next batch. Copies share the tensors.
 class DrawingNetwork {
  public:
-  /// c10::Error if the guidance needs a null class that the network does not have.
+  /// c10::Error if the guidance needs a null class or null condition that the network does not have.
   DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion, const Drawing& drawing);
 
   /// Sets the images of the next batch. Call it before the batch's first network call.
@@ -50,8 +54,8 @@ class DrawingNetwork {
   UNet unet_;
   diffusion::Diffusion diffusion_;
   Drawing drawing_;
-  torch::Tensor labels_;  // int64 [batch]; undefined without classes
-  torch::Tensor null_;    // int64 [batch], the null class; undefined without one
+  Given given_;  // of [batch] images
+  Given null_;   // that of guidance; only if it differs from given_
   std::shared_ptr<diffusion::GuidedDenoiser> guided_;
 };
 

@@ -69,13 +69,20 @@ void load_(torch::nn::Module& module, const io::SafetensorsFile& file);
 torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
                              const std::vector<int64_t>& classes, const torch::Device& device);
 
+/// What a network reads of each image of a batch besides x_t and t, on its device.
+struct Given {
+  Given(torch::Tensor labels = {}, torch::Tensor condition = {})  // labels alone are enough
+      : labels(std::move(labels)), condition(std::move(condition)) {}
+
+  torch::Tensor labels;     ///< int64 [B]; undefined for a network without classes
+  torch::Tensor condition;  ///< [B,C',H,W] (diffusion::condition_input); undefined without one
+};
+
 /// The network as samplers use it (diffusion::Denoiser), without gradients: it reads what
-/// diffusion.network_input says. The caller sets eval mode. labels: the class of each image of a batch, int64 [B] on the network's device; ignored by
-/// an unconditional network.
+/// diffusion.network_input says. The caller sets eval mode. given: of each image of a batch.
 /// On a GPU in bf16 the weights are cast here, once: the denoiser is of the weights as they are now.
 diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
-                                  Precision precision,
-                                  const torch::Tensor& labels = torch::Tensor());
+                                  Precision precision, const Given& given = {});
 
 /// Which gradients a denoiser can give.
 enum class Gradients {
@@ -83,16 +90,18 @@ enum class Gradients {
   kOfInput,  ///< with respect to x_t, where the caller has autograd on
 };
 
-/// The same with the classes given at each call: int64 [B] on the network's device, undefined for an
-/// unconditional network.
-using LabelledDenoiser = std::function<torch::Tensor(
-    const torch::Tensor& x_t, const torch::Tensor& t, const torch::Tensor& labels)>;
+/// The same with the classes and the condition given at each call.
+using LabelledDenoiser =
+    std::function<torch::Tensor(const torch::Tensor& x_t, const torch::Tensor& t, const Given&)>;
 LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& diffusion,
                                         Precision precision,
                                         Gradients gradients = Gradients::kNone);
 
-/// That network with these classes: int64 [N], of which a batch of B takes the first B; undefined
-/// for an unconditional network.
-diffusion::Denoiser with_labels(LabelledDenoiser network, const torch::Tensor& labels);
+/// The first `count` rows of each.
+Given first_of(const Given& given, int64_t count);
+
+/// That network with these classes and conditions of N images, of which a batch of B takes the first
+/// B.
+diffusion::Denoiser with_labels(LabelledDenoiser network, const Given& given);
 
 }  // namespace ddpm::nn

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/config/fields.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/nn/stage.h"
 #include "ddpm/nn/time_embedding.h"
 #include "ddpm/nn/weight_copies.h"
@@ -46,6 +47,7 @@ struct UNetConfig {
   bool classes_by_data = false;    ///< class_conditional = "auto": see fit_to_images_
   /// One class more, number image.classes: "no class", for classifier-free guidance.
   bool null_class = false;
+  diffusion::ConditionConfig condition;  ///< a picture that joins x_t as further input channels
 
   bool operator==(const UNetConfig&) const = default;
 };
@@ -59,13 +61,24 @@ UNetConfig read_unet_config(config::Reader& reader);
 /// Completes a network's config for images of that shape. class_conditional = "auto" becomes true
 /// if there are several classes. Throws ConfigError, located in `model`, if the images cannot be
 /// halved often enough, no level has a resolution of attention_resolutions, heads do not divide a
-/// level's channels, or class_conditional is true but the data has no classes. null_class has no
-/// effect without class_conditional and becomes false.
+/// level's channels, the condition does not fit, or class_conditional is true but the data has no
+/// classes. null_class has no effect without class_conditional and becomes false.
 void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model);
 
 /// Rows of the class embedding: the classes of the data and the null class; 0 if the network is
 /// not class-conditional.
 int64_t embedded_classes(const UNetConfig& config);
+
+/// Whether the network can guide itself: it has a null class or a null condition.
+bool can_be_guided(const UNetConfig& config);
+
+/// The channels of the first convolution: those of x_t and of the condition.
+int64_t input_channels(const UNetConfig& config);
+
+/// The input of `count` images without their condition: zeros [count,C',H,W]; undefined if the
+/// network has none.
+torch::Tensor no_condition(const UNetConfig& config, int64_t count,
+                           const torch::TensorOptions& options);
 
 /// The levels (from 0) of attention_resolutions, ascending. c10::Error if a resolution belongs to
 /// no level.
@@ -81,9 +94,10 @@ class UNetImpl : public torch::nn::Module {
   explicit UNetImpl(const UNetConfig& config);
 
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
-  /// class_conditional, else undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
+  /// class_conditional, else undefined; condition: [B, C', H, W] of any float dtype where the network
+  /// has one, else undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
-                        const torch::Tensor& labels = {});
+                        const torch::Tensor& labels = {}, const torch::Tensor& condition = {});
 
   /// Gradient checkpointing: see StageImpl::set_recompute_. Changes no bit of any result.
   void set_recompute_(bool recompute);

@@ -44,12 +44,13 @@ constexpr auto names_of(ReportTime) { return std::array{"never", "end", "checkpo
 
 /// [train]
 struct TrainConfig {
-  int64_t steps = 100000;        ///< parameter updates
-  int64_t batch_size = 128;      ///< images per update
-  int64_t accumulate = 1;        ///< micro-batches per update; more: less memory, same result
-  bool fit_micro_batch = false;  ///< micro_batch = "auto": more micro-batches if memory is short
-  double label_dropout = 0.0;    ///< share of images trained without their class; see null_class
-  double offset_noise = 0.0;     ///< see StepSettings
+  int64_t steps = 100000;          ///< parameter updates
+  int64_t batch_size = 128;        ///< images per update
+  int64_t accumulate = 1;          ///< micro-batches per update; more: less memory, same result
+  bool fit_micro_batch = false;    ///< micro_batch = "auto": more micro-batches if memory is short
+  double label_dropout = 0.0;      ///< share of images trained without their class; see null_class
+  double condition_dropout = 0.0;  ///< share of images trained without their condition
+  double offset_noise = 0.0;       ///< see StepSettings
   Objective objective = Objective::kSimple;
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;  ///< of loss = "vlb"
   diffusion::LossWeightConfig loss;
@@ -123,7 +124,8 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
                                                 const dist::World& world = dist::single_process());
 
 /// Completes experiment.unet for the images of the data set; train.label_dropout > 0 gives a
-/// class-conditional network a null class. Throws ConfigError if they do not fit the network.
+/// class-conditional network a null class, train.condition_dropout > 0 one with a condition a null
+/// condition. Throws ConfigError if they do not fit the network.
 void resolve_unet(Experiment& experiment, config::Document& document, const data::Dataset& dataset);
 
 /// Replaces train.precision = "auto" by the fastest suitable precision of the device

@@ -57,6 +57,9 @@ struct StepSettings {
   torch::Device device = torch::kCPU;
   uint64_t seed = 0;
   double label_dropout = 0.0;  ///< the probability that an image gets the null class
+  /// The probability that an image gets no condition. One number of each image decides both: with
+  /// equal probabilities the same images lose both.
+  double condition_dropout = 0.0;
   /// Deviation of the number that is added to all of eps in a channel of an image (offset noise,
   /// Guttenberg 2023): eps ~ N(0, I + offset_noise^2 1 1^T) in each channel. 0: Ho's eps.
   double offset_noise = 0.0;
