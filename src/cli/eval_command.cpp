@@ -11,8 +11,10 @@
 #include "eval_subcommands.h"
 #include "flags.h"
 #include "output_path.h"
+#include "paired_meter.h"
 #include "shared_flags.h"
 
+#include <algorithm>
 #include <array>
 
 #include <CLI/CLI.hpp>
@@ -27,14 +29,16 @@ namespace fs = std::filesystem;
 constexpr int64_t kDefaultSamples = 1000;
 constexpr int64_t kNeighbourRows = 12;
 constexpr int64_t kNeighbourColumns = 8;
-constexpr std::array kSamplingFlags{"--ckpt",    "--steps",      "--ddim",     "--ddpm", "--method",
-                                    "--eta",     "--sigma",      "--spacing",  "--clip", "--class",
-                                    "--weights", "--ema-length", "--precision"};
+constexpr std::array kSamplingFlags{"--ckpt",      "--steps",     "--ddim",    "--ddpm",
+                                    "--method",    "--eta",       "--sigma",   "--spacing",
+                                    "--clip",      "--class",     "--weights", "--ema-length",
+                                    "--precision", "--condition", "--paired"};
 
 struct ScoreOptions : EvalOptions {
   std::string samples;  // images to measure instead of a checkpoint's
   std::string neighbours;
   bool frechet_only = false;
+  bool paired = false;
   std::vector<std::string> sampling_flags;  // those given, which do not go with --samples
 };
 
@@ -43,6 +47,7 @@ struct Subject {
   eval::Samples samples;
   nlohmann::ordered_json protocol;
   fs::path checkpoint;
+  std::shared_ptr<PairedMeter> paired;  // of --paired
 };
 
 Subject subject_of_files(const ScoreOptions& o) {
@@ -50,6 +55,30 @@ Subject subject_of_files(const ScoreOptions& o) {
   s.samples = eval::samples_at(o.samples, o.sample.num);
   s.protocol = {{"num", s.samples.indices.size()}, {"samples", o.samples}, {"seed", o.sample.seed}};
   return s;
+}
+
+// The images whose conditions the samples have. Throws UsageError if there are none.
+ConditionImages expect_pairs(const std::optional<ConditionImages>& conditions,
+                             const ScoreOptions& o) {
+  if (conditions) {
+    if (conditions->split == "train")
+      spdlog::warn(
+          "the network was trained on these images; hold some out with data.holdout, or name "
+          "others "
+          "with --reference");
+    return *conditions;
+  }
+  throw UsageError(
+      o.sample.condition.empty()
+          ? "--paired is for a network that was trained with model.condition; this one was not"
+          : "--paired needs the images that the conditions were made from; leave out --condition");
+}
+
+void keep_first_(SamplePlan& plan, int64_t num) {
+  if (num >= plan.config.num) return;
+  plan.config.num = num;
+  plan.generate.images = sample::image_range(0, num);
+  plan.generate.batch = std::min(plan.generate.batch, num);
 }
 
 Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
@@ -60,10 +89,17 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
                                  options.checkpoint, near));
   }
   options.num = options.num.value_or(kDefaultSamples);
+  const auto conditions = condition_on_data_(options, o, *options.num);
   SamplePlan plan = plan_sampling(options);
   settle_(plan, options, world);
   Subject s;
+  if (o.paired) {
+    const ConditionImages pairs = expect_pairs(*conditions, o);
+    if (!o.sample.num) keep_first_(plan, std::ssize(pairs.chosen));
+    s.paired = std::make_shared<PairedMeter>(pairs, plan);
+  }
   s.samples = samples_of(plan);
+  if (s.paired) s.samples.source = s.paired->around(s.samples.source);
   s.protocol = {{"num", s.samples.indices.size()}, {"sampler", sample::describe(plan.config)}};
   s.protocol.update(samples_json(plan, options));
   s.checkpoint = plan.network->path;
@@ -90,11 +126,12 @@ void print_scores(const ScoreOptions& o, const eval::Evaluator& evaluator, const
   nlohmann::ordered_json protocol = subject.protocol;
   protocol.update(evaluator.protocol());
   if (!o.json) {
-    fmt::print("{}{}\n", eval::to_text(metrics, evaluator.network()),
-               eval::protocol_line(protocol));
+    fmt::print("{}{}{}\n", eval::to_text(metrics, evaluator.network()),
+               subject.paired ? subject.paired->to_text() : "", eval::protocol_line(protocol));
     return;
   }
   nlohmann::ordered_json json = eval::to_json(metrics);
+  if (subject.paired) json.update(subject.paired->to_json());
   json["num"] = subject.samples.indices.size();
   json["seconds"] = seconds;
   json["protocol"] = protocol;
@@ -122,6 +159,7 @@ int run_eval(const ScoreOptions& o) {
   const eval::FeatureSet set = evaluator.collect(
       subject.samples, o.samples.empty() ? "sampling and measuring" : "measuring", o.frechet_only);
   const double seconds = seconds_since(begin);
+  if (subject.paired) subject.paired->finish(processes);
   if (!world.is_main()) return kOk;
 
   const eval::Metrics metrics =
@@ -153,6 +191,9 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_feature_flags(*command, *o);
   command->add_flag("--frechet-only", o->frechet_only,
                     "only the Frechet distance, in memory that does not grow with --num");
+  command->add_flag("--paired", o->paired,
+                    "also compare each sample with the held-out image that its condition was made "
+                    "from: PSNR and SSIM, for a network with model.condition");
   command
       ->add_option("--neighbours", o->neighbours,
                    "write samples next to their nearest reference images to this .png")

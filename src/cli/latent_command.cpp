@@ -1,6 +1,7 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/diffusion/image_range.h"
+#include "ddpm/eval/paired.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
@@ -14,7 +15,6 @@
 #include "shared_flags.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -37,15 +37,10 @@ struct InterpolateOptions {
   int64_t frames = 9;
 };
 
-// Peak signal-to-noise ratio in dB of each image, uint8 [N,C,H,W]; infinite if they are equal, which
-// JSON writes as null.
-std::vector<double> psnr(const torch::Tensor& a, const torch::Tensor& b) {
-  const torch::Tensor error =
-      (a.to(torch::kDouble) - b.to(torch::kDouble)).square().flatten(1).mean(1);
-  std::vector<double> decibels;
-  for (int64_t i = 0; i < error.size(0); ++i)
-    decibels.push_back(10 * std::log10(255.0 * 255.0 / error[i].item<double>()));
-  return decibels;
+// In dB; infinite if they are equal, which JSON writes as null.
+std::vector<double> psnr_of_each(const torch::Tensor& a, const torch::Tensor& b) {
+  const torch::Tensor decibels = eval::psnr(a, b).contiguous();
+  return {decibels.const_data_ptr<double>(), decibels.const_data_ptr<double>() + decibels.numel()};
 }
 
 // One class for all images, or none.
@@ -62,6 +57,7 @@ torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch:
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = plan.classes,
+                              .pictures = plan.pictures.of,
                               .batch = plan.config.num,
                               .device = plan.generate.device,
                               .precision = plan.precision});
@@ -125,7 +121,7 @@ int run_encode(EncodeOptions o) {
   const nn::UNet unet = load_unet(plan);
   const torch::Tensor x_T = encoded(plan, unet, pixels);
   io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
-  print_encoded(o, plan, psnr(pixels, decoded(plan, unet, x_T)));
+  print_encoded(o, plan, psnr_of_each(pixels, decoded(plan, unet, x_T)));
   return kOk;
 }
 
