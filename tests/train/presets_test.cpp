@@ -39,6 +39,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, Presets,
     testing::Values(Preset{"smoke", {3, 16, 16, 8}}, Preset{"quickstart", {3, 24, 24, 8}},
                     Preset{"mnist", {1, 28, 28, 10}}, Preset{"folder", {3, 64, 64, 0}},
+                    Preset{"superres", {3, 64, 64, 0}}, Preset{"colourise", {3, 64, 64, 0}},
                     Preset{"cifar10", {3, 32, 32, 10}}, Preset{"cifar10_edm", {3, 32, 32, 10}},
                     Preset{"celeba64", {3, 64, 64, 0}}, Preset{"celebahq256", {3, 256, 256, 0}},
                     Preset{"lsun256", {3, 256, 256, 0}}, Preset{"fashion_mnist", {1, 28, 28, 10}},
@@ -51,7 +52,7 @@ TEST(PresetFolder, AllOfTheFolderAreTested) {
   for (const auto& entry : fs::directory_iterator(fs::path(DDPM_SOURCE_DIR) / "configs")) {
     count += entry.path().extension() == ".toml";
   }
-  EXPECT_EQ(count, 13);
+  EXPECT_EQ(count, 15);
 }
 
 TEST(Experiment, EffectiveConfigReadsBackAsItself) {
