@@ -3,6 +3,7 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/nn/init.h"
+#include "ddpm/nn/model_file.h"
 #include "ddpm/train/learner.h"
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/train_step.h"
@@ -84,7 +85,7 @@ TEST(ConditionStep, ATrainedNetworkUsesItsCondition) {
 }
 
 TEST(ConditionStep, ReadsTheDegradationOfTheBatchItself) {
-  const nn::UNet unet = moved_unet(small_config(true));
+  nn::UNet unet = moved_unet(small_config(true));
   const data::Batch batch = blocks(0, 4);
   const StepSettings s = settings();
   const StepLosses found = unweighted_losses(*unet, s, batch);
@@ -101,7 +102,7 @@ TEST(ConditionStep, ReadsTheDegradationOfTheBatchItself) {
 }
 
 TEST(ConditionStep, DroppedConditionsAreZeros) {
-  const nn::UNet unet = moved_unet(small_config(true));
+  nn::UNet unet = moved_unet(small_config(true));
   nn::UNet blind = moved_unet(small_config(false));
   std::vector<io::NamedTensor> weights = nn::named_weights(*unet);
   for (io::NamedTensor& w : weights)  // the network that sees zeros
@@ -125,7 +126,7 @@ TEST(ConditionStep, DroppedConditionsAreZeros) {
 TEST(ConditionStep, DropsTheConditionOfTheImagesWithoutAClass) {
   nn::UNetConfig config = small_config(true);
   config.class_conditional = config.null_class = true;
-  const nn::UNet unet = moved_unet(config);
+  nn::UNet unet = moved_unet(config);
   const data::Batch batch = blocks(0, 64);
   StepSettings s = settings();
   const auto losses = [&](double label, double condition) {
