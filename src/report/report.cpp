@@ -3,10 +3,12 @@
 #include "assets.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/utf8.h"
+#include "ddpm/io/bytes.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "run_reader.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string_view>
 #include <utility>
@@ -72,6 +74,15 @@ std::string title_of(const std::vector<fs::path>& runs) {
   return title;
 }
 
+// Whether the file is a page of ours, which may be replaced.
+bool is_report(const fs::path& file) {
+  constexpr std::string_view kSign = "<meta name=\"generator\" content=\"ddpm report\">";
+  const io::InputFile input(file);
+  std::vector<uint8_t> beginning(std::min<uint64_t>(input.size(), 512));
+  input.read_at(0, beginning);
+  return io::text_of(beginning).find(kSign) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool has_charts() { return !assets::kChart.empty(); }
@@ -100,6 +111,8 @@ Page page_of(const std::vector<fs::path>& runs) {
 }
 
 std::vector<std::string> write_report(const std::vector<fs::path>& runs, const fs::path& file) {
+  if (fs::is_regular_file(file) && !is_report(file))
+    throw IoError(file, "already exists and is not a report; name another file with --out");
   Page page = page_of(runs);
   io::write_file_atomic(file, page.html);
   return std::move(page.warnings);

@@ -1,7 +1,8 @@
 // An encoded image: the checks before stb_image, EXIF's orientation, the decoder, and a PNG's texts.
+#include "fuzz.h"
+
 #include "ddpm/io/image.h"
 #include "ddpm/io/png_text.h"
-#include "fuzz.h"
 
 namespace ddpm::fuzz {
 

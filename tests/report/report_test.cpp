@@ -130,6 +130,15 @@ TEST_F(Report, HoldsSweepsAndDistances) {
   EXPECT_EQ(shown.at("sweeps").at(0).at("cells").at(0).at("frechet"), 20.5);
 }
 
+TEST_F(Report, ReplacesAReportAndNoOtherFile) {
+  const fs::path file = folder_ / "out.html";
+  write_report({run()}, file);
+  write_report({run()}, file);
+  io::write_file_synced(folder_ / "mine.html", std::string_view("<!DOCTYPE html>mine"));
+  EXPECT_THROW(write_report({run()}, folder_ / "mine.html"), IoError);
+  EXPECT_EQ(io::read_text(folder_ / "mine.html"), "<!DOCTYPE html>mine");
+}
+
 TEST_F(Report, AFolderThatIsNoRunIsNamed) {
   EXPECT_THROW(page_of({folder_ / "none"}), IoError);
   fs::create_directory(folder_ / "empty");

@@ -22,7 +22,8 @@ struct Page {
 /// Error if has_charts() is false.
 Page page_of(const std::vector<std::filesystem::path>& runs);
 
-/// Writes that page to `file`, atomically. Returns the warnings. Throws also if it cannot be written.
+/// Writes that page to `file`, atomically. Returns the warnings. Throws also if it cannot be written,
+/// or if the file exists and is no report.
 std::vector<std::string> write_report(const std::vector<std::filesystem::path>& runs,
                                       const std::filesystem::path& file);
 
