@@ -54,7 +54,7 @@ std::string format_duration(double seconds) {
 std::string with_commas(int64_t n) {
   std::string text = fmt::format("{}", n);
   for (auto i = static_cast<int64_t>(text.size()) - 3; i > (n < 0 ? 1 : 0); i -= 3)
-    text.insert(i, ",");
+    text.insert(static_cast<size_t>(i), 1, ',');
   return text;
 }
 

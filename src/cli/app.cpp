@@ -3,6 +3,7 @@
 #include "command_words.h"
 #include "ddpm/base/console.h"
 #include "ddpm/base/standard_streams.h"
+#include "ddpm/bench/machine.h"
 #include "ddpm/train/micro_batch.h"
 #include "flags.h"
 #include "help.h"
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -51,11 +53,23 @@ std::string advice_for_memory(const std::string& command) {
   return "out of memory";
 }
 
+// The flags of no command. The machine is looked at only if they are given.
+void add_version_flags(CLI::App& app) {
+  const auto json = std::make_shared<bool>(false);
+  CLI::Option* as_json = app.add_flag("--json", *json, "with --version: print one line of JSON");
+  as_json->needs(app.set_version_flag(
+      "--version",
+      [json] {
+        return *json ? bench::version_json(DDPM_VERSION) : bench::version_text(DDPM_VERSION);
+      },
+      "print the versions of the program and its libraries, and the devices"));
+}
+
 void add_commands(CLI::App& app, Command& chosen) {
   app.description(
       "Denoising diffusion models: train a network on images, and sample new ones from it.");
   app.formatter(help_formatter());
-  app.set_version_flag("--version", std::string("ddpm ") + DDPM_VERSION);
+  add_version_flags(app);
   app.require_subcommand(1);
   add_init(app, chosen);
   add_train(app, chosen);

@@ -1,6 +1,7 @@
 #include "process_group.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/dist/connection.h"
 #include "rendezvous.h"
 
 #include <algorithm>
@@ -302,6 +303,24 @@ std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
                                                     const Identity& identity) {
   const QuietLog quiet;
   return std::make_unique<C10dGroup>(launch, device, timeout, identity);
+}
+
+std::string port_problem(int port, bool only_this_machine) {
+  try {
+    ::close(store_socket(port, only_this_machine));
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+std::string nccl_version() {
+#ifdef USE_C10D_NCCL
+  const std::string version = c10d::getNcclVersion();
+  return version.substr(version.find_first_not_of('v'));
+#else
+  return "";
+#endif
 }
 
 }  // namespace ddpm::dist

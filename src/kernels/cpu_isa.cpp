@@ -3,6 +3,7 @@
 #include "amx/tiles.h"
 #include "cpu/loops.h"
 #include "ddpm/base/error.h"
+#include "ddpm/kernels/device.h"
 
 #include <algorithm>
 #include <array>
@@ -85,6 +86,12 @@ CpuIsa cpu_isa(const char* limit) {
 CpuIsa cpu_isa() {
   static const CpuIsa isa = cpu_isa(std::getenv(kLimitVariable));
   return isa;
+}
+
+std::string cpu_kernels() { return std::string(kIsaNames.at(static_cast<size_t>(cpu_isa()))); }
+
+std::string supported_cpu_kernels() {
+  return std::string(kIsaNames.at(static_cast<size_t>(supported_cpu_isa())));
 }
 
 }  // namespace ddpm::kernels

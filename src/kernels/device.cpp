@@ -1,11 +1,14 @@
 #include "ddpm/kernels/device.h"
 
 #include "cpu_isa.h"
+#include "cuda/architectures.h"
 #include "cuda/kernels.h"
 
 namespace ddpm::kernels {
 
 bool has_cuda() { return cuda::cuda_kernels() != nullptr; }
+
+std::string cuda_architectures() { return cuda::cuda_architectures(); }
 
 bool has_amx() { return cpu_isa() == CpuIsa::kAmx; }
 

@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include "architectures.h"
 #include "check.h"
 #include "group_norm.h"
 #include "random.h"
@@ -38,5 +39,7 @@ const CudaKernels* cuda_kernels() {
                                         thin_wide_products};
   return &kKernels;
 }
+
+const char* cuda_architectures() { return DDPM_CUDA_ARCHITECTURES; }  // cmake/Modules.cmake
 
 }  // namespace ddpm::kernels::cuda
