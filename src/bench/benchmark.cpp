@@ -3,15 +3,13 @@
 #include "convolutions.h"
 #include "ddpm/base/device_graph.h"
 #include "ddpm/checkpoint/content.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/train/learner.h"
+#include "scratch_folder.h"
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <system_error>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -28,22 +26,6 @@ constexpr int64_t kSampleSteps = 10;
 fs::path scratch_folder() {
   return fs::temp_directory_path() / fmt::format("ddpm-bench-{}", getpid());
 }
-
-// Creates the folder; the destructor removes it.
-class ScratchFolder {
- public:
-  ScratchFolder() : path_(scratch_folder()) { io::make_folder(path_); }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Measures the parts of one experiment with one network.
 class Benchmark {
@@ -137,7 +119,7 @@ class Benchmark {
   }
 
   void measure_checkpoint(Report& report) {
-    const ScratchFolder folder;
+    const ScratchFolder folder(scratch_folder());
     checkpoint::CheckpointStore store(folder.path() / "checkpoints", {1, 0});
     int64_t step = 0;
     const auto save = [&] {
@@ -265,21 +247,7 @@ std::optional<double> Report::share(const Part& part) const {
   return part.gflops() / rate->gflops();
 }
 
-// Renames the folder and creates a file with its old name, so that no thread can write there again.
-void remove_scratch() {
-  const fs::path folder = scratch_folder();
-  std::error_code ignored;
-  std::vector<fs::path> aside;
-  for (int i = 0; i < 100 && fs::is_directory(folder, ignored); ++i) {
-    aside.push_back(folder.string() + "-" + std::to_string(i));
-    fs::rename(folder, aside.back(), ignored);
-    std::ofstream(folder).flush();
-  }
-  for (const fs::path& path : aside) {
-    for (int i = 0; i < 100 && fs::exists(path, ignored); ++i) fs::remove_all(path, ignored);
-  }
-  fs::remove(folder, ignored);
-}
+void remove_scratch() { remove_in_use(scratch_folder()); }
 
 Report run(const train::Experiment& experiment, const data::Split& data,
            const torch::Device& device, const Options& options) {

@@ -89,6 +89,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_convert(app, chosen);
   add_eval(app, chosen);
   add_bench(app, chosen);
+  add_doctor(app, chosen);
   app.footer(
       "Example:\n"
       "  ddpm train --config configs/quickstart.toml\n"
