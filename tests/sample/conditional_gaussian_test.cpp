@@ -71,7 +71,9 @@ TEST(ConditionalGaussian, TheLossLearnsTheNoiseGivenTheCondition) {
       // Coefficients of 200,000 draws miss by about 0.01; the levels of c add less.
       const double missed = largest(row.matmul(fit) - best.flatten(1));
       EXPECT_LT(missed, 0.03) << "t = " << time << ", c = " << given;
-      if (given < 0) EXPECT_GT(largest(blind - best), 3 * missed) << "the condition matters here";
+      if (given < 0) {
+        EXPECT_GT(largest(blind - best), 3 * missed) << "the condition matters here";
+      }
     }
   }
 }
