@@ -244,6 +244,7 @@ Finding check_checkpoint(const torch::Device& device, const fs::path& folder) {
   const checkpoint::TrainingTensors written = learner.snapshot();
   checkpoint::TrainingState state;
   state.ema_decays = small.experiment.ema.decays;
+  state.power_lengths = small.experiment.ema.power_lengths;
   checkpoint::CheckpointStore store(folder / "checkpoints");
   const auto begin = SteadyClock::now();
   const fs::path place = checkpoint::write_checkpoint(
@@ -252,7 +253,7 @@ Finding check_checkpoint(const torch::Device& device, const fs::path& folder) {
   const checkpoint::Verification verified = checkpoint::CheckpointStore::verify(place);
   if (!verified.ok()) return from_message(check, Health::kProblem, verified.problem);
   const checkpoint::TrainingTensors read = learner.empty_tensors();
-  checkpoint::read_checkpoint(place, *learner.unet(), state.ema_decays, read);
+  checkpoint::read_checkpoint(place, *learner.unet(), small.experiment.ema, read);
   uint64_t bytes = 0;
   for (const checkpoint::CheckpointFile& file : verified.files) bytes += file.sum.size;
   const std::string found =
