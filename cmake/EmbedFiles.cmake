@@ -1,7 +1,7 @@
 # cmake -DOUTPUT=assets.cpp -DkName=FILE... -P EmbedFiles.cmake: a C++ source with the files as std::string_view
 # constants of src/report/assets.h; an empty FILE is "".
 set(text "// Made by cmake/EmbedFiles.cmake.\n#include \"assets.h\"\n\nnamespace ddpm::report::assets {\n\n")
-foreach(name kPage kStyle kScript kChart)
+foreach(name kPage kStyle kCharts kScript kChart)
   set(content "")
   if(${name})
     file(READ "${${name}}" content)

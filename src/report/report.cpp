@@ -106,6 +106,7 @@ Page page_of(const std::vector<fs::path>& runs) {
                                      {"STYLE", assets::kStyle},
                                      {"CHART", assets::kChart},
                                      {"DATA", text},
+                                     {"CHARTS", assets::kCharts},
                                      {"SCRIPT", assets::kScript}});
   return page;
 }
