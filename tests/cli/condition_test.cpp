@@ -107,7 +107,7 @@ TEST_F(Conditioned, WorksWithEveryMethodWithGuidanceAndInParts) {
   for (size_t i = 0; i < 5; ++i) EXPECT_TRUE(continued[i].equal(plain[i])) << "image " << i;
   expect_error({"sample", "--steps", "5", "--ddim", "--condition", picture(1), "--num", "5",
                 "--out", "parts", "--continue"},
-               1, "condition_crc32c");
+               1, "holds 5 images of other settings (condition pictures (checksum");
 }
 
 TEST_F(Conditioned, SaysInOneLineWhatPictureIsWanted) {
