@@ -215,7 +215,9 @@ def three_failures_in_a_row(bench, _):
         plan = ";".join(f"{save}:write:ema.safetensors:1:{kind}" for save in (2, 3, *range(5, 30)))
         process = bench.start(run, 30, plan=plan)
         status = process.wait()
-        expect(status == 1 and "3 saves in a row failed" in process.err, f"status {status}: {process.err[-500:]}")
+        # On a busy machine the next save in the background may fail before the third is looked at.
+        told = re.search(r"\b[34] saves in a row failed", process.err)
+        expect(status == 1 and told, f"status {status}: {process.err[-500:]}")
         expect(watch.look(process.err) == [1, 4], f"published: {steps_of(run)}")
         watch.look(bench.finish(run, 30))
         run = bench.new_run(f"last-{kind}")
