@@ -90,6 +90,8 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_eval(app, chosen);
   add_bench(app, chosen);
   add_doctor(app, chosen);
+  add_completion(app, chosen);
+  add_man(app, chosen);
   app.footer(
       "Example:\n"
       "  ddpm train --config configs/quickstart.toml\n"

@@ -35,18 +35,14 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_type_size() == 0) return "";      // no value
     const bool flag = !option->get_lnames().empty();  // it may be a positional as well
-    const std::string type = flag ? shown_type(option->get_type_name()) : "";
-    const bool list = option->get_delimiter() != '\0';
-    return fmt::format("{}{}{}", type.empty() ? "" : " " + type, list ? ",..." : "",
+    const std::string value = flag ? shown_value(*option) : "";
+    return fmt::format("{}{}", value.empty() ? "" : " " + value,
                        option->get_required() ? " (required)" : "");
   }
 
   std::string make_option_desc(const CLI::Option* option) const override {
     std::string text = option->get_description();
-    std::string value = option->get_default_str();
-    if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
-    if (option->get_delimiter() != '\0') std::replace(value.begin(), value.end(), ' ', ',');
-    if (!value.empty() && text.find("default:") == std::string::npos)
+    if (const std::string value = shown_default(*option); !value.empty())
       text += fmt::format(" (default: {})", value);
     return lines(text, kWidth - kNames);
   }
@@ -69,6 +65,19 @@ class HelpFormatter : public CLI::Formatter {
 };
 
 }  // namespace
+
+std::string shown_value(const CLI::Option& option) {
+  if (option.get_type_size() == 0) return "";
+  const std::string type = shown_type(option.get_type_name());
+  return type + (option.get_delimiter() != '\0' && !type.ends_with("...") ? ",..." : "");
+}
+
+std::string shown_default(const CLI::Option& option) {
+  std::string value = option.get_default_str();
+  if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
+  if (option.get_delimiter() != '\0') std::replace(value.begin(), value.end(), ' ', ',');
+  return option.get_description().find("default:") == std::string::npos ? value : "";
+}
 
 std::shared_ptr<CLI::Formatter> help_formatter() { return std::make_shared<HelpFormatter>(); }
 

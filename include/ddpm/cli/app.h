@@ -42,6 +42,8 @@ void add_convert(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 void add_doctor(CLI::App& app, Command& chosen);
+void add_completion(CLI::App& app, Command& chosen);
+void add_man(CLI::App& app, Command& chosen);
 
 /// Parses the command line and runs the chosen command. Prints any ddpm::Error as one line on
 /// stderr.
