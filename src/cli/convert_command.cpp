@@ -1,3 +1,4 @@
+#include "card_facts.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/diffusers_script.h"
@@ -35,7 +36,9 @@ int run_convert(const ConvertOptions& o) {
   spdlog::info("{}: {}, {}, {} tensors", model.path.string(), model.origin,
                exchange::describe_weights(model.weights_name), model.weights.size());
   const auto format = config::value_named<exchange::Format>(o.format).value();
-  exchange::save(model, o.destination, format);
+  exchange::save(
+      model, o.destination, format,
+      format == exchange::Format::kDiffusers ? card_facts(model) : exchange::CardFacts{});
   if (format == exchange::Format::kDiffusers) warn_of_diffusers(model, o.destination);
   fmt::print("{}\n", o.destination);
   return kOk;

@@ -213,12 +213,13 @@ Model read_diffusers_folder(const fs::path& folder, const std::string& weights,
   return model;
 }
 
-void write_diffusers_folder(const Model& model, const fs::path& folder) {
+void write_diffusers_folder(const Model& model, const fs::path& folder, const CardFacts& facts) {
   const nn::ModelDescription& d = model.description;
   // Creates all texts first, so that a setting that is not supported is found before any write.
   const std::string unet = unet_config_text(d.unet, d.class_names);
   const SchedulerSettings settings{d.diffusion, model.sample};
   const std::string scheduler = scheduler_config_text(settings);
+  const std::string card = model_card(model, facts);
   io::make_folder(folder / "unet");
   io::make_folder(folder / "scheduler");
   io::write_file_synced(folder / "unet" / "config.json", unet);
@@ -229,6 +230,8 @@ void write_diffusers_folder(const Model& model, const fs::path& folder) {
   io::write_file_synced(folder / "model_index.json", pipeline_text(settings));
   if (!pipeline_obstacle(model).empty())
     io::write_file_synced(folder / "sample.py", sampling_script(model));
+  io::write_file_synced(folder / "README.md", card);
+  if (!facts.grid.empty()) io::write_file_synced(folder / "samples.png", io::read_file(facts.grid));
   for (const char* name : {"unet", "scheduler"}) io::sync_directory(folder / name);
   io::sync_directory(folder);
 }

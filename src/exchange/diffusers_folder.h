@@ -2,6 +2,7 @@
 
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/model.h"
+#include "ddpm/exchange/model_card.h"
 
 #include <filesystem>
 
@@ -22,9 +23,11 @@ Model read_diffusers_folder(const std::filesystem::path& folder, const std::stri
 /// there is a scheduler.
 SchedulerSettings find_scheduler(const std::filesystem::path& folder, const Hints& hints);
 
-/// Writes model_index.json, unet/, scheduler/ and, if needed, sample.py to an empty folder. Syncs
-/// every file. Throws UsageError if diffusers does not support the network, and IoError.
-void write_diffusers_folder(const Model& model, const std::filesystem::path& folder);
+/// Writes model_index.json, unet/, scheduler/, README.md and, if needed, sample.py to an empty
+/// folder. Syncs every file. Throws UsageError if diffusers does not support the network, and
+/// IoError.
+void write_diffusers_folder(const Model& model, const std::filesystem::path& folder,
+                            const CardFacts& card);
 
 /// Renames attention layers from the names of 2022 to today's.
 std::vector<io::NamedTensor> renamed_attention(std::vector<io::NamedTensor> weights);

@@ -86,15 +86,21 @@ void write_checkpoint(const Model& model, const fs::path& destination) {
   });
 }
 
+CardFacts named_after(const fs::path& destination, CardFacts card) {
+  if (card.name.empty()) card.name = destination.filename().string();
+  return card;
+}
+
 }  // namespace
 
-void save(const Model& model, const fs::path& destination, Format format) {
+void save(const Model& model, const fs::path& destination, Format format, const CardFacts& card) {
   check_ending(destination, format);
   io::expect_absent(destination);
   switch (format) {
     case Format::kDiffusers:
-      return io::write_folder_atomic(
-          destination, [&](const fs::path& folder) { write_diffusers_folder(model, folder); });
+      return io::write_folder_atomic(destination, [&](const fs::path& folder) {
+        write_diffusers_folder(model, folder, named_after(destination, card));
+      });
     case Format::kSafetensors:
       io::write_safetensors(destination, model.weights,
                             {{"format", "pt"}, {kDescriptionKey, whole_text(model)}});

@@ -125,5 +125,37 @@ TEST_F(Convert, WhatIsThereIsNotOverwrittenAndWrongWishesAreUsageErrors) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
 }
 
+// Python's YAML reader, if it is installed, on the card of a run that knows all that a card can say.
+TEST_F(Convert, TheModelCardHasWhatTheRunKnows) {
+  train("runs/known", {"--set", "train.sample_every=4", "--set", "train.sample_steps=2"});
+  ASSERT_EQ(run({"eval", "sweep", "--ckpt", "runs/known", "--num", "4", "--steps", "2", "--eta",
+                 "0", "--cache", "cache"})
+                .status,
+            0);
+  expect_success({"convert", "runs/known", "folder", "--to", "diffusers"});
+  const std::string card = io::read_text(folder_ / "folder/README.md");
+  for (const char* text : {"library_name: diffusers\n", "model_name: \"known\"",
+                           "| steps | 12 of 8 images, 96 in all |", "![samples](samples.png)",
+                           "## Evaluation", "    protocol: num 4; "})
+    EXPECT_NE(card.find(text), std::string::npos) << text << " in\n" << card;
+  EXPECT_EQ(card.find(folder_.path().string()), std::string::npos) << "no path of this machine";
+  EXPECT_EQ(io::read_file(folder_ / "folder/samples.png"),
+            io::read_file(folder_ / "runs/known/samples/step-000000012-ema.png"));
+  const std::string reads =
+      "import yaml; t = open('folder/README.md').read().split('---\\n')[1]; "
+      "d = yaml.safe_load(t); assert d['library_name'] == 'diffusers' and 'license' not in d, d";
+  const ProgramResult yaml =
+      Program(folder_.path(),
+              {"-c", "python3 -c 'import yaml' || exit 77; python3 -c \"" + reads + "\""}, {},
+              "/bin/sh")
+          .wait();
+  EXPECT_TRUE(yaml.status == 0 || yaml.status == 77) << yaml.err;
+  // Other weights were not measured, and have their own grid.
+  expect_success({"convert", "runs/known", "raw", "--to", "diffusers", "--weights", "raw"});
+  EXPECT_EQ(io::read_text(folder_ / "raw/README.md").find("## Evaluation"), std::string::npos);
+  EXPECT_EQ(io::read_file(folder_ / "raw/samples.png"),
+            io::read_file(folder_ / "runs/known/samples/step-000000012-raw.png"));
+}
+
 }  // namespace
 }  // namespace ddpm

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/exchange/model.h"
+#include "ddpm/exchange/model_card.h"
 
 #include <array>
 #include <filesystem>
@@ -25,7 +26,9 @@ constexpr auto names_of(Format) {
 }
 
 /// Writes a network, completely or not at all. Throws UsageError if the format does not support it,
-/// and IoError if `destination` already exists or cannot be written.
-void save(const Model& model, const std::filesystem::path& destination, Format format);
+/// and IoError if `destination` already exists or cannot be written. `card`: for the README.md of a
+/// diffusers folder; a card without a name is named after the destination.
+void save(const Model& model, const std::filesystem::path& destination, Format format,
+          const CardFacts& card = {});
 
 }  // namespace ddpm::exchange

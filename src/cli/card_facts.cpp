@@ -1,0 +1,106 @@
+#include "card_facts.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/checkpoint/state.h"
+#include "ddpm/eval/evaluator.h"
+#include "ddpm/exchange/weights_checksum.h"
+#include "ddpm/io/file.h"
+#include "sample_plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+namespace ddpm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// The step in "step-000012000-ema.png" if that is a grid of these weights; else -1.
+int64_t step_of_grid(const std::string& name, const std::string& weights) {
+  const std::string begin = "step-", end = "-" + weights + ".png";
+  if (!name.starts_with(begin) || !name.ends_with(end) || name.size() <= begin.size() + end.size())
+    return -1;
+  int64_t step = -1;
+  const char* const last = name.data() + name.size() - end.size();
+  const auto [stop, error] = std::from_chars(name.data() + begin.size(), last, step);
+  return error == std::errc() && stop == last ? step : -1;
+}
+
+// The newest grid of these weights up to the checkpoint's step; empty if there is none.
+fs::path grid_of(const fs::path& run, const std::string& weights, int64_t step) {
+  fs::path newest;
+  int64_t best = -1;
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(run / "samples", none)) {
+    const int64_t of = step_of_grid(entry.path().filename().string(), weights);
+    if (of <= best || of > step) continue;
+    best = of;
+    newest = entry.path();
+  }
+  return newest;
+}
+
+// The line of RUN/quality.jsonl for this step, of the EMA weights; "" without one.
+std::string quality_text(const fs::path& run, int64_t step) {
+  if (!fs::exists(run / "quality.jsonl")) return "";
+  std::istringstream lines(io::read_text(run / "quality.jsonl"));
+  std::string found;
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line);
+    if (json.at("step") != step) continue;
+    found = fmt::format("during training, step {}: Frechet distance {:.4g} +- {:.2g}\n", step,
+                        json.at("frechet").get<double>(), json.at("frechet_error").get<double>());
+  }
+  return found;
+}
+
+// The table and the protocol line of a sweep; "" if it is of other weights.
+std::string sweep_text(const fs::path& folder, uint32_t weights_crc32c) {
+  Json protocol = Json::parse(io::read_text(folder / "protocol.json"));
+  if (protocol.value("settings", int64_t{0}) != static_cast<int>(weights_crc32c)) return "";
+  protocol.erase("settings");
+  protocol.erase("samples");  // a path of this machine
+  return io::read_text(folder / "sweep.txt") + eval::protocol_line(protocol) + "\n";
+}
+
+std::string sweeps_text(const fs::path& run, uint32_t weights_crc32c) {
+  std::vector<fs::path> folders;
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(run / "generated", none)) {
+    if (fs::exists(entry.path() / "sweep.txt") && fs::exists(entry.path() / "protocol.json"))
+      folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  std::string text;
+  for (const fs::path& folder : folders) {
+    const std::string one = sweep_text(folder, weights_crc32c);
+    if (!one.empty()) text += (text.empty() ? "" : "\n") + one;
+  }
+  return text;
+}
+
+}  // namespace
+
+exchange::CardFacts card_facts(const exchange::Model& model) {
+  exchange::CardFacts facts;
+  const fs::path run = run_of(model);
+  if (run.empty()) return facts;
+  facts.name = fs::absolute(run).lexically_normal().filename().string();
+  try {
+    const int64_t step = checkpoint::read_training_state(model.path).step;
+    facts.grid = grid_of(run, model.weights_name, step);
+    if (model.weights_name == "ema") facts.evaluation = quality_text(run, step);
+    facts.evaluation += sweeps_text(run, exchange::weights_checksum(model));
+  } catch (const std::exception& error) {
+    spdlog::warn("the model card has not all that the run knows: {}", error.what());
+  }
+  return facts;
+}
+
+}  // namespace ddpm::cli
