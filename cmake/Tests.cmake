@@ -43,6 +43,8 @@ endif()
 add_test(NAME layers COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" "${PROJECT_SOURCE_DIR}")
 add_test(NAME layers_self_test COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_layers.py" --self-test)
 add_test(NAME links COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_links.py")
+add_test(NAME messages COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_messages.py")
+add_test(NAME messages_self_test COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_messages.py" --self-test)
 add_test(NAME link_order COMMAND "${CMAKE_COMMAND}" "-DREADELF=${CMAKE_READELF}" "-DPROGRAM=$<TARGET_FILE:ddpm>"
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/link_order.cmake")
 add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}"
