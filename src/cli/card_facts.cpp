@@ -5,11 +5,11 @@
 #include "ddpm/eval/evaluator.h"
 #include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_lines.h"
+#include "ddpm/report/sample_grids.h"
 #include "sample_plan.h"
 
 #include <algorithm>
-#include <charconv>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -21,38 +21,19 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// The step in "step-000012000-ema.png" if that is a grid of these weights; else -1.
-int64_t step_of_grid(const std::string& name, const std::string& weights) {
-  const std::string begin = "step-", end = "-" + weights + ".png";
-  if (!name.starts_with(begin) || !name.ends_with(end) || name.size() <= begin.size() + end.size())
-    return -1;
-  int64_t step = -1;
-  const char* const last = name.data() + name.size() - end.size();
-  const auto [stop, error] = std::from_chars(name.data() + begin.size(), last, step);
-  return error == std::errc() && stop == last ? step : -1;
-}
-
 // The newest grid of these weights up to the checkpoint's step; empty if there is none.
 fs::path grid_of(const fs::path& run, const std::string& weights, int64_t step) {
   fs::path newest;
-  int64_t best = -1;
-  std::error_code none;
-  for (const fs::directory_entry& entry : fs::directory_iterator(run / "samples", none)) {
-    const int64_t of = step_of_grid(entry.path().filename().string(), weights);
-    if (of <= best || of > step) continue;
-    best = of;
-    newest = entry.path();
-  }
+  for (const auto& [at, grids] : report::sample_grid_files(run))
+    for (const report::SampleGrid& grid : grids)
+      if (at <= step && grid.weights == weights) newest = grid.file;
   return newest;
 }
 
 // The line of RUN/quality.jsonl for this step, of the EMA weights; "" without one.
 std::string quality_text(const fs::path& run, int64_t step) {
-  if (!fs::exists(run / "quality.jsonl")) return "";
-  std::istringstream lines(io::read_text(run / "quality.jsonl"));
   std::string found;
-  for (std::string line; std::getline(lines, line);) {
-    const Json json = Json::parse(line);
+  for (const Json& json : io::read_json_lines(run / "quality.jsonl").objects) {
     if (json.at("step") != step) continue;
     found = fmt::format("during training, step {}: Frechet distance {:.4g} +- {:.2g}\n", step,
                         json.at("frechet").get<double>(), json.at("frechet_error").get<double>());

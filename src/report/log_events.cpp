@@ -1,8 +1,9 @@
 #include "log_events.h"
 
+#include "ddpm/base/log_line.h"
+
 #include <charconv>
 #include <cstdint>
-#include <optional>
 #include <sstream>
 #include <string>
 
@@ -11,22 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kMostEvents = 1000;
-
-// "[2026-01-31 12:00:00] warning text": train_command's log_to_file.
-struct LogLine {
-  std::string time, level, text;
-};
-
-std::optional<LogLine> parsed(const std::string& line) {
-  constexpr size_t kTime = 19;
-  if (line.size() < kTime + 3 || line[0] != '[' || line.compare(kTime + 1, 2, "] ") != 0)
-    return std::nullopt;
-  const size_t space = line.find(' ', kTime + 3);
-  if (space == std::string::npos) return std::nullopt;
-  return LogLine{line.substr(1, kTime), line.substr(kTime + 3, space - kTime - 3),
-                 line.substr(space + 1)};
-}
+constexpr size_t kMaxEvents = 1000;
 
 // The number behind the first `before` in the text; -1 if there is none.
 int64_t number_after(const std::string& text, std::string_view before) {
@@ -64,12 +50,12 @@ Json log_events(std::string_view log) {
   std::istringstream in{std::string(log)};
   int64_t step = 0;
   for (std::string text; std::getline(in, text);) {
-    const auto line = parsed(text);
+    const auto line = parse_log_line(text);
     if (!line) continue;
     if (const int64_t named = step_of(*line); named >= 0) step = named;
     const std::string kind = kind_of(*line);
     if (kind == "start") events.clear();
-    if (kind.empty() || events.size() >= kMostEvents) continue;
+    if (kind.empty() || events.size() >= kMaxEvents) continue;
     events.push_back({{"step", step}, {"time", line->time}, {"kind", kind}, {"text", line->text}});
   }
   return events;

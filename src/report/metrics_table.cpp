@@ -1,8 +1,9 @@
 #include "metrics_table.h"
 
+#include "ddpm/base/text.h"
+#include "ddpm/io/json_lines.h"
+
 #include <algorithm>
-#include <optional>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -34,24 +35,16 @@ double together(const std::string& key, const std::vector<double>& numbers) {
 
 std::vector<Json> steps_of_lines(std::string_view text, const std::string& name,
                                  std::vector<std::string>& warnings) {
+  io::JsonLines found = io::parse_json_lines(text);
   std::vector<Json> lines;
-  std::istringstream in{std::string(text)};
-  int64_t number = 0, damaged = 0, first = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.empty()) continue;
-    Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) {
-      if (damaged++ == 0) first = number;
-      continue;
-    }
+  for (Json& json : found.objects) {
     const auto step = json["step"].get<int64_t>();
     while (!lines.empty() && lines.back()["step"].get<int64_t>() >= step) lines.pop_back();
     lines.push_back(std::move(json));
   }
-  if (damaged > 0)
-    warnings.push_back(fmt::format("{}: {} damaged line{} passed over, the first is line {}", name,
-                                   damaged, damaged == 1 ? "" : "s", first));
+  if (found.damaged > 0)
+    warnings.push_back(fmt::format("{}: {} passed over, the first is line {}", name,
+                                   counted(found.damaged, "damaged line"), found.first_damaged));
   return lines;
 }
 

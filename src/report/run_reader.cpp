@@ -26,8 +26,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 using Warnings = std::vector<std::string>;
 
-constexpr size_t kMostGrids = 60;                    // steps of a page
-constexpr uint64_t kMostBytes = uint64_t{24} << 20;  // of its grids
+constexpr size_t kMaxGrids = 60;                    // steps of a page
+constexpr uint64_t kMaxBytes = uint64_t{24} << 20;  // of its grids
 constexpr int64_t kSchedulePoints = 200;
 
 // What cannot be read is left out with a warning.
@@ -156,7 +156,7 @@ Json read_run(const fs::path& run, size_t runs, Warnings& warnings) {
   json["lines"] = lines.size();
   json["quality"] = lines_of(run / "quality.jsonl", warnings);
   json["sweeps"] = sweeps_of(run, warnings);
-  json["samples"] = sample_grids(run, kMostGrids / runs + 1, kMostBytes / runs, warnings);
+  json["samples"] = sample_grids(run, kMaxGrids / runs + 1, kMaxBytes / runs, warnings);
   json["events"] = Json::array();
   or_warn(warnings, run / "log.txt",
           [&] { json["events"] = log_events(text_of(run / "log.txt")); });

@@ -4,6 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/png_text.h"
+#include "ddpm/report/sample_grids.h"
 
 #include <algorithm>
 #include <map>
@@ -16,12 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Grid {
-  std::string weights;
-  fs::path file;
-  uint64_t bytes = 0;
-};
-using GridsByStep = std::map<int64_t, std::vector<Grid>>;
+using GridsByStep = std::map<int64_t, std::vector<SampleGrid>>;
 
 // "step-000000800-ema" of a PNG; none if it is another name.
 void add_(GridsByStep& grids, const fs::path& file) {
@@ -32,9 +28,7 @@ void add_(GridsByStep& grids, const fs::path& file) {
       dash < kNumber + kDigits || dash > kNumber + 18 ||
       stem.find_first_not_of("0123456789", kNumber) != dash || !io::begins_like_png(file))
     return;
-  std::error_code ignored;
-  grids[std::stoll(stem.substr(kNumber, dash - kNumber))].push_back(
-      {stem.substr(dash + 1), file, fs::file_size(file, ignored)});
+  grids[std::stoll(stem.substr(kNumber, dash - kNumber))].push_back({stem.substr(dash + 1), file});
 }
 
 // Every so-and-so-manieth step, counted from the last.
@@ -49,24 +43,30 @@ GridsByStep thinned(const GridsByStep& grids, size_t most) {
 
 uint64_t bytes_of_grids(const GridsByStep& grids) {
   uint64_t sum = 0;
+  std::error_code ignored;
   for (const auto& [step, pictures] : grids)
-    for (const Grid& grid : pictures) sum += grid.bytes;
+    for (const SampleGrid& grid : pictures) sum += fs::file_size(grid.file, ignored);
   return sum;
 }
 
 // "raw" first, then "ema", "ema-2", ...
-bool comes_first(const Grid& a, const Grid& b) {
+bool comes_first(const SampleGrid& a, const SampleGrid& b) {
   const bool a_raw = a.weights == "raw", b_raw = b.weights == "raw";
   return a_raw != b_raw ? a_raw : a.weights < b.weights;
 }
 
 }  // namespace
 
+GridsByStep sample_grid_files(const fs::path& run) {
+  GridsByStep grids;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(run / "samples", none)) add_(grids, entry.path());
+  return grids;
+}
+
 Json sample_grids(const fs::path& run, size_t max_steps, uint64_t max_bytes,
                   std::vector<std::string>& warnings) {
-  GridsByStep all;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(run / "samples", none)) add_(all, entry.path());
+  const GridsByStep all = sample_grid_files(run);
   GridsByStep kept = thinned(all, max_steps);
   while (kept.size() > 1 && bytes_of_grids(kept) > max_bytes) kept = thinned(all, kept.size() / 2);
   if (kept.size() < all.size())
@@ -76,7 +76,7 @@ Json sample_grids(const fs::path& run, size_t max_steps, uint64_t max_bytes,
   for (auto& [step, grids] : kept) {
     std::sort(grids.begin(), grids.end(), comes_first);
     Json pictures = Json::array();
-    for (const Grid& grid : grids) {
+    for (const SampleGrid& grid : grids) {
       try {
         pictures.push_back({{"weights", grid.weights},
                             {"src", "data:image/png;base64," + base64(io::read_file(grid.file))}});

@@ -2,10 +2,10 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_lines.h"
 #include "ddpm/io/json_text.h"
 
 #include <fstream>
-#include <sstream>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -16,15 +16,10 @@ namespace ddpm::train {
 using nlohmann::ordered_json;
 
 std::vector<ordered_json> lines_up_to(const std::filesystem::path& path, int64_t step) {
-  std::vector<ordered_json> kept;
-  if (!std::filesystem::exists(path)) return kept;
-  std::istringstream in(io::read_text(path));
-  for (std::string line; std::getline(in, line);) {
-    ordered_json json = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) continue;
-    if (json["step"].get<int64_t>() <= step) kept.push_back(std::move(json));
-  }
-  return kept;
+  std::vector<ordered_json> lines = io::read_json_lines(path).objects;
+  std::erase_if(lines,
+                [&](const ordered_json& line) { return line["step"].get<int64_t>() > step; });
+  return lines;
 }
 
 void write_lines(const std::filesystem::path& path, const std::vector<ordered_json>& lines) {

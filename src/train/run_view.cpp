@@ -1,12 +1,14 @@
 #include "ddpm/train/run_view.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/log_line.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/config/document.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_lines.h"
 #include "ddpm/train/run_folder.h"
 
 #include <algorithm>
@@ -14,36 +16,23 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 namespace ddpm::train {
 namespace {
 
 namespace fs = std::filesystem;
 
-// The whole lines that are JSON objects.
-std::vector<nlohmann::json> objects_in(const fs::path& file) {
-  std::vector<nlohmann::json> objects;
-  if (!fs::exists(file)) return objects;
-  std::istringstream lines(io::read_text(file));
-  for (std::string line; std::getline(lines, line) && !lines.eof();) {
-    nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object()) objects.push_back(std::move(json));
-  }
-  return objects;
-}
+using Json = nlohmann::ordered_json;
 
-std::optional<double> number(const nlohmann::json& line, const char* key) {
+std::optional<double> number(const Json& line, const char* key) {
   const auto found = line.find(key);
   if (found == line.end() || !found->is_number()) return std::nullopt;
   return found->get<double>();
 }
 
-int64_t step_of(const nlohmann::json& line) {
-  return static_cast<int64_t>(number(line, "step").value_or(0));
-}
+int64_t step_of(const Json& line) { return line["step"].get<int64_t>(); }
 
-std::optional<double> smoothed_loss(const std::vector<nlohmann::json>& lines) {
+std::optional<double> smoothed_loss(const std::vector<Json>& lines) {
   const double begin = 0.95 * static_cast<double>(step_of(lines.back()));
   double sum = 0;
   int64_t count = 0;
@@ -55,9 +44,9 @@ std::optional<double> smoothed_loss(const std::vector<nlohmann::json>& lines) {
   return sum / static_cast<double>(count);
 }
 
-void add_metrics_(RunView& view, const std::vector<nlohmann::json>& lines) {
+void add_metrics_(RunView& view, const std::vector<Json>& lines) {
   if (lines.empty()) return;
-  const nlohmann::json& last = lines.back();
+  const Json& last = lines.back();
   view.step = step_of(last);
   view.loss = smoothed_loss(lines);
   view.last_loss = number(last, "loss");
@@ -67,12 +56,12 @@ void add_metrics_(RunView& view, const std::vector<nlohmann::json>& lines) {
   view.data_wait = number(last, "data_wait");
   view.memory_mib = number(last, "memory_mib");
   view.eta_s = number(last, "eta_s");
-  for (const nlohmann::json& line : lines)
+  for (const Json& line : lines)
     if (const auto loss = number(line, "holdout_loss_ema")) view.holdout_loss = loss;
 }
 
-void add_quality_(RunView& view, const std::vector<nlohmann::json>& lines) {
-  for (const nlohmann::json& line : lines) {
+void add_quality_(RunView& view, const std::vector<Json>& lines) {
+  for (const Json& line : lines) {
     const auto distance = number(line, "frechet");
     if (!distance || (view.best_frechet && *view.best_frechet <= *distance)) continue;
     view.best_frechet = distance;
@@ -80,7 +69,7 @@ void add_quality_(RunView& view, const std::vector<nlohmann::json>& lines) {
   }
 }
 
-// The last line of the log: "[2026-11-27 13:54:36] info text" as "13:54:36 text".
+// The last message of the log: "[2026-11-27 13:54:36] info text" as "13:54:36 text".
 std::string last_message(const fs::path& log) {
   if (!fs::exists(log)) return "";
   constexpr uint64_t kTail = 16 * 1024;
@@ -88,13 +77,12 @@ std::string last_message(const fs::path& log) {
   std::vector<uint8_t> bytes(std::min(file.size(), kTail));
   file.read_at(file.size() - bytes.size(), bytes);
   std::istringstream lines(std::string(bytes.begin(), bytes.end()));
-  std::string last;
+  std::optional<LogLine> last;
   for (std::string line; std::getline(lines, line);)
-    if (line.starts_with('[') && line.size() > 22) last = line;
-  if (last.empty()) return "";
-  std::string text = last.substr(22);  // behind "[date time] "
-  if (text.starts_with("info ")) text = text.substr(5);
-  return last.substr(12, 8) + " " + text;
+    if (auto message = parse_log_line(line)) last = std::move(message);
+  if (!last) return "";
+  const std::string level = last->level == "info" ? "" : last->level + " ";
+  return last->time.substr(11) + " " + level + last->text;
 }
 
 bool is_in_use(const fs::path& run) {
@@ -177,10 +165,10 @@ RunView view_of_run(const fs::path& run) {
                   "is not a training run: it has no config.toml and checkpoints of ddpm train");
   RunView view;
   view.steps = steps_in(run / "config.toml");
-  add_metrics_(view, objects_in(run / "metrics.jsonl"));
-  add_quality_(view, objects_in(run / "quality.jsonl"));
+  add_metrics_(view, io::read_json_lines(run / "metrics.jsonl").objects);
+  add_quality_(view, io::read_json_lines(run / "quality.jsonl").objects);
   const std::vector<int64_t> saved = checkpoint::CheckpointStore(run / "checkpoints").steps();
-  if (!saved.empty()) view.checkpoint = *std::max_element(saved.begin(), saved.end());
+  if (!saved.empty()) view.checkpoint = saved.front();
   view.last_message = last_message(run / "log.txt");
   const bool all_done = view.checkpoint.value_or(0) >= view.steps;
   view.state = is_in_use(run) ? RunView::State::kRunning
