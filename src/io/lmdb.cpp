@@ -75,6 +75,8 @@ void expect_whole(MDB_env* env, const fs::path& folder) {
 
 bool LmdbReader::is_database(const fs::path& folder) { return fs::exists(folder / kDataFile); }
 
+fs::path LmdbReader::file() const { return path_ / kDataFile; }
+
 LmdbReader::LmdbReader(const fs::path& folder) : path_(folder) {
   refuse_foreign_text(folder / kDataFile);
   expect_success(mdb_env_create(&env_), folder);
@@ -133,7 +135,7 @@ LmdbReader::Value LmdbReader::value_of(const std::string& name) const {
 
 uint64_t LmdbReader::size_of(const std::string& name) const { return value_of(name).size; }
 
-std::vector<uint8_t> LmdbReader::read(const std::string& name, uint64_t count) const {
+std::vector<uint8_t> LmdbReader::read_beginning(const std::string& name, uint64_t count) const {
   const Value value = value_of(name);  // valid until the transaction ends
   return {value.data, value.data + std::min(count, value.size)};
 }

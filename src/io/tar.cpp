@@ -121,7 +121,7 @@ void take_ahead_(Ahead& ahead, char type, const std::string& text) {
 TarReader::TarReader(const std::filesystem::path& path) : file_(path) { list_entries(); }
 
 void TarReader::list_entries() {
-  const auto fail = [&](const std::string& what) { throw IoError(path(), what); };
+  const auto fail = [&](const std::string& what) { throw IoError(file(), what); };
   std::map<std::string, Entry> found;
   Ahead ahead;
   for (uint64_t at = 0;;) {
@@ -165,7 +165,7 @@ bool TarReader::contains(const std::string& name) const {
 
 const TarReader::Entry& TarReader::entry_of(const std::string& name) const {
   const auto at = std::lower_bound(names_.begin(), names_.end(), name);
-  if (at == names_.end() || *at != name) throw IoError(path() / name, "is not in the archive");
+  if (at == names_.end() || *at != name) throw IoError(file() / name, "is not in the archive");
   return entries_[static_cast<size_t>(at - names_.begin())];
 }
 

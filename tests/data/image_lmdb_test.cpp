@@ -48,9 +48,11 @@ TEST(ImageLmdb, KeysBecomeNamesOfFiles) {
   const io::LmdbReader reader(kLmdb / "church_lmdb");
   EXPECT_EQ(reader.names(), (std::vector<std::string>{"a%2Fb.png", "text"}));
   EXPECT_EQ(reader.size_of("text"), 12u);
-  const std::vector<uint8_t> text = reader.read("text", 3);
+  const std::vector<uint8_t> text = reader.read_beginning("text", 3);
   EXPECT_EQ(std::string(text.begin(), text.end()), "not");
-  EXPECT_NE(message_of<IoError>([&] { reader.read("other", 1); }).find("is not in the database"),
+  EXPECT_NE(message_of<IoError>([&] {
+              reader.read_beginning("other", 1);
+            }).find("is not in the database"),
             std::string::npos);
 }
 

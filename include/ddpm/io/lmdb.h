@@ -28,7 +28,8 @@ class LmdbReader {
   /// Whether the folder holds data.mdb.
   static bool is_database(const std::filesystem::path& folder);
 
-  const std::filesystem::path& path() const { return path_; }
+  /// Its data.mdb.
+  std::filesystem::path file() const;
   /// The keys in the database's order. Bytes that are no letter, digit, '-' or '_' are %XX; images have
   /// the ending of their format: "0a1b.webp".
   const std::vector<std::string>& names() const { return names_; }
@@ -36,7 +37,7 @@ class LmdbReader {
   /// Bytes of a value. Throws IoError if it is not in the database.
   uint64_t size_of(const std::string& name) const;
   /// The first `count` bytes of a value, or all of a shorter one. Thread-safe. Throws IoError.
-  std::vector<uint8_t> read(const std::string& name, uint64_t count) const;
+  std::vector<uint8_t> read_beginning(const std::string& name, uint64_t count) const;
 
  private:
   struct Value {

@@ -17,7 +17,7 @@ class TarReader {
   /// file.
   explicit TarReader(const std::filesystem::path& path);
 
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& file() const { return file_.path(); }
   /// The files in it, sorted. Of two of the same name only the later one, as when unpacking.
   const std::vector<std::string>& names() const { return names_; }
   /// Whether the archive has the file.
