@@ -27,11 +27,11 @@ void link_folder(const fs::path& from, const fs::path& to) {
 
 // The snapshots of the run of `checkpoint`, up to `step`.
 void adopt_snapshots(const CheckpointStore& store, const fs::path& checkpoint, int64_t step) {
-  const fs::path run = run_of(fs::absolute(checkpoint).lexically_normal());
-  const CheckpointStore former(snapshots_of(run));
-  const bool same = fs::weakly_canonical(former.directory()) ==
-                    fs::weakly_canonical(fs::absolute(store.directory()));
-  if (run.empty() || same) return;
+  const fs::path beside = snapshots_beside(checkpoint);
+  if (beside.empty() ||
+      fs::weakly_canonical(beside) == fs::weakly_canonical(fs::absolute(store.directory())))
+    return;
+  const CheckpointStore former(beside);
   int64_t adopted = 0;
   for (const int64_t s : former.steps()) {
     if (s > step || fs::exists(store.folder_of(s))) continue;
@@ -40,12 +40,21 @@ void adopt_snapshots(const CheckpointStore& store, const fs::path& checkpoint, i
     ++adopted;
   }
   if (adopted > 0)
-    spdlog::info("{} EMA snapshots up to step {} are taken from {}", adopted, step, run.string());
+    spdlog::info("{} EMA snapshots up to step {} are taken from {}", adopted, step,
+                 beside.parent_path().string());
 }
 
 }  // namespace
 
 fs::path snapshots_of(const fs::path& run) { return run / "ema_snapshots"; }
+
+fs::path snapshots_beside(const fs::path& checkpoint) {
+  // run_of needs the names of the folders above, which "." or "step-000001000" alone lack.
+  fs::path folder = fs::absolute(checkpoint).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const fs::path run = run_of(folder);
+  return run.empty() ? run : snapshots_of(run);
+}
 
 torch::Tensor stored_tensor(const torch::Tensor& average) {
   const torch::Tensor half = average.detach().to(torch::kHalf).cpu();

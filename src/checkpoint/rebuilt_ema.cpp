@@ -83,12 +83,9 @@ std::vector<StoredAverage> stored_averages(const fs::path& checkpoint) {
   const TrainingState state = read_training_state(checkpoint);
   if (state.power_lengths.empty()) return averages;
   add_averages(checkpoint, state.power_lengths, averages);
-  // run_of needs the names of the folders above, which "." or "step-000001000" alone lack.
-  fs::path folder = fs::absolute(checkpoint).lexically_normal();
-  if (!folder.has_filename()) folder = folder.parent_path();
-  const fs::path run = run_of(folder);
-  if (run.empty()) return averages;
-  const CheckpointStore snapshots(snapshots_of(run));
+  const fs::path beside = snapshots_beside(checkpoint);
+  if (beside.empty()) return averages;
+  const CheckpointStore snapshots(beside);
   for (const int64_t step : snapshots.steps()) {
     if (step >= state.step) continue;
     try {

@@ -44,29 +44,26 @@ void read_newer(const nlohmann::json& json, const char* key, T& value) {
 }  // namespace
 
 std::string to_json_text(const TrainingState& s) {
-  const nlohmann::ordered_json json{
-      {"format_version", kFormatVersion},
-      {"step", s.step},
-      {"samples_seen", s.samples_seen},
-      {"epoch", s.dataset_size > 0 ? s.samples_seen / s.dataset_size : 0},
-      {"seed", s.seed},
-      {"batch_size", s.batch_size},
-      {"dataset_size", s.dataset_size},
-      {"dataset", s.dataset},
-      {"dataset_fingerprint", s.fingerprint},
-      {"world_size", s.world_size},
-      {"threads", s.threads},
-      {"precision", s.precision},
-      {"skipped_steps", s.skipped_steps},
-      {"skipped_in_a_row", s.skipped_in_a_row},
-      {"seconds", s.seconds},
-      {"ema_decays", s.ema_decays},
-      {"torch_version", s.torch_version},
-      {"saved_at", s.saved_at}};
-  if (s.power_lengths.empty()) return io::json_text(json, 2) + "\n";
-  nlohmann::ordered_json more = json;
-  more["power_lengths"] = s.power_lengths;
-  return io::json_text(more, 2) + "\n";
+  nlohmann::ordered_json json{{"format_version", kFormatVersion},
+                              {"step", s.step},
+                              {"samples_seen", s.samples_seen},
+                              {"epoch", s.dataset_size > 0 ? s.samples_seen / s.dataset_size : 0},
+                              {"seed", s.seed},
+                              {"batch_size", s.batch_size},
+                              {"dataset_size", s.dataset_size},
+                              {"dataset", s.dataset},
+                              {"dataset_fingerprint", s.fingerprint},
+                              {"world_size", s.world_size},
+                              {"threads", s.threads},
+                              {"precision", s.precision},
+                              {"skipped_steps", s.skipped_steps},
+                              {"skipped_in_a_row", s.skipped_in_a_row},
+                              {"seconds", s.seconds},
+                              {"ema_decays", s.ema_decays},
+                              {"torch_version", s.torch_version},
+                              {"saved_at", s.saved_at}};
+  if (!s.power_lengths.empty()) json["power_lengths"] = s.power_lengths;
+  return io::json_text(json, 2) + "\n";
 }
 
 TrainingState parse_training_state(const std::filesystem::path& path, const std::string& text) {

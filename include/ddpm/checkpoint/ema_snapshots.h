@@ -17,6 +17,9 @@ namespace ddpm::checkpoint {
 
 /// RUN/ema_snapshots.
 std::filesystem::path snapshots_of(const std::filesystem::path& run);
+/// That of the run which the checkpoint's folder lies in; "" if it lies in none. `checkpoint` may be
+/// "." or a name alone.
+std::filesystem::path snapshots_beside(const std::filesystem::path& checkpoint);
 
 /// The tensor in host memory as a snapshot stores it: float16, or float32 if a number is beyond the
 /// range of float16.
