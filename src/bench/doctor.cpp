@@ -9,6 +9,7 @@
 #include "ddpm/dist/connection.h"
 #include "ddpm/dist/launch.h"
 #include "ddpm/dist/threads.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/kernels/device.h"
 #include "ddpm/train/experiment.h"
@@ -33,17 +34,8 @@ namespace fs = std::filesystem;
 
 constexpr int kColumns = 100, kFoundAt = 25;
 
-// The folder itself, or the nearest one above it that exists.
-fs::path existing(const fs::path& folder) {
-  std::error_code ignored;
-  for (fs::path at = fs::absolute(folder); at != at.root_path(); at = at.parent_path()) {
-    if (fs::is_directory(at, ignored)) return at;
-  }
-  return "/";
-}
-
 fs::path doctor_scratch(const DoctorOptions& options) {
-  return existing(options.runs) / fmt::format(".ddpm-doctor-{}", getpid());
+  return io::existing_folder(options.runs) / fmt::format(".ddpm-doctor-{}", getpid());
 }
 
 std::string environment(const char* name) {
@@ -157,7 +149,7 @@ class Doctor {
     guard("disk", [&] {
       const ScratchFolder folder(doctor_scratch(options_));
       DiskRates rates = measure_disk(folder.path());
-      rates.folder = existing(options_.runs).string();
+      rates.folder = io::existing_folder(options_.runs).string();
       add(judge_disk(rates));
       guard("checkpoint", [&] { add(check_checkpoint(device_, folder.path())); });
     });
@@ -185,17 +177,15 @@ int64_t count(const std::vector<Finding>& findings, Health health) {
 }
 
 std::string to_text(const Finding& f) {
-  std::string text, begin = fmt::format("{:<15}{:<10}", f.check, config::to_string(f.health));
-  for (const std::string& line : wrapped(as_utf8(f.found), kColumns - kFoundAt)) {
-    text += begin + line + "\n";
-    begin = std::string(kFoundAt, ' ');
-  }
-  if (f.advice.empty()) return text;
-  begin = fmt::format("{:>{}}", "to do: ", kFoundAt);
-  for (const std::string& line : wrapped(as_utf8(f.advice), kColumns - kFoundAt)) {
-    text += begin + line + "\n";
-    begin = std::string(kFoundAt, ' ');
-  }
+  std::string text;
+  const auto add = [&](std::string begin, const std::string& paragraph) {
+    for (const std::string& line : wrapped(as_utf8(paragraph), kColumns - kFoundAt)) {
+      text += begin + line + "\n";
+      begin = std::string(kFoundAt, ' ');
+    }
+  };
+  add(fmt::format("{:<15}{:<10}", f.check, config::to_string(f.health)), f.found);
+  if (!f.advice.empty()) add(fmt::format("{:>{}}", "to do: ", kFoundAt), f.advice);
   return text;
 }
 

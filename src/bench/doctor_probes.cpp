@@ -2,6 +2,7 @@
 
 #include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
+#include "ddpm/base/rng.h"
 #include "ddpm/base/text.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/data/statistics.h"
@@ -28,11 +29,8 @@ constexpr double kSlowCall = 1.0;  // seconds; a working CPU takes a hundredth t
 // Bytes that no file system can compress or share.
 std::vector<uint8_t> noise(uint64_t size) {
   std::vector<uint8_t> bytes(size);
-  uint64_t state = 88172645463325252ULL;  // Marsaglia 2003, "Xorshift RNGs": xorshift64
-  for (uint8_t& byte : bytes) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    byte = static_cast<uint8_t>(state);
-  }
+  RngStream random(RngKey{}, 0);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random.word());
   return bytes;
 }
 
@@ -50,10 +48,10 @@ struct DataRate {
   double seconds = 0;
 };
 DataRate read_images(const data::Dataset& dataset) {
-  constexpr int64_t kMost = 5000;
+  constexpr int64_t kMaxImages = 5000;
   DataRate rate;
   const auto begin = SteadyClock::now();
-  for (const int64_t index : data::spread_indices(dataset.size(), kMost)) {
+  for (const int64_t index : data::spread_indices(dataset.size(), kMaxImages)) {
     dataset.get(index);
     ++rate.images;
     rate.seconds = seconds_since(begin);
@@ -136,8 +134,10 @@ std::vector<torch::Tensor> all_of(const checkpoint::TrainingTensors& t) {
   };
   add(t.weights);
   for (const auto& average : t.averages) add(average);
+  for (const auto& average : t.power_averages) add(average);
   add(t.first_moments);
   add(t.second_moments);
+  for (const io::NamedTensor& extra : t.extras) all.push_back(extra.tensor);
   return all;
 }
 

@@ -19,6 +19,14 @@ void make_folder(const fs::path& folder, const std::string& way_out) {
                                       way_out.empty() ? "" : "; ", way_out));
 }
 
+fs::path existing_folder(const fs::path& folder) {
+  std::error_code ignored;
+  for (fs::path at = fs::absolute(folder); at != at.root_path(); at = at.parent_path()) {
+    if (fs::is_directory(at, ignored)) return at;
+  }
+  return "/";
+}
+
 void expect_absent(const fs::path& destination) {
   if (fs::exists(fs::symlink_status(destination)))
     throw IoError(destination, "already exists; remove it or choose another name");
