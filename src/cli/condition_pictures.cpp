@@ -47,6 +47,13 @@ std::string describe_condition(const nn::UNetConfig& network) {
                      network.condition.factor);
 }
 
+torch::Tensor originals_in_turn(const data::Dataset& dataset, const std::vector<int64_t>& indices,
+                                const std::vector<int64_t>& images) {
+  std::vector<int64_t> chosen;
+  for (const int64_t i : images) chosen.push_back(indices[static_cast<size_t>(i) % indices.size()]);
+  return data::read_batch(dataset, chosen).images;
+}
+
 ConditionPictures condition_pictures(const std::string& path, const nn::UNetConfig& network) {
   const torch::Tensor all =
       read_inputs(files_at(path, network), spec_of(network), "this network's conditions");
@@ -64,11 +71,8 @@ ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> datase
     throw UsageError(fmt::format(
         "the conditions come from {}, whose images and the network's differ in shape", source));
   const auto of = [=, condition = network.condition](const std::vector<int64_t>& images) {
-    std::vector<int64_t> chosen;
-    for (const int64_t i : images)
-      chosen.push_back(indices[static_cast<size_t>(i) % indices.size()]);
     const torch::Tensor x0 =
-        diffusion::to_model_range(data::read_batch(*dataset, chosen).images, torch::kFloat);
+        diffusion::to_model_range(originals_in_turn(*dataset, indices, images), torch::kFloat);
     return diffusion::condition_picture(condition, x0);
   };
   return {of, source, 0};

@@ -30,6 +30,10 @@ ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> datase
                                      std::vector<int64_t> indices, const nn::UNetConfig& network,
                                      const std::string& source);
 
+/// uint8 [images,C,H,W]: of image i, image indices[i mod size] of the data set.
+torch::Tensor originals_in_turn(const data::Dataset& dataset, const std::vector<int64_t>& indices,
+                                const std::vector<int64_t>& images);
+
 /// "an 8x8 picture with 3 channels", "a grey 32x32 picture": one condition of the network.
 std::string describe_condition(const nn::UNetConfig& network);
 

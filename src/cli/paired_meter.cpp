@@ -1,6 +1,6 @@
 #include "paired_meter.h"
 
-#include "ddpm/data/batch_source.h"
+#include "condition_pictures.h"
 #include "ddpm/diffusion/condition.h"
 
 #include <cmath>
@@ -46,10 +46,7 @@ eval::ImageSource PairedMeter::around(eval::ImageSource source) {
 }
 
 void PairedMeter::add(const std::vector<int64_t>& images, const torch::Tensor& samples) {
-  std::vector<int64_t> chosen;
-  for (const int64_t i : images)
-    chosen.push_back(from_.chosen[static_cast<size_t>(i) % from_.chosen.size()]);
-  const torch::Tensor originals = data::read_batch(*from_.images, chosen).images;
+  const torch::Tensor originals = originals_in_turn(*from_.images, from_.chosen, images);
   sample_sum_.add(images, samples, originals);
   condition_sum_.add(images,
                      diffusion::condition_image(pictures_(images), samples.size(1), samples.size(2),

@@ -10,7 +10,6 @@ namespace {
 // x0_hat divides by sqrt(alpha_bar_T): 1e-30 still leaves float32 (down to 1e-38) room for rounding
 // errors.
 constexpr double kMinAlphaBar = 1e-60;
-constexpr int64_t kMaxTimesteps = 1'000'000;
 
 // One beta per step, all except the last below 1.
 void check_betas(const std::vector<double>& betas, int64_t timesteps,

@@ -61,12 +61,11 @@ std::string path_scheduler(const diffusion::DiffusionConfig& diffusion) {
 }
 
 SchedulerSettings read_path_scheduler(JsonReader& json, const std::string& class_name) {
-  constexpr int64_t kMaxSteps = 1'000'000;
   SchedulerSettings settings;
   diffusion::DiffusionConfig& c = settings.diffusion;
   c.schedule.timesteps = json.get<int64_t>("num_train_timesteps", 1000);
-  if (c.schedule.timesteps < 2 || c.schedule.timesteps > kMaxSteps)
-    json.fail("num_train_timesteps", fmt::format("must be 2 to {}", kMaxSteps));
+  if (c.schedule.timesteps < 2 || c.schedule.timesteps > diffusion::kMaxTimesteps)
+    json.fail("num_train_timesteps", fmt::format("must be 2 to {}", diffusion::kMaxTimesteps));
   class_name == kFlowMatch ? read_flow_(json, c) : read_edm_(json, c);
   settings.sample.method = "euler";
   settings.sample.spacing = sample::Spacing::kLinspace;

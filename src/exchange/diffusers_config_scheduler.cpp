@@ -15,15 +15,15 @@
 namespace ddpm::exchange {
 namespace {
 
+using diffusion::kMaxTimesteps;
 using diffusion::Prediction;
 using diffusion::ScheduleKind;
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
 
 constexpr double kCosineOffset = 0.008;  // the only offset of squaredcos_cap_v2
-constexpr int64_t kMaxTimesteps = 1'000'000;
-constexpr int64_t kDdimSteps = 50;    // DDIMPipeline's default
-constexpr int64_t kDdpmSteps = 1000;  // DDPMPipeline's default
+constexpr int64_t kDdimSteps = 50;       // DDIMPipeline's default
+constexpr int64_t kDdpmSteps = 1000;     // DDPMPipeline's default
 
 // Keys of DPMSolver, UniPC, Euler and similar schedulers. They remain in a folder if its scheduler
 // was changed. DDPMScheduler and DDIMScheduler ignore them.

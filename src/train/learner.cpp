@@ -249,10 +249,11 @@ void Learner::accumulate_() {
   std::vector<StepLosses> losses;
   for (int64_t round = 0; round < rounds_; ++round) {
     const auto pass = [&] {
-      losses.push_back(accumulate_gradient(
-          *unet_, settings_, slice(batch_, round * micro_batch, micro_batch), weight));
-      metrics_.add_losses(losses.back());
-      if (bins_) bins_->add_(losses.back());
+      const StepLosses part = accumulate_gradient(
+          *unet_, settings_, slice(batch_, round * micro_batch, micro_batch), weight);
+      metrics_.add_losses(part);
+      if (bins_) bins_->add_(part);
+      if (history_) losses.push_back(part);
     };
     if (round + 1 < rounds_) {
       pass();

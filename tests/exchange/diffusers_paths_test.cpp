@@ -2,6 +2,7 @@
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/reverse_process.h"
+#include "tests/exchange/golden_chains.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -13,25 +14,9 @@
 namespace ddpm::exchange {
 namespace {
 
-struct Chain {
-  std::string key;
-  nlohmann::json json;
-  SchedulerSettings settings;  // with the steps of the chain
-};
-
 class DiffusersPaths : public testing::Test {
  protected:
-  std::vector<Chain> chains() const {
-    std::vector<Chain> all;
-    for (const auto& [key, text] : golden_.metadata()) {
-      nlohmann::json json = nlohmann::json::parse(text);
-      const int64_t steps = json.at("steps");
-      json.erase("steps");
-      all.push_back({key, json, parse_scheduler_config(json.dump(), "scheduler_config.json")});
-      all.back().settings.sample.steps = steps;
-    }
-    return all;
-  }
+  std::vector<GoldenChain> chains() const { return chains_of(golden_); }
 
   io::SafetensorsFile golden_ = io::SafetensorsFile::open(
       std::string(DDPM_SOURCE_DIR) + "/tests/golden/diffusers_paths.safetensors");
@@ -39,7 +24,7 @@ class DiffusersPaths : public testing::Test {
 
 TEST_F(DiffusersPaths, ChainsEndWhereTheirsEnd) {
   int compared = 0;
-  for (const Chain& chain : chains()) {
+  for (const GoldenChain& chain : chains()) {
     const diffusion::Diffusion diffusion(chain.settings.diffusion);
     const diffusion::Denoiser network = [&](const torch::Tensor& x, const torch::Tensor& t) {
       const diffusion::NetworkInput input = diffusion.network_input(x, t);
@@ -63,7 +48,7 @@ TEST_F(DiffusersPaths, ChainsEndWhereTheirsEnd) {
 }
 
 TEST_F(DiffusersPaths, ComeBackAsTheyWere) {
-  for (const Chain& chain : chains()) {
+  for (const GoldenChain& chain : chains()) {
     const std::string text = scheduler_config_text(chain.settings);
     const SchedulerSettings back = parse_scheduler_config(text, "s.json");
     EXPECT_EQ(back.diffusion, chain.settings.diffusion) << text;

@@ -1,6 +1,7 @@
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/sample/reverse_process.h"
+#include "tests/exchange/golden_chains.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -12,31 +13,16 @@
 namespace ddpm::exchange {
 namespace {
 
-struct Chain {
-  std::string key, text;
-  SchedulerSettings settings;  // with the steps of the chain
-};
-
 class DiffusersSolvers : public testing::Test {
  protected:
-  std::vector<Chain> chains() const {
-    std::vector<Chain> all;
-    for (const auto& [key, text] : golden_.metadata()) {
-      nlohmann::json json = nlohmann::json::parse(text);
-      const int64_t steps = json.at("steps");
-      json.erase("steps");
-      all.push_back({key, json.dump(), parse_scheduler_config(json.dump(), text)});
-      all.back().settings.sample.steps = steps;
-    }
-    return all;
-  }
+  std::vector<GoldenChain> chains() const { return chains_of(golden_); }
 
   io::SafetensorsFile golden_ = io::SafetensorsFile::open(
       std::string(DDPM_SOURCE_DIR) + "/tests/golden/diffusers_solvers.safetensors");
 };
 
 TEST_F(DiffusersSolvers, VisitTheirTimesteps) {
-  for (const Chain& chain : chains()) {
+  for (const GoldenChain& chain : chains()) {
     const diffusion::Schedule schedule(chain.settings.diffusion.schedule);
     std::vector<int64_t> t;
     for (const sample::PlanStep& step : sample::timestep_plan(schedule, chain.settings.sample))
@@ -45,7 +31,7 @@ TEST_F(DiffusersSolvers, VisitTheirTimesteps) {
         golden_.get("times." + chain.key.substr(chain.key.find('.') + 1)).to(torch::kLong);
     EXPECT_EQ(t, (std::vector<int64_t>{expected.data_ptr<int64_t>(),
                                        expected.data_ptr<int64_t>() + expected.numel()}))
-        << chain.text;
+        << chain.json.dump();
   }
 }
 
@@ -56,7 +42,7 @@ TEST_F(DiffusersSolvers, ChainsEndWhereTheirsEnd) {
     return 0.3 * x + 0.1 * (t - 1).to(torch::kDouble).sin().view({-1, 1, 1, 1});
   };
   int compared = 0;
-  for (const Chain& chain : chains()) {
+  for (const GoldenChain& chain : chains()) {
     const auto names = golden_.names();
     if (std::find(names.begin(), names.end(), chain.key) == names.end()) continue;
     const sample::ReverseProcess process(diffusion::Diffusion(chain.settings.diffusion),
@@ -67,24 +53,24 @@ TEST_F(DiffusersSolvers, ChainsEndWhereTheirsEnd) {
     // Their betas and sigmas are float32.
     const double scale = std::max(1.0, expected.abs().max().item<double>());
     EXPECT_LT((*end - expected).abs().max().item<double>() / scale, 1e-4)
-        << chain.key << ": " << chain.text;
+        << chain.key << ": " << chain.json.dump();
     ++compared;
   }
   EXPECT_EQ(compared, 4 * (3 * (2 * 7 + 3) + 2 + 2 * 4) + 4 * 3 + 2 * 9 + 3 * 3);
 }
 
 TEST_F(DiffusersSolvers, ComeBackAsTheyWere) {
-  for (const Chain& chain : chains()) {
+  for (const GoldenChain& chain : chains()) {
     SchedulerSettings back =
         parse_scheduler_config(scheduler_config_text(chain.settings), "s.json");
     back.sample.steps = chain.settings.sample.steps;
-    const nlohmann::json json = nlohmann::json::parse(chain.text);
+    const nlohmann::json json = chain.json;
     // DPM-Solver++ of order 1 is DEIS's, which has one end.
     if (json.at("_class_name") == "DPMSolverMultistepScheduler" && json.at("solver_order") == 1)
       back.sample.last_alpha = chain.settings.sample.last_alpha;
     EXPECT_EQ(config::to_toml(back.sample, "sample"),
               config::to_toml(chain.settings.sample, "sample"))
-        << chain.text;
+        << chain.json.dump();
   }
 }
 

@@ -2,6 +2,7 @@
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
+#include "tests/nn/moved_unet.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -24,14 +25,8 @@ UNetConfig small_config(bool conditioned = true) {
   return config;
 }
 
-// All its weights matter.
-UNet moved_unet(const UNetConfig& config) {
-  UNet unet(config);
-  initialize_(*unet, 3);
-  const torch::NoGradGuard no_grad;
-  for (auto& p : unet->parameters())
-    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
-  unet->to(torch::kDouble);
+UNet conditioned_unet(const UNetConfig& config = small_config()) {
+  UNet unet = moved_unet(config);
   unet->eval();
   return unet;
 }
@@ -53,7 +48,7 @@ torch::Tensor noise(int64_t count) {
 
 class ConditionedNetwork : public testing::Test {
  protected:
-  UNet unet_ = moved_unet(small_config());
+  UNet unet_ = conditioned_unet();
   diffusion::Diffusion diffusion_{diffusion::DiffusionConfig{}};
 };
 
@@ -113,7 +108,7 @@ TEST_F(ConditionedNetwork, IsGuidedByItselfWithoutTheCondition) {
 TEST_F(ConditionedNetwork, WithoutANullConditionCannotGuideItself) {
   UNetConfig config = small_config();
   config.condition.null_condition = false;
-  EXPECT_THROW(DrawingNetwork(moved_unet(config), diffusion_,
+  EXPECT_THROW(DrawingNetwork(conditioned_unet(config), diffusion_,
                               {.pictures = pictures_of, .guidance = {.weight = 2.0}}),
                c10::Error);
 }
@@ -121,7 +116,7 @@ TEST_F(ConditionedNetwork, WithoutANullConditionCannotGuideItself) {
 // As --init-from does: further input channels of weight zero change nothing.
 TEST_F(ConditionedNetwork, WithZeroWeightsIsTheUnconditionalNetwork) {
   const torch::NoGradGuard no_grad;
-  UNet plain = moved_unet(small_config(false));
+  UNet plain = conditioned_unet(small_config(false));
   std::vector<io::NamedTensor> weights = named_weights(*plain);
   for (io::NamedTensor& w : weights)
     if (w.name == "conv_in.weight")

@@ -3,6 +3,7 @@
 #include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
 #include "golden.h"
+#include "moved_unet.h"
 
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -51,12 +52,7 @@ UNet guided_unet(bool null_class = true) {
   config.groups = 4;
   config.class_conditional = true;
   config.null_class = null_class;
-  UNet unet(config);
-  initialize_(*unet, 3);
-  const torch::NoGradGuard no_grad;
-  for (auto& p : unet->parameters())
-    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
-  unet->to(torch::kDouble);
+  UNet unet = moved_unet(config);
   unet->eval();
   return unet;
 }

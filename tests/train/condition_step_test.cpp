@@ -8,6 +8,7 @@
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/train_step.h"
 #include "tests/base/tape_recorder.h"
+#include "tests/nn/moved_unet.h"
 #include "tests/train/small_experiment.h"
 
 #include <gtest/gtest.h>
@@ -28,16 +29,6 @@ nn::UNetConfig small_config(bool conditioned) {
   config.groups = 4;
   if (conditioned) config.condition = {diffusion::ConditionKind::kDownsample, 4, true};
   return config;
-}
-
-nn::UNet moved_unet(const nn::UNetConfig& config) {
-  nn::UNet unet(config);
-  nn::initialize_(*unet, 3);
-  const torch::NoGradGuard no_grad;
-  for (auto& p : unet->parameters())
-    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
-  unet->to(torch::kDouble);
-  return unet;
 }
 
 StepSettings settings() {
@@ -85,7 +76,7 @@ TEST(ConditionStep, ATrainedNetworkUsesItsCondition) {
 }
 
 TEST(ConditionStep, ReadsTheDegradationOfTheBatchItself) {
-  nn::UNet unet = moved_unet(small_config(true));
+  nn::UNet unet = nn::moved_unet(small_config(true));
   const data::Batch batch = blocks(0, 4);
   const StepSettings s = settings();
   const StepLosses found = unweighted_losses(*unet, s, batch);
@@ -102,8 +93,8 @@ TEST(ConditionStep, ReadsTheDegradationOfTheBatchItself) {
 }
 
 TEST(ConditionStep, DroppedConditionsAreZeros) {
-  nn::UNet unet = moved_unet(small_config(true));
-  nn::UNet blind = moved_unet(small_config(false));
+  nn::UNet unet = nn::moved_unet(small_config(true));
+  nn::UNet blind = nn::moved_unet(small_config(false));
   std::vector<io::NamedTensor> weights = nn::named_weights(*unet);
   for (io::NamedTensor& w : weights)  // the network that sees zeros
     if (w.name == "conv_in.weight") w.tensor = w.tensor.narrow(1, 0, 1);
@@ -126,7 +117,7 @@ TEST(ConditionStep, DroppedConditionsAreZeros) {
 TEST(ConditionStep, DropsTheConditionOfTheImagesWithoutAClass) {
   nn::UNetConfig config = small_config(true);
   config.class_conditional = config.null_class = true;
-  nn::UNet unet = moved_unet(config);
+  nn::UNet unet = nn::moved_unet(config);
   const data::Batch batch = blocks(0, 64);
   StepSettings s = settings();
   const auto losses = [&](double label, double condition) {

@@ -87,6 +87,17 @@ TEST(Learner, TakesTheStepsThatAreWrittenOutHere) {
   }
 }
 
+// Lets both take the same steps, four of which `taped` replays from the tape.
+void take_steps_(const Experiment& experiment, Learner& plain, Learner& taped, Tape& tape) {
+  taped.record_by_(std::make_unique<TapeRecorder>(tape));
+  int64_t step = 0;
+  for (const data::Batch& batch : batches_of(experiment, kBefore + 4)) {
+    ++step;
+    plain.step_(batch, step);
+    taped.step_(batch, step);
+  }
+}
+
 TEST(RecordedStep, TakesTheSameStepsAsOneThatIsNot) {
   for (const auto& changes : std::vector<std::vector<std::string>>{{},
                                                                    {"train.accumulate=2"},
@@ -95,13 +106,7 @@ TEST(RecordedStep, TakesTheSameStepsAsOneThatIsNot) {
     const Experiment experiment = experiment_with(changes);
     Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
     Tape tape;
-    taped.record_by_(std::make_unique<TapeRecorder>(tape));
-    int64_t step = 0;
-    for (const data::Batch& batch : batches_of(experiment, kBefore + 4)) {
-      ++step;
-      plain.step_(batch, step);
-      taped.step_(batch, step);
-    }
+    take_steps_(experiment, plain, taped, tape);
     EXPECT_EQ(tape.replayed, 4);
     expect_same_bits(plain, taped);
     EXPECT_EQ(plain.read_metrics().loss, taped.read_metrics().loss);
@@ -182,13 +187,7 @@ TEST(RecordedStep, HasTheHistoryAndTheLearnedWeightInTensors) {
     const Experiment experiment = experiment_with(changes);
     Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
     Tape tape;
-    taped.record_by_(std::make_unique<TapeRecorder>(tape));
-    int64_t step = 0;
-    for (const data::Batch& batch : batches_of(experiment, kBefore + 4)) {
-      ++step;
-      plain.step_(batch, step);
-      taped.step_(batch, step);
-    }
+    take_steps_(experiment, plain, taped, tape);
     ASSERT_EQ(tape.replayed, 4);
     expect_same_bits(plain, taped);
     for (auto& operations : tape.operations) {

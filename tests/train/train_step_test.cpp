@@ -7,6 +7,7 @@
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/optimizer.h"
+#include "tests/nn/moved_unet.h"
 
 #include <gtest/gtest.h>
 #include <torch/cuda.h>
@@ -14,17 +15,6 @@
 
 namespace ddpm::train {
 namespace {
-
-nn::UNet moved_unet(const nn::UNetConfig& config, torch::Dtype dtype) {
-  nn::UNet unet(config);
-  nn::initialize_(*unet, 3);
-  // The zeroed last layers would make most gradients vanish.
-  const torch::NoGradGuard no_grad;
-  for (auto& p : unet->parameters())
-    p += 0.05 * torch::arange(p.numel(), p.options()).sin().view_as(p);
-  unet->to(dtype);
-  return unet;
-}
 
 nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
   nn::UNetConfig config;
@@ -34,7 +24,7 @@ nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
   config.blocks = 1;
   config.attention_resolutions = {4};
   config.groups = 4;
-  return moved_unet(config, dtype);
+  return nn::moved_unet(config, dtype);
 }
 
 StepSettings settings(nn::Precision precision = nn::Precision::kFp64) {
@@ -70,7 +60,7 @@ nn::UNet labelled_unet() {
   nn::UNetConfig config = small_unet()->config();
   config.image.classes = 4;
   config.class_conditional = config.null_class = true;
-  return moved_unet(config, torch::kDouble);
+  return nn::moved_unet(config, torch::kDouble);
 }
 
 // Which class embeddings have a gradient after one step with that label dropout.
@@ -163,7 +153,7 @@ TEST(TrainStep, OffsetNoiseAddsOneNumberPerImageAndChannel) {
 nn::UNet learned_unet() {
   nn::UNetConfig config = small_unet()->config();
   config.learned_variance = true;
-  return moved_unet(config, torch::kDouble);
+  return nn::moved_unet(config, torch::kDouble);
 }
 
 // Ho 2020, Eq. 12: for t >= 2 the term is beta^2 / (2 sigma^2 alpha (1 - alpha_bar)) |eps - eps_hat|^2

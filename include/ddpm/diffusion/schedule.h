@@ -38,6 +38,8 @@ constexpr auto names_of(ScheduleKind) {
   return std::array{"linear", "cosine", "quadratic", "sigmoid", "constant", "table", "flow", "edm"};
 }
 
+inline constexpr int64_t kMaxTimesteps = 1'000'000;
+
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kLinear;
   int64_t timesteps = 1000;  ///< T, at least 1
