@@ -1,7 +1,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/data/scan.h"
-#include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/io/png_mark.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "output_path.h"
@@ -24,11 +24,13 @@ struct DataOptions : ConfigFlags {
 int run_data(const DataOptions& options) {
   config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
-  if (options.num > 0)
+  if (options.num > 0) {
     expect_beside_input("--out", options.out, "the images", experiment.data.path);
+    expect_own_picture("--out", options.out);
+  }
   const data::DataScan found = data::scan(experiment.data, experiment.run.seed, options.max);
   const torch::Tensor picture = data::picture_of(*found.dataset, options.num);
-  if (picture.defined()) io::write_png(options.out, picture);
+  if (picture.defined()) io::write_marked_png(options.out, picture, "ddpm data");
   const std::string file = picture.defined() ? options.out : "";
   fmt::print("{}", options.json ? io::json_text(data::to_json(found, file)) + "\n"
                                 : data::to_text(found, file));

@@ -2,9 +2,9 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/io/png_mark.h"
 #include "ddpm/sample/methods.h"
 #include "estimates.h"
 #include "eval_setup.h"
@@ -113,11 +113,13 @@ void check_eval_flags(const ScoreOptions& o) {
   }
   expect_beside_input("--neighbours", o.neighbours, "the samples", o.samples);
   expect_beside_input("--neighbours", o.neighbours, "the reference images", o.reference);
+  if (!o.neighbours.empty()) expect_own_picture("--neighbours", o.neighbours);
 }
 
 void write_neighbours(const std::string& file, const eval::Evaluator& evaluator,
                       const std::vector<torch::Tensor>& first) {
-  io::write_png(file, io::enlarged(evaluator.neighbours(first, kNeighbourColumns)));
+  const torch::Tensor picture = evaluator.neighbours(first, kNeighbourColumns);
+  io::write_marked_png(file, io::enlarged(picture), "ddpm eval");
   spdlog::info("{}: samples (left) and their nearest reference images in feature space", file);
 }
 

@@ -108,6 +108,7 @@ void print_encoded(const EncodeOptions& o, const SamplePlan& plan,
 int run_encode(EncodeOptions o) {
   const EndOnSignal ending("nothing was written");
   const Processes alone = join_alone("ddpm encode", o.sample);
+  expect_own_tensors("--out", o.out, "x_T");
   o.sample.num = std::ssize(o.images);
   o.sample.ddim = true;
   o.sample.clip = "none";

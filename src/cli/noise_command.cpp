@@ -1,8 +1,8 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
+#include "ddpm/io/png_mark.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/experiment.h"
 #include "output_path.h"
@@ -78,6 +78,7 @@ int run_noise(NoiseOptions options) {
   config::Document document = load_config(options);
   const train::Experiment experiment = train::read_experiment(document);
   expect_beside_input("--out", options.out, "the images", experiment.data.path);
+  expect_own_picture("--out", options.out);
   const diffusion::Diffusion diffusion(experiment.diffusion);
   const int64_t timesteps = diffusion.schedule().timesteps();
   if (options.times.empty()) options.times = default_times(timesteps);
@@ -87,8 +88,9 @@ int run_noise(NoiseOptions options) {
     for (int64_t i = 0; i < std::min<int64_t>(8, dataset->size()); ++i) options.images.push_back(i);
   }
   check_images(options.images, dataset->size());
-  io::write_png(options.out, io::enlarged(io::make_grid(noised_images(options, *dataset, diffusion),
-                                                        std::ssize(options.times))));
+  const torch::Tensor grid =
+      io::make_grid(noised_images(options, *dataset, diffusion), std::ssize(options.times));
+  io::write_marked_png(options.out, io::enlarged(grid), "ddpm noise");
   print_times(options.times, diffusion.schedule(), experiment.diffusion.schedule);
   fmt::print("{}\n", options.out);
   return kOk;

@@ -1,6 +1,8 @@
 #include "output_path.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/png_mark.h"
+#include "ddpm/io/safetensors.h"
 
 #include <algorithm>
 #include <system_error>
@@ -20,6 +22,29 @@ bool is_within(const fs::path& path, const fs::path& folder) {
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
+void expect_place(const fs::path& file) {
+  if (fs::is_directory(file)) throw IoError(file, "is a folder; name a file");
+  const fs::path folder = fs::absolute(file).parent_path();
+  if (!fs::is_directory(folder))
+    throw IoError(file, fmt::format("cannot be written: there is no folder {}; make it first",
+                                    folder.string()));
+}
+
+[[noreturn]] void refuse_to_replace(const std::string& flag, const fs::path& file,
+                                    const std::string& what) {
+  throw IoError(file, fmt::format("already exists and is no {} of this program; move it, or name "
+                                  "another file with {}",
+                                  what, flag));
+}
+
+bool holds_alone(const fs::path& file, const std::string& tensor) {
+  try {
+    return io::SafetensorsFile::open(file).names() == std::vector{tensor};
+  } catch (const IoError&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 void expect_beside_input(const std::string& flag, const fs::path& output, const std::string& what,
@@ -31,6 +56,17 @@ void expect_beside_input(const std::string& flag, const fs::path& output, const 
   throw UsageError(fmt::format("{} {}: {} {} read from {}; choose a path outside of it", flag,
                                output.string(), what, what.ends_with('s') ? "are" : "is",
                                input.string()));
+}
+
+void expect_own_picture(const std::string& flag, const fs::path& file) {
+  expect_place(file);
+  if (fs::is_regular_file(file) && !io::is_marked(file)) refuse_to_replace(flag, file, "picture");
+}
+
+void expect_own_tensors(const std::string& flag, const fs::path& file, const std::string& tensor) {
+  expect_place(file);
+  if (fs::is_regular_file(file) && !holds_alone(file, tensor))
+    refuse_to_replace(flag, file, fmt::format("file of \"{}\"", tensor));
 }
 
 }  // namespace ddpm::cli

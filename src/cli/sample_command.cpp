@@ -352,6 +352,8 @@ int run_sample(const SampleOptions& options) {
   SamplePlan plan = plan_sampling(options);
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
+  if (!options.save_tensors.empty())
+    expect_own_tensors("--save-tensors", options.save_tensors, "samples");
   const Processes processes = join_to_sample(launch, options.device, facts_of(plan.settings));
   settle_(plan, options, processes);
   return sample_to_folder(options, plan, processes, signal);

@@ -240,20 +240,6 @@ ConditionPictures pictures_for(const SampleOptions& options, const exchange::Mod
                   describe_condition(unet)));
 }
 
-// Checked before hours of sampling, not after them.
-void check_tensor_file(const SampleOptions& options) {
-  if (options.save_tensors.empty()) return;
-  if (options.keep)
-    throw UsageError("--save-tensors needs every image sampled anew; leave out --continue");
-  const fs::path file = fs::absolute(options.save_tensors);
-  if (fs::is_directory(file)) throw IoError(options.save_tensors, "is a folder; name a file");
-  if (!fs::is_directory(file.parent_path())) {
-    throw IoError(options.save_tensors,
-                  fmt::format("cannot be written: there is no folder {}; make it first",
-                              file.parent_path().string()));
-  }
-}
-
 // The likely reason why an image is not finite, and the remedy.
 std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
   for (const auto& item : unet->named_parameters()) {
@@ -279,7 +265,8 @@ fs::path run_of(const exchange::Model& network) {
 
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network) {
-  check_tensor_file(options);
+  if (!options.save_tensors.empty() && options.keep)
+    throw UsageError("--save-tensors needs every image sampled anew; leave out --continue");
 
   SamplePlan plan;
   plan.network =

@@ -2,7 +2,7 @@
 
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/png_chunk.h"
+#include "png_chunk.h"
 
 #include <cmath>
 #include <span>

@@ -1,4 +1,4 @@
-#include "ddpm/io/png_chunk.h"
+#include "png_chunk.h"
 
 #include "ddpm/io/bytes.h"
 

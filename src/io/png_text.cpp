@@ -3,8 +3,8 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/png_chunk.h"
 #include "image_format.h"
+#include "png_chunk.h"
 
 #include <array>
 #include <optional>

@@ -6,8 +6,8 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/io/png_mark.h"
 #include "picture_record.h"
-#include "png_mark.h"
 
 #include <algorithm>
 #include <array>
@@ -96,7 +96,7 @@ void expect_same_set(const fs::path& folder, const PictureRecord& record, const 
 
 void expect_beside(const fs::path& folder, const PictureRecord& record, const PictureSet& set) {
   for (const fs::path& file : set.beside) {
-    if (!fs::exists(file) || record.lists_beside(folder, file) || is_marked(file)) continue;
+    if (!fs::exists(file) || record.lists_beside(folder, file) || io::is_marked(file)) continue;
     throw IoError(file,
                   "already exists and was not written by ddpm sample; move it, or choose another "
                   "folder with --out or another file with --grid");
@@ -201,7 +201,7 @@ void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_
 
 void PictureFolder::write_beside(const fs::path& file, const std::vector<uint8_t>& png,
                                  const std::vector<io::PngText>& texts) {
-  const std::vector<uint8_t> ours = marked(io::with_png_texts(png, texts));
+  const std::vector<uint8_t> ours = io::marked(io::with_png_texts(png, texts), "ddpm sample");
   io::write_file_atomic(file, [&](io::OutputFile& out) { out.write(ours); });
 }
 

@@ -172,5 +172,56 @@ TEST_F(Output, WhatIsReadIsNotWrittenOver) {
                  "--neighbours set/000000.png: the samples are read from set");
 }
 
+TEST_F(Output, OfOthersAreNotReplaced) {
+  train("run");
+  io::write_file_atomic(folder_ / "mine.png", "a picture of mine");
+  io::write_file_atomic(folder_ / "mine.safetensors", "tensors of mine");
+  ASSERT_EQ(run({"sample", "--ckpt", "run", "--num", "2", "--steps", "2", "--out", "set"}).status,
+            0);
+  const std::vector<Words> commands{
+      {"data", "--config", "tiny.toml", "--out", "mine.png"},
+      {"noise", "--config", "tiny.toml", "--out", "mine.png"},
+      {"eval", "--samples", "set", "--reference", "set", "--neighbours", "mine.png"},
+      {"sample", "--ckpt", "run", "--num", "1", "--steps", "2", "--save-tensors",
+       "mine.safetensors"},
+      {"encode", "--ckpt", "run", "--image", "set/000000.png", "--out", "mine.safetensors"}};
+  for (const Words& words : commands) {
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.status, 1) << words[0];
+    EXPECT_NE(result.err.find(words.back() + ": already exists and is no "), std::string::npos)
+        << result.err;
+  }
+  EXPECT_EQ(io::read_text(folder_ / "mine.png"), "a picture of mine");
+  EXPECT_EQ(io::read_text(folder_ / "mine.safetensors"), "tensors of mine");
+}
+
+TEST_F(Output, OfTheProgramAreReplaced) {
+  train("run");
+  ASSERT_EQ(run({"sample", "--ckpt", "run", "--num", "2", "--steps", "2", "--out", "set"}).status,
+            0);
+  const std::vector<Words> commands{
+      {"data", "--config", "tiny.toml", "--out", "ours.png"},
+      {"noise", "--config", "tiny.toml", "--out", "ours.png"},
+      {"sample", "--ckpt", "run", "--num", "1", "--steps", "2", "--overwrite", "--save-tensors",
+       "samples.safetensors"},
+      {"encode", "--ckpt", "run", "--image", "set/000000.png", "--out", "x_T.safetensors"}};
+  for (int round = 0; round < 2; ++round)
+    for (const Words& words : commands) {
+      const ProgramResult result = run(words);
+      EXPECT_EQ(result.status, 0) << words[0] << result.err;
+    }
+}
+
+TEST_F(Output, InAMissingFolderAreRefusedBeforeTheWork) {
+  for (const char* command : {"data", "noise"}) {
+    const ProgramResult result =
+        run({command, "--config", "tiny.toml", "--out", "nowhere/picture.png"});
+    EXPECT_EQ(result.status, 1);
+    EXPECT_NE(result.err.find("nowhere/picture.png: cannot be written: there is no folder"),
+              std::string::npos)
+        << result.err;
+  }
+}
+
 }  // namespace
 }  // namespace ddpm
