@@ -21,7 +21,7 @@ void GradientReducer::sum_during(const std::function<void()>& pass) {
       pass();
     } catch (const std::exception& error) {
       if (!sum_->is_of_connection(error)) throw;
-      world_.collectively("to sum gradients", [] { throw; });
+      world_.give_up("to sum gradients", error);
     }
     return;
   }

@@ -80,16 +80,33 @@ World::World(const Launch& launch, const torch::Device& device, std::chrono::mil
   }
 }
 
+// What tells ranks apart that wait for different operations: "operation 1,234 of this rank, after:
+// to compare flags, to sum tensors".
+std::string World::position() const {
+  std::string text = fmt::format("operation {} of this rank", with_commas(operations_));
+  for (size_t i = 0; i + 1 < last_operations_.size(); ++i)
+    text += fmt::format("{} {}", i == 0 ? ", after:" : ",", last_operations_[i]);
+  return text;
+}
+
 void World::collectively(const char* what, const std::function<void()>& operation) const {
+  constexpr size_t kRemembered = 5;
+  ++operations_;
+  last_operations_.push_back(what);
+  if (last_operations_.size() > kRemembered) last_operations_.pop_front();
   try {
     operation();
   } catch (const std::exception& error) {
-    group_->abandon();
-    throw Error(fmt::format(
-        "rank {} of {} waited up to {} for the other ranks, {}: {} (another rank has ended or "
-        "hangs; its own message says more)",
-        rank_, size_, seconds(timeout_), what, first_line(error)));
+    give_up(what, error);
   }
+}
+
+void World::give_up(const char* what, const std::exception& error) const {
+  group_->abandon();
+  throw Error(fmt::format(
+      "rank {} of {} waited up to {} for the other ranks, {}: {} (another rank has ended or hangs; "
+      "its own message says more; {})",
+      rank_, size_, seconds(timeout_), what, first_line(error), position()));
 }
 
 void World::broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from) const {

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -69,10 +71,14 @@ class World {
  private:
   friend class GradientReducer;
   void collectively(const char* what, const std::function<void()>& operation) const;
+  [[noreturn]] void give_up(const char* what, const std::exception& error) const;
+  std::string position() const;
 
   int64_t rank_ = 0, size_ = 1;
   std::chrono::milliseconds timeout_{0};
   std::unique_ptr<ProcessGroup> group_;  // nullptr: a single process
+  mutable int64_t operations_ = 0;       // begun so far
+  mutable std::deque<const char*> last_operations_;
 };
 
 /// The world of a single process.
