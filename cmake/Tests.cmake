@@ -1,8 +1,9 @@
 # One test program per module, tests/<module>/*_test.cpp -> <module>_test, and one ctest entry for
-# it. Tests whose suite name ends in "Gpu" form a second entry, labelled gpu. Without a GPU they
-# skip and say so.
+# it. SHARDS n divides its tests into n entries, <module>_1 to <module>_n, which ctest runs side by
+# side. Tests whose suite name ends in "Gpu" form an entry of their own, labelled gpu. Without a GPU
+# they skip and say so.
 function(ddpm_add_tests name)
-  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "SHARDS" "LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp")
   if(NOT sources)
     return()
@@ -13,8 +14,19 @@ function(ddpm_add_tests name)
   target_compile_definitions(${name}_test PRIVATE
     DDPM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" DDPM_TEST_DATA="${DDPM_TEST_DATA}" DDPM_PROGRAM="$<TARGET_FILE:ddpm>")
   ddpm_use_pch(${name}_test)
-  add_test(NAME ${name} COMMAND ${name}_test --gtest_filter=-*Gpu.*)
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1")
+  if(arg_SHARDS)
+    math(EXPR last "${arg_SHARDS} - 1")
+    foreach(index RANGE ${last})
+      math(EXPR number "${index} + 1")
+      add_test(NAME ${name}_${number} COMMAND ${name}_test --gtest_filter=-*Gpu.*)
+      # COST: the longest entries are begun first.
+      set_tests_properties(${name}_${number} PROPERTIES COST 100
+        ENVIRONMENT "OMP_NUM_THREADS=1;GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${index}")
+    endforeach()
+  else()
+    add_test(NAME ${name} COMMAND ${name}_test --gtest_filter=-*Gpu.*)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1")
+  endif()
   set(has_gpu_tests FALSE)
   foreach(source IN LISTS sources)
     file(STRINGS "${source}" gpu_suites REGEX "^TEST.*[(][A-Za-z0-9]*Gpu,")
@@ -29,8 +41,9 @@ function(ddpm_add_tests name)
 endfunction()
 
 get_property(modules GLOBAL PROPERTY DDPM_MODULES)
+set(cli_shards SHARDS 4)  # its tests start the program some hundred times
 foreach(module IN LISTS modules)
-  ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io)  # io: tests read golden files
+  ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io ${${module}_shards})  # io: tests read golden files
 endforeach()
 # The examples of docs/extending.md.
 ddpm_add_tests(extending LINK ddpm_eval ddpm_io)
