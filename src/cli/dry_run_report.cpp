@@ -1,5 +1,6 @@
 #include "dry_run_report.h"
 
+#include "ddpm/base/core_use.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
@@ -122,6 +123,57 @@ void print_disk(const train::Experiment& experiment, const train::DryRunReport& 
                         format_bytes(space.snapshot_bytes)));
 }
 
+train::StepCost cost_there(const train::Experiment& experiment, const train::DryRunReport& r,
+                           const train::Cluster& cluster) {
+  return train::cost_of_step(cluster,
+                             {.compute_s = r.step_s,
+                              .accumulate = experiment.train.accumulate,
+                              .gradient_bytes = static_cast<uint64_t>(r.parameters) * sizeof(float),
+                              .buckets = r.buckets,
+                              .sharded = experiment.train.shard_optimizer});
+}
+
+void print_cluster(const train::Experiment& experiment, const train::Cluster& cluster) {
+  const train::TrainConfig& train = experiment.train;
+  const int64_t share = train.batch_size / cluster.ranks;
+  print_row("cluster",
+            fmt::format("{} processes on {}, on paper; one process' share is measured "
+                        "here",
+                        with_commas(cluster.ranks), counted(cluster.nodes(), "machine")));
+  print_row("a share",
+            fmt::format("{} of {} images{}", share, with_commas(train.batch_size),
+                        train.accumulate > 1 ? fmt::format(", in {} rounds of {}", train.accumulate,
+                                                           share / train.accumulate)
+                                             : ""));
+}
+
+void print_messages(const train::Experiment& experiment, const train::DryRunReport& r,
+                    const train::Cluster& cluster, const train::StepCost& cost) {
+  print_row("links", fmt::format("{:.3g} GB/s within a machine, {:.3g} GB/s per process between "
+                                 "machines, {:.3g} us per hop: assumed",
+                                 cluster.node_bandwidth * 1e-9, cluster.network_bandwidth * 1e-9,
+                                 cluster.latency * 1e6));
+  print_row("messages", fmt::format("{} in {}: {}, of which {} are not hidden",
+                                    format_bytes(static_cast<uint64_t>(r.parameters) * 4),
+                                    counted(r.buckets, "bucket"), format_duration(cost.messages_s),
+                                    format_duration(cost.exposed_s)));
+  print_row("a step there",
+            fmt::format("{}: {} images/s, efficiency {:.2f}", format_duration(cost.step_s),
+                        with_commas(static_cast<int64_t>(
+                            static_cast<double>(experiment.train.batch_size) / cost.step_s)),
+                        cost.efficiency));
+  const int64_t beside = std::min(cluster.ranks, cluster.ranks_per_node);
+  print_row("reading there",
+            with_percentage(r.batch_s * static_cast<double>(beside), cost.step_s) +
+                fmt::format(" for {} processes with the cores of this machine", beside));
+  if (!experiment.train.shard_optimizer) return;
+  const auto averages = experiment.ema.decays.size() + experiment.ema.power_lengths.size();
+  print_row("memory there", fmt::format("{} less in each process (train.shard_optimizer)",
+                                        format_bytes(train::saved_by_sharding(
+                                            static_cast<uint64_t>(r.parameters) * 4,
+                                            static_cast<int64_t>(averages), cluster.ranks))));
+}
+
 void print_prediction(const train::Experiment& experiment, const train::DryRunReport& r,
                       int64_t step, const torch::Device& device) {
   const int64_t steps = std::max<int64_t>(0, experiment.train.steps - step);
@@ -138,20 +190,34 @@ void print_prediction(const train::Experiment& experiment, const train::DryRunRe
 
 int print_dry_run(const train::Experiment& experiment, const config::Document& document,
                   data::Split data, const torch::Device& device, const fs::path& run,
-                  const train::ResumePolicy& policy) {
+                  const train::ResumePolicy& policy, const train::Cluster& cluster) {
   const fs::path disk = writable_folder(run);
   print_data(experiment, data);
   const train::Beginning b = train::beginning_of(experiment, document, data, run, policy);
   print_beginning(b, run, policy.initialize != nullptr);
+  train::Experiment share = experiment;
+  share.train.batch_size /= cluster.ranks;
+  if (cluster.ranks > 1) print_cluster(experiment, cluster);
 
   const auto prepare = [&](train::Learner& learner) {
     b.prepare(learner);
     if (data.held_out)  // reads its images
       train::Holdout(*data.held_out, learner.settings(), experiment.train.batch_size);
   };
-  const train::DryRunReport r = train::dry_run(experiment, *data.training, device, prepare);
+  const CoreUse cores;
+  train::DryRunReport r = train::dry_run(share, *data.training, device, prepare);
+  const std::string busy =
+      device.is_cpu() && cores.seconds() > 1.0
+          ? train::thread_advice(torch::get_num_threads(), cores.cores(), cores.by_others())
+          : "";
   print_network(experiment, r, device);
-  print_costs(experiment, r, device);
+  print_costs(share, r, device);
+  if (!busy.empty()) print_row("faster", busy);
+  if (cluster.ranks > 1) {
+    const train::StepCost cost = cost_there(experiment, r, cluster);
+    print_messages(experiment, r, cluster, cost);
+    r.step_s = cost.step_s;
+  }
   const DiskSpace space = space_for(experiment, r, disk);
   print_disk(experiment, r, space);
   print_prediction(experiment, r, b.resumption.state.step, device);

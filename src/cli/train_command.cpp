@@ -15,6 +15,7 @@
 #include "ddpm/train/shared_settings.h"
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
+#include "flags.h"
 #include "pictures_run.h"
 #include "processes.h"
 #include "quality_meter.h"
@@ -41,6 +42,8 @@ struct TrainOptions : ConfigFlags {
   std::string device;
   std::string time_limit;
   bool dry_run = false;
+  train::Cluster cluster;  // --as-ranks and its relatives
+  double node_bandwidth_gb = 300, network_bandwidth_gb = 40, latency_us = 10;
   bool finish = false;
 };
 
@@ -225,6 +228,50 @@ void expect_possible(const TrainOptions& o) {
                                o.finish ? "--finish" : "--init-from", o.choice.pictures));
 }
 
+train::Cluster cluster_of(const TrainOptions& o) {
+  train::Cluster cluster = o.cluster;
+  cluster.node_bandwidth = o.node_bandwidth_gb * 1e9;
+  cluster.network_bandwidth = o.network_bandwidth_gb * 1e9;
+  cluster.latency = o.latency_us * 1e-6;
+  return cluster;
+}
+
+// The cluster that --dry-run predicts for.
+void add_cluster_flags(CLI::App& command, CLI::Option* dry_run, TrainOptions& o) {
+  constexpr const char* kGroup = "Prediction for a cluster";
+  command
+      .add_option("--as-ranks", o.cluster.ranks,
+                  "with --dry-run: predict for so many processes with one GPU each; measures the "
+                  "share of one")
+      ->check(whole(1, 1'000'000))
+      ->needs(dry_run)
+      ->group(kGroup);
+  command.add_option("--gpus-per-node", o.cluster.ranks_per_node, "processes per machine there")
+      ->check(whole(1, 1024))
+      ->capture_default_str()
+      ->needs(dry_run)
+      ->group(kGroup);
+  command
+      .add_option("--node-bandwidth", o.node_bandwidth_gb,
+                  "of a ring between the GPUs of a machine, GB/s")
+      ->check(real(1e-3, 1e6))
+      ->capture_default_str()
+      ->needs(dry_run)
+      ->group(kGroup);
+  command
+      .add_option("--network-bandwidth", o.network_bandwidth_gb,
+                  "of a ring between machines, GB/s per process")
+      ->check(real(1e-3, 1e6))
+      ->capture_default_str()
+      ->needs(dry_run)
+      ->group(kGroup);
+  command.add_option("--network-latency", o.latency_us, "of one hop, microseconds")
+      ->check(real(0, 1e6))
+      ->capture_default_str()
+      ->needs(dry_run)
+      ->group(kGroup);
+}
+
 int run_train(const TrainOptions& options) {
   StopSignal signal;
   end_at_once_on(signal, options.dry_run);
@@ -232,7 +279,8 @@ int run_train(const TrainOptions& options) {
   expect_possible(options);
   const dist::Launch launch = detected_launch();
   Setup s = read_setup(options, launch);
-  train::check_shares(s.experiment, s.document, launch.world_size);
+  const train::Cluster cluster = cluster_of(options);
+  train::check_shares(s.experiment, s.document, std::max(launch.world_size, cluster.ranks));
   const torch::Device device = train::rank_device(s.experiment.run.device, launch);
   train::resolve_precision(s.experiment, device);
   dist::set_threads(dist::threads_of_rank(s.experiment.run.threads, launch));
@@ -258,7 +306,8 @@ int run_train(const TrainOptions& options) {
     if (!options.finish) train::expect_not_finishing(run);
     check_run(s, run, resume);
   });
-  if (options.dry_run) return print_dry_run(s.experiment, s.document, data, device, run, resume);
+  if (options.dry_run)
+    return print_dry_run(s.experiment, s.document, data, device, run, resume, cluster);
   if (world.is_main()) {
     log_to_file(run);
     save_index(*data.training, run);
@@ -311,10 +360,12 @@ void add_train(CLI::App& app, Command& chosen) {
       "--finish", options->finish,
       "end the run from its newest checkpoint: with optimizer.decay = \"stable\" the "
       "learning rate falls to 0 over optimizer.decay_steps from there");
-  command
-      ->add_flag("--dry-run", options->dry_run,
-                 "check everything, measure a few steps, predict the duration; train nothing")
-      ->excludes(finish);
+  auto* dry_run =
+      command
+          ->add_flag("--dry-run", options->dry_run,
+                     "check everything, measure a few steps, predict the duration; train nothing")
+          ->excludes(finish);
+  add_cluster_flags(*command, dry_run, *options);
   command->footer(
       "Examples: an hour on your own pictures, and with a config\n"
       "  ddpm train PICTURES\n"

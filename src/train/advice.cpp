@@ -69,4 +69,14 @@ std::vector<std::string> long_training_advice(const Experiment& experiment, int6
   return lines;
 }
 
+std::string thread_advice(int64_t threads, int64_t cores, double used_by_others) {
+  constexpr double kNoise = 0.5;  // of a core; the program's other threads need some, too
+  const double left = static_cast<double>(cores) - used_by_others;
+  if (threads < 2 || cores == 0 || left + kNoise > static_cast<double>(threads)) return "";
+  return fmt::format(
+      "other programs use {:.1f} of this machine's {} cores, and {} threads wait for each other; "
+      "run.threads = {} is likely to be faster",
+      used_by_others, cores, threads, std::max<int64_t>(1, static_cast<int64_t>(left + kNoise)));
+}
+
 }  // namespace ddpm::train

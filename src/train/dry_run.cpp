@@ -4,6 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/train/cluster_cost.h"
 #include "ddpm/train/learner.h"
 
 #include <algorithm>
@@ -65,6 +66,7 @@ DryRunReport dry_run(const Experiment& experiment, const data::Dataset& dataset,
                            ? learner.fit_micro_batch_()
                            : experiment.train.batch_size / experiment.train.accumulate;
   report.parameters = nn::parameter_count(*learner.unet());
+  report.buckets = count_buckets(learner.unet()->parameters());
   report.checkpoint_bytes = checkpoint_bytes(experiment, learner.unet());
   report.snapshot_bytes = experiment.ema.power_lengths.size() * sizeof(c10::Half) *
                           static_cast<uint64_t>(report.parameters);

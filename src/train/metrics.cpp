@@ -39,6 +39,7 @@ nlohmann::ordered_json to_json(const MetricsLine& line) {
   for (size_t q = 0; q < 4; ++q) {
     json["loss_q" + std::to_string(q + 1)] = number(line.reading.loss_by_quartile[q]);
   }
+  if (line.mfu > 0) json["mfu"] = line.mfu;
   if (line.holdout_loss) json["holdout_loss"] = number(*line.holdout_loss);
   if (line.holdout_loss_ema) json["holdout_loss_ema"] = number(*line.holdout_loss_ema);
   if (!line.bins.empty()) json["loss_by_log_snr"] = to_json(line.bins);
@@ -78,6 +79,7 @@ void write_scalars(io::EventWriter& events, const MetricsLine& line) {
   events.scalar("speed/images_per_s", line.step, line.images_per_s);
   events.scalar("speed/data_wait", line.step, line.data_wait);
   events.scalar("speed/peak_memory_mib", line.step, line.memory_mib);
+  if (line.mfu > 0) events.scalar("speed/mfu", line.step, line.mfu);
   events.flush();
 }
 

@@ -7,6 +7,9 @@
 #include "ddpm/io/folder.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
+#include "ddpm/nn/flops.h"
+#include "ddpm/train/advice.h"
+#include "mfu.h"
 
 #include <algorithm>
 #include <vector>
@@ -28,7 +31,9 @@ Reporter::Reporter(const Experiment& experiment, const torch::Device& device, co
       world_(world),
       signal_(signal),
       learner_(learner),
-      preview_(experiment, device) {}
+      preview_(experiment, device),
+      image_flops_(3.0 * nn::forward_flops(*learner.unet())),
+      peak_flops_(peak_flops(device, experiment.train.precision)) {}
 
 void Reporter::open(int64_t step, const data::Dataset& training, const data::Dataset* held_out) {
   if (held_out) {
@@ -43,6 +48,7 @@ void Reporter::begin(int64_t step) {
   if (world_.is_main())
     progress_ = std::make_unique<Progress>("training", experiment_.train.steps, step);
   interval_ = Interval{.first_step = step};
+  if (device_.is_cpu() && world_.size() == 1) cores_.emplace();
   advised_ = step;
 }
 
@@ -58,6 +64,7 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
   line.images = state.samples_seen;
   line.lr = learning_rate(experiment_.optimizer, state.step, experiment_.train.steps);
   line.images_per_s = images / elapsed;
+  line.mfu = mfu_of(line.images_per_s);
   line.data_wait = interval_.data_wait_s / elapsed;
   line.memory_mib = peak_memory_mib(device_);
   line.seconds = state.seconds;
@@ -67,6 +74,8 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
   if (with_holdout) measure_holdout(line);
   if (log_) log_->write(line);
   advise_on_batch(line);
+  advise_on_threads();
+  say_mfu(line);
   running_loss_.add(line.reading.loss, state.step - interval_.first_step);
   shown_loss_ = running_loss_.with(0.0, 0);
   shown_rate_ = line.images_per_s;
@@ -115,6 +124,30 @@ void Reporter::advise_on_batch(const MetricsLine& line) {
   if (!line.noise || !due || !world_.is_main()) return;
   spdlog::info("step {}: {}", line.step, batch_advice(*line.noise, experiment_.train.batch_size));
   advised_ = line.step;
+}
+
+// Model FLOPs utilization (Chowdhery 2022, Appendix B): without what train.recompute computes again.
+double Reporter::mfu_of(double images_per_s) const {
+  if (peak_flops_ == 0) return 0.0;
+  return image_flops_ * images_per_s / (peak_flops_ * static_cast<double>(world_.size()));
+}
+
+// Once. The first line holds what is done only once, as the choice of algorithms.
+void Reporter::say_mfu(const MetricsLine& line) {
+  if (++lines_ != 2 || line.mfu == 0 || !world_.is_main()) return;
+  spdlog::info("step {}: {:.0f} images/s, {:.0f} % of {:.0f} TFLOP/s (the bf16 peak of {})",
+               line.step, line.images_per_s, 100 * line.mfu, 1e-12 * peak_flops_,
+               world_.size() == 1 ? "this GPU" : "each GPU");
+}
+
+// Once, after some seconds. Several processes of one run would be others to each other.
+void Reporter::advise_on_threads() {
+  constexpr double kEnough = 10.0;  // s
+  if (!cores_ || cores_->seconds() < kEnough) return;
+  const std::string advice =
+      thread_advice(torch::get_num_threads(), cores_->cores(), cores_->by_others());
+  cores_.reset();
+  if (!advice.empty()) spdlog::warn("{}", advice);
 }
 
 void Reporter::draw_samples(int64_t step) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ddpm/base/core_use.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/checkpoint/state.h"
@@ -69,6 +70,9 @@ class Reporter {
 
   void measure_holdout(MetricsLine& line);
   void advise_on_batch(const MetricsLine& line);
+  void advise_on_threads();
+  double mfu_of(double images_per_s) const;
+  void say_mfu(const MetricsLine& line);
 
   const Experiment& experiment_;
   torch::Device device_;
@@ -87,7 +91,11 @@ class Reporter {
   double shown_rate_ = 0.0;  // images/s
   Interval::Clock::time_point loss_read_{};
   std::optional<double> holdout_loss_;
-  int64_t advised_ = 0;  // step of the last line about the noise scale
+  double image_flops_ = 0.0;      // of a training step, per image
+  double peak_flops_ = 0.0;       // of this rank's device; 0: not known
+  int64_t lines_ = 0;             // of metrics in this session
+  int64_t advised_ = 0;           // step of the last line about the noise scale
+  std::optional<CoreUse> cores_;  // until there is something to say about it
 };
 
 }  // namespace ddpm::train

@@ -37,5 +37,17 @@ TEST(LongTrainingAdvice, LeavesOutWhatTheNetworkWouldRefuse) {
   EXPECT_EQ(lines[1], "fewer steps: 50 more take a day (train.steps)");
 }
 
+TEST(ThreadAdvice, IsGivenIfOthersUseTheCoresOfTheThreads) {
+  EXPECT_EQ(thread_advice(2, 2, 0.2), "");
+  EXPECT_EQ(thread_advice(1, 2, 2.0), "");    // one thread waits for none
+  EXPECT_EQ(thread_advice(4, 16, 11.0), "");  // there are cores for all
+  EXPECT_EQ(thread_advice(2, 0, 0.0), "");    // the system does not say
+  EXPECT_EQ(thread_advice(2, 2, 1.0),
+            "other programs use 1.0 of this machine's 2 cores, and 2 threads wait for each other; "
+            "run.threads = 1 is likely to be faster");
+  EXPECT_NE(thread_advice(8, 8, 3.1).find("run.threads = 5 "), std::string::npos);
+  EXPECT_NE(thread_advice(2, 2, 2.0).find("run.threads = 1 "), std::string::npos);
+}
+
 }  // namespace
 }  // namespace ddpm::train

@@ -19,4 +19,8 @@ std::string class_hint(const Experiment& experiment, const data::Dataset& datase
 std::vector<std::string> long_training_advice(const Experiment& experiment, int64_t steps,
                                               double seconds, const torch::Device& device);
 
+/// The advice to use fewer threads if other programs use so many of the `cores` that not all
+/// `threads` have one: those that have then wait for the others. "" if they have, or with one thread.
+std::string thread_advice(int64_t threads, int64_t cores, double used_by_others);
+
 }  // namespace ddpm::train

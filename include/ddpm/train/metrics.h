@@ -60,6 +60,7 @@ struct MetricsLine {
   double images_per_s = 0.0;
   double data_wait = 0.0;   ///< share of the time spent waiting for data, 0..1
   double memory_mib = 0.0;  ///< peak_memory_mib
+  double mfu = 0.0;         ///< share of the GPUs' peak rate, 0..1; 0 if that is not known
   double seconds = 0.0;     ///< of training, over all sessions of the run
   double eta_s = 0.0;       ///< to train.steps at this rate
   std::optional<double> holdout_loss, holdout_loss_ema;  ///< with the raw and the EMA weights
