@@ -36,6 +36,8 @@ namespace {
     case Purpose::kFurtherSamplerNoise:
     case Purpose::kLabelDropout:
     case Purpose::kOffsetNoise:
+    case Purpose::kAugmentation:
+    case Purpose::kAugmentationNormal:
     case Purpose::kLikelihoodTimestep:
     case Purpose::kLikelihoodNoise:
     case Purpose::kErrorGroups:

@@ -144,15 +144,18 @@ data::Split open_data(Setup& s, const TrainOptions& options, const fs::path& run
   return data;
 }
 
-// The network's weights; zeros for a condition that it did not have, which at first changes nothing.
-exchange::Model with_condition(exchange::Model model, const nn::UNetConfig& unet) {
-  if (model.description.unet.condition.is_set() || !unet.condition.is_set()) return model;
+// The network's weights; zeros for what it did not read before (a condition, labels of the
+// augmentation), which at first changes nothing.
+exchange::Model widened(exchange::Model model, const nn::UNetConfig& unet) {
   for (io::NamedTensor& weight : model.weights) {
     if (weight.name != "conv_in.weight") continue;
     std::vector<int64_t> sizes = weight.tensor.sizes().vec();
     sizes[1] = nn::input_channels(unet) - sizes[1];
     weight.tensor = torch::cat({weight.tensor, torch::zeros(sizes, weight.tensor.options())}, 1);
   }
+  if (unet.augment_labels && !model.description.unet.augment_labels)
+    model.weights.push_back(
+        {"augment_embedding.weight", torch::zeros({unet.channels, nn::kAugmentLabels})});
   return model;
 }
 
@@ -160,7 +163,7 @@ train::ResumePolicy resume_policy(const TrainOptions& options, const Setup& s) {
   train::ResumePolicy policy = resume_policy(options.resume);
   if (s.initial)
     policy.initialize = [&s](nn::UNetImpl& unet) {
-      exchange::load_weights_(with_condition(*s.initial, unet.config()), unet);
+      exchange::load_weights_(widened(*s.initial, unet.config()), unet);
     };
   return policy;
 }

@@ -176,6 +176,8 @@ void fields(config::Fields& f, DataConfig& c) {
   f("theme", c.theme, {"shapes", "scenes"});
   f("flip", c.flip);
   f("crop", c.crop);
+  f("augment", c.augment);
+  f("augment_probability", c.augment_probability, {0.0, 1.0});
   f("on_bad_image", c.on_bad_image);
   f("layout", c.layout, array_layouts());
   f("range", c.range, array_ranges());

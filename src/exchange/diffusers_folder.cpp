@@ -213,6 +213,15 @@ Model read_diffusers_folder(const fs::path& folder, const std::string& weights,
   return model;
 }
 
+// The weights that a UNet2DModel has. The map of the augmentation's labels is left out: it changes
+// no sample.
+std::vector<io::NamedTensor> weights_for_samples(const Model& model) {
+  std::vector<io::NamedTensor> weights = model.weights;
+  std::erase_if(weights,
+                [](const io::NamedTensor& w) { return w.name == "augment_embedding.weight"; });
+  return weights;
+}
+
 void write_diffusers_folder(const Model& model, const fs::path& folder, const CardFacts& facts) {
   const nn::ModelDescription& d = model.description;
   // Creates all texts first, so that a setting that is not supported is found before any write.
@@ -224,7 +233,7 @@ void write_diffusers_folder(const Model& model, const fs::path& folder, const Ca
   io::make_folder(folder / "scheduler");
   io::write_file_synced(folder / "unet" / "config.json", unet);
   io::OutputFile weights(folder / "unet" / fmt::format("{}.safetensors", kWeights));
-  io::write_safetensors(weights, model.weights, {{"format", "pt"}});
+  io::write_safetensors(weights, weights_for_samples(model), {{"format", "pt"}});
   weights.finish();
   io::write_file_synced(folder / "scheduler" / "scheduler_config.json", scheduler);
   io::write_file_synced(folder / "model_index.json", pipeline_text(settings));

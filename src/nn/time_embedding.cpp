@@ -31,9 +31,10 @@ TimeEmbeddingImpl::TimeEmbeddingImpl(int64_t channels, int64_t time_channels,
       linear_1_(register_module("linear_1", torch::nn::Linear(channels, time_channels))),
       linear_2_(register_module("linear_2", torch::nn::Linear(time_channels, time_channels))) {}
 
-torch::Tensor TimeEmbeddingImpl::forward(const torch::Tensor& t) {
-  const torch::Tensor embedding =
+torch::Tensor TimeEmbeddingImpl::forward(const torch::Tensor& t, const torch::Tensor& added) {
+  torch::Tensor embedding =
       sinusoidal_embedding(t, channels_, sinusoid_).to(linear_1_->weight.dtype());
+  if (added.defined()) embedding = embedding + added;
   const torch::Tensor h = kernels::linear(embedding, used(linear_1_->weight), linear_1_->bias);
   return kernels::linear(torch::silu(h), used(linear_2_->weight), linear_2_->bias);
 }

@@ -108,22 +108,30 @@ UNetImpl::UNetImpl(const UNetConfig& config)
     up_blocks_.emplace_back(stage);
     up->push_back(up_blocks_.back());
   }
+  if (config.augment_labels) {
+    augment_embedding_ = register_module(
+        "augment_embedding",
+        torch::nn::Linear(torch::nn::LinearOptions(kAugmentLabels, config.channels).bias(false)));
+  }
 }
 
 torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
-                                const torch::Tensor& labels, const torch::Tensor& condition) {
+                                const torch::Tensor& labels, const torch::Tensor& condition,
+                                const torch::Tensor& augment) {
   expect_shape(x, {-1, config_.image.channels, -1, -1}, "x");
   expect_shape(t, {x.size(0)}, "t");
   TORCH_CHECK(labels.defined() == config_.class_conditional,
               "labels go with a class-conditional network, and only with one");
   TORCH_CHECK(condition.defined() == config_.condition.is_set(),
               "a condition goes with a network that has one, and only with one");
+  TORCH_CHECK(config_.augment_labels || !augment.defined(),
+              "labels of the augmentation go only with a network that reads them");
 
   std::optional<WeightCopies> copies;
   std::optional<WeightCopiesGuard> guard;
   if (!WeightCopiesGuard::active() && uses_copies(x.device()))
     guard.emplace(copies.emplace(weight_copies()));
-  torch::Tensor temb = time_embedding_(t);
+  torch::Tensor temb = time_embedding_(t, of_augment(augment));
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
 
@@ -154,6 +162,14 @@ WeightCopies UNetImpl::weight_copies() const {
   add(*mid_block_);
   for (const UpStage& stage : up_blocks_) add(*stage);
   return WeightCopies(weights);
+}
+
+// What joins the sinusoids of t; undefined for images that are not augmented. In float32 under
+// autocast too: a product of nine numbers.
+torch::Tensor UNetImpl::of_augment(const torch::Tensor& augment) {
+  if (!augment.defined()) return {};
+  const NoAutocastGuard full(augment.device().type());
+  return augment_embedding_(augment.to(augment_embedding_->weight.scalar_type()));
 }
 
 // The first and the last convolution run in float32 under autocast too, so that the image and the

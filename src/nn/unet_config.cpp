@@ -123,6 +123,7 @@ void fields(config::Fields& f, UNetConfig& c) {
   if (condition.kind == diffusion::ConditionKind::kDownsample)
     f("condition_factor", condition.factor, {2, 64});
   if (condition.is_set()) f("null_condition", condition.null_condition);
+  if (!f.omits(!c.augment_labels)) f("augment_labels", c.augment_labels);
 }
 
 UNetConfig read_unet_config(config::Reader& reader) {

@@ -17,6 +17,7 @@ Holdout::Holdout(const data::Dataset& held_out, const StepSettings& settings, in
   settings_.label_dropout = 0.0;
   settings_.condition_dropout = 0.0;
   settings_.offset_noise = 0.0;
+  settings_.augment.reset();
   settings_.timesteps = TimestepDrawing::kUniform;
   settings_.history = nullptr;
   settings_.uncertainty = nullptr;

@@ -111,6 +111,8 @@ void check_same_shape(const nn::ModelDescription& network, const std::string& pa
                              had.kind == diffusion::ConditionKind::kDownsample
                                  ? fmt::format(" with condition_factor = {}", had.factor)
                                  : ""));
+  if (network.unet.augment_labels && !unet.augment_labels)
+    refuse(path, "has model.augment_labels = true, --set says false; leave it out");
   if (unet.null_class && !network.unet.null_class)
     refuse(path,
            "has no class for \"no class\", which train.label_dropout needs; leave out "

@@ -117,6 +117,11 @@ LogNormalTimes log_normal_times(const TrainConfig& train, const diffusion::Sched
           diffusion::log_sigma_bounds(schedule).to(device)};
 }
 
+std::optional<double> augment_of(const data::DataConfig& data) {
+  if (data.augment == data::Augment::kNone) return std::nullopt;
+  return data.augment_probability;
+}
+
 StepSettings step_settings(const Experiment& experiment, const torch::Device& device) {
   const TrainConfig& train = experiment.train;
   const diffusion::Schedule schedule(experiment.diffusion.schedule);
@@ -130,6 +135,7 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .label_dropout = train.label_dropout,
           .condition_dropout = train.condition_dropout,
           .offset_noise = train.offset_noise,
+          .augment = augment_of(experiment.data),
           .timesteps = train.t_sampling,
           .batch_size = train.batch_size,
           .log_normal = log_normal_times(train, schedule, device),

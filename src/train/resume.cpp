@@ -217,6 +217,11 @@ void check_trainable(const Experiment& experiment, config::Document& document, b
         "training changes the mean alone, not the learned variance of this network: if --sigma "
         "learned looks worse afterwards, sample with --sigma small or large");
   }
+  if (experiment.unet.augment_labels && experiment.data.augment == data::Augment::kNone && begins &&
+      !given)
+    document.section("model").fail(
+        "augment_labels",
+        "is true, but nothing is augmented; set data.augment = \"edm\", or this to false");
   if (experiment.diffusion.prediction != diffusion::Prediction::kMu ||
       experiment.train.objective == Objective::kVlb)
     return;

@@ -3,6 +3,7 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
+#include "ddpm/train/augment_pipe.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/timestep_history.h"
 
@@ -44,6 +45,18 @@ torch::Tensor condition_of(const nn::UNetConfig& network, const StepSettings& se
   if (settings.condition_dropout <= 0) return condition;
   const torch::Tensor dropped = is_dropped(settings, ids, settings.condition_dropout);
   return condition.masked_fill(dropped.view({-1, 1, 1, 1}), 0.0);
+}
+
+// Augments x0. Returns what the network reads of how; undefined for a network that reads nothing.
+torch::Tensor augment_(torch::Tensor& x0, const nn::UNetConfig& network,
+                       const StepSettings& settings, const torch::Tensor& ids) {
+  const auto exact = torch::dtype(torch::kDouble).device(ids.device());
+  torch::Tensor labels;
+  if (network.augment_labels) labels = torch::zeros({ids.size(0), nn::kAugmentLabels}, exact);
+  if (!settings.augment) return labels;
+  const torch::Tensor parameters = draw_augmentation(settings.seed, *settings.augment, ids);
+  x0 = augmented(x0, parameters);
+  return labels.defined() ? augment_labels(parameters) : labels;
 }
 
 // eps of each image: N(0, I), plus settings.offset_noise times one N(0, 1) per image and channel.
@@ -121,6 +134,7 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   p.x0 = diffusion::to_model_range(batch.images.to(settings.device, /*non_blocking=*/true),
                                    nn::storage_type(settings.precision),
                                    torch::MemoryFormat::ChannelsLast);
+  const torch::Tensor augment = augment_(p.x0, unet.config(), settings, ids);
   // Line 3: t ~ Uniform({1, ..., T}).
   p.t = draw_timesteps(settings, ids);
   // Line 4: eps ~ N(0, I).
@@ -133,7 +147,7 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   {
     const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
     const diffusion::NetworkInput input = diffusion.network_input(p.x_t, p.t);
-    p.output = unet.forward(input.x, input.time, labels, condition);
+    p.output = unet.forward(input.x, input.time, labels, condition, augment);
   }
   p.loss = diffusion.unweighted_loss(p.output, p.target);
   return p;

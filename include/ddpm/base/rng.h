@@ -23,9 +23,11 @@ enum class Purpose : uint32_t {
   kHoldout = 11,       ///< selects held-out images; seed of their t and noise
   /// z of the second and later draws of a step; id = image index, step = position + (draw - 1) 2^20
   kFurtherSamplerNoise = 12,
-  kLabelDropout = 13,     ///< id = global sample index
-  kOffsetNoise = 14,      ///< id = global sample index
-  kLossUncertainty = 17,  ///< frequencies and phases of u(t); id = 0
+  kLabelDropout = 13,        ///< id = global sample index
+  kOffsetNoise = 14,         ///< id = global sample index
+  kAugmentation = 15,        ///< id = 16 * global sample index + number
+  kAugmentationNormal = 16,  ///< id = global sample index
+  kLossUncertainty = 17,     ///< frequencies and phases of u(t); id = 0
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part
   kLikelihoodNoise = 21,     ///< id = image index, step = part

@@ -17,6 +17,13 @@ namespace ddpm::data {
 enum class Crop { kCentre, kRandom };
 constexpr auto names_of(Crop) { return std::array{"centre", "random"}; }
 
+/// How training changes images besides mirroring and cropping.
+enum class Augment {
+  kNone,
+  kEdm,  ///< "edm": the pipe of Karras 2022, Appendix F.2 (train/augment_pipe.h)
+};
+constexpr auto names_of(Augment) { return std::array{"none", "edm"}; }
+
 /// Where the decoded images are kept while training: see ResidentLoader.
 enum class Resident {
   kAuto,    ///< on the device if that is a GPU and they fit a quarter of its free memory
@@ -31,10 +38,12 @@ struct DataConfig {
   std::optional<ImageSize> image_size;  ///< pixels; none: as in the files (procedural: 32x32)
   /// 1 to 4; 0: as in the array, or as in the first file without alpha (procedural: 3).
   int64_t channels = 0;
-  int64_t size = 50000;                        ///< number of procedural images
-  std::string theme = "shapes";                ///< of procedural images: shapes or scenes
-  bool flip = false;                           ///< mirror images left to right with probability 1/2
-  Crop crop = Crop::kCentre;                   ///< kRandom: another offset for every sample
+  int64_t size = 50000;          ///< number of procedural images
+  std::string theme = "shapes";  ///< of procedural images: shapes or scenes
+  bool flip = false;             ///< mirror images left to right with probability 1/2
+  Crop crop = Crop::kCentre;     ///< kRandom: another offset for every sample
+  Augment augment = Augment::kNone;
+  double augment_probability = 0.12;           ///< of each transformation of kEdm
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
   std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
   std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255

@@ -10,6 +10,7 @@
 
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 namespace ddpm::nn {
@@ -48,6 +49,9 @@ struct UNetConfig {
   /// One class more, number image.classes: "no class", for classifier-free guidance.
   bool null_class = false;
   diffusion::ConditionConfig condition;  ///< a picture that joins x_t as further input channels
+  /// Numbers that say how an image was augmented join the sinusoids of the time embedding, by a
+  /// linear map without bias (Karras 2022, App. F.2).
+  bool augment_labels = false;
 
   bool operator==(const UNetConfig&) const = default;
 };
@@ -72,6 +76,9 @@ int64_t embedded_classes(const UNetConfig& config);
 /// Whether the network can guide itself: it has a null class or a null condition.
 bool can_be_guided(const UNetConfig& config);
 
+/// How many numbers say how an image was augmented.
+inline constexpr int64_t kAugmentLabels = 9;
+
 /// The channels of the first convolution: those of x_t and of the condition.
 int64_t input_channels(const UNetConfig& config);
 
@@ -95,9 +102,12 @@ class UNetImpl : public torch::nn::Module {
 
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
   /// class_conditional, else undefined; condition: [B, C', H, W] of any float dtype where the network
-  /// has one, else undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
+  /// has one, else undefined; augment: [B, kAugmentLabels] of any float dtype where augment_labels,
+  /// undefined for images that are not augmented, which is the same as zeros. Returns [B, C, H, W],
+  /// or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
-                        const torch::Tensor& labels = {}, const torch::Tensor& condition = {});
+                        const torch::Tensor& labels = {}, const torch::Tensor& condition = {},
+                        const torch::Tensor& augment = {});
 
   /// Gradient checkpointing: see StageImpl::set_recompute_. Changes no bit of any result.
   void set_recompute_(bool recompute);
@@ -111,6 +121,7 @@ class UNetImpl : public torch::nn::Module {
   const UNetConfig& config() const { return config_; }
 
  private:
+  torch::Tensor of_augment(const torch::Tensor& augment);
   torch::Tensor of_image(const torch::Tensor& x);
   torch::Tensor to_image(const torch::Tensor& h);
 
@@ -123,6 +134,7 @@ class UNetImpl : public torch::nn::Module {
   std::vector<UpStage> up_blocks_;  // lowest resolution first
   torch::nn::GroupNorm conv_norm_out_;
   torch::nn::Conv2d conv_out_;
+  torch::nn::Linear augment_embedding_{nullptr};  // the last, so that other weights begin as ever
 };
 TORCH_MODULE(UNet);
 
