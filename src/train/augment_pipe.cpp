@@ -1,4 +1,4 @@
-#include "ddpm/train/augment_pipe.h"
+#include "augment_pipe.h"
 
 #include "ddpm/base/rng.h"
 #include "ddpm/base/shape.h"

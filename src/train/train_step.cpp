@@ -1,9 +1,9 @@
 #include "ddpm/train/train_step.h"
 
+#include "augment_pipe.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
-#include "ddpm/train/augment_pipe.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/timestep_history.h"
 

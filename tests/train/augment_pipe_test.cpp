@@ -1,4 +1,4 @@
-#include "ddpm/train/augment_pipe.h"
+#include "src/train/augment_pipe.h"
 
 #include <cmath>
 #include <initializer_list>
