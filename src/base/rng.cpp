@@ -38,6 +38,8 @@ namespace {
     case Purpose::kOffsetNoise:
     case Purpose::kAugmentation:
     case Purpose::kAugmentationNormal:
+    case Purpose::kSelfCondition:
+    case Purpose::kLossUncertainty:
     case Purpose::kLikelihoodTimestep:
     case Purpose::kLikelihoodNoise:
     case Purpose::kErrorGroups:

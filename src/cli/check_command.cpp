@@ -80,9 +80,11 @@ diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
                                                        .device = plan.generate.device,
                                                        .precision = plan.precision,
                                                        .guidance = guidance});
-  network->set_batch_(plan.generate.images);
-  return [network, denoiser = network->denoiser()](
-             const torch::Tensor& x_t, const torch::Tensor& t) { return denoiser(x_t, t); };
+  return [network, &plan, denoiser = network->denoiser()](const torch::Tensor& x_t,
+                                                          const torch::Tensor& t) {
+    network->set_batch_(plan.generate.images);  // each call is the first of a chain
+    return denoiser(x_t, t);
+  };
 }
 
 void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn::UNet& unet,

@@ -53,6 +53,8 @@ void print_model(const nn::ModelDescription& model) {
     print_row("condition",
               fmt::format("{}{}", describe_condition(model.unet),
                           model.unet.condition.null_condition ? ", also trained without it" : ""));
+  if (model.unet.self_condition)
+    print_row("self-condition", "reads its estimate of the call before");
   if (model.unet.augment_labels)
     print_row("augmentation", "labels in training; samples are of images as they are");
   print_row("schedule", describe(model.diffusion));

@@ -144,8 +144,8 @@ data::Split open_data(Setup& s, const TrainOptions& options, const fs::path& run
   return data;
 }
 
-// The network's weights; zeros for what it did not read before (a condition, labels of the
-// augmentation), which at first changes nothing.
+// The network's weights; zeros for what it did not read before (a condition, its own
+// estimate, labels of the augmentation), which at first changes nothing.
 exchange::Model widened(exchange::Model model, const nn::UNetConfig& unet) {
   for (io::NamedTensor& weight : model.weights) {
     if (weight.name != "conv_in.weight") continue;

@@ -196,6 +196,10 @@ void check_expressible(const nn::UNetConfig& c) {
         "model.condition = \"{}\": diffusers' pipelines give a UNet2DModel nothing but x_t; use "
         "--to safetensors or torch",
         config::to_string(c.condition.kind)));
+  if (c.self_condition)
+    throw UsageError(
+        "model.self_condition: diffusers' pipelines give a UNet2DModel nothing but x_t, not its "
+        "own estimate; use --to safetensors or torch");
   if (c.sinusoid.scale != 1.0)
     throw UsageError(
         "model.time_scale has no counterpart in a UNet2DModel; use --to safetensors or torch");

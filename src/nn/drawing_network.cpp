@@ -16,7 +16,8 @@ diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const Give
     const Given a = first_of(given, count), b = first_of(null, count);
     const torch::Tensor output =
         network(torch::cat({x_t, x_t}), torch::cat({t, t}),
-                {joined(a.labels, b.labels), joined(a.condition, b.condition)});
+                {joined(a.labels, b.labels), joined(a.condition, b.condition),
+                 joined(a.estimate, b.estimate)});
     return diffusion::OutputPair{output.narrow(0, 0, count), output.narrow(0, count, count)};
   };
 }
@@ -24,8 +25,10 @@ diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const Give
 // What `config` reads of `given`: a guiding network may know neither classes nor the condition.
 Given read_by(const UNetConfig& config, const Given& given) {
   return {config.class_conditional ? given.labels : torch::Tensor(),
-          config.condition.is_set() ? given.condition : torch::Tensor()};
+          config.condition.is_set() ? given.condition : torch::Tensor(), given.estimate};
 }
+
+bool remembers(const UNet& unet) { return unet && unet->config().self_condition; }
 
 }  // namespace
 
@@ -39,6 +42,13 @@ DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
   if (!drawing.classes.empty()) given_.labels = torch::zeros({drawing.batch}, on_device);
   const auto layout = torch::dtype(storage_type(drawing.precision)).device(drawing.device);
   given_.condition = no_condition(config, drawing.batch, layout);
+  if (remembers(unet_) || remembers(drawing.guide)) {
+    const ImageSpec& image = config.image;
+    memory_.emplace(diffusion,
+                    torch::IntArrayRef{drawing.batch, image.channels, image.height, image.width},
+                    layout);
+    given_.estimate = memory_->estimate();
+  }
   null_ = given_;
   if (config.class_conditional && config.null_class)
     null_.labels = torch::full({drawing.batch}, config.image.classes, on_device);
@@ -52,6 +62,7 @@ DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
 
 void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
   if (guided_) guided_->reset_();
+  if (memory_) memory_->reset_();
   const Given rows = first_of(given_, static_cast<int64_t>(images.size()));
   if (rows.labels.defined())
     rows.labels.copy_(labels_in_turn(images, drawing_.classes, torch::kCPU));
@@ -76,6 +87,10 @@ diffusion::GuidedDenoiser::Sources DrawingNetwork::sources() const {
 }
 
 diffusion::Denoiser DrawingNetwork::denoiser() const {
+  return memory_ ? memory_->remembering(guided_denoiser()) : guided_denoiser();
+}
+
+diffusion::Denoiser DrawingNetwork::guided_denoiser() const {
   if (!guided_) return with_labels(labelled(unet_), given_);
   return [guided = guided_](const torch::Tensor& x_t, const torch::Tensor& t) {
     return (*guided)(x_t, t);

@@ -186,7 +186,8 @@ LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& d
     const diffusion::NetworkInput input = diffusion.network_input(x_t, t);
     const torch::Tensor x =
         input.x.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
-    return unet->forward(x, input.time, given.labels, given.condition);
+    return unet->forward(x, input.time, given.labels,
+                         whole_condition(unet->config(), x, given.condition, given.estimate));
   };
 }
 
@@ -198,7 +199,7 @@ diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusi
 
 Given first_of(const Given& given, int64_t count) {
   const auto rows = [&](const torch::Tensor& t) { return t.defined() ? t.narrow(0, 0, count) : t; };
-  return {rows(given.labels), rows(given.condition)};
+  return {rows(given.labels), rows(given.condition), rows(given.estimate)};
 }
 
 diffusion::Denoiser with_labels(LabelledDenoiser network, const Given& given) {

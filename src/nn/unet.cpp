@@ -122,7 +122,7 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
   expect_shape(t, {x.size(0)}, "t");
   TORCH_CHECK(labels.defined() == config_.class_conditional,
               "labels go with a class-conditional network, and only with one");
-  TORCH_CHECK(condition.defined() == config_.condition.is_set(),
+  TORCH_CHECK(condition.defined() == (config_.condition.is_set() || config_.self_condition),
               "a condition goes with a network that has one, and only with one");
   TORCH_CHECK(config_.augment_labels || !augment.defined(),
               "labels of the augmentation go only with a network that reads them");

@@ -123,6 +123,7 @@ void fields(config::Fields& f, UNetConfig& c) {
   if (condition.kind == diffusion::ConditionKind::kDownsample)
     f("condition_factor", condition.factor, {2, 64});
   if (condition.is_set()) f("null_condition", condition.null_condition);
+  if (!f.omits(!c.self_condition)) f("self_condition", c.self_condition);
   if (!f.omits(!c.augment_labels)) f("augment_labels", c.augment_labels);
 }
 
@@ -167,8 +168,16 @@ bool can_be_guided(const UNetConfig& config) {
 }
 
 int64_t input_channels(const UNetConfig& config) {
-  return config.image.channels +
-         diffusion::condition_channels(config.condition, config.image.channels);
+  const int64_t own = config.image.channels;
+  return own + diffusion::condition_channels(config.condition, own) +
+         (config.self_condition ? own : 0);
+}
+
+torch::Tensor whole_condition(const UNetConfig& config, const torch::Tensor& x,
+                              const torch::Tensor& picture, const torch::Tensor& estimate) {
+  if (!config.self_condition) return picture;
+  const torch::Tensor own = estimate.defined() ? estimate.to(x) : torch::zeros_like(x);
+  return picture.defined() ? torch::cat({picture.to(x), own}, /*dim=*/1) : own;
 }
 
 torch::Tensor no_condition(const UNetConfig& config, int64_t count,

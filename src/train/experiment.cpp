@@ -105,6 +105,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f.two("micro_batch", c.fit_micro_batch, "fixed", "auto");
   f("label_dropout", c.label_dropout, {0.0, 1.0});
   f("condition_dropout", c.condition_dropout, {0.0, 1.0});
+  f("self_condition_probability", c.self_condition_probability, {0.0, 1.0});
   f("offset_noise", c.offset_noise, {0.0, 10.0});
   f("loss", c.objective);
   f("loss_sigma", c.variance);

@@ -111,6 +111,12 @@ void check_same_shape(const nn::ModelDescription& network, const std::string& pa
                              had.kind == diffusion::ConditionKind::kDownsample
                                  ? fmt::format(" with condition_factor = {}", had.factor)
                                  : ""));
+  if (network.unet.self_condition && !unet.self_condition)
+    refuse(path, "has model.self_condition = true, --set says false; leave it out");
+  if (network.unet.self_condition && !had.is_set() && has.is_set())
+    refuse(path,
+           "is a self-conditioned network without a condition; train a new network, or start from "
+           "one without model.self_condition");
   if (network.unet.augment_labels && !unet.augment_labels)
     refuse(path, "has model.augment_labels = true, --set says false; leave it out");
   if (unet.null_class && !network.unet.null_class)

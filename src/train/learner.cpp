@@ -133,6 +133,7 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .device = device,
           .seed = experiment.run.seed,
           .label_dropout = train.label_dropout,
+          .self_condition_probability = train.self_condition_probability,
           .condition_dropout = train.condition_dropout,
           .offset_noise = train.offset_noise,
           .augment = augment_of(experiment.data),

@@ -3,6 +3,7 @@
 #include "augment_pipe.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
+#include "ddpm/diffusion/self_conditioning.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/timestep_history.h"
@@ -14,13 +15,19 @@ namespace ddpm::train {
 namespace {
 
 // Whether each image is trained without its class or condition, with probability `share`: bool [B].
+// True with probability `share`, a function of (seed, id) and the purpose: bool [B].
+torch::Tensor chosen(const StepSettings& settings, const torch::Tensor& ids, double share,
+                     Purpose purpose) {
+  constexpr int64_t kParts = int64_t{1} << 30;
+  const auto parts = static_cast<int64_t>(share * static_cast<double>(kParts));
+  torch::Tensor u = torch::empty_like(ids);
+  kernels::fill_uniform_int_(u, rng_key(settings.seed, purpose), ids, 1, kParts);
+  return u <= parts;
+}
+
 // One number per image for all shares: guidance leaves out all at once, so training should too.
 torch::Tensor is_dropped(const StepSettings& settings, const torch::Tensor& ids, double share) {
-  constexpr int64_t kParts = int64_t{1} << 30;
-  const auto dropped = static_cast<int64_t>(share * static_cast<double>(kParts));
-  torch::Tensor u = torch::empty_like(ids);
-  kernels::fill_uniform_int_(u, rng_key(settings.seed, Purpose::kLabelDropout), ids, 1, kParts);
-  return u <= dropped;
+  return chosen(settings, ids, share, Purpose::kLabelDropout);
 }
 
 // The class of each image; the null class with probability label_dropout (Ho and Salimans 2022,
@@ -115,6 +122,34 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
   }
   TORCH_CHECK(false, "unknown drawing of timesteps");
 }
+// What the network reads besides x_t and t.
+struct Inputs {
+  torch::Tensor labels, picture, augment;
+};
+
+torch::Tensor output_of(nn::UNetImpl& unet, const StepSettings& settings, const Pass& p,
+                        const Inputs& given, const torch::Tensor& estimate) {
+  // A guard of its own for each pass: a cast of a weight without a gradient must not be used again.
+  const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
+  const diffusion::NetworkInput input = settings.diffusion.network_input(p.x_t, p.t);
+  return unet.forward(input.x, input.time, given.labels,
+                      nn::whole_condition(unet.config(), input.x, given.picture, estimate),
+                      given.augment);
+}
+
+// The estimates of a first pass, or zeros, of a self-conditioned network (Chen 2022, Algorithm 1);
+// undefined: zeros for all. All images take the pass, so that each step has the same operations.
+torch::Tensor estimate_of(nn::UNetImpl& unet, const StepSettings& settings, const Pass& p,
+                          const Inputs& given, const torch::Tensor& ids) {
+  const double share = settings.self_condition_probability;
+  if (!unet.config().self_condition || share <= 0) return {};
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor estimate = diffusion::own_estimate(
+      settings.diffusion, output_of(unet, settings, p, given, {}), p.x_t, p.t);
+  const torch::Tensor reads = chosen(settings, ids, share, Purpose::kSelfCondition);
+  return torch::where(reads.view({-1, 1, 1, 1}), estimate, torch::zeros_like(estimate));
+}
+
 
 namespace {
 
@@ -142,13 +177,9 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   // Line 5: || target - network(x_t, t) ||^2.
   p.x_t = diffusion.noised(p.x0, p.t, eps);
   p.target = diffusion.target(p.x0, eps, p.x_t, p.t);
-  const torch::Tensor labels = labels_of(unet.config(), settings, batch, ids);
-  const torch::Tensor condition = condition_of(unet.config(), settings, p.x0, ids);
-  {
-    const nn::AutocastGuard autocast(settings.device.type(), settings.precision);
-    const diffusion::NetworkInput input = diffusion.network_input(p.x_t, p.t);
-    p.output = unet.forward(input.x, input.time, labels, condition, augment);
-  }
+  const Inputs given{labels_of(unet.config(), settings, batch, ids),
+                     condition_of(unet.config(), settings, p.x0, ids), augment};
+  p.output = output_of(unet, settings, p, given, estimate_of(unet, settings, p, given, ids));
   p.loss = diffusion.unweighted_loss(p.output, p.target);
   return p;
 }

@@ -169,6 +169,23 @@ TEST(Convert, NetworksThatDiffusersHasNotAreRefusedByTheirKey) {
   c.heads = 2;
   nn::set_attention_levels_(c, {0, 1});
   EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("heads"), std::string::npos);
+  c = base;
+  c.self_condition = true;
+  EXPECT_NE(message_of([&] { unet_config_text(c, {}); }).find("self_condition"), std::string::npos);
+}
+
+// A network with labels of the augmentation is written without them: its samples do not read them.
+TEST(Convert, LabelsOfTheAugmentationAreLeftOutForDiffusers) {
+  TemporaryFolder folder;
+  Model model = read_model(kGolden / "google");
+  const Model plain = model;
+  model.description.unet.augment_labels = true;
+  model.weights.push_back({"augment_embedding.weight",
+                           torch::ones({model.description.unet.channels, nn::kAugmentLabels})});
+  save(model, folder / "copy", Format::kDiffusers);
+  expect_same(plain, read_model(folder / "copy"));
+  save(model, folder / "copy.safetensors", Format::kSafetensors);
+  expect_same(model, read_model(folder / "copy.safetensors"));
 }
 
 TEST(Import, UnknownNetworksAreRefused) {

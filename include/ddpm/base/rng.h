@@ -27,6 +27,7 @@ enum class Purpose : uint32_t {
   kOffsetNoise = 14,         ///< id = global sample index
   kAugmentation = 15,        ///< id = 16 * global sample index + number
   kAugmentationNormal = 16,  ///< id = global sample index
+  kSelfCondition = 18,       ///< id = global sample index
   kLossUncertainty = 17,     ///< frequencies and phases of u(t); id = 0
   // `ddpm eval`: shares no number with a training run of the same seed.
   kLikelihoodTimestep = 20,  ///< id = image index * parts + part

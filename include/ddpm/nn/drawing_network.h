@@ -2,6 +2,7 @@
 
 #include "ddpm/diffusion/diffusion.h"
 #include "ddpm/diffusion/guidance.h"
+#include "ddpm/diffusion/self_conditioning.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/nn/unet.h"
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <torch/types.h>
@@ -35,13 +37,15 @@ struct Drawing {
 
 /// A network as one denoiser for all batches of a sampling. It reads the classes and conditions of a
 /// batch from tensors with fixed addresses, so that a CUDA graph of one batch's calls is valid for
-/// the next batch. Copies share the tensors.
+/// the next batch. A self-conditioned network remembers its estimate from call to call of a batch;
+/// with guidance both halves read that of the guided output. Copies share the tensors.
 class DrawingNetwork {
  public:
   /// c10::Error if the guidance needs a null class or null condition that the network does not have.
   DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion, const Drawing& drawing);
 
-  /// Sets the images of the next batch. Call it before the batch's first network call.
+  /// Sets the images of the next batch, and forgets the former one's estimate. Call it before the
+  /// batch's first network call.
   void set_batch_(const std::vector<int64_t>& images);
   /// See diffusion::Denoiser and make_denoiser. With guidance: diffusion::GuidedDenoiser; both
   /// classes of all images are one batch.
@@ -50,6 +54,7 @@ class DrawingNetwork {
  private:
   LabelledDenoiser labelled(const UNet& unet) const;
   diffusion::GuidedDenoiser::Sources sources() const;
+  diffusion::Denoiser guided_denoiser() const;
 
   UNet unet_;
   diffusion::Diffusion diffusion_;
@@ -57,6 +62,7 @@ class DrawingNetwork {
   Given given_;  // of [batch] images
   Given null_;   // that of guidance; only if it differs from given_
   std::shared_ptr<diffusion::GuidedDenoiser> guided_;
+  std::optional<diffusion::SelfConditioning> memory_;
 };
 
 }  // namespace ddpm::nn

@@ -71,11 +71,14 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
 
 /// What a network reads of each image of a batch besides x_t and t, on its device.
 struct Given {
-  Given(torch::Tensor labels = {}, torch::Tensor condition = {})  // labels alone are enough
-      : labels(std::move(labels)), condition(std::move(condition)) {}
+  Given(torch::Tensor labels = {}, torch::Tensor condition = {},  // labels alone are enough
+        torch::Tensor estimate = {})
+      : labels(std::move(labels)), condition(std::move(condition)), estimate(std::move(estimate)) {}
 
   torch::Tensor labels;     ///< int64 [B]; undefined for a network without classes
-  torch::Tensor condition;  ///< [B,C',H,W] (diffusion::condition_input); undefined without one
+  torch::Tensor condition;  ///< [B,c,H,W] (diffusion::condition_input); undefined without one
+  /// [B,C,H,W], the former estimate of x0 (diffusion::SelfConditioning); undefined: zeros
+  torch::Tensor estimate;
 };
 
 /// The network as samplers use it (diffusion::Denoiser), without gradients: it reads what

@@ -49,6 +49,8 @@ struct UNetConfig {
   /// One class more, number image.classes: "no class", for classifier-free guidance.
   bool null_class = false;
   diffusion::ConditionConfig condition;  ///< a picture that joins x_t as further input channels
+  /// The former estimate of x0 joins them as the last input channels (Chen 2022, Analog Bits).
+  bool self_condition = false;
   /// Numbers that say how an image was augmented join the sinusoids of the time embedding, by a
   /// linear map without bias (Karras 2022, App. F.2).
   bool augment_labels = false;
@@ -79,13 +81,19 @@ bool can_be_guided(const UNetConfig& config);
 /// How many numbers say how an image was augmented.
 inline constexpr int64_t kAugmentLabels = 9;
 
-/// The channels of the first convolution: those of x_t and of the condition.
+/// The channels of the first convolution: those of x_t, of the condition and of the former estimate.
 int64_t input_channels(const UNetConfig& config);
 
-/// The input of `count` images without their condition: zeros [count,C',H,W]; undefined if the
-/// network has none.
+/// The input of `count` images without their condition's picture: zeros [count,c,H,W]; undefined if
+/// the network has none.
 torch::Tensor no_condition(const UNetConfig& config, int64_t count,
                            const torch::TensorOptions& options);
+
+/// What UNetImpl::forward reads as the condition of x, [B,C,H,W]: the picture's input [B,c,H,W], if the
+/// network has one, and the former estimate [B,C,H,W], if it is self-conditioned; zeros if that is
+/// undefined. Undefined for a network with neither.
+torch::Tensor whole_condition(const UNetConfig& config, const torch::Tensor& x,
+                              const torch::Tensor& picture, const torch::Tensor& estimate);
 
 /// The levels (from 0) of attention_resolutions, ascending. c10::Error if a resolution belongs to
 /// no level.
@@ -101,8 +109,8 @@ class UNetImpl : public torch::nn::Module {
   explicit UNetImpl(const UNetConfig& config);
 
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
-  /// class_conditional, else undefined; condition: [B, C', H, W] of any float dtype where the network
-  /// has one, else undefined; augment: [B, kAugmentLabels] of any float dtype where augment_labels,
+  /// class_conditional, else undefined; condition: whole_condition, [B, C', H, W] of any float dtype
+  /// where the network has one, else undefined; augment: [B, kAugmentLabels] of any float dtype where augment_labels,
   /// undefined for images that are not augmented, which is the same as zeros. Returns [B, C, H, W],
   /// or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,

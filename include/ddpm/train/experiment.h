@@ -50,7 +50,8 @@ struct TrainConfig {
   bool fit_micro_batch = false;    ///< micro_batch = "auto": more micro-batches if memory is short
   double label_dropout = 0.0;      ///< share of images trained without their class; see null_class
   double condition_dropout = 0.0;  ///< share of images trained without their condition
-  double offset_noise = 0.0;       ///< see StepSettings
+  double self_condition_probability = 0.5;  ///< see StepSettings
+  double offset_noise = 0.0;                ///< see StepSettings
   Objective objective = Objective::kSimple;
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;  ///< of loss = "vlb"
   diffusion::LossWeightConfig loss;
