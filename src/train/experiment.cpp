@@ -107,6 +107,7 @@ void fields(config::Fields& f, TrainConfig& c) {
   f("condition_dropout", c.condition_dropout, {0.0, 1.0});
   f("self_condition_probability", c.self_condition_probability, {0.0, 1.0});
   f("offset_noise", c.offset_noise, {0.0, 10.0});
+  f("noise_coupling", c.noise_coupling);
   f("loss", c.objective);
   f("loss_sigma", c.variance);
   f("loss_weight", c.loss.weighting);
@@ -220,8 +221,13 @@ std::unique_ptr<data::BatchSource> open_batches(const Experiment& experiment,
         "data.resident = \"always\" needs images of one shape, but with data.crop = \"random\" "
         "these keep many; use \"auto\", or data.crop = \"centre\"");
   }
-  const bool fits = wish == data::Resident::kAuto && device.is_cuda() && bytes >= 0 &&
-                    static_cast<uint64_t>(bytes) <= free_bytes(device) / 4;
+  const bool transports = experiment.train.noise_coupling == NoiseCoupling::kOptimalTransport;
+  if (wish == data::Resident::kAlways && device.is_cuda() && transports)
+    throw UsageError(
+        "data.resident = \"always\" keeps the images on the GPU, and train.noise_coupling = "
+        "\"optimal_transport\" compares them on the host; use \"auto\" or \"never\"");
+  const bool fits = wish == data::Resident::kAuto && device.is_cuda() && !transports &&
+                    bytes >= 0 && static_cast<uint64_t>(bytes) <= free_bytes(device) / 4;
   if (wish != data::Resident::kAlways && !fits)
     return std::make_unique<data::Loader>(dataset, options);
   spdlog::info("keeping the decoded images on {}: {}", device.str(),

@@ -6,6 +6,7 @@
 #include "ddpm/nn/init.h"
 #include "ddpm/nn/power_ema.h"
 #include "ddpm/train/micro_batch.h"
+#include "noise_coupling.h"
 
 #include <algorithm>
 #include <mutex>
@@ -132,8 +133,8 @@ StepSettings step_settings(const Experiment& experiment, const torch::Device& de
           .precision = train.precision,
           .device = device,
           .seed = experiment.run.seed,
-          .label_dropout = train.label_dropout,
           .self_condition_probability = train.self_condition_probability,
+          .label_dropout = train.label_dropout,
           .condition_dropout = train.condition_dropout,
           .offset_noise = train.offset_noise,
           .augment = augment_of(experiment.data),
@@ -205,6 +206,8 @@ void Learner::load_(const data::Batch& batch) {
   load(batch_.images, batch.images);
   load(batch_.labels, batch.labels);
   load(batch_.ids, batch.ids);
+  if (train_.noise_coupling == NoiseCoupling::kOptimalTransport)
+    load(batch_.noise_ids, transported_noise_ids(settings_, batch));
 }
 
 // Dropout uses torch's generator. It is seeded by the step, so that a resumed run repeats it.

@@ -7,6 +7,7 @@
 #include "ddpm/kernels/random.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/timestep_history.h"
+#include "noise_coupling.h"
 
 #include <cmath>
 
@@ -14,7 +15,6 @@ namespace ddpm::train {
 
 namespace {
 
-// Whether each image is trained without its class or condition, with probability `share`: bool [B].
 // True with probability `share`, a function of (seed, id) and the purpose: bool [B].
 torch::Tensor chosen(const StepSettings& settings, const torch::Tensor& ids, double share,
                      Purpose purpose) {
@@ -25,6 +25,7 @@ torch::Tensor chosen(const StepSettings& settings, const torch::Tensor& ids, dou
   return u <= parts;
 }
 
+// Whether each image is trained without its class or condition, with probability `share`: bool [B].
 // One number per image for all shares: guidance leaves out all at once, so training should too.
 torch::Tensor is_dropped(const StepSettings& settings, const torch::Tensor& ids, double share) {
   return chosen(settings, ids, share, Purpose::kLabelDropout);
@@ -64,17 +65,6 @@ torch::Tensor augment_(torch::Tensor& x0, const nn::UNetConfig& network,
   const torch::Tensor parameters = draw_augmentation(settings.seed, *settings.augment, ids);
   x0 = augmented(x0, parameters);
   return labels.defined() ? augment_labels(parameters) : labels;
-}
-
-// eps of each image: N(0, I), plus settings.offset_noise times one N(0, 1) per image and channel.
-torch::Tensor noise_of(const StepSettings& settings, const torch::Tensor& x0,
-                       const torch::Tensor& ids) {
-  torch::Tensor eps = torch::empty_like(x0);
-  kernels::fill_normal_(eps, rng_key(settings.seed, Purpose::kTrainingNoise), ids);
-  if (settings.offset_noise == 0.0) return eps;
-  torch::Tensor offset = torch::empty({x0.size(0), x0.size(1), 1, 1}, x0.options());
-  kernels::fill_normal_(offset, rng_key(settings.seed, Purpose::kOffsetNoise), ids);
-  return eps.add_(offset, settings.offset_noise);
 }
 
 // Uniform in 1..high, a function of (seed, id).
@@ -122,6 +112,16 @@ torch::Tensor draw_timesteps(const StepSettings& settings, const torch::Tensor& 
   }
   TORCH_CHECK(false, "unknown drawing of timesteps");
 }
+
+namespace {
+
+// One forward pass of training.
+struct Pass {
+  torch::Tensor x0, x_t, t;  // line 2 to 4
+  torch::Tensor target, output;
+  torch::Tensor loss;  // L_simple of each sample, [B]
+};
+
 // What the network reads besides x_t and t.
 struct Inputs {
   torch::Tensor labels, picture, augment;
@@ -150,16 +150,6 @@ torch::Tensor estimate_of(nn::UNetImpl& unet, const StepSettings& settings, cons
   return torch::where(reads.view({-1, 1, 1, 1}), estimate, torch::zeros_like(estimate));
 }
 
-
-namespace {
-
-// One forward pass of training.
-struct Pass {
-  torch::Tensor x0, x_t, t;  // line 2 to 4
-  torch::Tensor target, output;
-  torch::Tensor loss;  // L_simple of each sample, [B]
-};
-
 Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch& batch) {
   const diffusion::Diffusion& diffusion = settings.diffusion;
   const torch::Tensor ids = batch.ids.to(settings.device, /*non_blocking=*/true);
@@ -173,7 +163,9 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   // Line 3: t ~ Uniform({1, ..., T}).
   p.t = draw_timesteps(settings, ids);
   // Line 4: eps ~ N(0, I).
-  const torch::Tensor eps = noise_of(settings, p.x0, ids);
+  const torch::Tensor eps = training_noise(
+      settings, p.x0,
+      batch.noise_ids.defined() ? batch.noise_ids.to(settings.device, /*non_blocking=*/true) : ids);
   // Line 5: || target - network(x_t, t) ||^2.
   p.x_t = diffusion.noised(p.x0, p.t, eps);
   p.target = diffusion.target(p.x0, eps, p.x_t, p.t);
@@ -252,8 +244,10 @@ WeightedLosses finite_losses(const StepLosses& losses) {
 }
 
 data::Batch slice(const data::Batch& batch, int64_t first, int64_t count) {
-  return {batch.images.narrow(0, first, count), batch.labels.narrow(0, first, count),
-          batch.ids.narrow(0, first, count)};
+  const auto rows = [&](const torch::Tensor& t) {
+    return t.defined() ? t.narrow(0, first, count) : t;
+  };
+  return {rows(batch.images), rows(batch.labels), rows(batch.ids), rows(batch.noise_ids)};
 }
 
 }  // namespace ddpm::train

@@ -15,6 +15,9 @@ struct Batch {
   torch::Tensor images;
   torch::Tensor labels;  ///< int64 [B], -1 without labels; on the images' device
   torch::Tensor ids;     ///< int64 [B], global sample index; on the images' device
+  /// int64 [B], the samples whose noise the images are trained with; undefined: their own. A source
+  /// leaves it undefined (train.noise_coupling).
+  torch::Tensor noise_ids = {};
 };
 
 /// The endless training data. Batch k is a function of (data set, seed, k) alone.

@@ -42,6 +42,13 @@ enum class ReportTime {
 };
 constexpr auto names_of(ReportTime) { return std::array{"never", "end", "checkpoints"}; }
 
+/// Which noise of a process' batch each image gets.
+enum class NoiseCoupling {
+  kIndependent,       ///< "independent": its own (Ho 2020, Algorithm 1)
+  kOptimalTransport,  ///< "optimal_transport": the nearest, each once (Tong 2024, Pooladian 2023)
+};
+constexpr auto names_of(NoiseCoupling) { return std::array{"independent", "optimal_transport"}; }
+
 /// [train]
 struct TrainConfig {
   int64_t steps = 100000;          ///< parameter updates
@@ -52,6 +59,7 @@ struct TrainConfig {
   double condition_dropout = 0.0;  ///< share of images trained without their condition
   double self_condition_probability = 0.5;  ///< see StepSettings
   double offset_noise = 0.0;                ///< see StepSettings
+  NoiseCoupling noise_coupling = NoiseCoupling::kIndependent;
   Objective objective = Objective::kSimple;
   diffusion::ModelVariance variance = diffusion::ModelVariance::kSmall;  ///< of loss = "vlb"
   diffusion::LossWeightConfig loss;
