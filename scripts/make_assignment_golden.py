@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/golden/assignment.safetensors: linear assignments by scipy, in float64.
 
-For each case NAME: cost.NAME [N,N], columns.NAME [N] of scipy.optimize.linear_sum_assignment, and total.NAME [1].
-The cases whose name begins with "ties" have several best assignments: only their total is the same everywhere.
+For each case NAME: cost.NAME [N,N], columns.NAME [N] of scipy.optimize.linear_sum_assignment, and
+total.NAME [1]. The cases whose name begins with "ties" have several best assignments: only their
+total is the same everywhere.
 
 Needs numpy, scipy and safetensors:  python3 scripts/make_assignment_golden.py
 """

@@ -9,8 +9,8 @@ namespace {
 
 constexpr double kFar = std::numeric_limits<double>::infinity();
 
-// The dual problem: reduced costs cost[i][j] - row_price[i] - column_price[j] are never negative, and 0
-// for an assigned pair. That proves the assignment the best one.
+// The dual problem: reduced costs cost[i][j] - row_price[i] - column_price[j] are never negative,
+// and 0 for an assigned pair. That proves the assignment the best one.
 class Assignment {
  public:
   explicit Assignment(const torch::Tensor& cost)

@@ -27,8 +27,8 @@ inline constexpr double kAugmentShift = 0.125;
 /// log2 of the factor of a_2 = 1 and of a_5 = 1.
 inline constexpr double kAugmentLogScale = 0.2;
 
-/// Parameters of the samples `ids`, int64 [B]: float64 [B,8] on their device, a function of (seed, id)
-/// alone. All but the mirroring left to right are each switched on with `probability`,
+/// Parameters of the samples `ids`, int64 [B]: float64 [B,8] on their device, a function of (seed,
+/// id) alone. All but the mirroring left to right are each switched on with `probability`,
 /// independently; both shifts at once. No host sync.
 torch::Tensor draw_augmentation(uint64_t seed, double probability, const torch::Tensor& ids);
 
@@ -36,8 +36,8 @@ torch::Tensor draw_augmentation(uint64_t seed, double probability, const torch::
 /// a_2, cos a_3 - 1, sin a_3, a_5 cos a_4, a_5 sin a_4, a_6, a_7. Zeros for an image as it is.
 torch::Tensor augment_labels(const torch::Tensor& parameters);
 
-/// Images x [B,C,H,W] in [-1,1] transformed by parameters [B,8]: [B,C,H,W], channels_last, clamped to
-/// [-1,1]. Cubic convolution (Keys 1981, a = -1/2) around the images' centre, as wide as a pixel of
+/// Images x [B,C,H,W] in [-1,1] transformed by parameters [B,8]: [B,C,H,W], channels_last, clamped
+/// to [-1,1]. Cubic convolution (Keys 1981, a = -1/2) around the images' centre, as wide as a pixel of
 /// the result is among those of x, up to twice a pixel; beyond the border the image is mirrored.
 /// Mirroring and shifts by whole pixels are exact. No host sync.
 torch::Tensor augmented(const torch::Tensor& x, const torch::Tensor& parameters);

@@ -63,7 +63,7 @@ TEST_F(TrainingFeatures, AResumedRunIsTheSameToTheBit) {
   expect_same_tensors(checkpoint("runs/whole", 12), checkpoint("runs/parts", 12));
 }
 
-// Images, t, noise, augmentation and first passes of a step are the same; sums are in another order.
+// Images, t, noise, augmentation and first passes of a step are the same; sums differ in order.
 TEST_F(TrainingFeatures, TwoProcessesTrainTheSameNetwork) {
   const auto settings = joined(
       joined(kAugmented, kSelf),

@@ -31,8 +31,8 @@ GenerateOptions three_images(int64_t batch) {
   return options;
 }
 
-// A network that predicts x0 = 0.1 + half of what it reads, whatever x_t is. Before call k = 0, 1, ...
-// it must read 0.2 (1 - 0.5^k).
+// A network that predicts x0 = 0.1 + half of what it reads, whatever x_t is. Before call k = 0, 1,
+// ... it must read 0.2 (1 - 0.5^k).
 TEST(SelfConditionedChain, EveryCallOfEveryMethodReadsTheEstimateOfTheCallBefore) {
   const diffusion::Diffusion diffusion(kSchedule, Prediction::kX0);
   for (const MethodEntry& method : methods()) {

@@ -83,8 +83,8 @@ TEST(AugmentPipe, AQuarterTurnIsRot90) {
   }
 }
 
-// Cubic convolution with a = -1/2 has a polynomial of second degree as it is (Keys 1981, Sec. IV), so
-// the result is that polynomial at the point that each pixel comes from.
+// Cubic convolution with a = -1/2 leaves polynomials of second degree as they are (Keys 1981,
+// Sec. IV): the result is that polynomial at the point that each pixel comes from.
 TEST(AugmentPipe, APolynomialOfSecondDegreeIsTransformedExactly) {
   constexpr int64_t kSide = 33;
   constexpr double kMiddle = 16;
@@ -170,8 +170,11 @@ TEST(AugmentPipe, ASmallerImageIsNotAliased) {
   const torch::Tensor stripes = (torch::arange(16, torch::kDouble).remainder(2) * 2 - 1)
                                     .view({1, 1, 1, 16})
                                     .expand({1, 1, 16, 16});
-  const torch::Tensor half = augmented(stripes, parameters({{Column::kScale, -5}}));
-  EXPECT_LT(half.abs().max().item<double>(), 0.05);
+  for (const double shift : {0.0, 0.25}) {  // between two columns, and upon one
+    const torch::Tensor half =
+        augmented(stripes, parameters({{Column::kScale, -5}, {Column::kTranslationX, shift / 2}}));
+    EXPECT_LT(half.abs().max().item<double>(), 0.05) << shift;
+  }
 }
 
 TEST(AugmentPipe, LabelsAreThoseOfTheTable) {

@@ -12,8 +12,8 @@ namespace ddpm::diffusion {
 torch::Tensor own_estimate(const Diffusion& diffusion, const torch::Tensor& output,
                            const torch::Tensor& x_t, const torch::Tensor& t);
 
-/// The memory of a self-conditioned chain: own_estimate of the former network call, zeros before the
-/// first (Chen 2022, Algorithm 2). It counts calls, not steps: the second call of a method with two
+/// The memory of a self-conditioned chain: own_estimate of the former network call, zeros before
+/// the first (Chen 2022, Algorithm 2). It counts calls, not steps: the second call of a method with two
 /// calls per step reads the estimate of the first. Copies share the tensor.
 class SelfConditioning {
  public:

@@ -23,7 +23,7 @@ torch::Tensor sinusoidal_embedding(const torch::Tensor& t, int64_t dim,
 class TimeEmbeddingImpl : public torch::nn::Module {
  public:
   TimeEmbeddingImpl(int64_t channels, int64_t time_channels, const SinusoidConfig& sinusoid);
-  /// t: [B] of any type, as sinusoidal_embedding. `added`: [B, channels], joins the sinusoids if it is
+  /// t: [B] of any type, as sinusoidal_embedding. `added`: [B, channels], joins the sinusoids if
   /// defined. Returns [B, time_channels] in the parameters' type.
   torch::Tensor forward(const torch::Tensor& t, const torch::Tensor& added = {});
 

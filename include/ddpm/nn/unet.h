@@ -81,7 +81,7 @@ bool can_be_guided(const UNetConfig& config);
 /// How many numbers say how an image was augmented.
 inline constexpr int64_t kAugmentLabels = 9;
 
-/// The channels of the first convolution: those of x_t, of the condition and of the former estimate.
+/// The channels of the first convolution: x_t, the condition and the former estimate.
 int64_t input_channels(const UNetConfig& config);
 
 /// The input of `count` images without their condition's picture: zeros [count,c,H,W]; undefined if
@@ -89,8 +89,8 @@ int64_t input_channels(const UNetConfig& config);
 torch::Tensor no_condition(const UNetConfig& config, int64_t count,
                            const torch::TensorOptions& options);
 
-/// What UNetImpl::forward reads as the condition of x, [B,C,H,W]: the picture's input [B,c,H,W], if the
-/// network has one, and the former estimate [B,C,H,W], if it is self-conditioned; zeros if that is
+/// What UNetImpl::forward reads as the condition of x, [B,C,H,W]: the picture's input [B,c,H,W], of a
+/// network with one, and the former estimate [B,C,H,W], of a self-conditioned one; zeros if it is
 /// undefined. Undefined for a network with neither.
 torch::Tensor whole_condition(const UNetConfig& config, const torch::Tensor& x,
                               const torch::Tensor& picture, const torch::Tensor& estimate);
@@ -109,10 +109,10 @@ class UNetImpl : public torch::nn::Module {
   explicit UNetImpl(const UNetConfig& config);
 
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
-  /// class_conditional, else undefined; condition: whole_condition, [B, C', H, W] of any float dtype
-  /// where the network has one, else undefined; augment: [B, kAugmentLabels] of any float dtype where augment_labels,
-  /// undefined for images that are not augmented, which is the same as zeros. Returns [B, C, H, W],
-  /// or [B, 2C, H, W] where learned_variance.
+  /// class_conditional, else undefined; condition: whole_condition, [B, C', H, W] of any dtype;
+  /// augment: where augment_labels, [B, kAugmentLabels] of any float dtype; undefined for images that
+  /// are not augmented, which is the same as zeros. Returns [B, C, H, W], or [B, 2C, H, W] where
+  /// learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
                         const torch::Tensor& labels = {}, const torch::Tensor& condition = {},
                         const torch::Tensor& augment = {});

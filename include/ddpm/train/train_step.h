@@ -67,7 +67,7 @@ struct StepSettings {
   /// Deviation of the number that is added to all of eps in a channel of an image (offset noise,
   /// Guttenberg 2023): eps ~ N(0, I + offset_noise^2 1 1^T) in each channel. 0: Ho's eps.
   double offset_noise = 0.0;
-  /// The probability of each transformation of the images (draw_augmentation); none: no augmentation.
+  /// The probability of each transformation of the images (draw_augmentation); none: no change.
   std::optional<double> augment = {};
   TimestepDrawing timesteps = TimestepDrawing::kUniform;
   int64_t batch_size = 1;  ///< images per update over all processes, for kStratified
