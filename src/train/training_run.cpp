@@ -126,10 +126,13 @@ void TrainingRun::resume(const RunIdentity& identity, checkpoint::TrainingTensor
                  state_.threads, at::get_num_threads());
   }
   if (state_.world_size != world_.size()) {
+    const bool coupled = experiment_.train.noise_coupling != NoiseCoupling::kIndependent;
     spdlog::info(
-        "it was trained by {} processes, now {}: the images, t and noise of every step "
-        "stay; sums may differ in the last bits",
-        state_.world_size, world_.size());
+        "it was trained by {} processes, now {}: the images, t and noise of every step stay; {}",
+        state_.world_size, world_.size(),
+        coupled ? "each process pairs the noise of its own share, which is another one "
+                  "(train.noise_coupling)"
+                : "sums may differ in the last bits");
   }
   write_run_config(run_, state_.step, found.config, !found.changes.empty(), config_toml_);
 }
