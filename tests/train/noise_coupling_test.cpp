@@ -106,6 +106,20 @@ TEST(NoiseCoupling, PermutesTheNoisesOfTheBatchForTheLeastDistance) {
   }
 }
 
+// In one dimension the optimal transport keeps the order: the darkest image gets the least noise.
+TEST(NoiseCoupling, OfImagesOfOnePixelKeepsTheirOrder) {
+  constexpr int64_t kCount = 64;
+  torch::manual_seed(4);
+  const torch::Tensor levels = torch::randperm(256).narrow(0, 0, kCount);
+  const data::Batch batch{levels.to(torch::kByte).view({kCount, 1, 1, 1}),
+                          torch::zeros({kCount}, torch::kLong), torch::arange(kCount)};
+  const StepSettings s = settings();
+  const torch::Tensor x0 = diffusion::to_model_range(batch.images, torch::kDouble);
+  const torch::Tensor eps = training_noise(s, x0, transported_noise_ids(s, batch)).view({kCount});
+  const torch::Tensor in_order = eps.index_select(0, levels.argsort());
+  EXPECT_TRUE((in_order.diff() > 0).all().item<bool>());
+}
+
 TEST(NoiseCoupling, ComparesImagesAsTheyAreAugmented) {
   StepSettings s = settings();
   const data::Batch batch = batch_of(16);
