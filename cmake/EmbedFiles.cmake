@@ -1,7 +1,9 @@
-# cmake -DOUTPUT=assets.cpp -DkName=FILE... -P EmbedFiles.cmake: a C++ source with the files as std::string_view
-# constants of src/report/assets.h; an empty FILE is "".
-set(text "// Made by cmake/EmbedFiles.cmake.\n#include \"assets.h\"\n\nnamespace ddpm::report::assets {\n\n")
-foreach(name kPage kStyle kCharts kScript kChart)
+# cmake -DOUTPUT=assets.cpp -DHEADER=ddpm/report/assets.h -DNAMESPACE=ddpm::report::assets -DNAMES=kName,...
+#   -DkName=FILE... -P EmbedFiles.cmake: a C++ source with the files as std::string_view constants of that header; an
+# empty FILE is "".
+set(text "// Made by cmake/EmbedFiles.cmake.\n#include \"${HEADER}\"\n\nnamespace ${NAMESPACE} {\n\n")
+string(REPLACE "," ";" names "${NAMES}")
+foreach(name IN LISTS names)
   set(content "")
   if(${name})
     file(READ "${${name}}" content)
@@ -12,5 +14,5 @@ foreach(name kPage kStyle kCharts kScript kChart)
   endif()
   string(APPEND text "const std::string_view ${name} = R\"ddpm_asset(${content})ddpm_asset\";\n\n")
 endforeach()
-string(APPEND text "}  // namespace ddpm::report::assets\n")
+string(APPEND text "}  // namespace ${NAMESPACE}\n")
 file(WRITE "${OUTPUT}" "${text}")

@@ -86,6 +86,7 @@ void add_commands(CLI::App& app, Command& chosen) {
   add_info(app, chosen);
   add_watch(app, chosen);
   add_report(app, chosen);
+  add_serve(app, chosen);
   add_convert(app, chosen);
   add_eval(app, chosen);
   add_bench(app, chosen);

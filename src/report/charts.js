@@ -1,6 +1,26 @@
 "use strict";
-// The charts of the page of `ddpm report`: lines with marks, a legend of buttons, and keys that read the points.
-// Used by page.js, which has the data and the settings.
+// The charts of the pages of `ddpm report` and `ddpm serve`: lines with marks, a legend of buttons, and keys that read
+// the points. The functions at the end are for page.js of the report, which has the data and the settings.
+
+const figures = []; // each with draw(), called again when a setting changes
+
+// An element with attributes and children; a child that is no node becomes a text.
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== false) made.setAttribute(name, value);
+  }
+  for (const child of children) made.append(child);
+  return made;
+}
+
+function short(x) {
+  if (x === null || x === undefined || !Number.isFinite(x)) return "";
+  if (Number.isInteger(x) && Math.abs(x) < 1e15) return x.toLocaleString("en");
+  const size = Math.abs(x);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? x.toExponential(3).replace(/\.?0*e/, "e") : String(Number(x.toPrecision(4)));
+}
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 const faint = (hex) => hex + "55";

@@ -1,4 +1,4 @@
-#include "metrics_table.h"
+#include "ddpm/report/metrics_table.h"
 
 #include "ddpm/base/text.h"
 #include "ddpm/io/json_lines.h"

@@ -5,20 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const runs = data.runs;
 const several = runs.length > 1;
 const settings = { axis: "step", smoothing: 0.6, log: false };
-const figures = []; // each with draw(), called again when a setting changes
 
-// Elements
-
-// An element with attributes and children; a child that is no node becomes a text.
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false) made.setAttribute(name, value);
-  }
-  for (const child of children) made.append(child);
-  return made;
-}
+// Parts of the page
 
 function section(id, title) {
   const made = element("section", { id: id, "aria-labelledby": id + "-title" }, element("h2", { id: id + "-title" }, title));
@@ -46,13 +34,6 @@ function chooseRun(parent, changed) {
 }
 
 // Numbers
-
-function short(x) {
-  if (x === null || x === undefined || !Number.isFinite(x)) return "";
-  if (Number.isInteger(x) && Math.abs(x) < 1e15) return x.toLocaleString("en");
-  const size = Math.abs(x);
-  return size !== 0 && (size < 1e-3 || size >= 1e6) ? x.toExponential(3).replace(/\.?0*e/, "e") : String(Number(x.toPrecision(4)));
-}
 
 function duration(seconds) {
   if (!Number.isFinite(seconds)) return "";

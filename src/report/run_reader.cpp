@@ -8,8 +8,8 @@
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/report/metrics_table.h"
 #include "log_events.h"
-#include "metrics_table.h"
 #include "run_config.h"
 #include "sample_grids.h"
 

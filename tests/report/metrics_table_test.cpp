@@ -1,4 +1,4 @@
-#include "src/report/metrics_table.h"
+#include "ddpm/report/metrics_table.h"
 
 #include <gtest/gtest.h>
 

@@ -38,6 +38,7 @@ void add_check(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 void add_watch(CLI::App& app, Command& chosen);
 void add_report(CLI::App& app, Command& chosen);
+void add_serve(CLI::App& app, Command& chosen);
 void add_convert(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);

@@ -1,0 +1,72 @@
+#pragma once
+
+#include "ddpm/base/error.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm::serve {
+
+/// There is no network to sample from, yet.
+class NoNetwork : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A wish of a client. What is empty is left to the checkpoint's settings.
+struct SampleRequest {
+  std::optional<std::string> method, sigma, spacing;
+  std::optional<int64_t> steps;
+  std::optional<double> eta, guidance;
+  std::vector<std::string> classes;  ///< in turn, by name or number; empty: all
+  int64_t seed = 0;
+  int64_t num = 4;        ///< images
+  int64_t previews = 10;  ///< x0 estimates on the way, at most
+};
+
+using Png = std::vector<uint8_t>;
+
+/// How far a task is.
+struct TaskProgress {
+  int64_t step = 0;   ///< done, of the images in work
+  int64_t steps = 0;  ///< per image
+  int64_t images_done = 0;
+};
+
+/// What a task reports on the way, in its own thread.
+struct TaskHooks {
+  std::function<bool(const TaskProgress&)> progress;           ///< after each step; false: stop
+  std::function<void(int64_t image, Png png)> image;           ///< finished
+  std::function<void(int64_t first, int64_t t, Png)> preview;  ///< see Preview in docs/serving.md
+};
+
+/// A checked request.
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// All settings in full, as in a picture's note.
+  virtual nlohmann::ordered_json settings() const = 0;
+  /// The files that are read, for people.
+  virtual nlohmann::ordered_json source() const = 0;
+  /// Samples the images. Throws what sampling throws.
+  virtual void run(const TaskHooks& hooks) = 0;
+};
+
+/// Samples for the server, by the newest network that there is. Its functions are called by many
+/// threads at once, also while a task runs, and do not wait for that.
+class Painter {
+ public:
+  virtual ~Painter() = default;
+  /// The network for people and programs: shape, classes, methods, defaults. null if there is none.
+  virtual nlohmann::ordered_json model() = 0;
+  /// Checks a request against the network. Throws UsageError, NoNetwork, or IoError.
+  virtual std::unique_ptr<Task> plan(const SampleRequest& request) = 0;
+};
+
+}  // namespace ddpm::serve

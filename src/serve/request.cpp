@@ -1,0 +1,145 @@
+#include "request.h"
+
+#include "ddpm/base/text.h"
+#include "ddpm/base/utf8.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace ddpm::serve {
+namespace {
+
+using PlainJson = nlohmann::json;
+
+constexpr int64_t kMaxPreviews = 100;
+constexpr size_t kMaxClasses = 1000;
+constexpr size_t kMaxName = 200;  // bytes of a name
+
+const std::vector<std::string>& known_keys() {
+  static const std::vector<std::string> keys{"method",   "steps", "eta",  "sigma", "spacing",
+                                             "guidance", "class", "seed", "num",   "previews"};
+  return keys;
+}
+
+[[noreturn]] void refuse(const std::string& key, const std::string& what) {
+  throw Refused(400, fmt::format("{}: {}", key, what));
+}
+
+// A value for a message: short, and on one line.
+std::string shown(const PlainJson& value) {
+  std::string text = value.dump(-1, ' ', true);
+  if (text.size() > 40) text = text.substr(0, 37) + "...";
+  return text;
+}
+
+// A whole number in low..high; 50.0 is one.
+int64_t whole(const std::string& key, const PlainJson& value, int64_t low, int64_t high) {
+  const auto wrong = [&] {
+    refuse(key,
+           fmt::format("must be a whole number from {} to {}, not {}", low, high, shown(value)));
+  };
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (!(std::abs(number) <= 1e15) || number != std::floor(number)) wrong();
+  } else if (!value.is_number_integer() ||
+             (value.is_number_unsigned() &&
+              value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))) {
+    wrong();
+  }
+  const auto number = value.get<int64_t>();
+  if (number < low || number > high) wrong();
+  return number;
+}
+
+double real(const std::string& key, const PlainJson& value, double low, double high) {
+  if (!value.is_number() || !(value.get<double>() >= low && value.get<double>() <= high))
+    refuse(key, fmt::format("must be a number from {} to {}, not {}", low, high, shown(value)));
+  return value.get<double>();
+}
+
+std::string name(const std::string& key, const PlainJson& value) {
+  if (!value.is_string() || value.get_ref<const std::string&>().empty() ||
+      value.get_ref<const std::string&>().size() > kMaxName)
+    refuse(key, fmt::format("must be a name, not {}", shown(value)));
+  return value.get<std::string>();
+}
+
+// One of the flag --class: a comma would separate two, and # would begin a number.
+std::string class_word(const PlainJson& value) {
+  if (value.is_number()) return fmt::format("#{}", whole("class", value, 0, 1'000'000));
+  std::string word;
+  for (const char c : name("class", value)) {
+    if (c == ',' || c == '\\') word += '\\';
+    word += c;
+  }
+  return word;
+}
+
+std::vector<std::string> class_words(const PlainJson& value) {
+  if (!value.is_array()) return {class_word(value)};
+  if (value.empty() || value.size() > kMaxClasses)
+    refuse("class", fmt::format("must name 1 to {} classes, not {}", kMaxClasses, value.size()));
+  std::vector<std::string> words;
+  for (const PlainJson& item : value) words.push_back(class_word(item));
+  return words;
+}
+
+void expect_known(const std::string& key) {
+  const auto& known = known_keys();
+  if (std::find(known.begin(), known.end(), key) != known.end()) return;
+  const std::string near = nearest(key, known);
+  const std::string given = as_utf8(key.substr(0, kMaxName));
+  throw Refused(400, near.empty()
+                         ? fmt::format("{}: unknown key", shown(given))
+                         : fmt::format("{}: unknown key; did you mean {}?", shown(given), near));
+}
+
+void take_(SampleRequest& request, const std::string& key, const PlainJson& value,
+           int64_t max_images) {
+  constexpr int64_t kMaxSeed = int64_t{1} << 53;  // what JavaScript's numbers hold exactly
+  if (key == "method") request.method = name(key, value);
+  if (key == "sigma") request.sigma = name(key, value);
+  if (key == "spacing") request.spacing = name(key, value);
+  if (key == "steps") request.steps = whole(key, value, 1, kMaxSteps);
+  if (key == "eta") request.eta = real(key, value, 0, 1);
+  if (key == "guidance") request.guidance = real(key, value, 0, 1000);
+  if (key == "class") request.classes = class_words(value);
+  if (key == "seed") request.seed = whole(key, value, 0, kMaxSeed);
+  if (key == "num") request.num = whole(key, value, 1, max_images);
+  if (key == "previews") request.previews = whole(key, value, 0, kMaxPreviews);
+}
+
+// Deep nesting costs stack; a request needs two levels.
+PlainJson parsed(std::string_view body) {
+  const auto no_deeper = [](int depth, PlainJson::parse_event_t, PlainJson&) {
+    if (depth > 4) throw Refused(400, "the body is nested too deeply");
+    return true;
+  };
+  try {
+    return PlainJson::parse(body, no_deeper);
+  } catch (const PlainJson::exception&) {
+    throw Refused(400, "the body is not JSON; send an object, as {\"steps\": 50, \"num\": 4}");
+  }
+}
+
+}  // namespace
+
+SampleRequest parse_request(std::string_view body, int64_t max_images) {
+  const PlainJson json = parsed(body);
+  if (!json.is_object())
+    throw Refused(400, "the body must be a JSON object, as {\"steps\": 50, \"num\": 4}");
+  SampleRequest request;
+  request.num = std::min(request.num, max_images);
+  for (const auto& [key, value] : json.items()) {
+    expect_known(key);
+    if (!value.is_null()) take_(request, key, value, max_images);
+  }
+  return request;
+}
+
+}  // namespace ddpm::serve
