@@ -71,6 +71,10 @@ add_test(NAME diffusers COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/lo
 set_tests_properties(diffusers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 add_test(NAME apng COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_apng.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(apng PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+# The page of `ddpm serve` in a real browser.
+add_test(NAME serve_page COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/try_serve.py" "$<TARGET_FILE:ddpm>"
+  --out "${PROJECT_BINARY_DIR}/serve")
+set_tests_properties(serve_page PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1" TIMEOUT 600)
 # Runs that are killed, stopped or out of disk space keep the guarantees of docs/reliability.md. The
 # long mode is run by hand. (Not with sanitizers, which must be loaded before the shim that makes
 # calls fail.)

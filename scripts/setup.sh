@@ -26,7 +26,7 @@ readonly cuda_version=13.0
 readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
   nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
-  libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev liblmdb-dev libssl-dev zlib1g-dev libjs-chart.js libgtest-dev libbenchmark-dev
+  libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev liblmdb-dev libssl-dev zlib1g-dev libjs-chart.js libcpp-httplib-dev libgtest-dev libbenchmark-dev
   python3 python3-venv)
 
 with_cuda=auto
@@ -75,7 +75,7 @@ set_up_packages() {
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     say "packages: no apt-get on this system, nothing is installed; required are a C++20 compiler, CMake >= 3.25," \
       "Ninja, Python >= 3.10 with venv, CLI11, spdlog, fmt, stb, toml++, nlohmann-json, libjpeg," \
-      "libwebp, libzip, OpenSSL, zlib, GoogleTest; for ddpm report also Chart.js (chart.min.js)"
+      "libwebp, libzip, OpenSSL, zlib, cpp-httplib, GoogleTest; for ddpm report also Chart.js (chart.min.js)"
     return
   fi
   local missing as_root
