@@ -13,8 +13,8 @@ namespace ddpm::serve {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;    ///< 0: any free one
-  std::string token;  ///< that every request must show; "": none
+  int port = 8080;         ///< 0: any free one
+  std::string token = "";  ///< that every request must show; "": none
   int64_t max_images = 64;
   int64_t queue = 8;  ///< tasks that may wait
 };
