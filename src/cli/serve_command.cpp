@@ -118,7 +118,7 @@ void add_serve(CLI::App& app, Command& chosen) {
   command
       ->add_option("source,--ckpt", flags->sample.checkpoint,
                    "a run, or a checkpoint as for ddpm sample (default: the newest below runs/)")
-      ->type_name("RUN|CKPT");
+      ->type_name("PATH");
   add_server_flags(*command, flags->server);
   add_weights_flag(*command, flags->sample.weights);
   command
