@@ -138,8 +138,7 @@ void Job::end(State state, const std::string& error) {
     state_ = state;
     error_ = error;
     seconds_ = std::chrono::duration<double>(Clock::now() - began_).count();
-    released = std::move(task_);
-    preview_ = {};
+    released = std::move(task_);  // the preview stays: a page may have read its address just before
   });
 }
 

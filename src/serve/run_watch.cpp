@@ -66,11 +66,15 @@ RunJson grids_of(const fs::path& run) {
   auto first = all.begin();
   if (all.size() > kShownGrids) std::advance(first, all.size() - kShownGrids);
   RunJson grids = RunJson::array();
-  for (auto item = first; item != all.end(); ++item)
-    for (const report::SampleGrid& grid : item->second)
+  for (auto item = first; item != all.end(); ++item) {
+    std::vector<report::SampleGrid> of_step = item->second;  // in the folder's order, which changes
+    std::sort(of_step.begin(), of_step.end(),
+              [](const auto& a, const auto& b) { return a.weights < b.weights; });
+    for (const report::SampleGrid& grid : of_step)
       grids.push_back({{"step", item->first},
                        {"weights", grid.weights},
                        {"url", "/v1/run/grids/" + grid.file.filename().string()}});
+  }
   return grids;
 }
 

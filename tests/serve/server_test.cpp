@@ -141,6 +141,7 @@ TEST_F(Serve, ShowsAPreviewOnTheWay) {
   expect_refused(client().Get(path + "/preview.png"), 404, "no such picture");
   json = wait_for(path, "done");
   EXPECT_FALSE(json.contains("preview")) << "the images have taken its place";
+  EXPECT_EQ(client().Get(path + "/preview.png")->body, "p") << "a page may ask for it late";
 }
 
 TEST_F(Serve, AJobIsCancelledBetweenSteps) {
