@@ -50,6 +50,7 @@ function fillForm() {
   // A start that is quick: few steps of a method for few steps.
   byId("method").value = network.methods.includes("auto") ? "auto" : "";
   byId("steps").value = Math.min(20, network.timesteps);
+  byId("steps-list").value = [5, 10, 20, 50].filter((n) => n <= network.timesteps).join(", ");
 }
 
 // What the form asks for, as the API wants it. An empty field is left to the checkpoint.
