@@ -24,6 +24,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOKEN = "a-token-of-the-trial"
+started = []  # servers, which must not outlive a failed step
 
 
 def start_server(program, run, *flags, token=None):
@@ -31,6 +32,7 @@ def start_server(program, run, *flags, token=None):
     environment = dict(os.environ, **({"DDPM_SERVE_TOKEN": token} if token else {}))
     server = subprocess.Popen([program, "serve", run, "--port", "0", *flags], stdout=subprocess.PIPE, text=True,
                               env=environment)
+    started.append(server)
     url = server.stdout.readline().strip()
     if not url.startswith("http://"):
         sys.exit(f"ddpm serve printed no address: {url!r}")
@@ -191,6 +193,8 @@ def tried(program, run, out):
         stop_server(server)
     finally:
         driver.quit()
+        for server in started:
+            server.kill()
     return person.errors
 
 
