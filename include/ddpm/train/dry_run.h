@@ -12,7 +12,7 @@ namespace ddpm::train {
 /// The measured cost of some training steps.
 struct DryRunReport {
   int64_t parameters = 0;
-  int64_t buckets = 1;  ///< messages that the gradient of several processes travels in
+  int64_t buckets = 1;            ///< messages that the gradient of several processes travels in
   uint64_t checkpoint_bytes = 0;  ///< tensors of one checkpoint
   uint64_t snapshot_bytes = 0;    ///< tensors of one snapshot of the power-function averages
   int64_t timed_steps = 0;
