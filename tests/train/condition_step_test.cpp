@@ -7,8 +7,8 @@
 #include "ddpm/train/learner.h"
 #include "ddpm/train/optimizer.h"
 #include "ddpm/train/train_step.h"
-#include "tests/base/tape_recorder.h"
 #include "tests/nn/moved_unet.h"
+#include "tests/train/same_bits.h"
 #include "tests/train/small_experiment.h"
 
 #include <gtest/gtest.h>
@@ -140,20 +140,7 @@ Experiment conditioned_experiment() {
 TEST(ConditionStep, IsReplayedFromARecordingWithTheSameBits) {
   const Experiment experiment = conditioned_experiment();
   EXPECT_TRUE(experiment.unet.condition.null_condition) << "follows from train.condition_dropout";
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  data::Loader loader(*dataset, loader_options(experiment));
-  Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
-  Tape tape;
-  taped.record_by_(std::make_unique<TapeRecorder>(tape));
-  for (int64_t step = 1; step <= DeviceGraph::kRunsBefore + 3; ++step) {
-    const data::Batch batch = loader.next();
-    plain.step_(batch, step);
-    taped.step_(batch, step);
-  }
-  EXPECT_EQ(tape.replayed, 3);
-  const auto a = plain.snapshot().weights, b = taped.snapshot().weights;
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i])) << "weight " << i;
-  EXPECT_EQ(tape.operations.front(), tape.operations.back());
+  expect_replayed_with_the_same_bits(experiment);
 }
 
 TEST(ConditionStep, RefusesDropoutAndGuidanceThatMeanNothing) {

@@ -5,8 +5,8 @@
 #include "ddpm/io/safetensors.h"
 #include "ddpm/train/learner.h"
 #include "src/train/assignment.h"
-#include "tests/base/tape_recorder.h"
 #include "tests/nn/moved_unet.h"
+#include "tests/train/same_bits.h"
 #include "tests/train/small_experiment.h"
 
 #include <algorithm>
@@ -150,42 +150,20 @@ TEST(NoiseCoupling, EachImageIsTrainedWithItsNoise) {
                               expected.narrow(0, 2, 3), 1e-9, 0.0));
 }
 
-std::vector<torch::Tensor> trained(const Experiment& experiment, int64_t steps,
-                                   std::unique_ptr<GraphRecorder> recorder = nullptr) {
+std::vector<torch::Tensor> trained(const Experiment& experiment, int64_t steps) {
   const auto dataset = data::open_dataset(experiment.data, 0);
   data::Loader loader(*dataset, loader_options(experiment));
   Learner learner(experiment, torch::kCPU);
-  if (recorder) learner.record_by_(std::move(recorder));
   for (int64_t step = 1; step <= steps; ++step) learner.step_(loader.next(), step);
   return learner.snapshot().weights;
 }
 
-void expect_equal(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i])) << "weight " << i;
-}
-
 TEST(NoiseCoupling, IsReplayedFromARecordingWithTheSameBits) {
-  const Experiment experiment = small_experiment({"train.noise_coupling=optimal_transport"});
-  Tape tape;
-  const int64_t steps = DeviceGraph::kRunsBefore + 3;
-  expect_equal(trained(experiment, steps),
-               trained(experiment, steps, std::make_unique<TapeRecorder>(tape)));
-  EXPECT_EQ(tape.replayed, 3);
-  EXPECT_EQ(tape.operations.front(), tape.operations.back());
+  expect_replayed_with_the_same_bits(small_experiment({"train.noise_coupling=optimal_transport"}));
 }
 
 TEST(NoiseCoupling, ContinuesWithTheSameBits) {
-  const Experiment experiment = small_experiment({"train.noise_coupling=optimal_transport"});
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  data::Loader loader(*dataset, loader_options(experiment));
-  Learner whole(experiment, torch::kCPU), second(experiment, torch::kCPU);
-  for (int64_t step = 1; step <= 6; ++step) {
-    const data::Batch batch = loader.next();
-    whole.step_(batch, step);
-    if (step == 3) second.restore_(whole.snapshot());
-    if (step > 3) second.step_(batch, step);
-  }
-  expect_equal(whole.snapshot().weights, second.snapshot().weights);
+  expect_continued_with_the_same_bits(small_experiment({"train.noise_coupling=optimal_transport"}));
 }
 
 // The order is that of the whole share, not of its parts.

@@ -1,12 +1,11 @@
 #include "ddpm/base/rng.h"
-#include "ddpm/data/loader.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/kernels/random.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/learner.h"
 #include "ddpm/train/train_step.h"
-#include "tests/base/tape_recorder.h"
 #include "tests/nn/moved_unet.h"
+#include "tests/train/same_bits.h"
 #include "tests/train/small_experiment.h"
 
 #include <gtest/gtest.h>
@@ -150,36 +149,11 @@ TEST(SelfConditionStep, EachImageReadsItByItself) {
 std::vector<std::string> keys() { return {"model.self_condition=true", "run.seed=5"}; }
 
 TEST(SelfConditionStep, IsReplayedFromARecordingWithTheSameBits) {
-  const Experiment experiment = small_experiment(keys());
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  data::Loader loader(*dataset, loader_options(experiment));
-  Learner plain(experiment, torch::kCPU), taped(experiment, torch::kCPU);
-  Tape tape;
-  taped.record_by_(std::make_unique<TapeRecorder>(tape));
-  for (int64_t step = 1; step <= DeviceGraph::kRunsBefore + 3; ++step) {
-    const data::Batch batch = loader.next();
-    plain.step_(batch, step);
-    taped.step_(batch, step);
-  }
-  EXPECT_EQ(tape.replayed, 3);
-  const auto a = plain.snapshot().weights, b = taped.snapshot().weights;
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i])) << "weight " << i;
-  EXPECT_EQ(tape.operations.front(), tape.operations.back());
+  expect_replayed_with_the_same_bits(small_experiment(keys()));
 }
 
 TEST(SelfConditionStep, ContinuesWithTheSameBits) {
-  const Experiment experiment = small_experiment(keys());
-  const auto dataset = data::open_dataset(experiment.data, 0);
-  data::Loader loader(*dataset, loader_options(experiment));
-  Learner whole(experiment, torch::kCPU), second(experiment, torch::kCPU);
-  for (int64_t step = 1; step <= 6; ++step) {
-    const data::Batch batch = loader.next();
-    whole.step_(batch, step);
-    if (step == 3) second.restore_(whole.snapshot());
-    if (step > 3) second.step_(batch, step);
-  }
-  const auto a = whole.snapshot().weights, b = second.snapshot().weights;
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i])) << "weight " << i;
+  expect_continued_with_the_same_bits(small_experiment(keys()));
 }
 
 // In bfloat16 and with recomputed blocks: a weight's cast of the first pass, which has no gradient,
