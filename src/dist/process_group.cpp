@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/dist/connection.h"
+#include "ddpm/dist/gradient_reducer.h"
 #include "rendezvous.h"
 
 #include <algorithm>
@@ -204,14 +205,12 @@ class ReducerSum : public OverlappedSum {
   }
 
  private:
-  // Gradients become ready roughly in reverse order of the parameters. The first bucket is small,
-  // so that its reduction starts early.
+  // Gradients become ready roughly in reverse order of the parameters.
   static std::vector<std::vector<size_t>> buckets_from_the_end(
       const std::vector<at::Tensor>& parameters, int64_t bucket_bytes) {
-    constexpr int64_t kFirstBucket = 1 << 20;
     const std::vector<at::Tensor> reversed(parameters.rbegin(), parameters.rend());
     auto [buckets, limits] = c10d::compute_bucket_assignment_by_size(
-        reversed, {static_cast<size_t>(std::min(kFirstBucket, bucket_bytes)),
+        reversed, {static_cast<size_t>(std::min(kFirstBucketBytes, bucket_bytes)),
                    static_cast<size_t>(bucket_bytes)});
     for (auto& bucket : buckets) {
       for (size_t& index : bucket) index = parameters.size() - 1 - index;

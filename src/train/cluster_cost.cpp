@@ -1,5 +1,7 @@
 #include "ddpm/train/cluster_cost.h"
 
+#include "ddpm/dist/gradient_reducer.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -25,12 +27,10 @@ StepCost cost_of_step(const Cluster& cluster, const StepWork& work) {
 }
 
 int64_t count_buckets(const std::vector<torch::Tensor>& parameters) {
-  constexpr uint64_t kFirst = uint64_t{1} << 20, kOthers = uint64_t{25} << 20;
-  int64_t full = 0;
-  uint64_t bytes = 0;
+  int64_t full = 0, bytes = 0;
   for (auto p = parameters.rbegin(); p != parameters.rend(); ++p) {
-    bytes += p->nbytes();
-    if (bytes < (full == 0 ? kFirst : kOthers)) continue;
+    bytes += static_cast<int64_t>(p->nbytes());
+    if (bytes < (full == 0 ? dist::kFirstBucketBytes : dist::kBucketBytes)) continue;
     ++full;
     bytes = 0;
   }

@@ -12,6 +12,11 @@ namespace ddpm::dist {
 
 class OverlappedSum;
 
+/// A bucket of gradients is full with so many bytes. The first one is small, so that its reduction
+/// starts early.
+inline constexpr int64_t kFirstBucketBytes = int64_t{1} << 20;
+inline constexpr int64_t kBucketBytes = int64_t{25} << 20;
+
 /// Sums the gradients of a network over all ranks during its backward pass: a bucket is reduced as
 /// soon as all its gradients are ready (c10d::Reducer, the engine of PyTorch's
 /// DistributedDataParallel). Buckets are the same in every step, so that a resumed run sums in the
@@ -21,7 +26,7 @@ class GradientReducer {
   /// Every parameter must take part in every backward pass; all ranks pass the same ones. `world`
   /// must outlive this object.
   GradientReducer(const World& world, const std::vector<torch::Tensor>& parameters,
-                  int64_t bucket_bytes = int64_t{25} << 20);
+                  int64_t bucket_bytes = kBucketBytes);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;

@@ -39,7 +39,7 @@ struct StepCost {
 StepCost cost_of_step(const Cluster& cluster, const StepWork& work);
 
 /// The number of buckets that dist::GradientReducer divides these parameters into: from the last one
-/// on, the first bucket is full with 1 MiB, the others with 25 MiB.
+/// on, in buckets of dist::kFirstBucketBytes and dist::kBucketBytes.
 int64_t count_buckets(const std::vector<torch::Tensor>& parameters);
 
 /// Bytes that train.shard_optimizer saves in each of `ranks` processes: their share of the moments
