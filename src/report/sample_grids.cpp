@@ -61,6 +61,9 @@ GridsByStep sample_grid_files(const fs::path& run) {
   GridsByStep grids;
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(run / "samples", none)) add_(grids, entry.path());
+  for (auto& [step, list] : grids)  // a folder's own order changes
+    std::sort(list.begin(), list.end(),
+              [](const SampleGrid& a, const SampleGrid& b) { return a.weights < b.weights; });
   return grids;
 }
 

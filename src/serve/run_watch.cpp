@@ -7,7 +7,6 @@
 #include "ddpm/report/sample_grids.h"
 #include "ddpm/train/run_view.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -67,10 +66,7 @@ RunJson grids_of(const fs::path& run) {
   if (all.size() > kShownGrids) std::advance(first, all.size() - kShownGrids);
   RunJson grids = RunJson::array();
   for (auto item = first; item != all.end(); ++item) {
-    std::vector<report::SampleGrid> of_step = item->second;  // in the folder's order, which changes
-    std::sort(of_step.begin(), of_step.end(),
-              [](const auto& a, const auto& b) { return a.weights < b.weights; });
-    for (const report::SampleGrid& grid : of_step)
+    for (const report::SampleGrid& grid : item->second)
       grids.push_back({{"step", item->first},
                        {"weights", grid.weights},
                        {"url", "/v1/run/grids/" + grid.file.filename().string()}});

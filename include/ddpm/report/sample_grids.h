@@ -14,7 +14,7 @@ struct SampleGrid {
   std::filesystem::path file;
 };
 
-/// The PNGs of RUN/samples by step; empty if there are none. Other files are left out.
+/// The PNGs of RUN/samples by step and name of the weights; empty if there are none. Other files are left out.
 std::map<int64_t, std::vector<SampleGrid>> sample_grid_files(const std::filesystem::path& run);
 
 }  // namespace ddpm::report
