@@ -1,8 +1,9 @@
 #include "ddpm/base/core_use.h"
 
+#include "ddpm/base/clock.h"
+
 #include <algorithm>
 #include <cctype>
-#include <chrono>
 #include <ctime>
 #include <fstream>
 #include <sstream>
@@ -20,11 +21,6 @@ CoreTime core_time() {
 }
 
 double own_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
-
-double wall_seconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
-}
 
 }  // namespace
 
@@ -44,9 +40,9 @@ CoreTime core_time_of(const std::string& stat, double ticks_per_s) {
   return time;
 }
 
-CoreUse::CoreUse() : begin_(core_time()), own_s_(own_seconds()), wall_s_(wall_seconds()) {}
+CoreUse::CoreUse() : begin_(core_time()), own_s_(own_seconds()) {}
 
-double CoreUse::seconds() const { return wall_seconds() - wall_s_; }
+double CoreUse::seconds() const { return seconds_since(since_); }
 
 double CoreUse::by_others() const {
   const double wall = seconds();

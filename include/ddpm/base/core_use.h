@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -26,7 +27,8 @@ class CoreUse {
 
  private:
   CoreTime begin_;
-  double own_s_ = 0.0, wall_s_ = 0.0;
+  double own_s_ = 0.0;
+  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace ddpm
