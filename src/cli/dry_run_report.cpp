@@ -123,14 +123,17 @@ void print_disk(const train::Experiment& experiment, const train::DryRunReport& 
                         format_bytes(space.snapshot_bytes)));
 }
 
+uint64_t weight_bytes(const train::DryRunReport& r) {
+  return static_cast<uint64_t>(r.parameters) * sizeof(float);
+}
+
 train::StepCost cost_there(const train::Experiment& experiment, const train::DryRunReport& r,
                            const train::Cluster& cluster) {
-  return train::cost_of_step(cluster,
-                             {.compute_s = r.step_s,
-                              .accumulate = experiment.train.accumulate,
-                              .gradient_bytes = static_cast<uint64_t>(r.parameters) * sizeof(float),
-                              .buckets = r.buckets,
-                              .sharded = experiment.train.shard_optimizer});
+  return train::cost_of_step(cluster, {.compute_s = r.step_s,
+                                       .accumulate = experiment.train.accumulate,
+                                       .gradient_bytes = weight_bytes(r),
+                                       .buckets = r.buckets,
+                                       .sharded = experiment.train.shard_optimizer});
 }
 
 void print_cluster(const train::Experiment& experiment, const train::Cluster& cluster) {
@@ -153,10 +156,10 @@ void print_messages(const train::Experiment& experiment, const train::DryRunRepo
                                  "machines, {:.3g} us per hop: assumed",
                                  cluster.node_bandwidth * 1e-9, cluster.network_bandwidth * 1e-9,
                                  cluster.latency * 1e6));
-  print_row("messages", fmt::format("{} in {}: {}, of which {} are not hidden",
-                                    format_bytes(static_cast<uint64_t>(r.parameters) * 4),
-                                    counted(r.buckets, "bucket"), format_duration(cost.messages_s),
-                                    format_duration(cost.exposed_s)));
+  print_row("messages",
+            fmt::format("{} in {}: {}, of which {} are not hidden", format_bytes(weight_bytes(r)),
+                        counted(r.buckets, "bucket"), format_duration(cost.messages_s),
+                        format_duration(cost.exposed_s)));
   print_row("a step there",
             fmt::format("{}: {} images/s, efficiency {:.2f}", format_duration(cost.step_s),
                         with_commas(static_cast<int64_t>(
@@ -168,10 +171,10 @@ void print_messages(const train::Experiment& experiment, const train::DryRunRepo
                 fmt::format(" for {} processes with the cores of this machine", beside));
   if (!experiment.train.shard_optimizer) return;
   const auto averages = experiment.ema.decays.size() + experiment.ema.power_lengths.size();
-  print_row("memory there", fmt::format("{} less in each process (train.shard_optimizer)",
-                                        format_bytes(train::saved_by_sharding(
-                                            static_cast<uint64_t>(r.parameters) * 4,
-                                            static_cast<int64_t>(averages), cluster.ranks))));
+  print_row("memory there",
+            fmt::format("{} less in each process (train.shard_optimizer)",
+                        format_bytes(train::saved_by_sharding(
+                            weight_bytes(r), static_cast<int64_t>(averages), cluster.ranks))));
 }
 
 void print_prediction(const train::Experiment& experiment, const train::DryRunReport& r,

@@ -1,6 +1,7 @@
 #include "output_path.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/folder.h"
 #include "ddpm/io/png_mark.h"
 #include "ddpm/io/safetensors.h"
 
@@ -24,10 +25,7 @@ bool is_within(const fs::path& path, const fs::path& folder) {
 
 void expect_place(const fs::path& file) {
   if (fs::is_directory(file)) throw IoError(file, "is a folder; name a file");
-  const fs::path folder = fs::absolute(file).parent_path();
-  if (!fs::is_directory(folder))
-    throw IoError(file, fmt::format("cannot be written: there is no folder {}; make it first",
-                                    folder.string()));
+  io::expect_folder_of(file);
 }
 
 [[noreturn]] void refuse_to_replace(const std::string& flag, const fs::path& file,

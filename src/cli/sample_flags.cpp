@@ -52,6 +52,12 @@ void add_device_flags(CLI::App& command, SampleOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> method_words() {
+  std::vector<std::string> words = sample::method_names();
+  words.emplace_back(kAutoMethod);
+  return words;
+}
+
 void add_network_flags(CLI::App& command, SampleOptions& options) {
   command
       .add_option(
@@ -119,10 +125,8 @@ void add_method_flags(CLI::App& command, SampleOptions& options) {
                     "sample by Algorithm 2 (Ho 2020), also if the checkpoint's config says ddim")
           ->excludes(ddim)
           ->group(kSampler);
-  std::vector<std::string> names = sample::method_names();
-  names.emplace_back(kAutoMethod);
   command.add_option("--method", options.method, method_help())
-      ->check(one_of(names).description(""))
+      ->check(one_of(method_words()).description(""))
       ->type_name("NAME")
       ->excludes(ddim)
       ->excludes(ddpm)

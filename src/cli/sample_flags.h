@@ -2,11 +2,17 @@
 
 #include "sample_plan.h"
 
+#include <string>
+#include <vector>
+
 namespace CLI {
 class App;
 }
 
 namespace ddpm::cli {
+
+/// What --method takes: the methods, and auto.
+std::vector<std::string> method_words();
 
 /// --ckpt, --weights, --device, --precision, --deterministic, --cuda-graph, --batch, --seed,
 /// --class.

@@ -10,6 +10,7 @@
 #include "flags.h"
 #include "picture_note.h"
 #include "processes.h"
+#include "sample_flags.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -176,8 +177,6 @@ Json NetworkPainter::model() {
   const nn::ImageSpec& image = model.unet.image;
   const sample::SampleConfig& usual = network->sample;
   const int64_t timesteps = model.diffusion.schedule.timesteps;
-  std::vector<std::string> methods = sample::method_names();
-  methods.emplace_back(kAutoMethod);
   return {
       {"path", network->path.string()},
       {"weights", network->weights_name},
@@ -189,7 +188,7 @@ Json NetworkPainter::model() {
       {"class_names",
        model.unet.class_conditional ? model.class_names : std::vector<std::string>()},
       {"guidance", nn::can_be_guided(model.unet)},
-      {"methods", methods},
+      {"methods", method_words()},
       {"sigmas", names(config::names<sample::Sigma>())},
       {"spacings", names(config::names<sample::Spacing>())},
       {"defaults",
@@ -236,9 +235,7 @@ void expect_one_of(const char* key, const std::optional<std::string>& value,
 }
 
 void check_request(const serve::SampleRequest& request, const nn::ImageSpec& image) {
-  std::vector<std::string> methods = sample::method_names();
-  methods.emplace_back(kAutoMethod);
-  expect_one_of("method", request.method, methods);
+  expect_one_of("method", request.method, method_words());
   expect_one_of("sigma", request.sigma, config::names<sample::Sigma>());
   expect_one_of("spacing", request.spacing, config::names<sample::Spacing>());
   const int64_t most = std::max<int64_t>(1, kMaxRequestPixels / (image.height * image.width));

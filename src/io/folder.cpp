@@ -27,14 +27,18 @@ fs::path existing_folder(const fs::path& folder) {
   return "/";
 }
 
-void expect_absent(const fs::path& destination) {
-  if (fs::exists(fs::symlink_status(destination)))
-    throw IoError(destination, "already exists; remove it or choose another name");
+void expect_folder_of(const fs::path& destination) {
   const fs::path parent = fs::absolute(destination).parent_path();
   if (!fs::is_directory(parent))
     throw IoError(
         destination,
         fmt::format("cannot be written: there is no folder {}; make it first", parent.string()));
+}
+
+void expect_absent(const fs::path& destination) {
+  if (fs::exists(fs::symlink_status(destination)))
+    throw IoError(destination, "already exists; remove it or choose another name");
+  expect_folder_of(destination);
 }
 
 void write_folder_atomic(const fs::path& destination,

@@ -13,6 +13,9 @@ void make_folder(const std::filesystem::path& folder, const std::string& way_out
 /// The folder itself, or the nearest one above it that exists: where it would be made. Absolute.
 std::filesystem::path existing_folder(const std::filesystem::path& folder);
 
+/// Throws IoError if there is no folder to contain `destination`.
+void expect_folder_of(const std::filesystem::path& destination);
+
 /// Throws IoError if `destination` exists, or if the folder to contain it does not.
 void expect_absent(const std::filesystem::path& destination);
 
