@@ -60,7 +60,7 @@ add_test(NAME messages COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_mess
 add_test(NAME messages_self_test COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/check_messages.py" --self-test)
 add_test(NAME link_order COMMAND "${CMAKE_COMMAND}" "-DREADELF=${CMAKE_READELF}" "-DPROGRAM=$<TARGET_FILE:ddpm>"
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/link_order.cmake")
-add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}"
+add_test(NAME install COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}" "-DSOURCE_DIR=${PROJECT_SOURCE_DIR}"
   -P "${PROJECT_SOURCE_DIR}/tests/packaging/install.cmake")
 add_test(NAME cuda_architectures COMMAND "${CMAKE_COMMAND}" "-DMODULE=${PROJECT_SOURCE_DIR}/cmake/CudaArchitectures.cmake"
   "-DSCRATCH=${PROJECT_BINARY_DIR}/cuda_architectures_test" -P "${PROJECT_SOURCE_DIR}/tests/packaging/cuda_architectures.cmake")
@@ -71,6 +71,9 @@ add_test(NAME diffusers COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/lo
 set_tests_properties(diffusers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 add_test(NAME apng COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/read_apng.py" "$<TARGET_FILE:ddpm>")
 set_tests_properties(apng PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+add_test(NAME python_module COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/use_python_module.py"
+  "$<TARGET_FILE:ddpm>" "$<TARGET_FILE:ddpm_library>")
+set_tests_properties(python_module PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
 # The page of `ddpm serve` in a real browser.
 add_test(NAME serve_page COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/try_serve.py" "$<TARGET_FILE:ddpm>"
   --out "${PROJECT_BINARY_DIR}/serve")

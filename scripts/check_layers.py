@@ -28,9 +28,10 @@ from pathlib import Path
 MODULE = re.compile(r"ddpm_add_module\((\w+)([^)]*)\)")
 LINKED = re.compile(r"\bddpm_(\w+)")
 FORBIDDEN = {("sample", "nn")}
-# Bodies without a header of their own: stb.cpp compiles a third party's, the commands are declared together.
+# Bodies without a header of their own: stb.cpp compiles a third party's, torch_classes.cpp registers classes, the
+# commands are declared together.
 # none.cpp takes the place of what cuda/ declares.
-HEADERLESS = re.compile(r"io/stb\.cpp|cli/\w+_command\.cpp|\w+/cuda/none\.cpp")
+HEADERLESS = re.compile(r"io/stb\.cpp|python/torch_classes\.cpp|cli/\w+_command\.cpp|\w+/cuda/none\.cpp")
 # Folders for one kind of hardware, and the other ones that each may include.
 VARIANT_FOLDERS = {"cuda": set(), "cpu": set(), "amx": {"cpu"}}
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}

@@ -1,6 +1,7 @@
 #include "ddpm/bench/doctor.h"
 
 #include "ddpm/base/cpu_quota.h"
+#include "ddpm/base/device.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
@@ -103,7 +104,7 @@ class Doctor {
   // A GPU that was asked for and cannot be used is a finding; then the CPU is examined.
   void choose_device() {
     try {
-      device_ = train::parse_device(options_.device);
+      device_ = parse_device(options_.device);
     } catch (const UsageError& error) {
       if (!options_.device.starts_with("cuda")) throw;
       add(from_message("device", Health::kProblem, error.what()));

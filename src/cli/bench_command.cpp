@@ -1,3 +1,4 @@
+#include "ddpm/base/device.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
@@ -46,7 +47,7 @@ int run_bench(const BenchOptions& options) {
         fmt::format("--sample-steps {}: this network has {} time steps (diffusion.timesteps)",
                     options.bench.sample_steps, timesteps));
   }
-  const torch::Device device = train::parse_device(experiment.run.device);
+  const torch::Device device = parse_device(experiment.run.device);
   train::resolve_precision(experiment, device);
   dist::set_threads(dist::threads_of_rank(experiment.run.threads, {}));
   const data::Split data = train::open_data(experiment, document);

@@ -70,7 +70,7 @@ std::string sweeps_text(const fs::path& run, uint32_t weights_crc32c) {
 
 exchange::CardFacts card_facts(const exchange::Model& model) {
   exchange::CardFacts facts;
-  const fs::path run = run_of(model);
+  const fs::path run = exchange::run_of(model);
   if (run.empty()) return facts;
   facts.name = fs::absolute(run).lexically_normal().filename().string();
   try {

@@ -1,5 +1,6 @@
 #include "choose_settings.h"
 
+#include "ddpm/base/device.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/factory.h"
@@ -148,7 +149,7 @@ void add_choice_flags(CLI::App& command, ChoiceFlags& flags) {
 
 Choice choose_settings(const ChoiceFlags& flags, const std::string& command,
                        const std::vector<std::string>& overrides) {
-  const torch::Device device = train::parse_device(flags.device.empty() ? "auto" : flags.device);
+  const torch::Device device = parse_device(flags.device.empty() ? "auto" : flags.device);
   if (flags.size) train::expect_possible_size(*flags.size);
   Choice c = look_at(flags, device);
   c.suggestion = train::suggest(c.facts);

@@ -94,7 +94,7 @@ int run_estimate(const EstimateOptions& o) {
 }  // namespace
 
 fs::path estimates_file(const SamplePlan& plan) {
-  return run_of(*plan.network) / "estimates" /
+  return exchange::run_of(*plan.network) / "estimates" /
          fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
 }
 

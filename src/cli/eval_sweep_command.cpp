@@ -5,13 +5,13 @@
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/sweep_evidence.h"
 #include "ddpm/sample/methods.h"
 #include "estimates.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
 #include "shared_flags.h"
-#include "sweep_evidence.h"
 
 #include <algorithm>
 #include <functional>
@@ -203,8 +203,8 @@ void write_evidence(const eval::SweepTable& table, const Plans& plans,
   const std::vector<eval::SweepCell> all = table.cells();
   for (size_t i = 0; i < all.size(); ++i) {
     const eval::SweepResult& r = table.results.at(i);
-    cells.push_back(evidence_json(plans.at(all[i].name()).config, r.frechet, r.frechet_error,
-                                  r.seconds_per_image));
+    cells.push_back(pipeline::evidence_json(plans.at(all[i].name()).config, r.frechet,
+                                            r.frechet_error, r.seconds_per_image));
   }
   io::write_file_atomic(folder.path() / "sweep.json", io::json_text({{"cells", cells}}, 1) + "\n");
 }

@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/utf8.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/method_choice.h"
 #include "ddpm/sample/image_settings.h"
 #include "image_numbers.h"
 
@@ -77,7 +78,7 @@ Words repeat_words(const SampleOptions& options, const SamplePlan& plan) {
   Words words{options.given.command};
   add_(words, {"ckpt", {plan.network->path.string()}});
   if (plan.guide) add_(words, {"guide-ckpt", {plan.guide->path.string()}});
-  const bool chosen = options.method == kAutoMethod;
+  const bool chosen = options.method == pipeline::kAutoMethod;
   if (chosen) add_method_(words, plan.config);
   for (const GivenFlag& flag : options.given.flags) {
     if (own_flags().contains(flag.name) || (chosen && method_flags().contains(flag.name))) continue;

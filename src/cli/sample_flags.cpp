@@ -1,5 +1,6 @@
 #include "sample_flags.h"
 
+#include "ddpm/pipeline/method_choice.h"
 #include "ddpm/sample/methods.h"
 #include "flags.h"
 #include "shared_flags.h"
@@ -54,7 +55,7 @@ void add_device_flags(CLI::App& command, SampleOptions& options) {
 
 std::vector<std::string> method_words() {
   std::vector<std::string> words = sample::method_names();
-  words.emplace_back(kAutoMethod);
+  words.emplace_back(pipeline::kAutoMethod);
   return words;
 }
 

@@ -1,15 +1,15 @@
 #include "sample_plan.h"
 
-#include "class_choice.h"
-#include "ddpm/checkpoint/store.h"
+#include "ddpm/base/device.h"
 #include "ddpm/checkpoint/young_average.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_guide.h"
+#include "ddpm/pipeline/class_choice.h"
+#include "ddpm/pipeline/method_choice.h"
 #include "ddpm/sample/given_noise.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "sample_settings.h"
-#include "sweep_evidence.h"
 
 #include <algorithm>
 
@@ -31,12 +31,6 @@ void take_steps_(sample::SampleConfig& c, const SampleOptions& options, int64_t 
   if (options.steps_at) c.steps_at = *options.steps_at;
   if (options.sections) c.steps_at = sample::steps_of_sections(timesteps, *options.sections);
   if (options.steps_at || options.sections) c.steps = std::ssize(c.steps_at);
-}
-
-// The method of --method auto for so many calls, as measured (docs/sampling.md, "Which settings?").
-const char* auto_method(int64_t calls) {
-  constexpr int64_t kFewCalls = 15;  // with fewer, noise costs more than it repairs
-  return calls < kFewCalls ? "unipc" : "dpmpp_2m_sde";
 }
 
 // The checkpoint's guidance, overridden by the flags. Another weight starts from the defaults.
@@ -65,45 +59,13 @@ std::string method_asked_for(const SampleOptions& options, const sample::SampleC
   return method;
 }
 
-// Another method begins with the defaults of the settings that belong to a method.
-void begin_with_(sample::SampleConfig& c, const std::string& method) {
-  c.method = method;
-  c.eta = 0.0;
-  c.sigma = sample::Sigma::kSmall;
-  c.order = 0;
-  if (method != sample::kDdim) c.last_alpha = sample::LastAlpha::kOne;
-}
-
-// --method auto: what the run's own sweep found to be the best for so many calls, else the default.
-void take_auto_(sample::SampleConfig& c, const SampleOptions& options,
-                const exchange::Model& network) {
-  const int64_t timesteps = network.description.diffusion.schedule.timesteps;
-  const int64_t calls = options.steps.value_or(c.steps == 0 ? timesteps : c.steps);
-  const auto evidence = best_of_sweeps(network, calls, c.guidance);
-  if (!evidence) {
-    begin_with_(c, auto_method(calls));
-    c.spacing = sample::Spacing::kTrailing;
-    c.stepping = sample::Stepping::kOwn;
-    return;
-  }
-  const sample::SampleConfig former = c;
-  c = evidence->config;
-  c.steps = former.steps;
-  c.steps_at = former.steps_at;
-  c.num = former.num;
-  c.batch = former.batch;
-  c.provenance = former.provenance;
-  spdlog::info("--method auto: {}, the best with {} calls in {}", c.method, evidence->config.steps,
-               evidence->file.string());
-}
-
 void take_method_(sample::SampleConfig& c, const SampleOptions& options,
                   const exchange::Model& network) {
   const std::string method = method_asked_for(options, c);
-  if (method == kAutoMethod)
-    take_auto_(c, options, network);
+  if (method == pipeline::kAutoMethod)
+    pipeline::take_auto_(c, options.steps, network);
   else if (!method.empty())
-    begin_with_(c, method);
+    pipeline::begin_with_(c, method);
   if (!method.empty()) c.eta = options.eta.value_or(c.eta);
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
   c.order = options.order.value_or(c.order);
@@ -175,7 +137,7 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   std::vector<int64_t> classes;
   const int64_t of_guide = classes_of_guide(options, model);
   if (!model.unet.class_conditional && of_guide > 0) {
-    classes = chosen_classes(options.classes, {}, of_guide);
+    classes = pipeline::chosen_classes(options.classes, {}, of_guide, "--class");
     return classes.empty() ? sample::image_range(0, of_guide) : classes;
   }
   if (!model.unet.class_conditional) {
@@ -185,7 +147,8 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
           "with model.class_conditional = true to choose classes");
     return classes;
   }
-  classes = chosen_classes(options.classes, model.class_names, model.unet.image.classes);
+  classes = pipeline::chosen_classes(options.classes, model.class_names, model.unet.image.classes,
+                                     "--class");
   if (classes.empty()) classes = sample::image_range(0, model.unet.image.classes);
   return classes;
 }
@@ -259,10 +222,6 @@ std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
 
 }  // namespace
 
-fs::path run_of(const exchange::Model& network) {
-  return network.is_checkpoint ? checkpoint::run_of(network.path) : fs::path();
-}
-
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network) {
   if (!options.save_tensors.empty() && options.keep)
@@ -278,7 +237,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
   plan.script_guide = options.script_guide;
   plan.guide_scale = options.guide_scale;
   sample::GenerateOptions& generate = plan.generate;
-  generate.device = train::parse_device(options.device);
+  generate.device = parse_device(options.device);
   plan.precision = nn::precision_on(generate.device, nn::parse_precision(options.precision));
   plan.deterministic = options.deterministic;
   if (plan.deterministic && plan.precision == nn::Precision::kTf32)

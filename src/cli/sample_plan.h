@@ -17,9 +17,6 @@
 
 namespace ddpm::cli {
 
-/// --method auto: the method and spacing that were measured to be best with few steps.
-inline constexpr const char* kAutoMethod = "auto";
-
 /// The flags of `ddpm sample`.
 struct SampleOptions {
   std::string checkpoint;
@@ -93,9 +90,6 @@ struct SamplePlan {
     return network->weights_name.empty() ? "only" : network->weights_name;
   }
 };
-
-/// The folder of the run that the network is a checkpoint of; "" if it is none.
-std::filesystem::path run_of(const exchange::Model& network);
 
 /// Opens the network (exchange::open) unless it is given, and checks every flag against it. Writes
 /// nothing. Throws UsageError or IoError.

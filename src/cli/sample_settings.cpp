@@ -84,7 +84,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
     name += fmt::format("-only-{}", options.only.size() <= 40
                                         ? options.only
                                         : fmt::format("{:08x}", io::crc32c(options.only)));
-  return run_of(*plan.network) / "generated" / name;
+  return exchange::run_of(*plan.network) / "generated" / name;
 }
 
 }  // namespace

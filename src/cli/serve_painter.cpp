@@ -1,5 +1,6 @@
 #include "serve_painter.h"
 
+#include "ddpm/base/device.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
@@ -141,7 +142,7 @@ class NetworkPainter : public serve::Painter {
 
   const SampleOptions base_;
   const std::filesystem::path run_;  // whose newest checkpoint is the network; "": base_.checkpoint
-  const std::string device_ = describe_device(train::parse_device(base_.device));
+  const std::string device_ = describe_device(parse_device(base_.device));
   const int threads_ = at::get_num_threads();
   const std::shared_ptr<Loaded> loaded_ = std::make_shared<Loaded>();
   std::mutex mutex_;  // of the two below

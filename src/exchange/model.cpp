@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/content.h"
+#include "ddpm/checkpoint/store.h"
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/write.h"
 #include "ddpm/io/torch_file.h"
@@ -258,6 +259,10 @@ Model open(const fs::path& source, const std::string& weights, const Hints& hint
 
 std::string describe_weights(const std::string& weights_name) {
   return weights_name.empty() ? "its only weights" : weights_name + " weights";
+}
+
+fs::path run_of(const Model& model) {
+  return model.is_checkpoint ? checkpoint::run_of(model.path) : fs::path();
 }
 
 bool is_foreign(const fs::path& source) {

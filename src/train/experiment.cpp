@@ -1,5 +1,6 @@
 #include "ddpm/train/experiment.h"
 
+#include "ddpm/base/device.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/resident_loader.h"
 
@@ -270,27 +271,6 @@ void resolve_precision(Experiment& experiment, const torch::Device& device) {
   precision = experiment.diffusion.prediction == diffusion::Prediction::kMu
                   ? nn::Precision::kFp32
                   : nn::precision_on(device, precision);
-}
-
-torch::Device parse_device(const std::string& name) {
-  if (name == "auto")
-    return torch::cuda::is_available() ? torch::Device(torch::kCUDA, 0) : torch::kCPU;
-  if (name == "cpu") return torch::kCPU;
-  int64_t index = 0;
-  const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
-                        name.find_first_not_of("0123456789", 5) == std::string::npos;
-  if (numbered) index = std::stoll(name.substr(5));
-  if (name != "cuda" && !numbered) {
-    throw UsageError(fmt::format("device \"{}\" is unknown; use auto, cpu, cuda or cuda:N", name));
-  }
-  const auto count = static_cast<int64_t>(torch::cuda::device_count());
-  if (index >= count) {
-    throw UsageError(fmt::format("device \"{}\" does not exist: {}; use auto or cpu", name,
-                                 count == 0
-                                     ? "no usable CUDA GPU was found"
-                                     : fmt::format("the GPUs are cuda:0 to cuda:{}", count - 1)));
-  }
-  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
 }
 
 torch::Device rank_device(const std::string& name, const dist::Launch& launch) {

@@ -78,6 +78,9 @@ std::string describe_weights(const std::string& weights_name);
 /// at file names.
 bool is_foreign(const std::filesystem::path& source);
 
+/// The folder of the run that the network is a checkpoint of; "" if it is none.
+std::filesystem::path run_of(const Model& model);
+
 /// Copies the weights into the network's parameters, without rounding if the data types are equal.
 /// Throws IoError, naming the source, if they are of another network.
 void load_weights_(const Model& model, nn::UNetImpl& unet);

@@ -141,10 +141,7 @@ void resolve_unet(Experiment& experiment, config::Document& document, const data
 /// (nn::precision_on), or by fp32 if diffusion.prediction = "mu".
 void resolve_precision(Experiment& experiment, const torch::Device& device);
 
-/// Maps "auto", "cpu", "cuda" or "cuda:1" to an existing device. Throws UsageError.
-torch::Device parse_device(const std::string& name);
-
-/// The same for one of several processes: "auto" and "cuda" select one GPU per process.
+/// parse_device for one of several processes: "auto" and "cuda" select one GPU per process.
 torch::Device rank_device(const std::string& name, const dist::Launch& launch);
 
 }  // namespace ddpm::train

@@ -1,4 +1,4 @@
-#include "class_choice.h"
+#include "ddpm/pipeline/class_choice.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/utf8.h"
@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 bool is_number(const std::string& text) {
@@ -49,12 +49,13 @@ std::string listed(const std::vector<std::string>& names) {
                      names.size() > kShown ? fmt::format(", ... ({} in all)", names.size()) : "");
 }
 
-int64_t class_of(const std::string& text, const std::vector<std::string>& names, int64_t count) {
+int64_t class_of(const std::string& text, const std::vector<std::string>& names, int64_t count,
+                 const std::string& key) {
   if (const auto place = place_of(text, names)) {
     const int64_t number = is_number(text) ? std::stoll(text) : *place;
     if (number != *place && number < count) {
-      spdlog::info("--class {0} is the class named {0}, number {1}; #{0} is class number {0}", text,
-                   *place);
+      spdlog::info("{2} {0} is the class named {0}, number {1}; #{0} is class number {0}", text,
+                   *place, key);
     }
     return *place;
   }
@@ -63,26 +64,27 @@ int64_t class_of(const std::string& text, const std::vector<std::string>& names,
   const bool in_range = is_number(number) && std::stoll(number) < count;
   if (in_range && !marked && std::any_of(names.begin(), names.end(), is_number)) {
     throw UsageError(
-        fmt::format("--class {0}: no class has this name, and classes named by numbers "
-                    "are chosen by name ({1}); #{0} is class number {0}, \"{2}\"",
-                    text, listed(names), names[std::stoll(number)]));
+        fmt::format("{3} {0}: no class has this name, and classes named by numbers are chosen by "
+                    "name ({1}); #{0} is class number {0}, \"{2}\"",
+                    text, listed(names), names[std::stoll(number)], key));
   }
   if (in_range) return std::stoll(number);
-  throw UsageError(fmt::format("--class {}: the network knows 0 to {}{}", text, count - 1,
+  throw UsageError(fmt::format("{} {}: the network knows 0 to {}{}", key, text, count - 1,
                                names.empty() ? "" : fmt::format(" ({})", listed(names))));
 }
 
 }  // namespace
 
 std::vector<int64_t> chosen_classes(const std::vector<std::string>& texts,
-                                    const std::vector<std::string>& names, int64_t count) {
+                                    const std::vector<std::string>& names, int64_t count,
+                                    const std::string& key) {
   std::vector<int64_t> classes;
   for (const std::string& given : texts) {
     const std::string text = as_utf8(given);  // like the names
     const auto parts = place_of(text, names) ? std::vector{text} : split_at_commas(text);
-    for (const std::string& part : parts) classes.push_back(class_of(part, names, count));
+    for (const std::string& part : parts) classes.push_back(class_of(part, names, count, key));
   }
   return classes;
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

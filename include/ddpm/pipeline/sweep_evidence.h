@@ -1,13 +1,14 @@
 #pragma once
 
-#include "sample_plan.h"
+#include "ddpm/exchange/model.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <filesystem>
 #include <optional>
 
 #include <nlohmann/json_fwd.hpp>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 
 /// A cell of a finished `ddpm eval sweep`, as evidence for --method auto.
 struct Evidence {
@@ -27,4 +28,4 @@ std::optional<Evidence> best_of_sweeps(const exchange::Model& network, int64_t c
 nlohmann::ordered_json evidence_json(const sample::SampleConfig& config, double distance,
                                      double error, double seconds_per_image);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,4 +1,4 @@
-#include "sweep_evidence.h"
+#include "ddpm/pipeline/sweep_evidence.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
@@ -66,7 +66,7 @@ std::optional<Evidence> best_of(const fs::path& file, int64_t calls,
 
 std::optional<Evidence> best_of_sweeps(const exchange::Model& network, int64_t calls,
                                        const diffusion::Guidance& guidance) {
-  const fs::path run = run_of(network);
+  const fs::path run = exchange::run_of(network);
   if (run.empty()) return std::nullopt;
   for (const fs::path& file : sweeps_of(run)) {
     try {
@@ -89,4 +89,4 @@ Json evidence_json(const sample::SampleConfig& config, double distance, double e
           {"settings", config::to_toml(config, "sample")}};
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,0 +1,53 @@
+# Puts LibTorch below PREFIX/lib/ddpm: as links to the folders TORCH and NVIDIA, or, if COPY, its libraries
+# themselves and their licences. Files are linked, not copied, if PREFIX is on the same disk: LibTorch with CUDA
+# takes 3.6 GB.
+set(home "${PREFIX}/lib/ddpm")
+file(MAKE_DIRECTORY "${home}")
+
+# put(from to): every shared library in the folder `from`.
+function(put from to)
+  file(MAKE_DIRECTORY "${to}")
+  file(GLOB libraries "${from}/*.so" "${from}/*.so.*")
+  # Those are of Python.
+  list(FILTER libraries EXCLUDE REGEX "/(libtorch_python|libshm|libshm_windows)\\.so")
+  foreach(library IN LISTS libraries)
+    get_filename_component(name "${library}" NAME)
+    file(REMOVE "${to}/${name}")
+    file(REAL_PATH "${library}" library)
+    file(CREATE_LINK "${library}" "${to}/${name}" COPY_ON_ERROR)
+  endforeach()
+endfunction()
+
+foreach(name TORCH NVIDIA)
+  string(TOLOWER "${name}" folder)
+  set(to "${home}/${folder}")
+  if(IS_SYMLINK "${to}")
+    file(REMOVE "${to}")
+  endif()
+  if("${${name}}" STREQUAL "")
+    continue()
+  endif()
+  if(NOT COPY)
+    if(EXISTS "${to}")
+      file(REMOVE_RECURSE "${to}")  # libraries of an earlier installation
+    endif()
+    message(STATUS "Linking: ${to} -> ${${name}}")
+    file(CREATE_LINK "${${name}}" "${to}" SYMBOLIC)
+    continue()
+  endif()
+  message(STATUS "Installing: ${to}")
+  file(GLOB folders RELATIVE "${${name}}" "${${name}}/lib" "${${name}}/*/lib")
+  foreach(lib IN LISTS folders)
+    put("${${name}}/${lib}" "${to}/${lib}")
+  endforeach()
+endforeach()
+
+if(COPY)
+  file(GLOB licences "${TORCH}/../torch-*.dist-info" "${TORCH}/../nvidia_*.dist-info")
+  foreach(folder IN LISTS licences)
+    get_filename_component(package "${folder}" NAME)
+    string(REGEX REPLACE "-.*" "" package "${package}")
+    file(GLOB_RECURSE texts "${folder}/*LICEN[CS]E*" "${folder}/*License*" "${folder}/NOTICE*")
+    file(INSTALL ${texts} DESTINATION "${PREFIX}/share/doc/ddpm/licences/${package}")
+  endforeach()
+endif()

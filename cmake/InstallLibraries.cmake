@@ -1,0 +1,27 @@
+# Copies the shared libraries that PROGRAM needs to PREFIX/lib/ddpm: those that are neither LibTorch's (below TORCH or
+# NVIDIA) nor part of every Linux with a new enough glibc.
+cmake_policy(SET CMP0057 NEW)
+set(of_every_linux "^(ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libutil|libgcc_s|libstdc\\+\\+)[-.]")
+file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${PROGRAM}"
+  RESOLVED_DEPENDENCIES_VAR found UNRESOLVED_DEPENDENCIES_VAR missing
+  PRE_EXCLUDE_REGEXES "${of_every_linux}" "^lib(torch|c10|cu|nv|nccl)" "^libgomp"
+  POST_EXCLUDE_REGEXES "^${TORCH}/" "^${NVIDIA}/.")
+if(missing)
+  message(FATAL_ERROR "these shared libraries of ${PROGRAM} were not found: ${missing}")
+endif()
+foreach(library IN LISTS found)
+  file(REAL_PATH "${library}" real)
+  get_filename_component(name "${library}" NAME)
+  message(STATUS "Installing: ${PREFIX}/lib/ddpm/${name}")
+  file(COPY_FILE "${real}" "${PREFIX}/lib/ddpm/${name}")
+  # Debian's packages: lib/x86_64-linux-gnu/libzip.so.4 -> share/doc/libzip4/copyright
+  execute_process(COMMAND dpkg-query --search "${real}" OUTPUT_VARIABLE owner ERROR_QUIET RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)  # a merged /usr: the package names the other path
+    string(REGEX REPLACE "^/usr/" "/" other "${real}")
+    execute_process(COMMAND dpkg-query --search "${other}" OUTPUT_VARIABLE owner ERROR_QUIET RESULT_VARIABLE status)
+  endif()
+  if(status EQUAL 0 AND owner MATCHES "^([^:,]+)" AND EXISTS "/usr/share/doc/${CMAKE_MATCH_1}/copyright")
+    file(INSTALL "/usr/share/doc/${CMAKE_MATCH_1}/copyright"
+      DESTINATION "${PREFIX}/share/doc/ddpm/licences/${CMAKE_MATCH_1}")
+  endif()
+endforeach()

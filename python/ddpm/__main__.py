@@ -1,0 +1,5 @@
+"""python -m ddpm: the program."""
+
+from ddpm._program import main
+
+main()

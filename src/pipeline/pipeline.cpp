@@ -1,0 +1,175 @@
+#include "ddpm/pipeline/pipeline.h"
+
+#include "ddpm/base/error.h"
+#include "ddpm/diffusion/condition.h"
+#include "ddpm/nn/drawing_network.h"
+#include "ddpm/pipeline/class_choice.h"
+#include "ddpm/pipeline/method_choice.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <c10/core/DeviceGuard.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ddpm::pipeline {
+namespace {
+
+constexpr const char* kSource = "settings";  // in place of a file's name in messages
+
+// The network, ready to be called; without gradients, so that calls record nothing.
+nn::UNet frozen(const exchange::Model& model, const PipelineOptions& options) {
+  nn::UNet unet = exchange::make_unet(model, options.device, options.precision);
+  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
+  return unet;
+}
+
+PipelineOptions settled(PipelineOptions options) {
+  options.precision = nn::precision_on(options.device, options.precision);
+  return options;
+}
+
+// The assignment's value to `key`, without quotes; "" if it is to another key.
+std::string value_of(const std::string& assignment, const std::string& key) {
+  if (!assignment.starts_with(key + "=")) return "";
+  const std::string value = assignment.substr(key.size() + 1);
+  const bool quoted = value.size() > 1 && value.front() == value.back() &&
+                      (value.front() == '"' || value.front() == '\'');
+  return quoted ? value.substr(1, value.size() - 2) : value;
+}
+
+sample::SampleConfig read(const sample::SampleConfig& start,
+                          const std::vector<std::string>& assignments) {
+  config::Document document = config::Document::parse(config::to_toml(start, "sample"), kSource);
+  for (const std::string& assignment : assignments)
+    document.set("sample." + assignment, "the call");
+  config::Reader reader = document.section("sample");
+  sample::SampleConfig config = sample::read_sample_config(reader);
+  document.check_all_read();
+  return config;
+}
+
+void check_network_has(const sample::SampleConfig& config, const nn::UNetConfig& unet) {
+  if (config.guidance.weight != 1.0 && !nn::can_be_guided(unet))
+    throw UsageError(fmt::format("guidance = {} needs a network trained with train.{}_dropout",
+                                 config.guidance.weight,
+                                 unet.condition.is_set() ? "condition" : "label"));
+  if (config.sigma == sample::Sigma::kLearned && !unet.learned_variance)
+    throw UsageError(
+        "sigma = learned needs a network with model.learned_variance; this one has none");
+  if (sample::needs_posterior_variance(config) && config.posterior_variance.empty())
+    throw UsageError(
+        "sigma = analytic and spacing = optimal need an estimate from training images, which only "
+        "the command ddpm sample makes");
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const std::filesystem::path& source, const PipelineOptions& options)
+    : model_(exchange::open(source, options.weights)),
+      options_(settled(options)),
+      unet_(frozen(model_, options_)) {}
+
+sample::SampleConfig Pipeline::settings(const std::vector<std::string>& assignments) const {
+  sample::SampleConfig start = model_.sample;
+  std::vector<std::string> others;
+  std::string method, steps;
+  for (const std::string& assignment : assignments) {
+    const std::string asked = value_of(assignment, "method");
+    if (!asked.empty()) method = asked;
+    if (asked.empty()) others.push_back(assignment);
+    if (assignment.starts_with("steps=")) start.steps_at.clear();
+    if (assignment.starts_with("guidance=")) start.guidance = {};
+  }
+  if (method == kAutoMethod) {
+    take_auto_(start, read(start, others).steps, model_);
+  } else if (!method.empty()) {
+    begin_with_(start, method);
+    others.insert(others.begin(), fmt::format("method=\"{}\"", method));
+  }
+  sample::SampleConfig config = read(start, others);
+  if (!config.steps_at.empty()) config.steps = std::ssize(config.steps_at);
+  const int64_t timesteps = model_.description.diffusion.schedule.timesteps;
+  if (const auto conflict = sample::find_conflict(config, timesteps))
+    throw UsageError(conflict->key + " " + conflict->message);
+  check_network_has(config, model_.description.unet);
+  if (config.steps == 0) config.steps = timesteps;
+  return config;
+}
+
+std::vector<int64_t> Pipeline::classes_of(const SampleRequest& request) const {
+  const nn::UNetConfig& unet = model_.description.unet;
+  if (unet.class_conditional) {
+    auto classes = chosen_classes(request.classes, model_.description.class_names,
+                                  unet.image.classes, "classes");
+    return classes.empty() ? sample::image_range(0, unet.image.classes) : classes;
+  }
+  if (!request.classes.empty())
+    throw UsageError("classes need a class-conditional network; this one is not");
+  return {};
+}
+
+std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_of(
+    const SampleRequest& request) const {
+  const nn::UNetConfig& unet = model_.description.unet;
+  const torch::Tensor& all = request.conditions;
+  if (!unet.condition.is_set()) {
+    if (!all.defined()) return {};
+    throw UsageError("conditions are for a network trained with model.condition; this one was not");
+  }
+  const auto shape = diffusion::condition_shape(unet.condition, unet.image.channels,
+                                                unet.image.height, unet.image.width);
+  const bool fits = all.defined() && all.scalar_type() == torch::kByte && all.dim() == 4 &&
+                    all.size(0) > 0 && std::equal(shape.begin(), shape.end(), &all.sizes()[1]);
+  if (!fits)
+    throw UsageError(fmt::format(
+        "this network needs conditions: uint8 [M,{}], at least one{}", fmt::join(shape, ","),
+        all.defined() ? fmt::format(", not {} [{}]", torch::toString(all.scalar_type()),
+                                    fmt::join(all.sizes(), ","))
+                      : ""));
+  return [all](const std::vector<int64_t>& images) {
+    return all.index_select(0, torch::tensor(images).remainder(all.size(0)));
+  };
+}
+
+torch::Tensor Pipeline::sample(const SampleRequest& request,
+                               const sample::SampleConfig& settings) const {
+  if (request.num < 1 || request.batch < 1 || request.first < 0)
+    throw UsageError(fmt::format(
+        "num = {}, batch = {}, first = {}: num and batch are at least 1, first at least 0",
+        request.num, request.batch, request.first));
+  const nn::ImageSpec& image = model_.description.unet.image;
+  const diffusion::Diffusion diffusion(model_.description.diffusion);
+  sample::GenerateOptions generate{.images = sample::image_range(request.first, request.num),
+                                   .channels = image.channels,
+                                   .height = image.height,
+                                   .width = image.width,
+                                   .batch = std::min(request.batch, request.num),
+                                   .seed = request.seed,
+                                   .device = options_.device,
+                                   .dtype = nn::storage_type(options_.precision),
+                                   .progress = request.progress};
+  const c10::OptionalDeviceGuard device(options_.device);
+  const int64_t batches = (request.num + generate.batch - 1) / generate.batch;
+  const nn::ArithmeticGuard arithmetic(
+      options_.precision, false,
+      batches * std::ssize(sample::timestep_plan(diffusion.schedule(), settings)));
+  nn::DrawingNetwork network(unet_, diffusion,
+                             {.classes = classes_of(request),
+                              .pictures = conditions_of(request),
+                              .batch = generate.batch,
+                              .device = options_.device,
+                              .precision = options_.precision,
+                              .guidance = settings.guidance});
+  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
+  std::vector<torch::Tensor> batches_done{
+      torch::empty({0, image.channels, image.height, image.width})};
+  const auto result = sample::generate(
+      network.denoiser(), diffusion, settings, generate, [&](int64_t, const torch::Tensor& batch) {
+        batches_done.push_back(batch.to(torch::kCPU, torch::kFloat));
+      });
+  return result.stopped ? batches_done.front() : torch::cat(batches_done);
+}
+
+}  // namespace ddpm::pipeline
