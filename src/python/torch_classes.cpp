@@ -78,8 +78,7 @@ class Pipeline : public torch::CustomClassHolder {
 
   // Checks settings, and returns them in full as JSON.
   std::string settings(const std::vector<std::string>& assignments) const {
-    return named_errors(
-        [&] { return config::to_json(pipeline_.settings(assignments)).dump(); });
+    return named_errors([&] { return config::to_json(pipeline_.settings(assignments)).dump(); });
   }
 
   // float32 [N,C,H,W]; [0,C,H,W] if stop() was called meanwhile. May run in any thread.
@@ -100,8 +99,7 @@ class Pipeline : public torch::CustomClassHolder {
       done_ = p.images_done * p.steps + p.step * p.batch_images;
       return !stop_;
     };
-    return named_errors(
-        [&] { return pipeline_.sample(request, pipeline_.settings(assignments)); });
+    return named_errors([&] { return pipeline_.sample(request, pipeline_.settings(assignments)); });
   }
 
   // Image steps done by sample().

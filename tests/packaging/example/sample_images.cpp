@@ -1,11 +1,11 @@
 // Draws images from a trained network: sample_images RUN FOLDER
+#include <iostream>
+
 #include <ddpm/base/device.h>
 #include <ddpm/base/error.h>
 #include <ddpm/diffusion/image_range.h>
 #include <ddpm/io/image.h>
 #include <ddpm/pipeline/pipeline.h>
-
-#include <iostream>
 
 int main(int argc, char** argv) try {
   if (argc != 3) throw ddpm::UsageError("usage: sample_images RUN FOLDER");
