@@ -86,5 +86,6 @@ function(ddpm_install_script component script)
 endfunction()
 ddpm_install_script(link InstallLibTorch TORCH "${LibTorch_PREFIX}" NVIDIA "${LibTorch_NVIDIA_ROOT}" COPY OFF)
 ddpm_install_script(libtorch InstallLibTorch TORCH "${LibTorch_PREFIX}" NVIDIA "${LibTorch_NVIDIA_ROOT}" COPY ON)
-ddpm_install_script(libraries InstallLibraries PROGRAM "$<TARGET_FILE:ddpm>" TORCH "${LibTorch_PREFIX}"
+ddpm_install_script(libraries InstallLibraries PROGRAM "$<TARGET_FILE:ddpm>"
+  LIBRARY "$<TARGET_FILE:ddpm_library>" LIBRARY_NAME "$<TARGET_FILE_NAME:ddpm_library>" TORCH "${LibTorch_PREFIX}"
   NVIDIA "${LibTorch_NVIDIA_ROOT}")

@@ -1,8 +1,11 @@
-# Copies the shared libraries that PROGRAM needs to PREFIX/lib/ddpm: those that are neither LibTorch's (below TORCH or
+# Copies the shared libraries that PROGRAM and, if it is installed, LIBRARY need to PREFIX/lib/ddpm: those that are neither LibTorch's (below TORCH or
 # NVIDIA) nor part of every Linux with a new enough glibc.
-cmake_policy(SET CMP0057 NEW)
 set(of_every_linux "^(ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libutil|libgcc_s|libstdc\\+\\+)[-.]")
-file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${PROGRAM}"
+set(libraries "")
+if(EXISTS "${PREFIX}/lib/${LIBRARY_NAME}")
+  set(libraries LIBRARIES "${LIBRARY}")
+endif()
+file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${PROGRAM}" ${libraries}
   RESOLVED_DEPENDENCIES_VAR found UNRESOLVED_DEPENDENCIES_VAR missing
   PRE_EXCLUDE_REGEXES "${of_every_linux}" "^lib(torch|c10|cu|nv|nccl)" "^libgomp"
   POST_EXCLUDE_REGEXES "^${TORCH}/" "^${NVIDIA}/.")

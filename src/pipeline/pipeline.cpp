@@ -30,20 +30,33 @@ PipelineOptions settled(PipelineOptions options) {
   return options;
 }
 
-// The assignment's value to `key`, without quotes; "" if it is to another key.
-std::string value_of(const std::string& assignment, const std::string& key) {
-  if (!assignment.starts_with(key + "=")) return "";
-  const std::string value = assignment.substr(key.size() + 1);
+struct Assignment {
+  std::string key, value;  // the value as TOML or a bare word
+};
+
+Assignment parsed(const std::string& text) {
+  const auto trimmed = [](std::string part) {
+    part.erase(0, part.find_first_not_of(' '));
+    part.erase(part.find_last_not_of(' ') + 1);
+    return part;
+  };
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos)
+    throw UsageError(fmt::format("\"{}\" must have the form key=value, as in steps=50", text));
+  return {trimmed(text.substr(0, equals)), trimmed(text.substr(equals + 1))};
+}
+
+std::string unquoted(const std::string& value) {
   const bool quoted = value.size() > 1 && value.front() == value.back() &&
                       (value.front() == '"' || value.front() == '\'');
   return quoted ? value.substr(1, value.size() - 2) : value;
 }
 
-sample::SampleConfig read(const sample::SampleConfig& start,
-                          const std::vector<std::string>& assignments) {
+sample::SampleConfig changed(const sample::SampleConfig& start,
+                             const std::vector<Assignment>& assignments) {
   config::Document document = config::Document::parse(config::to_toml(start, "sample"), kSource);
-  for (const std::string& assignment : assignments)
-    document.set("sample." + assignment, "the call");
+  for (const auto& [key, value] : assignments)
+    document.set(fmt::format("sample.{}={}", key, value), "the call");
   config::Reader reader = document.section("sample");
   sample::SampleConfig config = sample::read_sample_config(reader);
   document.check_all_read();
@@ -73,22 +86,22 @@ Pipeline::Pipeline(const std::filesystem::path& source, const PipelineOptions& o
 
 sample::SampleConfig Pipeline::settings(const std::vector<std::string>& assignments) const {
   sample::SampleConfig start = model_.sample;
-  std::vector<std::string> others;
-  std::string method, steps;
-  for (const std::string& assignment : assignments) {
-    const std::string asked = value_of(assignment, "method");
-    if (!asked.empty()) method = asked;
-    if (asked.empty()) others.push_back(assignment);
-    if (assignment.starts_with("steps=")) start.steps_at.clear();
-    if (assignment.starts_with("guidance=")) start.guidance = {};
+  std::vector<Assignment> others;
+  std::string method;
+  for (const std::string& text : assignments) {
+    const Assignment a = parsed(text);
+    if (a.key == "steps") start.steps_at.clear();
+    if (a.key == "guidance") start.guidance = {};
+    if (a.key == "method") method = unquoted(a.value);
+    if (a.key != "method" || method != kAutoMethod) others.push_back(a);
   }
   if (method == kAutoMethod) {
-    take_auto_(start, read(start, others).steps, model_);
+    start.steps = changed(start, others).steps;
+    take_auto_(start, std::nullopt, model_);
   } else if (!method.empty()) {
     begin_with_(start, method);
-    others.insert(others.begin(), fmt::format("method=\"{}\"", method));
   }
-  sample::SampleConfig config = read(start, others);
+  sample::SampleConfig config = changed(start, others);
   if (!config.steps_at.empty()) config.steps = std::ssize(config.steps_at);
   const int64_t timesteps = model_.description.diffusion.schedule.timesteps;
   if (const auto conflict = sample::find_conflict(config, timesteps))

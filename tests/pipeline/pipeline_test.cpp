@@ -41,7 +41,7 @@ TEST(PipelineSettings, AreTheNetworksOwnWhereNothingIsAssigned) {
 
 TEST(PipelineSettings, AreAssignedAsTomlOrAsABareWord) {
   EXPECT_EQ(plain().settings({"method=ddim", "steps=7"}).method, "ddim");
-  EXPECT_EQ(plain().settings({"method=\"heun\"", "steps=7"}).steps, 7);
+  EXPECT_EQ(plain().settings({"method = \"heun\"", " steps = 7 "}).steps, 7);
   const auto at = plain().settings({"method=ddim", "steps_at=[900, 500, 3]"});
   EXPECT_EQ(at.steps_at, (std::vector<int64_t>{900, 500, 3}));
   EXPECT_EQ(at.steps, 3);
@@ -67,6 +67,7 @@ TEST(PipelineSettings, AutoIsTheDocumentedChoice) {
 
 TEST(PipelineSettings, ErrorsNameTheKey) {
   expect_contains(error_of({"stepz=7"}), "sample.stepz: unknown key; did you mean sample.steps?");
+  expect_contains(error_of({"steps"}), "\"steps\" must have the form key=value");
   expect_contains(error_of({"steps=0.5"}), "sample.steps");
   expect_contains(error_of({"steps=100000"}), "steps");
   expect_contains(error_of({"method=dpm"}), "sample.method");

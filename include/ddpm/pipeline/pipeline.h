@@ -17,7 +17,7 @@ namespace ddpm::pipeline {
 
 /// How a network is opened to sample.
 struct PipelineOptions {
-  std::string weights;  ///< raw, ema, ema-2, ema-length-0.07, ...; "": ema if there is one
+  std::string weights = {};  ///< raw, ema, ema-2, ema-length-0.07, ...; "": ema if there is one
   torch::Device device = torch::kCPU;
   nn::Precision precision = nn::Precision::kFp32;
 };
@@ -25,15 +25,15 @@ struct PipelineOptions {
 /// Which images to sample.
 struct SampleRequest {
   int64_t num = 1;
-  int64_t first =
-      0;  ///< number of the first image; image i of a seed does not depend on the others
+  /// Number of the first image. Image i of a seed does not depend on the others.
+  int64_t first = 0;
   uint64_t seed = 0;
-  int64_t batch = 64;                ///< images at a time; does not change the images
-  std::vector<std::string> classes;  ///< in turn, by name or number; empty: all
+  int64_t batch = 64;                     ///< images at a time; does not change the images
+  std::vector<std::string> classes = {};  ///< in turn, by name or number; empty: all
   /// Of a network with a condition: uint8 [M,c,h,w]; image i has row i mod M.
-  torch::Tensor conditions;
+  torch::Tensor conditions = {};
   /// Called after each step; false stops, and the samples are empty.
-  std::function<bool(const sample::Progress&)> progress;
+  std::function<bool(const sample::Progress&)> progress = {};
 };
 
 /// A trained network that samples: what a program needs of this library to draw images. The command
