@@ -6,11 +6,16 @@ namespace ddpm::dist {
 
 GradientReducer::GradientReducer(const World& world, const std::vector<torch::Tensor>& parameters,
                                  int64_t bucket_bytes)
-    : world_(world), parameters_(parameters) {
-  if (world.group_) sum_ = world.group_->overlapped_sum(parameters, bucket_bytes);
+    : world_(world), parameters_(parameters), bucket_bytes_(bucket_bytes) {
+  rebuild_();
 }
 
 GradientReducer::~GradientReducer() = default;
+
+void GradientReducer::rebuild_() {
+  sum_.reset();  // first: both would listen to the parameters
+  if (world_.group_) sum_ = world_.group_->overlapped_sum(parameters_, bucket_bytes_);
+}
 
 void GradientReducer::sum_during(const std::function<void()>& pass) {
   if (sum_) {

@@ -1,21 +1,18 @@
 #include "process_group.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 #include "ddpm/dist/connection.h"
 #include "ddpm/dist/gradient_reducer.h"
 #include "rendezvous.h"
+#include "sockets.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <optional>
-#include <system_error>
+#include <functional>
 
-#include <arpa/inet.h>
 #include <c10/util/Logging.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -37,45 +34,6 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-// Listens only on `address`. Returns -1 and sets errno on failure.
-template <class Address>
-int listening_socket(const Address& address, int family) {
-  const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  const int yes = 1, no = 0;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
-  // Also listens: if two processes only bind, both succeed.
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-      ::listen(fd, SOMAXCONN) == 0)
-    return fd;
-  const int error = errno;
-  ::close(fd);
-  errno = error;
-  return -1;
-}
-
-// The socket of rank 0's store. TCPStore's own would listen on every interface, even if all
-// processes are on one machine, and would report a port in use in many lines.
-int store_socket(int port, bool only_this_machine) {
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(static_cast<uint16_t>(port));
-  v4.sin_addr.s_addr = htonl(only_this_machine ? INADDR_LOOPBACK : INADDR_ANY);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = v4.sin_port;
-  v6.sin6_addr = in6addr_any;
-  int fd = only_this_machine ? -1 : listening_socket(v6, AF_INET6);
-  const bool no_v6 = only_this_machine || (fd < 0 && errno != EADDRINUSE);
-  if (no_v6) fd = listening_socket(v4, AF_INET);
-  if (fd >= 0) return fd;
-  throw Error(fmt::format(
-      "port {} cannot be used to meet the other processes: {} (another training may use it); set "
-      "MASTER_PORT to a free port, the same for all processes",
-      port, std::generic_category().message(errno)));
-}
-
 // Adapts c10d's store to rendezvous.h.
 class StoreBoard : public Board {
  public:
@@ -90,15 +48,19 @@ class StoreBoard : public Board {
     return {bytes.begin(), bytes.end()};
   }
   int64_t add(const std::string& key, int64_t amount) override { return store_->add(key, amount); }
+  void propose(const std::string& key, const std::string& text) override {
+    store_->compareSet(key, {}, std::vector<uint8_t>(text.begin(), text.end()));
+  }
 
  private:
   Store store_;
 };
 
-Store make_store(const Launch& launch, Milliseconds timeout) {
+// `serves`: this process holds the store, if torchrun does not.
+Store make_store(const Launch& launch, Milliseconds timeout, bool serves) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.master_port);
-  options.isServer = launch.rank == 0 && !launch.agent_store;
+  options.isServer = serves && !launch.agent_store;
   options.numWorkers = static_cast<size_t>(launch.world_size);
   options.waitWorkers = false;
   options.timeout = timeout;
@@ -106,7 +68,7 @@ Store make_store(const Launch& launch, Milliseconds timeout) {
   const bool only_this_machine = is_loopback(host);
   if (only_this_machine) host = "127.0.0.1";
   if (options.isServer)
-    options.masterListenFd = store_socket(launch.master_port, only_this_machine);
+    options.masterListenFd = listening_at(launch.master_port, only_this_machine);
   auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
   store->setTimeout(timeout);
   // Separate names for each restart: torchrun's store outlives the processes.
@@ -114,7 +76,9 @@ Store make_store(const Launch& launch, Milliseconds timeout) {
                                                 store);
 }
 
-Backend make_gloo(const Launch& launch, const Store& store, Milliseconds timeout) {
+// `name`: of the group in the store.
+Backend make_gloo(const Launch& launch, const Store& store, const std::string& name,
+                  Milliseconds timeout) {
   using Gloo = c10d::ProcessGroupGloo;
   const auto options = Gloo::Options::create(timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
@@ -122,17 +86,9 @@ Backend make_gloo(const Launch& launch, const Store& store, Milliseconds timeout
       interface != nullptr && *interface != '\0' ? Gloo::createDeviceForInterface(interface)
       : is_loopback(launch.master_addr)          ? Gloo::createDeviceForHostname("127.0.0.1")
                                                  : Gloo::createDefaultDevice());
-  return c10::make_intrusive<Gloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
+  return c10::make_intrusive<Gloo>(c10::make_intrusive<c10d::PrefixStore>(name, store),
                                    static_cast<int>(launch.rank),
                                    static_cast<int>(launch.world_size), options);
-}
-
-// The store, after all ranks have met there.
-Store make_met_store(const Launch& launch, const Identity& identity, Milliseconds timeout) {
-  const Store store = make_store(launch, timeout);
-  StoreBoard board(c10::make_intrusive<c10d::PrefixStore>("meet", store));
-  meet(board, launch, identity, timeout);
-  return store;
 }
 
 // nullptr: this build has no NCCL.
@@ -221,14 +177,33 @@ class ReducerSum : public OverlappedSum {
   std::unique_ptr<FixedBuckets> reducer_;
 };
 
+// The connections of `work` to the store, or (`to_store` false) those to other processes.
+std::vector<Connection> connections_of(const Launch& launch, bool to_store,
+                                       const std::function<void()>& work) {
+  const std::vector<Connection> before = connections();
+  work();
+  std::vector<Connection> made = added(connections(), before);
+  std::erase_if(made, [&](const Connection& c) {  // what the store accepted meanwhile has its port
+    const bool of_store = c.peer_port == launch.master_port;
+    return c.own_port == launch.master_port || of_store != to_store;
+  });
+  return made;
+}
+
 class C10dGroup : public ProcessGroup {
  public:
   C10dGroup(const Launch& launch, const torch::Device& device, Milliseconds timeout,
-            const Identity& identity)
-      : store_(make_met_store(launch, identity, timeout)),
-        gloo_(make_gloo(launch, store_, timeout)),
-        device_(device) {
+            const Identity& identity, bool survives)
+      : launch_(launch), timeout_(timeout), device_(device), member_(launch.rank) {
+    std::vector<Connection> to_store =
+        connections_of(launch, true, [&] { store_ = make_store(launch, timeout, member_ == 0); });
+    if (survives) begin_to_beat();
+    StoreBoard board(c10::make_intrusive<c10d::PrefixStore>("meet", store_));
+    meet(board, launch, identity, timeout);
+    if (survives) limit_waits(to_store, kStorePatience);
+    connect_gloo("gloo", timeout, survives);
     if (device.is_cuda()) nccl_ = make_nccl(launch, store_, timeout);
+    for (int64_t rank = 0; rank < launch.world_size; ++rank) members_.push_back(rank);
   }
 
   void broadcast_(torch::Tensor flat, int64_t from) override {
@@ -260,13 +235,80 @@ class C10dGroup : public ProcessGroup {
   torch::Device device() const override { return device_; }
 
   void abandon() noexcept override {
+    cut(gloo_connections_);
     try {
       if (nccl_) nccl_->abort();
     } catch (const std::exception&) {  // already broken
     }
   }
 
+  std::vector<Survivor> regroup(int64_t step) override {
+    const QuietLog quiet;
+    for (;;) {
+      StoreBoard board = survivors_board();
+      const auto survivors = agree_on_survivors(board, ++generation_, members_, {member_, step},
+                                                {.absence = timeout_});
+      members_.clear();
+      for (const Survivor& s : survivors) members_.push_back(s.member);
+      if (members_.size() == 1 || form()) return survivors;
+    }
+  }
+
+  std::string process_of(int64_t member) override {
+    return survivors_board().get(fmt::format("who/{}", member), kStorePatience);
+  }
+
  private:
+  // What the store has is given at once.
+  static constexpr std::chrono::seconds kStorePatience{30};
+  // All of a new group come at the same time.
+  static constexpr std::chrono::seconds kForming{15};
+
+  StoreBoard survivors_board() const {
+    return StoreBoard(c10::make_intrusive<c10d::PrefixStore>("survivors", store_));
+  }
+
+  // Through a store of its own: the other one may wait for a key.
+  void begin_to_beat() {
+    Store store;
+    const auto made =
+        connections_of(launch_, true, [&] { store = make_store(launch_, timeout_, false); });
+    limit_waits(made, kStorePatience);
+    survivors_board().set(fmt::format("who/{}", member_),
+                          fmt::format("{}:{}", host_name(), ::getpid()));
+    heartbeat_ = std::make_unique<Heartbeat>(
+        std::make_unique<StoreBoard>(c10::make_intrusive<c10d::PrefixStore>("survivors", store)),
+        member_, [made] { cut(made); });
+  }
+
+  void connect_gloo(const std::string& name, Milliseconds timeout, bool survives) {
+    if (!survives) {
+      gloo_ = make_gloo(launch_, store_, name, timeout);
+      return;
+    }
+    gloo_connections_ =
+        connections_of(launch_, false, [&] { gloo_ = make_gloo(launch_, store_, name, timeout); });
+    watch(gloo_connections_, std::chrono::duration_cast<std::chrono::seconds>(timeout_));
+  }
+
+  // Connects the members. False if another one is lost meanwhile.
+  bool form() {
+    const auto own = std::find(members_.begin(), members_.end(), member_);
+    launch_.rank = own - members_.begin();
+    launch_.world_size = std::ssize(members_);
+    try {
+      store_->setTimeout(kForming);
+      connect_gloo(fmt::format("gloo/{}", generation_), kForming, true);
+      gloo_->barrier()->wait();
+      gloo_->setTimeout(timeout_);
+      store_->setTimeout(timeout_);
+      return true;
+    } catch (const std::exception&) {
+      abandon();
+      return false;
+    }
+  }
+
   void all_reduce_(const torch::Tensor& flat, c10d::ReduceOp::RedOpType operation) {
     run(flat, [&](Backend& backend, std::vector<at::Tensor>& tensors) {
       c10d::AllreduceOptions options;
@@ -288,10 +330,17 @@ class C10dGroup : public ProcessGroup {
     if (!flat.is_cpu()) flat.copy_(tensors[0]);
   }
 
+  Launch launch_;  // rank and world_size are those of today's group
+  Milliseconds timeout_;
+  torch::Device device_;
+  int64_t member_;  // rank at the start
   Store store_;
   Backend gloo_;
+  std::vector<Connection> gloo_connections_;  // to be cut by abandon; none if a loss ends all
   Backend nccl_;
-  torch::Device device_;
+  std::vector<int64_t> members_;  // by rank
+  int64_t generation_ = 0;        // agreements so far
+  std::unique_ptr<Heartbeat> heartbeat_;
 };
 
 }  // namespace
@@ -299,14 +348,14 @@ class C10dGroup : public ProcessGroup {
 std::unique_ptr<ProcessGroup> ProcessGroup::connect(const Launch& launch,
                                                     const torch::Device& device,
                                                     std::chrono::milliseconds timeout,
-                                                    const Identity& identity) {
+                                                    const Identity& identity, bool survives) {
   const QuietLog quiet;
-  return std::make_unique<C10dGroup>(launch, device, timeout, identity);
+  return std::make_unique<C10dGroup>(launch, device, timeout, identity, survives);
 }
 
 std::string port_problem(int port, bool only_this_machine) {
   try {
-    ::close(store_socket(port, only_this_machine));
+    ::close(listening_at(port, only_this_machine));
     return "";
   } catch (const Error& error) {
     return error.what();

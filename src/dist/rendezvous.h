@@ -18,6 +18,8 @@ class Board {
   virtual std::string get(const std::string& key, std::chrono::milliseconds patience) = 0;
   /// Adds to a counter that starts at 0 and returns its value.
   virtual int64_t add(const std::string& key, int64_t amount) = 0;
+  /// Sets a key that does not exist. The first of several proposals holds.
+  virtual void propose(const std::string& key, const std::string& text) = 0;
 };
 
 /// Waits until all ranks of `launch` have come to `board`, each once and each with rank 0's

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 #include <torch/utils.h>
@@ -65,11 +67,16 @@ World::World(World&&) noexcept = default;
 World::~World() = default;
 
 World::World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout,
-             const Identity& identity)
-    : rank_(launch.rank), size_(launch.world_size), timeout_(timeout) {
+             const Identity& identity, OnLostRank on_lost_rank)
+    : rank_(launch.rank),
+      size_(launch.world_size),
+      shrinks_(on_lost_rank == OnLostRank::kShrink),
+      members_(static_cast<size_t>(launch.world_size)),
+      timeout_(timeout) {
+  std::iota(members_.begin(), members_.end(), int64_t{0});
   if (launch.single()) return;
   try {
-    group_ = ProcessGroup::connect(launch, device, timeout, identity);
+    group_ = ProcessGroup::connect(launch, device, timeout, identity, shrinks_);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -103,10 +110,43 @@ void World::collectively(const char* what, const std::function<void()>& operatio
 
 void World::give_up(const char* what, const std::exception& error) const {
   group_->abandon();
-  throw Error(fmt::format(
+  const std::string message = fmt::format(
       "rank {} of {} waited up to {} for the other ranks, {}: {} (another rank has ended or hangs; "
       "its own message says more; {})",
-      rank_, size_, seconds(timeout_), what, first_line(error), position()));
+      rank_, size_, seconds(timeout_), what, first_line(error), position());
+  if (shrinks_) throw RankLost(message);
+  throw Error(message);
+}
+
+Regrouped World::regroup_(int64_t step) {
+  TORCH_CHECK(group_ && shrinks_, "this world cannot shrink");
+  Regrouped result;
+  try {
+    const std::vector<Survivor> survivors = group_->regroup(step);
+    std::vector<int64_t> left;
+    for (const Survivor& s : survivors) left.push_back(s.member);
+    for (const int64_t member : members_) {
+      if (std::find(left.begin(), left.end(), member) == left.end())
+        result.lost.push_back(fmt::format("rank {} ({})", member, group_->process_of(member)));
+    }
+    const auto by_step = [](const Survivor& a, const Survivor& b) { return a.step < b.step; };
+    const auto first = std::max_element(survivors.begin(), survivors.end(), by_step);
+    result.step = first->step;
+    result.from = first - survivors.begin();
+    const int64_t own = members_[static_cast<size_t>(rank_)];
+    rank_ = std::find(left.begin(), left.end(), own) - left.begin();
+    size_ = std::ssize(left);
+    members_ = std::move(left);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    rank_ = 0;
+    size_ = 1;
+    group_.reset();
+    throw NoAgreement(first_line(error));
+  }
+  if (size_ == 1) group_.reset();
+  return result;
 }
 
 void World::broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from) const {

@@ -36,10 +36,13 @@ class GradientReducer {
   /// outside. Same bits on every rank. Collective. Throws Error if a rank dies or does not take
   /// part.
   void sum_during(const std::function<void()>& pass);
+  /// Call it after World::regroup_.
+  void rebuild_();
 
  private:
   const World& world_;
   std::vector<torch::Tensor> parameters_;
+  int64_t bucket_bytes_;
   std::unique_ptr<OverlappedSum> sum_;  // nullptr: a single process, or no overlap on this device
 };
 

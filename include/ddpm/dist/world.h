@@ -1,7 +1,9 @@
 #pragma once
 
+#include "ddpm/base/error.h"
 #include "ddpm/dist/launch.h"
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -27,10 +29,38 @@ struct Identity {
   Facts settings;  ///< must be equal on all ranks of a run
 };
 
+/// What the other ranks do if one is lost.
+enum class OnLostRank {
+  kStop,    ///< "stop": all end with an error
+  kShrink,  ///< "shrink": they can go on (World::regroup_)
+};
+constexpr auto names_of(OnLostRank) { return std::array{"stop", "shrink"}; }
+
+/// A collective operation of a world that can shrink failed, because a rank is lost or hangs.
+class RankLost : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The ranks that are left could not agree: the process that holds the store is lost.
+class NoAgreement : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The ranks that are left after a loss.
+struct Regrouped {
+  std::vector<std::string>
+      lost;          ///< "rank 3 (node01:4711)": the rank at the start, host and process
+  int64_t step = 0;  ///< the last that one of those left has completed
+  int64_t from = 0;  ///< rank of one that has completed it
+};
+
 /// All processes of one training. Every operation is collective: all ranks call it, in the same
 /// order, with tensors of the same shapes. In a single process every operation returns immediately.
 /// If a rank dies, hangs or does not take part, the others throw Error when the connection breaks
-/// or after `timeout`; the message says what they waited for. The world is then unusable.
+/// or after `timeout`; the message says what they waited for. The world is then unusable, or, with
+/// kShrink, until regroup_: they throw RankLost.
 class World {
  public:
   World();  ///< a single process
@@ -38,7 +68,7 @@ class World {
   /// Throws UsageError on all ranks if their settings differ, and Error if a rank does not come or
   /// the port is in use.
   World(const Launch& launch, const torch::Device& device, std::chrono::milliseconds timeout,
-        const Identity& identity = {});
+        const Identity& identity = {}, OnLostRank on_lost_rank = OnLostRank::kStop);
   ~World();
   World(World&&) noexcept;
   World& operator=(World&&) = delete;
@@ -46,6 +76,13 @@ class World {
   int64_t rank() const { return rank_; }
   int64_t size() const { return size_; }
   bool is_main() const { return rank_ == 0; }
+
+  /// After RankLost: agrees with the other ranks on who is left, and makes these the world. Their
+  /// order stays, and ranks are numbered anew from 0. `step`: the last that this rank has completed.
+  /// Waits for those who live, up to `timeout`. Throws NoAgreement if rank 0 held the store and is
+  /// lost (not under torchrun, which holds it); this process then is alone. Throws Error if the
+  /// others went on without this one. GradientReducers need rebuild_. Collective.
+  Regrouped regroup_(int64_t step);
 
   /// Copies the tensors of rank `from` to all ranks. Any dtype of the backend; strides are kept.
   void broadcast_(const std::vector<torch::Tensor>& tensors, int64_t from = 0) const;
@@ -75,6 +112,8 @@ class World {
   std::string position() const;
 
   int64_t rank_ = 0, size_ = 1;
+  bool shrinks_ = false;
+  std::vector<int64_t> members_;  // by rank: the rank at the start
   std::chrono::milliseconds timeout_{0};
   std::unique_ptr<ProcessGroup> group_;  // nullptr: a single process
   mutable int64_t operations_ = 0;       // begun so far
