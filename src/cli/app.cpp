@@ -7,6 +7,7 @@
 #include "ddpm/train/micro_batch.h"
 #include "flags.h"
 #include "help.h"
+#include "processes.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -27,8 +28,7 @@ namespace {
 // progress bar.
 void set_up_console() {
   auto logger = spdlog::stderr_logger_mt("ddpm");
-  logger->set_pattern(stderr_is_terminal() ? "\r\033[K[%H:%M:%S] %^%l%$ %v"
-                                           : "[%Y-%m-%d %H:%M:%S] %l %v");
+  logger->set_pattern(console_pattern());
   spdlog::set_default_logger(logger);
 }
 

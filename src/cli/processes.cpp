@@ -1,5 +1,6 @@
 #include "processes.h"
 
+#include "ddpm/base/console.h"
 #include "ddpm/base/text.h"
 #include "ddpm/dist/threads.h"
 #include "ddpm/io/file.h"
@@ -43,8 +44,18 @@ std::string command_line() {
 
 }  // namespace
 
+const char* console_pattern() {
+  return stderr_is_terminal() ? "\r\033[K[%H:%M:%S] %^%l%$ %v" : "[%Y-%m-%d %H:%M:%S] %l %v";
+}
+
+void log_as_main() {
+  spdlog::set_level(spdlog::level::info);
+  spdlog::set_pattern(console_pattern());
+}
+
 dist::World join(const dist::Launch& launch, const torch::Device& device,
-                 std::chrono::seconds timeout, dist::Identity identity) {
+                 std::chrono::seconds timeout, dist::Identity identity,
+                 dist::OnLostRank on_lost_rank) {
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
   if (launch.rank == 0) {
     if (!launch.single()) spdlog::info("{}", dist::describe(launch, device));
@@ -54,7 +65,7 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
   }
   if (launch.single()) return {};
   identity.settings["the program"] = program_version();
-  return {launch, device, timeout, identity};
+  return {launch, device, timeout, identity, on_lost_rank};
 }
 
 std::string describe_device(const torch::Device& device) {

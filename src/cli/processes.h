@@ -11,11 +11,18 @@
 
 namespace ddpm::cli {
 
+/// How messages look on stderr. Set it for spdlog.
+const char* console_pattern();
+
 /// Meets the other processes that a launcher started with this one. From here on only rank 0 logs
 /// below the level of warnings. `timeout`: how long one waits for another, now and later. Adds the
 /// program's version to the settings that must be equal on all ranks.
 dist::World join(const dist::Launch& launch, const torch::Device& device,
-                 std::chrono::seconds timeout, dist::Identity identity);
+                 std::chrono::seconds timeout, dist::Identity identity,
+                 dist::OnLostRank on_lost_rank = dist::OnLostRank::kStop);
+
+/// From here on this process logs as rank 0 does.
+void log_as_main();
 
 /// "the CPU, 2 threads" or "cuda:0, 2 CPU threads".
 std::string describe_device(const torch::Device& device);

@@ -51,7 +51,8 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
   return [options, reference, &processes](const std::filesystem::path& checkpoint) {
     SampleOptions of_this = options;
     of_this.checkpoint = checkpoint.string();
-    if (!*reference) *reference = open(checkpoint, processes);
+    // All together: a lost rank may have interrupted some of them.
+    if (processes.world.any(!*reference)) *reference = open(checkpoint, processes);
     const Reference& known = **reference;
     SamplePlan plan = plan_sampling(of_this);
     settle_(plan, of_this, processes);

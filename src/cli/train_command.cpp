@@ -122,9 +122,10 @@ Setup read_setup(const TrainOptions& options, const dist::Launch& launch) {
 
 dist::World join_run(const Setup& s, const dist::Launch& launch, const torch::Device& device,
                      const fs::path& run) {
-  dist::World world = join(launch, device, std::chrono::seconds(s.experiment.run.peer_timeout),
-                           {{{"the run's folder", run.lexically_normal().string()}},
-                            train::shared_settings(s.document)});
+  dist::World world = join(
+      launch, device, std::chrono::seconds(s.experiment.run.peer_timeout),
+      {{{"the run's folder", run.lexically_normal().string()}}, train::shared_settings(s.document)},
+      s.experiment.run.on_lost_rank);
   world.expect_own_gpus();
   return world;
 }
@@ -207,10 +208,11 @@ void log_how_to_sample(const train::Experiment& e, const train::Trainer& trainer
                young ? " --weights raw" : "");
 }
 
-// Whether this process makes the run's page.
+// Whether this process makes the run's page, now or when it has become rank 0.
 bool writes_report(const train::Experiment& e, const dist::World& world) {
-  if (!world.is_main() || e.train.report == train::ReportTime::kNever) return false;
-  if (!report::has_charts() && e.train.report == train::ReportTime::kCheckpoints)
+  const bool may_write = world.is_main() || e.run.on_lost_rank == dist::OnLostRank::kShrink;
+  if (!may_write || e.train.report == train::ReportTime::kNever) return false;
+  if (!report::has_charts() && world.is_main() && e.train.report == train::ReportTime::kCheckpoints)
     spdlog::warn("train.report: this ddpm was built without libjs-chart.js; no report is made");
   return report::has_charts();
 }
@@ -285,13 +287,14 @@ int run_train(const TrainOptions& options) {
   const train::Cluster cluster = cluster_of(options);
   train::check_shares(s.experiment, s.document, std::max(launch.world_size, cluster.ranks));
   const torch::Device device = train::rank_device(s.experiment.run.device, launch);
+  train::check_lost_ranks(s.experiment, s.document, launch.world_size, device);
   train::resolve_precision(s.experiment, device);
   dist::set_threads(dist::threads_of_rank(s.experiment.run.threads, launch));
   if (options.dry_run && !launch.single())
     throw UsageError(fmt::format("--dry-run measures a single process, but {} were started ({})",
                                  launch.world_size, launch.found));
   const fs::path run = run_folder(options);
-  const Processes processes{join_run(s, launch, device, run), device};
+  Processes processes{join_run(s, launch, device, run), device};
   const dist::World& world = processes.world;
   if (options.finish) train::finish_from_here_(s.experiment, s.document, run, world);
   if (!launch.single())
@@ -322,6 +325,11 @@ int run_train(const TrainOptions& options) {
     trainer.measure_with_(quality_meter(s.experiment, processes));
   if (writes_report(s.experiment, world))
     trainer.report_with_([run] { report::write_report({run}, run / "report.html"); });
+  if (!launch.single() && s.experiment.run.on_lost_rank == dist::OnLostRank::kShrink)
+    trainer.shrink_with_(processes.world, [run] {
+      log_as_main();
+      log_to_file(run);
+    });
   log_network(s.experiment, trainer, device);
   if (trainer.run() == train::TrainOutcome::kStopped) return kStopped;
   log_how_to_sample(s.experiment, trainer, run);

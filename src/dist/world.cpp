@@ -133,13 +133,13 @@ Regrouped World::regroup_(int64_t step) {
     const auto first = std::max_element(survivors.begin(), survivors.end(), by_step);
     result.step = first->step;
     result.from = first - survivors.begin();
-    const int64_t own = members_[static_cast<size_t>(rank_)];
-    rank_ = std::find(left.begin(), left.end(), own) - left.begin();
+    rank_ = std::find(left.begin(), left.end(), started_as()) - left.begin();
     size_ = std::ssize(left);
     members_ = std::move(left);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
+    members_ = {started_as()};
     rank_ = 0;
     size_ = 1;
     group_.reset();

@@ -3,6 +3,7 @@
 #include "ddpm/base/device.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/resident_loader.h"
+#include "share.h"
 
 #include <algorithm>
 #include <chrono>
@@ -96,6 +97,8 @@ void fields(config::Fields& f, RunConfig& c) {
   f("device", c.device);
   f("threads", c.threads, {0, 4096});
   f("peer_timeout", c.peer_timeout, {1, 86400});
+  f("on_lost_rank", c.on_lost_rank);
+  f("min_ranks", c.min_ranks, config::at_least(1));
 }
 
 void fields(config::Fields& f, TrainConfig& c) {
@@ -196,11 +199,35 @@ void check_shares(const Experiment& experiment, config::Document& document, int6
                   nearest_multiples(train.batch_size, parts)));
 }
 
+void check_lost_ranks(const Experiment& experiment, config::Document& document, int64_t ranks,
+                      const torch::Device& device) {
+  const RunConfig& run = experiment.run;
+  if (ranks == 1 || run.on_lost_rank == dist::OnLostRank::kStop) return;
+  const config::Reader section = document.section("run");
+  if (!device.is_cpu()) {
+    section.fail("on_lost_rank",
+                 fmt::format("= \"shrink\" is for processes on CPUs (gloo), and this one is on {}; "
+                             "use \"stop\" and restart the training after a loss",
+                             device.str()));
+  }
+  if (experiment.train.shard_optimizer) {
+    section.fail("on_lost_rank",
+                 "= \"shrink\" needs all of the optimizer's state on every process, and "
+                 "train.shard_optimizer = true divides it; set that to false, or this to \"stop\"");
+  }
+  if (run.min_ranks > ranks) {
+    section.fail("min_ranks", fmt::format("is {}, but only {} processes were started; use {} or "
+                                          "fewer",
+                                          run.min_ranks, ranks, ranks));
+  }
+}
+
 data::LoaderOptions loader_options(const Experiment& experiment, const dist::World& world) {
   data::LoaderOptions options;
   options.global_batch = experiment.train.batch_size;
-  options.batch_size = experiment.train.batch_size / world.size();
-  options.first = world.rank() * options.batch_size;
+  const Share share = share_of(experiment.train.batch_size, world.rank(), world.size());
+  options.batch_size = share.count;
+  options.first = share.first;
   options.seed = experiment.run.seed;
   options.workers = experiment.data.workers;
   options.flip = experiment.data.flip;

@@ -7,6 +7,7 @@
 #include "ddpm/nn/power_ema.h"
 #include "ddpm/train/micro_batch.h"
 #include "noise_coupling.h"
+#include "share.h"
 
 #include <algorithm>
 #include <mutex>
@@ -154,6 +155,7 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
       train_(experiment.train),
       arithmetic_(train_.precision, train_.deterministic, train_.steps * train_.accumulate),
       optimizer_config_(experiment.optimizer),
+      micro_batch_(smallest_share() / experiment.train.accumulate),
       rounds_(experiment.train.accumulate),
       settings_(step_settings(experiment, device)),
       unet_(make_unet(experiment, device)),
@@ -176,6 +178,8 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
   }
   if (train_.loss_bins > 0) bins_.emplace(schedule, train_.loss_bins, device);
   if (train_.noise_scale_every > 0) noise_scale_.emplace(device);
+  if (world.size() > 1 && experiment.run.on_lost_rank == dist::OnLostRank::kShrink)
+    step_sums_.emplace(new_step_sums(experiment, schedule, device));
 }
 
 void Learner::begin_() {
@@ -187,9 +191,10 @@ void Learner::begin_() {
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
   load_(batch);
-  if (noise_scale_ && step % train_.noise_scale_every == 0) measure_noise_(step);
+  const std::optional<GradientNorms> noise = measured_noise_(step);
   set_step_(step);
   graph_.run([this] { update_(); });
+  if (noise) noise_scale_->add_(*noise);
 }
 
 // Copies the batch into the tensors that update_ reads. Tensors in host memory are pinned first, so
@@ -219,12 +224,21 @@ void Learner::seed_dropout_(int64_t step) {
   }
 }
 
-// Takes passes of its own, outside the graph: training is the same with and without them.
-void Learner::measure_noise_(int64_t step) {
+// Takes passes of its own, outside the graph: training is the same with and without them. Every rank
+// takes as many images as the one with the smallest share.
+std::optional<GradientNorms> Learner::measured_noise_(int64_t step) {
+  if (!noise_scale_ || step % train_.noise_scale_every != 0) return std::nullopt;
   seed_dropout_(step);
-  const int64_t parts = gradient_parts(batch_.ids.size(0), rounds_, world_.size());
-  noise_scale_->add_(gradient_norms(*unet_, settings_, batch_, parts, world_));
+  const int64_t share = smallest_share();
+  const int64_t parts = gradient_parts(share, rounds_of(share), world_.size());
+  const GradientNorms norms =
+      gradient_norms(*unet_, settings_, slice(batch_, 0, share), parts, world_);
   if (uncertainty_) uncertainty_->zero_grad();
+  return norms;
+}
+
+int64_t Learner::rounds_of(int64_t share) const {
+  return (share + micro_batch_ - 1) / micro_batch_;
 }
 
 // Sets all other inputs that change between steps: dropout's seed, learning rate, EMA decays.
@@ -238,32 +252,32 @@ void Learner::set_step_(int64_t step) {
 }
 
 // Every step runs the same operations on the same tensors, as a CUDA graph requires. Old gradients
-// are released; the new ones are in the graph's memory.
+// are released; the new ones are in the graph's memory. All sums over the ranks come first: if one of
+// them fails, because a rank is lost, nothing has changed.
 void Learner::update_() {
   unet_->zero_grad(/*set_to_none=*/true);
   if (uncertainty_) uncertainty_->zero_grad();
-  accumulate_();
-  metrics_.add_update(optimizer_.step_());
-  if (uncertainty_) update_uncertainty_();
-  shards_.exchange_(parameters_);
-  for (nn::Ema& average : averages_) average.update_(own_);
-  for (nn::Ema& average : power_averages_) average.update_(own_);
+  apply_(accumulate_());
 }
 
 // A micro-batch is weighted by its share of the whole batch, so that the sum over rounds and ranks
 // is the gradient of the mean. Gradients are summed over ranks during the last backward pass and
 // are then equal on every rank. If one is not finite, all ranks skip the update.
-void Learner::accumulate_() {
-  const int64_t micro_batch = train_.batch_size / (world_.size() * rounds_);
-  const double weight = static_cast<double>(micro_batch) / static_cast<double>(train_.batch_size);
+// Returns what apply_ needs besides.
+StepLosses Learner::accumulate_() {
+  if (step_sums_) step_sums_->metrics.read();
+  if (step_sums_ && bins_) step_sums_->bins->read();
+  MetricsAccumulator& metrics = step_sums_ ? step_sums_->metrics : metrics_;
+  std::optional<LossBins>& bins = step_sums_ ? step_sums_->bins : bins_;
   std::vector<StepLosses> losses;
   for (int64_t round = 0; round < rounds_; ++round) {
+    const Share part = part_of(batch_.ids.size(0), round, rounds_);
+    const double weight = static_cast<double>(part.count) / static_cast<double>(train_.batch_size);
     const auto pass = [&] {
-      const StepLosses part = accumulate_gradient(
-          *unet_, settings_, slice(batch_, round * micro_batch, micro_batch), weight);
-      metrics_.add_losses(part);
-      if (bins_) bins_->add_(part);
-      if (history_) losses.push_back(part);
+      losses.push_back(
+          accumulate_gradient(*unet_, settings_, slice(batch_, part.first, part.count), weight));
+      metrics.add_losses(losses.back());
+      if (bins) bins->add_(losses.back());
     };
     if (round + 1 < rounds_) {
       pass();
@@ -271,12 +285,28 @@ void Learner::accumulate_() {
       reducer_.sum_during(pass);
     }
   }
-  if (history_) remember_(losses);
+  return sum_over_ranks_(losses);
 }
 
-// Adds the losses of all ranks to the history in the order of the images' ids, whatever ranks and
-// rounds they were divided into. A sum with zeros is exact.
-void Learner::remember_(const std::vector<StepLosses>& rounds) {
+// All other sums that the update needs.
+StepLosses Learner::sum_over_ranks_(const std::vector<StepLosses>& rounds) {
+  StepLosses whole;
+  if (history_) whole = gathered(rounds);
+  if (uncertainty_) {
+    std::vector<torch::Tensor> gradients;
+    for (const torch::Tensor& p : uncertainty_->parameters()) gradients.push_back(p.grad());
+    world_.all_reduce_sum_(gradients);
+  }
+  if (!step_sums_) return whole;
+  std::vector<torch::Tensor> sums{step_sums_->metrics.losses()};
+  if (bins_) sums.push_back(step_sums_->bins->sums());
+  world_.all_reduce_sum_(sums);
+  return whole;
+}
+
+// The losses of all ranks in the order of the images' ids, whatever ranks and rounds they were
+// divided into. A sum with zeros is exact.
+StepLosses Learner::gathered(const std::vector<StepLosses>& rounds) const {
   std::vector<torch::Tensor> t, losses;
   for (const StepLosses& round : rounds) {
     t.push_back(round.t);
@@ -287,18 +317,30 @@ void Learner::remember_(const std::vector<StepLosses>& rounds) {
   const torch::Tensor whole = torch::zeros({2, train_.batch_size}, own.options());
   whole.index_copy_(1, batch_.ids.remainder(train_.batch_size), own);
   world_.all_reduce_sum_({whole});
-  history_->add_(whole[0].to(torch::kLong), whole[1]);
+  StepLosses result;
+  result.t = whole[0].to(torch::kLong);
+  result.objective = whole[1];
+  return result;
 }
 
-void Learner::update_uncertainty_() {
-  std::vector<torch::Tensor> gradients;
-  for (const torch::Tensor& p : uncertainty_->parameters()) gradients.push_back(p.grad());
-  world_.all_reduce_sum_(gradients);
-  uncertainty_optimizer_->step_();
+// Updates everything from the sums. Sends no messages, but the new weights if they are divided.
+// `whole`: t and losses of all images, for the history.
+void Learner::apply_(const StepLosses& whole) {
+  const UpdateInfo update = optimizer_.step_();
+  metrics_.add_update(update);
+  if (uncertainty_) uncertainty_optimizer_->step_();
+  if (history_) history_->add_(whole.t, whole.objective);
+  shards_.exchange_(parameters_);
+  for (nn::Ema& average : averages_) average.update_(own_);
+  for (nn::Ema& average : power_averages_) average.update_(own_);
+  if (!step_sums_) return;
+  step_sums_->update = {update.grad_norm.to(torch::kDouble), update.skipped};
+  metrics_.add(step_sums_->metrics);
+  if (bins_) bins_->add_(*step_sums_->bins);
 }
 
 std::vector<LossBin> Learner::read_loss_bins() {
-  return bins_ ? bins_->read(world_) : std::vector<LossBin>();
+  return bins_ ? bins_->read(summing_world()) : std::vector<LossBin>();
 }
 
 std::optional<NoiseScaleReading> Learner::noise_scale() const {
@@ -346,8 +388,9 @@ int64_t Learner::fit_micro_batch_() {
         unet_->zero_grad(/*set_to_none=*/true);
       });
   rounds_ = world_.all_reduce_max({share / own})[0];
+  micro_batch_ = share / rounds_;
   graph_.reset();  // captured with another number of rounds
-  return share / rounds_;
+  return micro_batch_;
 }
 
 checkpoint::TrainingTensors Learner::snapshot() const {

@@ -136,13 +136,16 @@ void MetricsAccumulator::set_skipped_in_a_row(int64_t count) {
 
 MetricsLog::MetricsLog(const std::filesystem::path& run, int64_t step)
     : jsonl_(run / "metrics.jsonl") {
-  write_lines(jsonl_, lines_up_to(jsonl_, step));
+  const auto lines = lines_up_to(jsonl_, step);
+  write_lines(jsonl_, lines);
+  if (!lines.empty()) last_step_ = lines.back().at("step").get<int64_t>();
   events_ = std::make_unique<io::EventWriter>(run / "tb");
   if (step > 0) events_->restart(step + 1);
 }
 
 void MetricsLog::write(const MetricsLine& line) {
   or_warn([&] { append_line(jsonl_, to_json(line)); });
+  last_step_ = line.step;
   if (events_ && !or_warn([&] { write_scalars(*events_, line); })) events_.reset();
 }
 

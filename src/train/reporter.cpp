@@ -44,6 +44,15 @@ void Reporter::open(int64_t step, const data::Dataset& training, const data::Dat
   log_ = std::make_unique<MetricsLog>(run_, step);
 }
 
+void Reporter::take_over(int64_t step, const data::Dataset& training,
+                         const data::Dataset* held_out) {
+  open(step, training, held_out);
+  progress_ = std::make_unique<Progress>("training", experiment_.train.steps, step);
+  if (!last_line_ || last_line_->step <= log_->last_step()) return;
+  if (held_out && last_line_->step == step && holdout_is_due(step)) measure_holdout(*last_line_);
+  log_->write(*last_line_);
+}
+
 void Reporter::begin(int64_t step) {
   if (world_.is_main())
     progress_ = std::make_unique<Progress>("training", experiment_.train.steps, step);
@@ -73,6 +82,7 @@ void Reporter::log_metrics(checkpoint::TrainingState& state, bool with_holdout) 
       line.images_per_s;
   if (with_holdout) measure_holdout(line);
   if (log_) log_->write(line);
+  last_line_ = line;
   advise_on_batch(line);
   advise_on_threads();
   say_mfu(line);
@@ -160,12 +170,11 @@ void Reporter::draw_samples(int64_t step) {
         return !signal_.stop_requested();
       },
       [&](const std::string& weights, const torch::Tensor& grid) {
-        const fs::path folder = run_ / "samples";
-        const fs::path picture = folder / fmt::format("step-{:09}-{}.png", step, weights);
+        const fs::path file = picture(step, weights);
         try {
-          io::make_folder(folder);
-          io::write_png(picture, io::enlarged(grid));
-          pictures.push_back(pictures.empty() ? picture.string() : "-" + weights);
+          io::make_folder(file.parent_path());
+          io::write_png(file, io::enlarged(grid));
+          pictures.push_back(pictures.empty() ? file.string() : "-" + weights);
         } catch (const IoError& error) {  // a full disk must not end the training
           spdlog::warn("{} (training continues without it)", error.what());
         }
@@ -182,6 +191,19 @@ void Reporter::draw_samples(int64_t step) {
   if (const std::string young = young_averages(step); !young.empty() && world_.is_main())
     spdlog::warn("{}: look at the grid of the raw weights", young);
   interval_.aside_s += seconds_since(begin);
+}
+
+fs::path Reporter::picture(int64_t step, const std::string& weights) const {
+  return run_ / "samples" / fmt::format("step-{:09}-{}.png", step, weights);
+}
+
+bool Reporter::has_samples(int64_t step) const {
+  const auto last = static_cast<size_t>(learner_.average_count()) - 1;
+  return fs::exists(picture(step, checkpoint::ema_name(last)));
+}
+
+bool Reporter::holdout_is_due(int64_t step) const {
+  return step % experiment_.train.holdout_every == 0 || step == experiment_.train.steps;
 }
 
 std::string Reporter::young_averages(int64_t step) const {

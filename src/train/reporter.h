@@ -33,6 +33,11 @@ class Reporter {
   /// Rank 0: opens metrics.jsonl and removes its lines after `step`. `held_out`: nullptr without.
   /// Throws IoError.
   void open(int64_t step, const data::Dataset& training, const data::Dataset* held_out);
+  /// On a process that becomes rank 0: opens as open() does, and writes the last line of metrics if
+  /// the former rank 0 did not. All lines up to `step` stay. Throws IoError.
+  void take_over(int64_t step, const data::Dataset& training, const data::Dataset* held_out);
+  /// Whether the former rank 0 wrote this step's sample grids.
+  bool has_samples(int64_t step) const;
   /// Call when training begins or resumes at `step`.
   void begin(int64_t step);
 
@@ -68,6 +73,8 @@ class Reporter {
     double aside_s = 0.0;      // not training
   };
 
+  bool holdout_is_due(int64_t step) const;
+  std::filesystem::path picture(int64_t step, const std::string& weights) const;
   void measure_holdout(MetricsLine& line);
   void advise_on_batch(const MetricsLine& line);
   void advise_on_threads();
@@ -86,6 +93,7 @@ class Reporter {
   std::unique_ptr<Progress> progress_;
 
   Interval interval_;
+  std::optional<MetricsLine> last_line_;
   RunningLoss running_loss_;  // this and the next three are for the progress line
   double shown_loss_ = 0.0;
   double shown_rate_ = 0.0;  // images/s

@@ -17,8 +17,15 @@ Saver::Saver(const std::filesystem::path& directory, const checkpoint::Retention
       before_line_(std::move(before_line)),
       writer_(store_) {}
 
+void Saver::take_over() {
+  store_.clean();
+  const auto newest = store_.newest_valid();
+  handed_over_ = newest ? checkpoint::read_training_state(*newest).step : -1;
+  saved_step_ = std::max(saved_step_, handed_over_);
+}
+
 bool Saver::begin(int64_t step) {
-  if (handed_over_ == step) return false;
+  if (step <= handed_over_) return false;
   handed_over_ = step;
   return true;
 }

@@ -24,7 +24,10 @@ class Saver {
   void poll() { collect(writer_.poll()); }
   /// Waits for the current save, if any.
   void wait() { collect(writer_.wait()); }
-  /// Marks `step` as passed to the writer. False if it already was.
+  /// On a process that becomes rank 0: removes what the former one was writing, and continues after
+  /// the newest checkpoint that is intact.
+  void take_over();
+  /// Marks `step` as passed to the writer. False if it or a later one already was.
   bool begin(int64_t step);
   /// Writes a checkpoint, in the background if configured. No save may be in progress.
   void start(checkpoint::CheckpointContent content);

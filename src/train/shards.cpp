@@ -36,6 +36,7 @@ Shards::Shards(const std::vector<torch::Tensor>& parameters, const dist::World& 
                       : std::vector<int64_t>(parameters.size(), world.rank())) {}
 
 std::vector<torch::Tensor> Shards::own(const std::vector<torch::Tensor>& whole) const {
+  if (!divided_) return whole;
   std::vector<torch::Tensor> result;
   for (size_t i = 0; i < whole.size(); ++i) {
     if (owner_[i] == world_.rank()) result.push_back(whole[i]);

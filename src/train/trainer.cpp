@@ -13,6 +13,9 @@ Trainer::~Trainer() = default;
 
 void Trainer::measure_with_(MeasureQuality measure) { run_->measure_with_(std::move(measure)); }
 void Trainer::report_with_(ReportRun report) { run_->report_with_(std::move(report)); }
+void Trainer::shrink_with_(dist::World& world, BecomeMain become_main) {
+  run_->shrink_with_(world, std::move(become_main));
+}
 TrainOutcome Trainer::run() { return run_->run(); }
 int64_t Trainer::step() const { return run_->step(); }
 nn::UNet Trainer::unet() const { return run_->unet(); }

@@ -9,6 +9,7 @@
 #include "ddpm/train/run_folder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -67,6 +68,7 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
   if (!checkpoint_.empty() && resume_policy.initialize)
     spdlog::info("--init-from is ignored: the run continues with its own weights");
   share_state(tensors);
+  is_writing_ = world_.is_main();
   state_.world_size = world_.size();
   state_.seed = experiment_.run.seed;
   state_.batch_size = experiment_.train.batch_size;
@@ -139,13 +141,14 @@ void TrainingRun::resume(const RunIdentity& identity, checkpoint::TrainingTensor
 
 // Broadcasts the state and tensors that rank 0 loaded.
 void TrainingRun::share_state(const checkpoint::TrainingTensors& tensors) {
-  const auto numbers =
-      world_.from_main({state_.step, state_.samples_seen, state_.skipped_steps,
-                        state_.skipped_in_a_row, tensors.updates.defined() ? 1 : 0});
+  const auto numbers = world_.from_main({state_.step, state_.samples_seen, state_.skipped_steps,
+                                         state_.skipped_in_a_row, tensors.updates.defined() ? 1 : 0,
+                                         std::bit_cast<int64_t>(state_.seconds)});
   state_.step = numbers[0];
   state_.samples_seen = numbers[1];
   state_.skipped_steps = numbers[2];
   state_.skipped_in_a_row = numbers[3];
+  state_.seconds = std::bit_cast<double>(numbers[5]);
   if (numbers[4] != 0) {
     learner_.restore_(tensors);
   } else {
@@ -170,12 +173,16 @@ TrainOutcome TrainingRun::run() {
     return TrainOutcome::kFinished;
   }
   if (out_of_patience()) return TrainOutcome::kFinished;
-  first_step_ = state_.step;
-  const double seconds_before = state_.seconds;
-  const auto begin = Clock::now();
+  first_step_ = finished_step_ = state_.step;
+  seconds_before_ = state_.seconds;
+  begin_ = Clock::now();
   reporter_.begin(state_.step);
-  signal_.ask(world_.is_main() ? "stopping after this step, then saving" : nullptr);
+  signal_.ask(world_.is_main() ? kHowItStops : nullptr);
+  return shrinking_world_ ? go_on() : train();
+}
 
+TrainOutcome TrainingRun::train() {
+  const TrainConfig& config = experiment_.train;
   // Algorithm 1 (Ho 2020): repeat lines 2 to 5 until converged, here until train.steps.
   while (state_.step < config.steps) {
     const auto step_begin = Clock::now();
@@ -189,22 +196,31 @@ TrainOutcome TrainingRun::run() {
     if (agreed.save) save();
 
     take_step(batch);
-    state_.seconds = seconds_before + seconds_since(begin);
-    const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
-    const bool last = state_.step == config.steps;
-    const bool holdout_due = data_.held_out && (due(config.holdout_every) || last);
-    if (due(config.log_every) || holdout_due || last) reporter_.log_metrics(state_, holdout_due);
-    reporter_.show_progress(state_.step);
-    if (due(config.sample_every)) reporter_.draw_samples(state_.step);
-    // Before the checkpoint: a run that resumes from it has every earlier snapshot.
-    if (due(experiment_.ema.snapshot_interval(config.steps))) store_averages();
-    if (due(config.checkpoint_every) || last) save();
-    if (measure_ && config.eval_every > 0 && (due(config.eval_every) || last) && !measure_quality())
-      break;
-    if (due(config.checkpoint_every) && config.report == ReportTime::kCheckpoints) write_report();
+    if (!after_step(/*measure=*/true)) break;
     deadline_.saw_step(seconds_since(step_begin));
   }
   return finish();
+}
+
+// What is due after a step. Returns whether training is to continue.
+bool TrainingRun::after_step(bool measure) {
+  const TrainConfig& config = experiment_.train;
+  state_.seconds = seconds_before_ + seconds_since(begin_);
+  const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+  const bool last = state_.step == config.steps;
+  const bool holdout_due = data_.held_out && (due(config.holdout_every) || last);
+  if (due(config.log_every) || holdout_due || last) reporter_.log_metrics(state_, holdout_due);
+  reporter_.show_progress(state_.step);
+  if (due(config.sample_every)) reporter_.draw_samples(state_.step);
+  // Before the checkpoint: a run that resumes from it has every earlier snapshot.
+  if (due(experiment_.ema.snapshot_interval(config.steps))) store_averages();
+  if (due(config.checkpoint_every) || last) save();
+  finished_step_ = state_.step;
+  if (measure && measure_ && config.eval_every > 0 && (due(config.eval_every) || last) &&
+      !measure_quality())
+    return false;
+  if (due(config.checkpoint_every) && config.report == ReportTime::kCheckpoints) write_report();
+  return true;
 }
 
 // Returns an exception of the loader, if any. All ranks must then stop; earlier steps are saved.
@@ -223,8 +239,9 @@ std::exception_ptr TrainingRun::next_batch(data::Batch& batch) {
 // learn the outcome of rank 0's saves.
 TrainingRun::Agreement TrainingRun::agree(bool data_failed) {
   const auto all = world_.all_reduce_max(
-      {data_failed ? 1 : 0, signal_.signal_number(), signal_.take_save_request() ? 1 : 0,
-       world_.is_main() && deadline_.reached() ? 1 : 0, saver_.saved_step(),
+      {data_failed ? 1 : 0, std::max<int64_t>(signal_.signal_number(), stop_signal_),
+       signal_.take_save_request() ? 1 : 0, world_.is_main() && deadline_.reached() ? 1 : 0,
+       saver_.saved_step(),
        world_.is_main() ? saver_.failures() : 0});  // on other ranks the count may be outdated
   saver_.agree(all[4], all[5]);
   constexpr int64_t kMaxFailures = 3;
@@ -232,6 +249,7 @@ TrainingRun::Agreement TrainingRun::agree(bool data_failed) {
     throw IoError(saver_.store().directory(),
                   fmt::format("{} saves in a row failed; training stops", saver_.failures()));
   }
+  stop_signal_ = all[1];
   return {all[0] != 0, all[1], all[2] != 0, all[3] != 0};
 }
 
@@ -284,7 +302,7 @@ TrainOutcome TrainingRun::stop(const Agreement& agreed) {
   if (reporter_.has_news(state_.step)) reporter_.log_metrics(state_, false);
   save();
   finish_save();
-  if (saver_.saved_step() != state_.step)
+  if (saver_.saved_step() < state_.step)
     throw IoError(run_, "was asked to stop, but its checkpoint could not be saved");
   spdlog::info("stopped {} and saved at step {}; run the same command to continue", why,
                state_.step);
@@ -295,7 +313,7 @@ TrainOutcome TrainingRun::stop(const Agreement& agreed) {
 TrainOutcome TrainingRun::finish() {
   reporter_.clear_progress();
   finish_save();
-  if (saver_.saved_step() != state_.step)
+  if (saver_.saved_step() < state_.step)
     throw IoError(run_, "finished, but its last checkpoint could not be saved");
   const std::optional<double> held_out = reporter_.holdout_loss();
   spdlog::info("finished {} ({}) in {}; loss {:.4f}{}", counted(state_.step, "step"),

@@ -8,6 +8,8 @@
 
 #include <chrono>
 #include <exception>
+#include <string>
+#include <vector>
 
 namespace ddpm::train {
 
@@ -21,6 +23,10 @@ class TrainingRun {
 
   void measure_with_(MeasureQuality measure) { measure_ = std::move(measure); }
   void report_with_(ReportRun report) { report_ = std::move(report); }
+  void shrink_with_(dist::World& world, BecomeMain become_main) {
+    shrinking_world_ = &world;
+    become_main_ = std::move(become_main);
+  }
   TrainOutcome run();
   int64_t step() const { return state_.step; }
   nn::UNet unet() const { return learner_.unet(); }
@@ -28,6 +34,7 @@ class TrainingRun {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr const char* kHowItStops = "stopping after this step, then saving";
 
   /// The state of all ranks before a step.
   struct Agreement {
@@ -42,6 +49,8 @@ class TrainingRun {
   void begin(const ResumePolicy& policy);
   void resume(const RunIdentity& identity, checkpoint::TrainingTensors& tensors);
   void share_state(const checkpoint::TrainingTensors& tensors);
+  TrainOutcome train();
+  bool after_step(bool measure);
   std::exception_ptr next_batch(data::Batch& batch);
   Agreement agree(bool data_failed);
   void take_step(const data::Batch& batch);
@@ -54,6 +63,16 @@ class TrainingRun {
   bool measure_quality();
   void write_report();
   bool out_of_patience() const;
+
+  // training_run_losses.cpp
+  TrainOutcome go_on();
+  void regroup();
+  void become_main();
+  void lock_folder();
+  void finish_for_former_main();
+  void report_losses();
+  TrainOutcome stop_with_too_few();
+  TrainOutcome stop_alone(const std::string& why);
 
   Experiment experiment_;
   torch::Device device_;
@@ -75,6 +94,16 @@ class TrainingRun {
   std::unique_ptr<QualityLog> quality_;  // on rank 0
   checkpoint::TrainingState state_;
   int64_t first_step_ = 0;  // of this session
+  double seconds_before_ = 0.0;
+  Clock::time_point begin_ = Clock::now();
+  int64_t finished_step_ = 0;  // the last with all that follows it
+  int64_t stop_signal_ = 0;    // that all ranks have agreed on; 0: none
+
+  dist::World* shrinking_world_ = nullptr;  // world_, if losses are survived
+  BecomeMain become_main_;
+  bool is_writing_ = false;        // this rank has the run's folder
+  bool interrupted_ = false;       // by a loss, and not yet in order again
+  std::vector<std::string> lost_;  // and not yet reported
 };
 
 }  // namespace ddpm::train

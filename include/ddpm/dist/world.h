@@ -76,6 +76,8 @@ class World {
   int64_t rank() const { return rank_; }
   int64_t size() const { return size_; }
   bool is_main() const { return rank_ == 0; }
+  /// This process's rank at the start, which regroup_ does not change.
+  int64_t started_as() const { return members_.at(static_cast<size_t>(rank_)); }
 
   /// After RankLost: agrees with the other ranks on who is left, and makes these the world. Their
   /// order stays, and ranks are numbered anew from 0. `step`: the last that this rank has completed.
@@ -113,7 +115,7 @@ class World {
 
   int64_t rank_ = 0, size_ = 1;
   bool shrinks_ = false;
-  std::vector<int64_t> members_;  // by rank: the rank at the start
+  std::vector<int64_t> members_{0};  // by rank: the rank at the start
   std::chrono::milliseconds timeout_{0};
   std::unique_ptr<ProcessGroup> group_;  // nullptr: a single process
   mutable int64_t operations_ = 0;       // begun so far

@@ -28,6 +28,9 @@ struct RunConfig {
   std::string device = "auto";  ///< auto (CUDA if there is a GPU), cpu, cuda or cuda:N
   int64_t threads = 0;          ///< CPU threads of the tensor library; 0: all cores
   int64_t peer_timeout = 600;   ///< seconds that a process waits for the other processes
+  /// What the other processes do if one is lost.
+  dist::OnLostRank on_lost_rank = dist::OnLostRank::kStop;
+  int64_t min_ranks = 1;  ///< fewer processes save and stop
 
   bool operator==(const RunConfig&) const = default;
 };
@@ -120,6 +123,11 @@ data::Split open_data(const Experiment& experiment, config::Document& document,
 
 /// Throws ConfigError if train.batch_size cannot be divided among `ranks` processes.
 void check_shares(const Experiment& experiment, config::Document& document, int64_t ranks);
+
+/// Throws ConfigError if `ranks` processes cannot go on without one of them, but run.on_lost_rank says
+/// so. `device`: of this process.
+void check_lost_ranks(const Experiment& experiment, config::Document& document, int64_t ranks,
+                      const torch::Device& device);
 
 /// The loader's options for training. Each rank reads its share of every batch.
 data::LoaderOptions loader_options(const Experiment& experiment,

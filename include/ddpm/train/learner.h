@@ -40,11 +40,18 @@ class Learner {
   void begin_();
 
   /// Update `step` (1, 2, ...) with this rank's share of the batch (Algorithm 1, lines 2 to 5).
-  /// Sums gradients over micro-batches and ranks, then updates parameters and EMA weights. The
+  /// Sums gradients over micro-batches and ranks, then updates parameters and EMA weights. If a
+  /// rank is lost before all sums are complete, RankLost is thrown and nothing is updated. The
   /// result depends only on weights, batch, seed and step, and, with dropout, on the rank. No host
   /// sync. On a GPU, a single process captures the whole step as a CUDA graph after a few steps
   /// and replays it (train.cuda_graph). Results are the same. Collective.
   void step_(const data::Batch& batch, int64_t step);
+
+  /// After World::regroup_: divides the batch among the ranks that are left, in micro-batches no
+  /// larger than before, and gives all of them the state of rank `from`. `behind`: that rank has
+  /// completed a step that this one has not. Throws RankLost; the state is then unchanged. Not with
+  /// divided optimizer state. Collective.
+  void regroup_(int64_t from, bool behind);
 
   /// Computes gradients of zero images for this rank's share of a batch, then for smaller parts of
   /// it, until one fits into the device's memory. All ranks use the smallest size. Returns the
@@ -61,7 +68,7 @@ class Learner {
   checkpoint::TrainingTensors empty_tensors() const;
 
   nn::UNet unet() const { return unet_; }
-  int64_t rounds() const { return rounds_; }  ///< micro-batches per step
+  int64_t rounds() const { return rounds_; }  ///< micro-batches per step of this rank
   int64_t average_count() const { return static_cast<int64_t>(averages_.size()); }
   /// The i-th EMA weights, one tensor per parameter, on rank 0; empty on other ranks. Collective.
   std::vector<torch::Tensor> average(int64_t i) const;
@@ -77,7 +84,7 @@ class Learner {
   /// The metrics of this rank's steps since the last read.
   MetricsAccumulator& metrics() { return metrics_; }
   /// The same of all ranks. Resets them.
-  MetricsReading read_metrics() { return metrics_.read(world_); }
+  MetricsReading read_metrics() { return metrics_.read(summing_world()); }
   /// The loss by log SNR of all ranks since the last read; empty if train.loss_bins is 0.
   /// Collective.
   std::vector<LossBin> read_loss_bins();
@@ -85,20 +92,35 @@ class Learner {
   std::optional<NoiseScaleReading> noise_scale() const;
 
  private:
+  /// The last step's losses, summed over the ranks, and its update.
+  struct StepSums {
+    MetricsAccumulator metrics;
+    std::optional<LossBins> bins;
+    UpdateInfo update;
+  };
+  static StepSums new_step_sums(const Experiment& experiment, const diffusion::Schedule& schedule,
+                                const torch::Device& device);
+
+  const dist::World& summing_world() const { return step_sums_ ? dist::single_process() : world_; }
+  int64_t smallest_share() const { return train_.batch_size / world_.size(); }
+  int64_t rounds_of(int64_t share) const;
   void load_(const data::Batch& batch);
   void seed_dropout_(int64_t step);
-  void measure_noise_(int64_t step);
+  std::optional<GradientNorms> measured_noise_(int64_t step);
   void set_step_(int64_t step);
   void update_();
-  void accumulate_();
-  void remember_(const std::vector<StepLosses>& rounds);
-  void update_uncertainty_();
+  StepLosses accumulate_();
+  StepLosses sum_over_ranks_(const std::vector<StepLosses>& rounds);
+  StepLosses gathered(const std::vector<StepLosses>& rounds) const;
+  void apply_(const StepLosses& whole);
   std::vector<io::NamedTensor> extras() const;
+  std::vector<torch::Tensor> state() const;
 
   const dist::World& world_;
   TrainConfig train_;
   nn::ArithmeticGuard arithmetic_;
   OptimizerConfig optimizer_config_;
+  int64_t micro_batch_;  // images, at most
   int64_t rounds_;
   StepSettings settings_;
   nn::UNet unet_;
@@ -115,8 +137,9 @@ class Learner {
   MetricsAccumulator metrics_;
   std::optional<LossBins> bins_;
   std::optional<NoiseScale> noise_scale_;
-  data::Batch batch_;  // on the device: the tensors that update_ reads
-  DeviceGraph graph_;  // of update_
+  std::optional<StepSums> step_sums_;  // if a lost rank's losses are to stay in the metrics
+  data::Batch batch_;                  // on the device: the tensors that update_ reads
+  DeviceGraph graph_;                  // of update_
 };
 
 }  // namespace ddpm::train

@@ -25,6 +25,10 @@ class LossBins {
   LossBins(const diffusion::Schedule& schedule, int64_t count, const torch::Device& device);
 
   void add_(const StepLosses& losses);
+  /// Adds the losses of another one with the same bins.
+  void add_(const LossBins& other) { sums_ += other.sums_; }
+  /// Sums of losses and of their weights, by bin: float64 [2, count].
+  const torch::Tensor& sums() const { return sums_; }
   /// The means over all ranks since the last reading, from the lowest log SNR up. Waits for the
   /// device and resets. Collective.
   std::vector<LossBin> read(const dist::World& world = dist::single_process());

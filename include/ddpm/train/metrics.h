@@ -36,11 +36,15 @@ class MetricsAccumulator {
   MetricsAccumulator(const torch::Device& device, int64_t timesteps);
   void add_losses(const StepLosses& losses);
   void add_update(const UpdateInfo& update);
+  /// Adds the losses of another one.
+  void add(const MetricsAccumulator& other) { loss_ += other.loss_; }
   /// Waits for the device, reads and resets. The losses cover the samples of all ranks; the
   /// metrics of updates are equal on all ranks.
   MetricsReading read(const dist::World& world = dist::single_process());
   /// Like read, but changes nothing. For a checkpoint between two readings.
   MetricsReading peek() const;
+  /// Sums of losses and of their weights, by quartile: float64 [2, 4].
+  const torch::Tensor& losses() const { return loss_; }
   /// Sets the count of skipped steps in a row, from a checkpoint.
   void set_skipped_in_a_row(int64_t count);
 
@@ -74,11 +78,14 @@ class MetricsLog {
   /// Opens the run's files and removes content after `step`, which a resumed run writes again.
   MetricsLog(const std::filesystem::path& run, int64_t step);
   void write(const MetricsLine& line);
+  /// The step of the newest line; 0 without lines.
+  int64_t last_step() const { return last_step_; }
   void image(const std::string& tag, int64_t step, const torch::Tensor& chw_u8);
 
  private:
   std::filesystem::path jsonl_;
   std::unique_ptr<io::EventWriter> events_;
+  int64_t last_step_ = 0;
 };
 
 /// Peak memory of training so far, in MiB. On CUDA: memory allocated by the caching allocator. On

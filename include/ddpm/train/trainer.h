@@ -31,9 +31,13 @@ using MeasureQuality = std::function<Quality(const std::filesystem::path& checkp
 /// Writes what a run holds so far for people (RUN/report.html).
 using ReportRun = std::function<void()>;
 
+/// Called on the process that becomes rank 0, because those before it are lost. It then holds the
+/// run's lock.
+using BecomeMain = std::function<void()>;
+
 enum class TrainOutcome {
   kFinished,  ///< all train.steps are done, or samples improved no more (train.eval_patience)
-  kStopped,   ///< by a signal or the deadline; a checkpoint was saved
+  kStopped,   ///< by a signal, the deadline or lost ranks; the last step is saved
 };
 
 /// One training run in one folder (Algorithm 1, Ho 2020). It makes the folder, holds its lock,
@@ -56,6 +60,10 @@ class Trainer {
   /// Calls it on rank 0 when training ends or stops and, if train.report says so, with each save. Its
   /// time does not count as training. What it throws costs a warning. Call it before run().
   void report_with_(ReportRun report);
+
+  /// With run.on_lost_rank = "shrink": if ranks are lost, run() goes on with the others. `world` is
+  /// the constructor's. Call it before run().
+  void shrink_with_(dist::World& world, BecomeMain become_main);
 
   /// Trains until train.steps or a request to stop, and saves.
   TrainOutcome run();
