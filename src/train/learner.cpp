@@ -1,7 +1,6 @@
 #include "ddpm/train/learner.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/checkpoint/ema_snapshots.h"
 #include "ddpm/diffusion/noise_level.h"
 #include "ddpm/nn/init.h"
 #include "ddpm/nn/power_ema.h"
@@ -13,7 +12,6 @@
 #include <mutex>
 
 #include <ATen/Context.h>
-#include <fmt/format.h>
 #include <torch/utils.h>
 
 namespace ddpm::train {
@@ -47,30 +45,11 @@ std::vector<nn::Ema> make_power_averages(const nn::EmaConfig& config,
   return averages;
 }
 
-// Contiguous tensors in host memory, as in a file.
-std::vector<torch::Tensor> host_space(const std::vector<torch::Tensor>& tensors) {
-  std::vector<torch::Tensor> space;
-  for (const torch::Tensor& t : tensors)
-    space.push_back(torch::empty(t.sizes(), t.options().device(torch::kCPU).requires_grad(false)));
-  return space;
-}
-
 // Seeds only `device`. torch::manual_seed seeds all devices, which creates a context on every GPU.
 void seed_generator(const torch::Device& device, uint64_t seed) {
   at::Generator generator = at::globalContext().defaultGenerator(device);
   const std::lock_guard lock(generator.mutex());
   generator.set_current_seed(seed);
-}
-
-void copy_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from) {
-  TORCH_CHECK(to.size() == from.size(), from.size(), " tensors for ", to.size());
-  for (size_t i = 0; i < to.size(); ++i) to[i].detach().copy_(from[i]);
-}
-
-std::vector<torch::Tensor> host_copies(const std::vector<torch::Tensor>& tensors) {
-  const std::vector<torch::Tensor> copies = host_space(tensors);
-  copy_(copies, tensors);
-  return copies;
 }
 
 // u(t) has no decay, which would draw it away from log E L_t.
@@ -87,18 +66,6 @@ int64_t gradient_parts(int64_t share, int64_t rounds, int64_t ranks) {
     while (share % parts != 0) ++parts;
   }
   return parts;
-}
-
-std::vector<torch::Tensor> tensors_of(const std::vector<io::NamedTensor>& named) {
-  std::vector<torch::Tensor> tensors;
-  for (const io::NamedTensor& n : named) tensors.push_back(n.tensor);
-  return tensors;
-}
-
-std::vector<io::NamedTensor> host_copies(const std::vector<io::NamedTensor>& named) {
-  std::vector<io::NamedTensor> copies;
-  for (const io::NamedTensor& n : named) copies.push_back({n.name, host_copies({n.tensor})[0]});
-  return copies;
 }
 
 constexpr const char* kStepName = "training step";
@@ -180,13 +147,6 @@ Learner::Learner(const Experiment& experiment, const torch::Device& device,
   if (train_.noise_scale_every > 0) noise_scale_.emplace(device);
   if (world.size() > 1 && experiment.run.on_lost_rank == dist::OnLostRank::kShrink)
     step_sums_.emplace(new_step_sums(experiment, schedule, device));
-}
-
-void Learner::begin_() {
-  world_.broadcast_(parameters_);
-  const torch::NoGradGuard no_grad;
-  for (const nn::Ema& average : averages_) copy_(average.averages(), own_);
-  for (const nn::Ema& average : power_averages_) copy_(average.averages(), own_);
 }
 
 void Learner::step_(const data::Batch& batch, int64_t step) {
@@ -347,29 +307,6 @@ std::optional<NoiseScaleReading> Learner::noise_scale() const {
   return noise_scale_ ? noise_scale_->read() : std::nullopt;
 }
 
-// What a resumed run needs besides the network and its optimizer. Equal on all ranks.
-std::vector<io::NamedTensor> Learner::extras() const {
-  std::vector<io::NamedTensor> named;
-  const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
-    named.push_back({name, tensor.detach()});
-  };
-  if (history_) {
-    add("t_history.losses", history_->state()[0]);
-    add("t_history.counts", history_->state()[1]);
-  }
-  if (uncertainty_) {
-    const char* names[] = {"uncertainty.weight", "uncertainty.bias"};
-    for (size_t i = 0; i < 2; ++i) {
-      add(names[i], uncertainty_->parameters()[i]);
-      add(fmt::format("exp_avg.{}", names[i]), uncertainty_optimizer_->first_moments()[i]);
-      add(fmt::format("exp_avg_sq.{}", names[i]), uncertainty_optimizer_->second_moments()[i]);
-    }
-    add("uncertainty.step", uncertainty_optimizer_->updates());
-  }
-  if (noise_scale_) add("noise_scale.averages", noise_scale_->state());
-  return named;
-}
-
 void Learner::record_by_(std::unique_ptr<GraphRecorder> recorder) {
   graph_ = DeviceGraph(kStepName, std::move(recorder));
 }
@@ -391,79 +328,6 @@ int64_t Learner::fit_micro_batch_() {
   micro_batch_ = share / rounds_;
   graph_.reset();  // captured with another number of rounds
   return micro_batch_;
-}
-
-checkpoint::TrainingTensors Learner::snapshot() const {
-  const torch::NoGradGuard no_grad;
-  checkpoint::TrainingTensors tensors;
-  for (int64_t i = 0; i < average_count(); ++i) tensors.averages.push_back(host_copies(average(i)));
-  for (const nn::Ema& average : power_averages_)
-    tensors.power_averages.push_back(host_copies(shards_.gather(average.averages())));
-  tensors.first_moments = host_copies(shards_.gather(optimizer_.first_moments()));
-  tensors.second_moments = host_copies(shards_.gather(optimizer_.second_moments()));
-  if (!world_.is_main()) return {};
-  tensors.weights = host_copies(parameters_);
-  tensors.updates = host_copies({optimizer_.updates()})[0];
-  tensors.extras = host_copies(extras());
-  return tensors;
-}
-
-checkpoint::TrainingTensors Learner::empty_tensors() const {
-  checkpoint::TrainingTensors tensors;
-  tensors.weights = host_space(parameters_);
-  tensors.averages.resize(averages_.size());
-  for (auto& average : tensors.averages) average = host_space(parameters_);
-  tensors.power_averages.resize(power_averages_.size());
-  for (auto& average : tensors.power_averages) average = host_space(parameters_);
-  tensors.first_moments = host_space(parameters_);
-  tensors.second_moments = host_space(parameters_);
-  tensors.updates = host_space({optimizer_.updates()})[0];
-  tensors.extras = host_copies(extras());  // as they are now, where a checkpoint lacks one
-  return tensors;
-}
-
-void Learner::restore_(const checkpoint::TrainingTensors& tensors) {
-  const torch::NoGradGuard no_grad;
-  const auto take = [&](const std::vector<torch::Tensor>& to,
-                        const std::vector<torch::Tensor>& from) {
-    if (world_.is_main()) copy_(to, from);
-    world_.broadcast_(to);
-  };
-  // Divided tensors are broadcast whole, into temporary tensors.
-  const auto take_own = [&](const std::vector<torch::Tensor>& own,
-                            const std::vector<torch::Tensor>& from) {
-    if (!shards_.divided()) return take(own, from);
-    std::vector<torch::Tensor> whole;
-    for (const torch::Tensor& p : parameters_) whole.push_back(torch::empty_like(p).detach());
-    take(whole, from);
-    copy_(own, shards_.own(whole));
-  };
-  const std::vector<torch::Tensor> nothing;
-  take(parameters_, tensors.weights);
-  for (size_t i = 0; i < averages_.size(); ++i)
-    take_own(averages_[i].averages(), world_.is_main() ? tensors.averages[i] : nothing);
-  for (size_t i = 0; i < power_averages_.size(); ++i)
-    take_own(power_averages_[i].averages(), world_.is_main() ? tensors.power_averages[i] : nothing);
-  take_own(optimizer_.first_moments(), tensors.first_moments);
-  take_own(optimizer_.second_moments(), tensors.second_moments);
-  take({optimizer_.updates()}, {tensors.updates});
-  take(tensors_of(extras()), tensors_of(tensors.extras));
-  if (history_) history_->refresh_();
-}
-
-std::vector<torch::Tensor> Learner::average(int64_t i) const {
-  return shards_.gather(averages_[static_cast<size_t>(i)].averages());
-}
-
-std::vector<std::vector<torch::Tensor>> Learner::stored_power_averages() const {
-  const torch::NoGradGuard no_grad;
-  std::vector<std::vector<torch::Tensor>> stored;
-  for (const nn::Ema& average : power_averages_) {
-    stored.emplace_back();
-    for (const torch::Tensor& tensor : shards_.gather(average.averages()))
-      stored.back().push_back(checkpoint::stored_tensor(tensor));
-  }
-  return stored;
 }
 
 }  // namespace ddpm::train

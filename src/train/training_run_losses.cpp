@@ -114,13 +114,13 @@ void TrainingRun::finish_for_former_main() {
 // On rank 0.
 void TrainingRun::report_losses() {
   const int64_t ranks = world_.size(), batch = experiment_.train.batch_size;
-  const std::string what = lost_.empty() ? "the connections broke and nobody is lost"
-                                         : fmt::format("{} {} lost", fmt::join(lost_, ", "),
-                                                       lost_.size() == 1 ? "is" : "are");
-  spdlog::warn(
-      "step {}: {}; {} {} on, {}{}", state_.step, what, counted(ranks, "rank"),
-      ranks == 1 ? "goes" : "go", describe_shares(batch, ranks),
-      world_.started_as() == 0 ? "" : fmt::format("; rank {} writes the run", world_.started_as()));
+  const std::string who = lost_.empty() ? "the connections broke, but nobody is"
+                                        : fmt::format("{} {}", fmt::join(lost_, ", "),
+                                                      lost_.size() == 1 ? "is" : "are");
+  const int64_t writer = world_.started_as();
+  spdlog::warn("step {}: {} lost; the run goes on with {}, {}{}", state_.step, who,
+               counted(ranks, "rank"), describe_shares(batch, ranks),
+               writer == 0 ? "" : fmt::format("; rank {} writes it", writer));
   std::vector<int64_t> images;
   for (int64_t rank = 0; rank < ranks; ++rank) images.push_back(share_of(batch, rank, ranks).count);
   or_warn([&] {
@@ -129,7 +129,7 @@ void TrainingRun::report_losses() {
                                         {"lost", lost_},
                                         {"ranks", ranks},
                                         {"images", images},
-                                        {"written_by", world_.started_as()}});
+                                        {"written_by", writer}});
   });
 }
 

@@ -28,14 +28,15 @@ inline Launch launch_of(int64_t rank, int64_t size, int port) {
 /// Runs `work` in `size` processes that form a world. This process itself makes no tensor: the
 /// children come from a fork, which threads do not survive.
 inline std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds timeout,
-                                      const std::function<int(const World&)>& work) {
+                                      OnLostRank on_lost_rank,
+                                      const std::function<int(World&)>& work) {
   const int port = free_port();
   std::vector<pid_t> children;
   for (int64_t rank = 0; rank < size; ++rank) {
     children.push_back(start_child([=] {
       ::signal(SIGPIPE, SIG_IGN);  // as the program does: a lost peer is an error of the socket
       try {
-        const World world(launch_of(rank, size, port), torch::kCPU, timeout);
+        World world(launch_of(rank, size, port), torch::kCPU, timeout, {}, on_lost_rank);
         return work(world);
       } catch (const std::exception& error) {
         std::fprintf(stderr, "rank %d: %s\n", static_cast<int>(rank), error.what());
@@ -44,6 +45,11 @@ inline std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds ti
     }));
   }
   return children;
+}
+
+inline std::vector<pid_t> start_world(int64_t size, std::chrono::milliseconds timeout,
+                                      const std::function<int(const World&)>& work) {
+  return start_world(size, timeout, OnLostRank::kStop, work);
 }
 
 inline void expect_success(const std::vector<pid_t>& children) {
