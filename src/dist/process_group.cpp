@@ -200,7 +200,7 @@ class C10dGroup : public ProcessGroup {
     if (survives) begin_to_beat();
     StoreBoard board(c10::make_intrusive<c10d::PrefixStore>("meet", store_));
     meet(board, launch, identity, timeout);
-    if (survives) limit_waits(to_store, kStorePatience);
+    if (survives) limit_waits(to_store, kPatience);
     connect_gloo("gloo", timeout, survives);
     if (device.is_cuda()) nccl_ = make_nccl(launch, store_, timeout);
     for (int64_t rank = 0; rank < launch.world_size; ++rank) members_.push_back(rank);
@@ -255,12 +255,12 @@ class C10dGroup : public ProcessGroup {
   }
 
   std::string process_of(int64_t member) override {
-    return survivors_board().get(fmt::format("who/{}", member), kStorePatience);
+    return survivors_board().get(fmt::format("who/{}", member), kPatience);
   }
 
  private:
-  // What the store has is given at once.
-  static constexpr std::chrono::seconds kStorePatience{30};
+  // The store answers at once, and so does the system of a machine whose process is busy.
+  static constexpr std::chrono::seconds kPatience{30};
   // All of a new group come at the same time.
   static constexpr std::chrono::seconds kForming{15};
 
@@ -273,7 +273,7 @@ class C10dGroup : public ProcessGroup {
     Store store;
     const auto made =
         connections_of(launch_, true, [&] { store = make_store(launch_, timeout_, false); });
-    limit_waits(made, kStorePatience);
+    limit_waits(made, kPatience);
     survivors_board().set(fmt::format("who/{}", member_),
                           fmt::format("{}:{}", host_name(), ::getpid()));
     heartbeat_ = std::make_unique<Heartbeat>(
@@ -288,7 +288,7 @@ class C10dGroup : public ProcessGroup {
     }
     gloo_connections_ =
         connections_of(launch_, false, [&] { gloo_ = make_gloo(launch_, store_, name, timeout); });
-    watch(gloo_connections_, std::chrono::duration_cast<std::chrono::seconds>(timeout_));
+    watch(gloo_connections_, kPatience);
   }
 
   // Connects the members. False if another one is lost meanwhile.
