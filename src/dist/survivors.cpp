@@ -120,14 +120,16 @@ void Heartbeat::beat() {
 }
 
 // The first verdict that reaches the store holds. Who came first looks the most often, so that the
-// store is not flooded, and those after it stand in if it dies.
+// store is not flooded, and those after it stand in if it dies. They also leave it the first look: it
+// knows best who is silent.
 std::vector<Survivor> agree_on_survivors(Board& board, int64_t generation,
                                          const std::vector<int64_t>& members, const Survivor& own,
                                          const Patience& patience) {
   constexpr Milliseconds kPoll{50};
   Roll roll(board, generation, members, patience);
-  const auto between = kPoll * roll.come(own);
-  auto next = Clock::now();
+  const int64_t place = roll.come(own);
+  const auto between = kPoll * place;
+  auto next = Clock::now() + (place == 1 ? Milliseconds(0) : between);
   while (!board.has(roll.verdict_key())) {
     if (Clock::now() >= next) {
       if (const auto present = roll.complete()) {
