@@ -22,6 +22,7 @@ namespace {
 volatile sig_atomic_t stop_number = 0;
 volatile sig_atomic_t save_wanted = 0;
 volatile sig_atomic_t at_once_status = 0;  // 0: a signal is a request
+volatile sig_atomic_t nothing_unsaved = 0;
 volatile sig_atomic_t on_terminal = 0;
 std::atomic<const char*> message = nullptr;
 std::atomic<int64_t> first_interrupt_ms = 0;  // 0: none came
@@ -29,6 +30,7 @@ bool installed = false;
 
 constexpr int64_t kImpatienceMs = 1000;
 constexpr const char* kAgain = "; Ctrl-C again (after 1 s) ends without saving";
+constexpr const char* kAgainAtOnce = "; Ctrl-C again (after 1 s) ends at once";
 
 int64_t monotonic_ms() {
   timespec now{};
@@ -60,7 +62,9 @@ void stop(int number) {
   if (number == SIGINT) {
     const int64_t first = first_interrupt_ms, now = monotonic_ms();
     if (first != 0 && now - first >= kImpatienceMs) {
-      end("ended by a second Ctrl-C without saving; what was saved before stays",
+      end(nothing_unsaved != 0
+              ? "ended by a second Ctrl-C"
+              : "ended by a second Ctrl-C without saving; what was saved before stays",
           kInterruptedStatus);
     }
     if (first == 0) {
@@ -69,7 +73,8 @@ void stop(int number) {
     }
   }
   if (stop_number == 0) stop_number = number;
-  if (!heard && text != nullptr) say(text, number == SIGINT ? kAgain : "");
+  const char* again = nothing_unsaved != 0 ? kAgainAtOnce : kAgain;
+  if (!heard && text != nullptr) say(text, number == SIGINT ? again : "");
 }
 
 void handle(int number) {
@@ -111,6 +116,7 @@ StopSignal::StopSignal() {
   stop_number = 0;
   save_wanted = 0;
   at_once_status = 0;
+  nothing_unsaved = 0;
   on_terminal = stderr_is_terminal() ? 1 : 0;
   message = nullptr;
   first_interrupt_ms = 0;
@@ -132,7 +138,8 @@ StopSignal::~StopSignal() {
   for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &former_[i], nullptr);
 }
 
-void StopSignal::ask(const char* what_follows) {
+void StopSignal::ask(const char* what_follows, Unsaved unsaved) {
+  nothing_unsaved = unsaved == Unsaved::kNothing ? 1 : 0;
   message = what_follows;
   at_once_status = 0;
 }

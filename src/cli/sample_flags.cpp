@@ -28,13 +28,7 @@ std::string method_help() {
 }
 
 void add_device_flags(CLI::App& command, SampleOptions& options) {
-  command
-      .add_option("--precision", options.precision,
-                  "arithmetic of the network; auto: bf16 if the device multiplies it, else fp32; "
-                  "tf32 is for GPUs, on the CPU it is fp32")
-      ->check(one_of(config::names<nn::Precision>()))
-      ->group(kDevice)
-      ->capture_default_str();
+  add_precision_flag(command, options.precision);
   command
       .add_flag("--deterministic", options.deterministic,
                 "only algorithms that give the same bits each time on a GPU")
@@ -45,13 +39,27 @@ void add_device_flags(CLI::App& command, SampleOptions& options) {
       ->check(one_of({"auto", "never"}))
       ->group(kDevice)
       ->capture_default_str();
-  command.add_option("--device", options.device, "auto: a GPU if there is one, else the CPU")
-      ->type_name("auto|cpu|cuda|cuda:N")
+  add_sampling_device_flag(command, options.device);
+}
+
+}  // namespace
+
+void add_precision_flag(CLI::App& command, std::string& precision) {
+  command
+      .add_option("--precision", precision,
+                  "arithmetic of the network; auto: bf16 if the device multiplies it, else fp32; "
+                  "tf32 is for GPUs, on the CPU it is fp32")
+      ->check(one_of(config::names<nn::Precision>()))
       ->group(kDevice)
       ->capture_default_str();
 }
 
-}  // namespace
+void add_sampling_device_flag(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "auto: a GPU if there is one, else the CPU")
+      ->type_name("auto|cpu|cuda|cuda:N")
+      ->group(kDevice)
+      ->capture_default_str();
+}
 
 std::vector<std::string> method_words() {
   std::vector<std::string> words = sample::method_names();

@@ -23,5 +23,7 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options);
 void add_spacing_flag(CLI::App& command, SampleOptions& options);
 void add_clip_flag(CLI::App& command, SampleOptions& options);
 void add_guidance_flags(CLI::App& command, SampleOptions& options);
+void add_precision_flag(CLI::App& command, std::string& precision);
+void add_sampling_device_flag(CLI::App& command, std::string& device);
 
 }  // namespace ddpm::cli

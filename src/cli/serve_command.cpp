@@ -4,6 +4,7 @@
 #include "ddpm/serve/server.h"
 #include "flags.h"
 #include "processes.h"
+#include "sample_flags.h"
 #include "sample_run.h"
 #include "serve_painter.h"
 #include "shared_flags.h"
@@ -76,7 +77,7 @@ int run_serve(ServeFlags flags) {
   const Shown shown = shown_of(source);
   serve::Server server(
       flags.server, make_painter(flags.sample, shown.newest ? shown.run : fs::path()), shown.run);
-  signal.ask("stopping");
+  signal.ask("stopping; open jobs are cancelled", StopSignal::Unsaved::kNothing);
   server.start();
   spdlog::info("open this address in a browser; Ctrl-C ends");
   fmt::print("{}\n", server.url());
@@ -121,14 +122,8 @@ void add_serve(CLI::App& app, Command& chosen) {
       ->type_name("PATH");
   add_server_flags(*command, flags->server);
   add_weights_flag(*command, flags->sample.weights);
-  command
-      ->add_option("--precision", flags->sample.precision,
-                   "arithmetic of the network, as for ddpm sample")
-      ->check(one_of(config::names<nn::Precision>()))
-      ->capture_default_str();
-  command->add_option("--device", flags->sample.device, "auto: a GPU if there is one, else the CPU")
-      ->type_name("auto|cpu|cuda|cuda:N")
-      ->capture_default_str();
+  add_precision_flag(*command, flags->sample.precision);
+  add_sampling_device_flag(*command, flags->sample.device);
   command->footer(
       "Example: a run that another terminal trains, at http://127.0.0.1:8080/\n"
       "  ddpm serve runs/mine");

@@ -129,6 +129,25 @@ TEST(StopSignal, TheHandlerItselfSaysWhatFollows) {
   EXPECT_EQ(said({SIGUSR2}), "");
 }
 
+// A server has answers to end, and nothing to save.
+TEST(StopSignal, WhoSavesNothingSaysNothingOfSaving) {
+  const auto said = [](int second) {
+    return outcome_of([&] {
+      StopSignal stop;
+      stop.ask("stopping", StopSignal::Unsaved::kNothing);
+      ::raise(SIGINT);
+      std::this_thread::sleep_for(kPatience);
+      ::raise(second);
+      return 7;
+    });
+  };
+  const std::string first = "ddpm: stopping; Ctrl-C again (after 1 s) ends at once\n";
+  EXPECT_EQ(said(SIGTERM).err, first);
+  EXPECT_EQ(said(SIGTERM).status, 7);
+  EXPECT_EQ(said(SIGINT).err, first + "ddpm: ended by a second Ctrl-C\n");
+  EXPECT_EQ(said(SIGINT).status, 130);
+}
+
 TEST(StopSignal, WithNothingToSaveItEndsTheProcessAtOnce) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     const Outcome outcome = outcome_of([&] {

@@ -16,7 +16,7 @@ inline constexpr int kInterruptedStatus = 130;
 /// "Ctrl-C", "SIGTERM", "SIGHUP", ...
 std::string signal_name(int number);
 
-/// For work that saves before it stops. While alive, turns termination signals into requests; long
+/// For work that ends in order: that saves, or answers, before it stops. While alive, turns termination signals into requests; long
 /// work polls stop_requested().
 ///   SIGINT, SIGTERM, SIGHUP, SIGUSR1   stop; the handler prints a message on stderr immediately
 ///   SIGINT again after 1 s             ends the process at once with kInterruptedStatus
@@ -26,6 +26,9 @@ std::string signal_name(int number);
 /// another signal must not kill a process that has saved and is about to end.
 class StopSignal {
  public:
+  /// What a second Ctrl-C gives up, for the messages.
+  enum class Unsaved { kWork, kNothing };
+
   StopSignal();
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
@@ -34,7 +37,7 @@ class StopSignal {
   /// From now on a signal requests a stop and prints `what_follows` ("stopping after this step,
   /// then saving"); nullptr: prints nothing. Pass a string literal: the handler may outlive the
   /// object.
-  void ask(const char* what_follows);
+  void ask(const char* what_follows, Unsaved unsaved = Unsaved::kWork);
   /// From now on there is nothing to save: a signal prints `message` and ends the process with
   /// `status`. For waits that cannot poll.
   void end_at_once(const char* message, int status);
