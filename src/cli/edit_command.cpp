@@ -1,12 +1,11 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/sample/inpaint.h"
 #include "edit_inputs.h"
 #include "flags.h"
+#include "inpainting.h"
 #include "input_images.h"
 #include "sample_run.h"
 
 #include <memory>
-#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -66,24 +65,11 @@ int run_inpaint(InpaintOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm inpaint", o.sample);
   SamplePlan plan = plan_for_inputs(o, alone);
-  if (o.rounds > 1) expect_no_memory(plan, fmt::format("--rounds {}", o.rounds), "use --rounds 1");
   const nn::ImageSpec& spec = plan.network->description.unet.image;
-  const torch::Tensor inputs = read_inputs(o.images, spec);
-  const torch::Tensor mask = read_mask(o.mask, spec);
-  plan.condition.around = [known = inputs_in_turn(plan, inputs),
-                           unknown = mask.to(plan.generate.device), rounds = o.rounds,
-                           schedule =
-                               diffusion::Schedule(plan.network->description.diffusion.schedule)](
-                              std::unique_ptr<sample::Sampler> inner, const torch::Tensor& rows) {
-    return std::make_unique<sample::InpaintSampler>(std::move(inner), schedule,
-                                                    known.index_select(0, rows), unknown, rounds);
-  };
-  const nlohmann::ordered_json settings{{"rounds", o.rounds},
-                                        {"inputs_crc32c", checksum_of(inputs)},
-                                        {"mask_crc32c", checksum_of(mask)}};
-  const uint32_t both = checksum_of(inputs) ^ checksum_of(mask);
-  set_task_(plan, o.sample, fmt::format("inpaint-{}-{:08x}", o.rounds, both), settings.dump(),
-            fmt::format("{} with {}", fmt::join(o.images, ", "), o.mask));
+  inpaint_(plan, o.sample,
+           {read_inputs(o.images, spec), read_mask(o.mask, spec),
+            fmt::format("{} with {}", fmt::join(o.images, ", "), o.mask)},
+           o.rounds);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 

@@ -11,45 +11,51 @@
 namespace ddpm::cli {
 namespace {
 
-torch::Tensor read_one(const std::string& file, int64_t channels, const nn::ImageSpec& spec,
-                       const std::string& wanted) {
-  const std::vector<uint8_t> bytes = io::read_file(file);
-  const torch::Tensor image =
-      io::to_tensor(io::decode_image(bytes, file, static_cast<int>(channels)));
-  if (image.size(1) != spec.height || image.size(2) != spec.width)
-    throw IoError(file, fmt::format("is {}x{}, and {} are {}x{} (height x width); resize it first",
-                                    image.size(1), image.size(2), wanted, spec.height, spec.width));
-  return image;
+// Of the right size, with these channels.
+torch::Tensor decode_sized(std::span<const uint8_t> bytes, const std::string& name,
+                           int64_t channels, const nn::ImageSpec& spec, const std::string& wanted) {
+  const io::ImageInfo info = io::image_info(bytes, name);
+  if (info.height != spec.height || info.width != spec.width)
+    throw IoError(name, fmt::format("is {}x{}, and {} are {}x{} (height x width); resize it first",
+                                    info.height, info.width, wanted, spec.height, spec.width));
+  return io::to_tensor(io::decode_image(bytes, name, static_cast<int>(channels)));
 }
 
 // Files of grey images may have three equal channels.
-bool has_colours(const std::string& file) {
-  const std::vector<uint8_t> bytes = io::read_file(file);
-  if (io::image_info(bytes, file).channels < 3) return false;
-  const torch::Tensor rgb = io::to_tensor(io::decode_image(bytes, file, 3));
+bool has_colours(const torch::Tensor& rgb) {
   return !rgb[0].equal(rgb[1]) || !rgb[0].equal(rgb[2]);
 }
 
 }  // namespace
 
+torch::Tensor decode_input(std::span<const uint8_t> bytes, const std::string& name,
+                           const nn::ImageSpec& spec, const std::string& wanted) {
+  if (spec.channels == 1 && has_colours(decode_sized(bytes, name, 3, spec, wanted)))
+    throw IoError(name, fmt::format("has colours, and {} are grey; convert it first", wanted));
+  return decode_sized(bytes, name, spec.channels, spec, wanted);
+}
+
 torch::Tensor read_inputs(const std::vector<std::string>& files, const nn::ImageSpec& spec,
                           const std::string& wanted) {
   std::vector<torch::Tensor> images;
-  for (const std::string& file : files) {
-    if (spec.channels == 1 && has_colours(file))
-      throw IoError(file, fmt::format("has colours, and {} are grey; convert it first", wanted));
-    images.push_back(read_one(file, spec.channels, spec, wanted));
-  }
+  for (const std::string& file : files)
+    images.push_back(decode_input(io::read_file(file), file, spec, wanted));
   return torch::stack(images);
 }
 
-torch::Tensor read_mask(const std::string& file, const nn::ImageSpec& spec) {
-  const torch::Tensor mask = read_one(file, 1, spec, "the network's images").ge(128).unsqueeze(0);
+torch::Tensor decode_mask(std::span<const uint8_t> bytes, const std::string& name,
+                          const nn::ImageSpec& spec) {
+  const torch::Tensor mask =
+      decode_sized(bytes, name, 1, spec, "the network's images").ge(128).unsqueeze(0);
   if (mask.all().item<bool>() || !mask.any().item<bool>())
-    throw IoError(file,
+    throw IoError(name,
                   "is a mask of one value; it must be light where pixels are to be filled in, "
                   "and dark elsewhere");
   return mask;
+}
+
+torch::Tensor read_mask(const std::string& file, const nn::ImageSpec& spec) {
+  return decode_mask(io::read_file(file), file, spec);
 }
 
 uint32_t checksum_of(const torch::Tensor& pixels) {

@@ -9,6 +9,7 @@
 #include "estimates.h"
 #include "flags.h"
 #include "input_images.h"
+#include "interpolation.h"
 #include "output_path.h"
 #include "sample_flags.h"
 #include "sample_run.h"
@@ -33,7 +34,7 @@ struct EncodeOptions {
 
 struct InterpolateOptions {
   SampleOptions sample;
-  std::vector<int64_t> between;
+  std::vector<std::string> between;
   int64_t frames = 9;
 };
 
@@ -41,15 +42,6 @@ struct InterpolateOptions {
 std::vector<double> psnr_of_each(const torch::Tensor& a, const torch::Tensor& b) {
   const torch::Tensor decibels = eval::psnr(a, b).contiguous();
   return {decibels.const_data_ptr<double>(), decibels.const_data_ptr<double>() + decibels.numel()};
-}
-
-// One class for all images, or none.
-void expect_one_class(const SamplePlan& plan, const std::string& what) {
-  if (plan.classes.size() > 1)
-    throw UsageError(
-        fmt::format("{} of a class-conditional network need one class: name it with "
-                    "--class",
-                    what));
 }
 
 // The noise of these pixels by the plan's DDIM.
@@ -126,44 +118,14 @@ int run_encode(EncodeOptions o) {
   return kOk;
 }
 
-// The noise of the numbered images: rows of --init-noise, or of the seed.
-torch::Tensor noise_of(SamplePlan& plan, const std::vector<int64_t>& images) {
-  if (!plan.generate.initial_noise.defined()) {
-    sample::GenerateOptions numbered = plan.generate;
-    numbered.images = images;
-    return sample::initial_noise(numbered);
-  }
-  const int64_t rows = plan.generate.initial_noise.size(0);
-  for (const int64_t i : images)
-    if (i >= rows)
-      throw UsageError(fmt::format("--between {}: the noise file has images 0 to {}", i, rows - 1));
-  return plan.generate.initial_noise.index_select(0, torch::tensor(images))
-      .to(plan.generate.device, plan.generate.dtype);
-}
-
 int run_interpolate(InterpolateOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm interpolate", o.sample);
   SamplePlan plan = plan_sampling(o.sample);
   settle_(plan, o.sample, alone);
-  expect_one_class(plan, "interpolated images");
-  if (o.between.size() < 2) throw UsageError("--between needs two images or more, as in 3,17");
-  const torch::Tensor ends = noise_of(plan, o.between);
-  std::vector<torch::Tensor> path;
-  for (int64_t k = 0; k + 1 < ends.size(0); ++k)
-    for (int64_t f = 0; f < o.frames - 1; ++f)
-      path.push_back(sample::slerp(ends.narrow(0, k, 1), ends.narrow(0, k + 1, 1),
-                                   static_cast<double>(f) / static_cast<double>(o.frames - 1)));
-  path.push_back(ends.narrow(0, ends.size(0) - 1, 1));
-  plan.generate.initial_noise = torch::cat(path);
-  plan.config.num = std::ssize(path);
-  plan.generate.images = sample::image_range(0, plan.config.num);
-  plan.in_order = true;
-  plan.grid_columns = plan.config.num <= 32 ? plan.config.num : o.frames - 1;
-  const nlohmann::ordered_json settings{{"between", o.between}, {"frames", o.frames}};
-  set_task_(plan, o.sample,
-            fmt::format("between-{}-frames-{}", fmt::join(o.between, "-"), o.frames),
-            settings.dump(), o.sample.init_noise);
+  const std::vector<NoiseEnd> ends = noise_ends(o.between);
+  interpolate_(plan, o.sample, ends, o.frames);
+  plan.generate.initial_noise = noise_of_way(plan, ends, o.frames);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 
@@ -195,10 +157,9 @@ void add_interpolate(CLI::App& app, Command& chosen) {
   command
       ->add_option("--between", o->between,
                    "numbers of images: those of ddpm sample with the same seed, or rows of "
-                   "--init-noise (ddpm encode)")
+                   "--init-noise (ddpm encode); 5:3 is image 3 of seed 5")
       ->required()
       ->delimiter(',')
-      ->check(whole(0, int64_t{1} << 40))
       ->type_name("I,J,...");
   command->add_option("--frames", o->frames, "images from one to the next, both included")
       ->check(whole(2, 10000))

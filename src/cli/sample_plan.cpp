@@ -262,6 +262,12 @@ SamplePlan plan_sampling(const SampleOptions& options,
   return plan;
 }
 
+void expect_one_class(const SamplePlan& plan, const std::string& what) {
+  if (plan.classes.size() > 1)
+    throw UsageError(fmt::format(
+        "{} of a class-conditional network need one class: name it with --class", what));
+}
+
 namespace {
 
 // The config's sampler of these images, with the plan's condition.
