@@ -16,13 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-nn::ImageSpec spec_of(const nn::UNetConfig& network) {
-  const nn::ImageSpec& image = network.image;
-  const auto [channels, height, width] =
-      diffusion::condition_shape(network.condition, image.channels, image.height, image.width);
-  return {channels, height, width, 0};
-}
-
 std::vector<std::string> files_at(const std::string& path, const nn::UNetConfig& network) {
   if (!fs::exists(path))
     throw IoError(path, fmt::format("does not exist; --condition names {}, or a folder of them",
@@ -38,8 +31,15 @@ std::vector<std::string> files_at(const std::string& path, const nn::UNetConfig&
 
 }  // namespace
 
+nn::ImageSpec condition_spec(const nn::UNetConfig& network) {
+  const nn::ImageSpec& image = network.image;
+  const auto [channels, height, width] =
+      diffusion::condition_shape(network.condition, image.channels, image.height, image.width);
+  return {channels, height, width, 0};
+}
+
 std::string describe_condition(const nn::UNetConfig& network) {
-  const nn::ImageSpec spec = spec_of(network);
+  const nn::ImageSpec spec = condition_spec(network);
   const std::string size = fmt::format("{}x{}", spec.height, spec.width);
   if (network.condition.kind == diffusion::ConditionKind::kGrey)
     return fmt::format("a grey picture of {} pixels", size);
@@ -55,12 +55,16 @@ torch::Tensor originals_in_turn(const data::Dataset& dataset, const std::vector<
 }
 
 ConditionPictures condition_pictures(const std::string& path, const nn::UNetConfig& network) {
-  const torch::Tensor all =
-      read_inputs(files_at(path, network), spec_of(network), "this network's conditions");
-  const auto of = [all](const std::vector<int64_t>& images) {
-    return all.index_select(0, torch::tensor(images).remainder(all.size(0)));
+  return condition_pictures(
+      read_inputs(files_at(path, network), condition_spec(network), "this network's conditions"),
+      path);
+}
+
+ConditionPictures condition_pictures(const torch::Tensor& pictures, const std::string& source) {
+  const auto of = [pictures](const std::vector<int64_t>& images) {
+    return pictures.index_select(0, torch::tensor(images).remainder(pictures.size(0)));
   };
-  return {of, path, checksum_of(all)};
+  return {of, source, checksum_of(pictures)};
 }
 
 ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> dataset,

@@ -13,6 +13,9 @@
 
 namespace ddpm::cli {
 
+/// Size and channels of a network's conditions.
+nn::ImageSpec condition_spec(const nn::UNetConfig& network);
+
 /// The pictures that samples are conditioned on (diffusion::condition_picture), used in turn.
 struct ConditionPictures {
   /// Those of these images: uint8 [images,c,h,w] on the CPU. Empty for a network without a condition.
@@ -24,6 +27,9 @@ struct ConditionPictures {
 /// The pictures at `path`, a file or a folder of them. Throws IoError if one cannot be read or has
 /// another size or other channels than the network's conditions; the message says the size wanted.
 ConditionPictures condition_pictures(const std::string& path, const nn::UNetConfig& network);
+
+/// The same of given pictures, uint8 [n,c,h,w] of condition_spec's size. `source`: for people.
+ConditionPictures condition_pictures(const torch::Tensor& pictures, const std::string& source);
 
 /// Those of the images `indices` of a data set, which has the shape of the network's images.
 ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> dataset,

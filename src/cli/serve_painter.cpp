@@ -2,25 +2,26 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/store.h"
-#include "ddpm/diffusion/image_range.h"
-#include "ddpm/io/image.h"
-#include "ddpm/io/png_text.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "estimates.h"
 #include "flags.h"
-#include "picture_note.h"
+#include "inpainting.h"
+#include "input_images.h"
 #include "processes.h"
 #include "sample_flags.h"
+#include "serve_task.h"
+#include "serve_uploads.h"
 
 #include <algorithm>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include <ATen/Parallel.h>
-#include <c10/core/DeviceGuard.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::cli {
@@ -29,15 +30,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxRequestPixels = int64_t{1} << 25;  // of all images of a request
-constexpr int64_t kShownEstimates = 16;                  // images of a preview
-
-// Images side by side without a gap: uint8 [B,C,H,W] -> [C,H,B*W].
-torch::Tensor in_a_row(const torch::Tensor& images) {
-  const int64_t count = images.size(0);
-  return images.permute({1, 2, 0, 3})
-      .reshape({images.size(1), images.size(2), count * images.size(3)})
-      .contiguous();
-}
 
 // Messages about flags, for whoever wrote a key: "--eta = 0.5 needs ..." as "eta = 0.5 needs ...".
 std::string without_dashes(const std::string& message) {
@@ -52,75 +44,6 @@ std::string without_dashes(const std::string& message) {
   }
   return text;
 }
-
-// The network in memory. Only the thread of the tasks touches it.
-struct Loaded {
-  std::shared_ptr<const exchange::Model> network;
-  nn::UNet unet = nullptr;
-};
-
-class SampleTask : public serve::Task {
- public:
-  SampleTask(SamplePlan plan, PictureNotes notes, std::shared_ptr<Loaded> loaded, int64_t previews,
-             int threads)
-      : plan_(std::move(plan)),
-        notes_(std::move(notes)),
-        loaded_(std::move(loaded)),
-        previews_(previews),
-        threads_(threads) {}
-
-  Json settings() const override { return Json::parse(plan_.settings); }
-  Json source() const override { return Json::parse(plan_.source); }
-
-  void run(const serve::TaskHooks& hooks) override {
-    at::set_num_threads(threads_);  // OpenMP's number belongs to the calling thread
-    const c10::OptionalDeviceGuard device(plan_.generate.device);
-    load();
-    sample::GenerateOptions generate = plan_.generate;
-    generate.progress = [&](const sample::Progress& p) {
-      return hooks.progress({p.step, p.steps, p.images_done});
-    };
-    if (previews_ > 0)
-      generate.observer = [&](int64_t first, const sample::TrajectoryPoint& point) {
-        show(hooks, first, point);
-      };
-    const auto sink = [&](int64_t first, const torch::Tensor& batch) {
-      const torch::Tensor pixels = diffusion::to_uint8(batch.cpu());
-      const auto image = generate.images.begin() + first;
-      const std::vector<int64_t> images(image, image + pixels.size(0));
-      for (size_t i = 0; i < images.size(); ++i)
-        hooks.image(images[i], io::with_png_texts(io::encode_png(pixels[static_cast<int64_t>(i)]),
-                                                  notes_.of_image(images[i], images)));
-    };
-    sample_images(plan_, loaded_->unet, generate, sink);
-  }
-
- private:
-  // Unless it is the network of the task before.
-  void load() {
-    if (loaded_->network == plan_.network) return;
-    *loaded_ = {};  // there may be no room for two
-    loaded_->unet = load_unet(plan_);
-    loaded_->network = plan_.network;
-  }
-
-  // The estimates at evenly spread steps; not at the last, which is the image.
-  void show(const serve::TaskHooks& hooks, int64_t first, const sample::TrajectoryPoint& point) {
-    const int64_t steps = plan_.config.steps, k = point.position + 1;
-    const int64_t every = std::max<int64_t>(1, (steps + previews_ - 1) / previews_);
-    if (k % every != 0 || k >= steps) return;
-    const int64_t shown = std::min(point.x0_hat.size(0), kShownEstimates);
-    const torch::Tensor estimates =
-        diffusion::to_uint8(point.x0_hat.narrow(0, 0, shown).detach().cpu());
-    hooks.preview(first, point.step.t, io::encode_png(in_a_row(estimates)));
-  }
-
-  SamplePlan plan_;
-  PictureNotes notes_;
-  std::shared_ptr<Loaded> loaded_;
-  int64_t previews_;
-  int threads_;
-};
 
 class NetworkPainter : public serve::Painter {
  public:
@@ -171,6 +94,26 @@ std::shared_ptr<const exchange::Model> NetworkPainter::newest() {
 
 Json names(const std::vector<std::string>& list) { return list; }
 
+// Methods that remember former steps, which several rounds of inpainting would make wrong. What auto
+// chooses may be one.
+Json methods_with_memory() {
+  std::vector<std::string> words;
+  for (const sample::MethodEntry& method : sample::methods())
+    if (method.remembers) words.emplace_back(method.name);
+  words.emplace_back(kAutoMethod);
+  return words;
+}
+
+// The pictures that a network needs, or null.
+Json condition_of_network(const nn::UNetConfig& unet) {
+  if (!unet.condition.is_set()) return nullptr;
+  const nn::ImageSpec spec = condition_spec(unet);
+  return {{"what", describe_condition(unet)},
+          {"channels", spec.channels},
+          {"height", spec.height},
+          {"width", spec.width}};
+}
+
 Json NetworkPainter::model() {
   const auto network = newest();
   if (!network) return nullptr;
@@ -189,7 +132,9 @@ Json NetworkPainter::model() {
       {"class_names",
        model.unet.class_conditional ? model.class_names : std::vector<std::string>()},
       {"guidance", nn::can_be_guided(model.unet)},
+      {"condition", condition_of_network(model.unet)},
       {"methods", method_words()},
+      {"methods_with_memory", methods_with_memory()},
       {"sigmas", names(config::names<sample::Sigma>())},
       {"spacings", names(config::names<sample::Spacing>())},
       {"defaults",
@@ -222,8 +167,10 @@ SampleOptions NetworkPainter::options_of(const serve::SampleRequest& request) co
   for (const std::string& word : request.classes) give("class", word);
   options.seed = request.seed;
   give("seed", fmt::format("{}", request.seed));
-  options.num = request.num;
-  give("num", fmt::format("{}", request.num));
+  if (!request.interpolation) {
+    options.num = request.num;
+    give("num", fmt::format("{}", request.num));
+  }
   return options;
 }
 
@@ -249,11 +196,6 @@ std::unique_ptr<serve::Task> NetworkPainter::plan(const serve::SampleRequest& re
   const auto network = newest();
   if (!network)
     throw serve::NoNetwork("the run has no checkpoint yet; it saves its first one soon");
-  if (network->description.unet.condition.is_set())
-    throw UsageError(
-        "this network makes images from pictures (model.condition), which ddpm serve does not "
-        "take; "
-        "use ddpm sample with --condition");
   check_request(request, network->description.unet.image);
   try {
     return planned(request, network);
@@ -262,21 +204,84 @@ std::unique_ptr<serve::Task> NetworkPainter::plan(const serve::SampleRequest& re
   }
 }
 
+// The condition of a request, as the flag --condition of a file that the client has.
+void take_condition_(SampleOptions& options, const serve::SampleRequest& request,
+                     const nn::UNetConfig& unet, std::vector<serve::TaskInput>& inputs) {
+  if (!unet.condition.is_set()) {
+    if (request.condition)
+      throw UsageError(
+          "condition: is for a network that was trained with model.condition; this one was not");
+    return;
+  }
+  if (!request.condition)
+    throw UsageError(
+        fmt::format("condition: missing; this network needs {}", describe_condition(unet)));
+  const Upload upload = uploaded_picture(*request.condition, "condition", condition_spec(unet),
+                                         "this network's conditions");
+  options.default_condition = [upload](const exchange::Model&) {
+    return condition_pictures(upload.pixels.unsqueeze(0), upload.file.name);
+  };
+  options.given.flags.push_back({"condition", {upload.file.name}});
+  inputs.push_back(upload.file);
+}
+
+// The plan as `ddpm interpolate` makes it.
+Way plan_way_(SamplePlan& plan, SampleOptions& options, const serve::Interpolation& request) {
+  std::vector<std::string> words;
+  for (const serve::WayEnd& end : request.between)
+    words.push_back(end.seed ? fmt::format("{}:{}", *end.seed, end.image)
+                             : fmt::format("{}", end.image));
+  options.given.command = "interpolate";
+  options.given.flags.push_back({"between", {fmt::format("{}", fmt::join(words, ","))}});
+  options.given.flags.push_back({"frames", {fmt::format("{}", request.frames)}});
+  Way way{noise_ends(words), request.frames};
+  interpolate_(plan, options, way.ends, way.frames);
+  return way;
+}
+
+// The plan as `ddpm inpaint` makes it.
+void plan_inpainting_(SamplePlan& plan, SampleOptions& options, const serve::Inpainting& request,
+                      std::vector<serve::TaskInput>& inputs) {
+  const nn::ImageSpec& spec = plan.network->description.unet.image;
+  const Upload image = uploaded_picture(request.image, "image", spec, "the network's images");
+  const Upload mask = uploaded_mask(request.mask, "mask", spec);
+  options.given.command = "inpaint";
+  options.given.flags.push_back({"image", {image.file.name}});
+  options.given.flags.push_back({"mask", {mask.file.name}});
+  options.given.flags.push_back({"rounds", {fmt::format("{}", request.rounds)}});
+  inpaint_(plan, options,
+           {image.pixels.unsqueeze(0), mask.pixels,
+            fmt::format("{} with {}", image.file.name, mask.file.name)},
+           request.rounds);
+  inputs.push_back(image.file);
+  inputs.push_back(mask.file);
+}
+
+// Variances that a server does not measure: they must have been.
+void settle_for_serving_(SamplePlan& plan, const SampleOptions& options) {
+  if (!sample::needs_posterior_variance(plan.config)) return;
+  if (!std::filesystem::exists(estimates_file(plan)))
+    throw UsageError(
+        "sigma analytic and spacing optimal need measured variances; run ddpm estimate on this "
+        "checkpoint once");
+  settle_(plan, options, {{}, plan.generate.device});
+}
+
 std::unique_ptr<serve::Task> NetworkPainter::planned(
     const serve::SampleRequest& request,
     const std::shared_ptr<const exchange::Model>& network) const {
-  const SampleOptions options = options_of(request);
+  SampleOptions options = options_of(request);
+  std::vector<serve::TaskInput> inputs;
+  take_condition_(options, request, network->description.unet, inputs);
   SamplePlan plan = plan_sampling(options, network);
-  if (sample::needs_posterior_variance(plan.config)) {
-    if (!std::filesystem::exists(estimates_file(plan)))
-      throw UsageError(
-          "sigma analytic and spacing optimal need measured variances; run ddpm estimate on this "
-          "checkpoint once");
-    settle_(plan, options, {{}, plan.generate.device});
-  }
+  settle_for_serving_(plan, options);
+  std::optional<Way> way;
+  if (request.interpolation) way = plan_way_(plan, options, *request.interpolation);
+  if (request.inpainting) plan_inpainting_(plan, options, *request.inpainting, inputs);
   PictureNotes notes(options, plan);
-  return std::make_unique<SampleTask>(std::move(plan), std::move(notes), loaded_, request.previews,
-                                      threads_);
+  return make_serve_task({options.given.command, std::move(plan), std::move(notes), std::move(way),
+                          std::move(inputs), request.previews},
+                         loaded_, threads_);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/report/assets.h"
+#include "http_answers.h"
 #include "request.h"
 
 #include <chrono>
@@ -27,68 +28,17 @@ using Request = httplib::Request;
 using Response = httplib::Response;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxBody = size_t{64} << 10;  // bytes; a request is a few hundred
+constexpr size_t kMaxBody = size_t{64} << 10;     // bytes; a request is a few hundred
+constexpr size_t kMaxPictures = size_t{8} << 20;  // of a body with pictures
 constexpr int64_t kMaxStreams = 64;
 constexpr size_t kThreads = 96;  // the streams, and enough for the rest
 constexpr int kBacklog = 128;    // connections that wait to be accepted
 constexpr auto kHeartbeat = std::chrono::seconds(10);
 constexpr auto kLook = std::chrono::milliseconds(500);  // at most until a stop is noticed
 
-constexpr const char* kJson = "application/json";
-constexpr const char* kPng = "image/png";
 constexpr const char* kPageMust =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src "
     "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-void answer(Response& res, int status, const Json& json) {
-  res.status = status;
-  res.set_content(io::json_text(json) + "\n", kJson);
-}
-
-void refuse(Response& res, int status, const std::string& message) {
-  answer(res, status, {{"error", message}});
-}
-
-// What the library refuses itself: a malformed request, a body that is too large, no such path.
-std::string text_of_status(int status) {
-  switch (status) {
-    case 400:
-      return "the request is malformed";
-    case 404:
-      return "there is no such path; docs/serving.md lists them";
-    case 413:
-      return fmt::format("the body is larger than {} bytes", kMaxBody);
-    case 414:
-      return "the address is too long";
-    default:
-      return fmt::format("the request cannot be answered (status {})", status);
-  }
-}
-
-// Without compression: it takes longer than the way through this machine.
-void answer_text(Response& res, std::string_view text, const char* type) {
-  if (text.empty()) return res.set_content("", type);  // a provider must have something
-  res.set_content_provider(text.size(), type,
-                           [text](size_t at, size_t length, httplib::DataSink& sink) {
-                             return sink.write(text.data() + at, length);
-                           });
-}
-
-void answer_png(Response& res, const std::shared_ptr<const Png>& png, bool lasts) {
-  if (!png) throw Refused(404, "there is no such picture (yet)");
-  if (lasts) {
-    res.headers.erase("Cache-Control");
-    res.set_header("Cache-Control", "private, max-age=86400, immutable");
-  }
-  res.set_content_provider(
-      png->size(), kPng, [png](size_t at, size_t length, httplib::DataSink& sink) {
-        return sink.write(reinterpret_cast<const char*>(png->data()) + at, length);
-      });
-}
-
-std::string event_text(const char* name, const std::string& json) {
-  return fmt::format("event: {}\ndata: {}\n\n", name, json);
-}
 
 // Only this program's own use of the port: the library's usual SO_REUSEPORT would let another one
 // listen beside it.
@@ -151,12 +101,6 @@ struct Routes {
       throw Refused(401, "a token is needed: send the header Authorization: Bearer TOKEN");
   }
 
-  static void expect_json(const Request& req) {
-    const std::string type = req.get_header_value("Content-Type");
-    if (lowercase(type.substr(0, type.find(';'))) != kJson)
-      throw Refused(415, "the body must be JSON: send the header Content-Type: application/json");
-  }
-
   std::shared_ptr<Job> job_of(const Request& req) const {
     auto job = own.queue_.find(req.matches[1]);
     if (!job) throw Refused(404, "there is no such job, or it was dropped to make room");
@@ -168,9 +112,8 @@ struct Routes {
     return *own.watch_;
   }
 
-  void login(const Request& req, Response& res) const {
-    expect_json(req);
-    const auto json = nlohmann::json::parse(req.body, nullptr, /*allow_exceptions=*/false);
+  void login(const std::string& body, Response& res) const {
+    const auto json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
     const bool given = json.is_object() && json.contains("token") && json["token"].is_string();
     if (!given) throw Refused(400, "token: missing; send {\"token\": \"...\"}");
     if (own.options_.token.empty() ||
@@ -199,9 +142,8 @@ struct Routes {
     }
   }
 
-  void add_job(const Request& req, Response& res) const {
-    expect_json(req);
-    const SampleRequest request = parse_request(req.body, own.options_.max_images);
+  void add_job(const std::string& body, Response& res, Wish wish) const {
+    const SampleRequest request = parse_request(body, wish, own.options_.max_images);
     std::unique_ptr<Task> task = planned(request);
     const auto job = own.queue_.add(request.num, std::move(task));
     if (!job) {
@@ -267,24 +209,56 @@ struct Routes {
     };
   }
 
+  using Take = std::function<void(const std::string& body, Response&)>;
+
+  // A route that takes JSON of at most so many bytes. Who may not ask is refused before anything is
+  // kept of the body.
+  void post(const char* path, size_t most, Take take) {
+    http().Post(path, [=, this, take = std::move(take)](const Request& request, Response& response,
+                                                        const httplib::ContentReader& reader) {
+      guarded([&](const Request& req, Response& res) {
+        try {
+          check_access(req);
+          expect_json(req);
+        } catch (const Refused&) {
+          skip_body(req, reader);
+          throw;
+        }
+        take(body_of(res, reader, most), res);
+      })(request, response);
+    });
+  }
+
   void add_page() {
+    constexpr const char* kCss = "text/css; charset=utf-8";
+    constexpr const char* kJavaScript = "text/javascript; charset=utf-8";
     const auto add = [&](const char* path, std::string_view text, const char* type) {
       http().Get(path,
                  [text, type](const Request&, Response& res) { answer_text(res, text, type); });
     };
     add("/", assets::kPage, "text/html; charset=utf-8");
-    add("/base\\.css", report::assets::kStyle, "text/css; charset=utf-8");
-    add("/page\\.css", assets::kStyle, "text/css; charset=utf-8");
-    add("/chart\\.js", report::assets::kChart, "text/javascript; charset=utf-8");
-    add("/charts\\.js", report::assets::kCharts, "text/javascript; charset=utf-8");
-    add("/page\\.js", assets::kScript, "text/javascript; charset=utf-8");
-    add("/watch\\.js", assets::kWatch, "text/javascript; charset=utf-8");
+    add("/base\\.css", report::assets::kStyle, kCss);
+    add("/page\\.css", assets::kStyle, kCss);
+    add("/chart\\.js", report::assets::kChart, kJavaScript);
+    add("/charts\\.js", report::assets::kCharts, kJavaScript);
+    add("/common\\.js", assets::kCommon, kJavaScript);
+    add("/region\\.js", assets::kRegion, kJavaScript);
+    add("/picture\\.js", assets::kPicture, kJavaScript);
+    add("/form\\.js", assets::kForm, kJavaScript);
+    add("/jobs\\.js", assets::kJobs, kJavaScript);
+    add("/watch\\.js", assets::kWatch, kJavaScript);
+    add("/page\\.js", assets::kScript, kJavaScript);
   }
 
   void add_jobs() {
     const std::string job = "/v1/jobs/([0-9a-f]{16})";
-    http().Post("/v1/samples",
-                guarded([this](const Request& req, Response& res) { add_job(req, res); }));
+    const auto add = [&](const char* path, Wish wish) {
+      post(path, kMaxPictures,
+           [=, this](const std::string& body, Response& res) { add_job(body, res, wish); });
+    };
+    add("/v1/samples", Wish::kSamples);
+    add("/v1/interpolations", Wish::kInterpolation);
+    add("/v1/inpaintings", Wish::kInpainting);
     http().Get("/v1/jobs", guarded([this](const Request&, Response& res) { list_jobs(res); }));
     http().Get(job, guarded([this](const Request& req, Response& res) {
                  answer(res, 200, job_of(req)->to_json());
@@ -303,17 +277,23 @@ struct Routes {
                guarded([this](const Request& req, Response& res) {
                  answer_png(res, job_of(req)->image(std::stoll(req.matches[2])), true);
                }));
+    http().Get(job + "/inputs/([a-z0-9.-]{1,100})",
+               guarded([this](const Request& req, Response& res) {
+                 answer_png(res, job_of(req)->input(req.matches[2]), true);
+               }));
   }
 
   void add_rest() {
     http().Get("/v1/health", guarded([](const Request&, Response& res) {
                  answer(res, 200, {{"ok", true}});
                }));
-    http().Post("/v1/login",
-                guarded([this](const Request& req, Response& res) { login(req, res); }));
+    post("/v1/login", kMaxBody,
+         [this](const std::string& body, Response& res) { login(body, res); });
+    post(".*", kMaxBody,
+         [](const std::string&, Response&) { throw Refused(404, text_of_status(404)); });
     http().Get("/v1/model", guarded([this](const Request&, Response& res) { model(res); }));
     http().Get("/v1/run", guarded([this](const Request&, Response& res) {
-                 res.set_content(watch().now()->json + "\n", kJson);
+                 res.set_content(watch().now()->json + "\n", "application/json");
                }));
     http().Get("/v1/run/events",
                guarded([this](const Request&, Response& res) { stream_run(res); }));
@@ -323,6 +303,7 @@ struct Routes {
 
   void add_rules() {
     http().set_pre_routing_handler([this](const Request& req, Response& res) {
+      if (req.method == "POST") return httplib::Server::HandlerResponse::Unhandled;  // see post()
       guarded([this](const Request& r, Response&) { check_access(r); })(req, res);
       return res.status >= 400 ? httplib::Server::HandlerResponse::Handled
                                : httplib::Server::HandlerResponse::Unhandled;
@@ -354,9 +335,10 @@ HttpServer::HttpServer(const ServerOptions& options, Painter* painter, JobQueue&
     set_options_of(socket);
     socket_ = socket;
   });
-  server_->set_payload_max_length(kMaxBody);
-  server_->set_keep_alive_timeout(2);
-  server_->set_keep_alive_max_count(100);
+  server_->set_payload_max_length(kMaxPictures);
+  // One request per connection: the library would take the unread body of a refused one for the next
+  // request, which a page of another origin could have written.
+  server_->set_keep_alive_max_count(1);
   server_->set_read_timeout(5);
   server_->set_write_timeout(5);
   server_->set_tcp_nodelay(true);

@@ -24,9 +24,13 @@ Job::Job(std::string id, int64_t num, std::unique_ptr<Task> task)
     : id_(std::move(id)),
       num_(num),
       task_(std::move(task)),
+      command_(task_->command()),
       settings_(task_->settings()),
       source_(task_->source()),
-      images_(static_cast<size_t>(num)) {}
+      images_(static_cast<size_t>(num)) {
+  for (TaskInput& input : task_->inputs())
+    inputs_.push_back({input.name, std::make_shared<const Png>(std::move(input.png))});
+}
 
 template <class Change>
 void Job::change(const Change& change) {
@@ -47,6 +51,7 @@ uint64_t Job::bytes() const {
   const std::lock_guard lock(mutex_);
   uint64_t sum = preview_.png ? preview_.png->size() : 0;
   for (const auto& image : images_) sum += image ? image->size() : 0;
+  for (const Input& input : inputs_) sum += input.png->size();
   return sum;
 }
 
@@ -54,6 +59,7 @@ JobJson Job::to_json() const {
   const std::lock_guard lock(mutex_);
   const std::string base = "/v1/jobs/" + id_;
   JobJson json{{"id", id_},
+               {"command", command_},
                {"state", name_of(state_)},
                {"num", num_},
                {"step", progress_.step},
@@ -61,11 +67,15 @@ JobJson Job::to_json() const {
                {"images_done", 0},
                {"seconds", seconds_},
                {"images", JobJson::array()},
+               {"inputs", JobJson::array()},
                {"settings", settings_},
                {"source", source_}};
   for (size_t i = 0; i < images_.size(); ++i)
     if (images_[i]) json["images"].push_back(fmt::format("{}/images/{}.png", base, i));
   json["images_done"] = json["images"].size();
+  for (const Input& input : inputs_)
+    json["inputs"].push_back(
+        {{"name", input.name}, {"url", fmt::format("{}/inputs/{}", base, input.name)}});
   if (preview_.png && !is_final_locked())
     json["preview"] = {{"url", fmt::format("{}/preview.png?number={}", base, preview_.number)},
                        {"first", preview_.first},
@@ -77,6 +87,12 @@ JobJson Job::to_json() const {
 std::shared_ptr<const Png> Job::image(int64_t i) const {
   const std::lock_guard lock(mutex_);
   return i >= 0 && i < num_ ? images_[static_cast<size_t>(i)] : nullptr;
+}
+
+std::shared_ptr<const Png> Job::input(const std::string& name) const {
+  const auto found = std::find_if(inputs_.begin(), inputs_.end(),
+                                  [&](const Input& input) { return input.name == name; });
+  return found == inputs_.end() ? nullptr : found->png;
 }
 
 std::shared_ptr<const Png> Job::preview() const {

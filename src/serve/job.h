@@ -27,10 +27,13 @@ class Job {
   /// Bytes of its pictures.
   uint64_t bytes() const;
 
-  /// {id, state, step, steps, images, num, preview: {url, first, t}, settings, error, ...}.
+  /// {id, command, state, step, steps, images, num, preview: {url, first, t}, inputs: [{name, url}],
+  /// settings, error, ...}.
   nlohmann::ordered_json to_json() const;
   /// A finished picture; null if it does not exist (yet).
   std::shared_ptr<const Png> image(int64_t i) const;
+  /// A picture that the task was given, by its name; null if there is none.
+  std::shared_ptr<const Png> input(const std::string& name) const;
   /// The newest x0 estimates; null before the first.
   std::shared_ptr<const Png> preview() const;
 
@@ -57,12 +60,19 @@ class Job {
   template <class Change>
   void change(const Change& change);
 
+  struct Input {
+    std::string name;
+    std::shared_ptr<const Png> png;
+  };
+
   const std::string id_;
   const int64_t num_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::unique_ptr<Task> task_;  // released at the end
-  nlohmann::ordered_json settings_, source_;
+  const std::string command_;
+  const nlohmann::ordered_json settings_, source_;
+  std::vector<Input> inputs_;  // never changes
   State state_ = State::kQueued;
   bool cancelled_ = false;
   uint64_t version_ = 1;

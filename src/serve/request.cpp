@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include "base64.h"
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 
@@ -19,10 +20,19 @@ using PlainJson = nlohmann::json;
 constexpr int64_t kMaxPreviews = 100;
 constexpr size_t kMaxClasses = 1000;
 constexpr size_t kMaxName = 200;  // bytes of a name
+constexpr size_t kMaxEnds = 100;
+constexpr int64_t kMaxSeed = int64_t{1} << 53;  // what JavaScript's numbers hold exactly
+constexpr int64_t kMaxImage = int64_t{1} << 40;
 
-const std::vector<std::string>& known_keys() {
-  static const std::vector<std::string> keys{"method",   "steps", "eta",  "sigma", "spacing",
-                                             "guidance", "class", "seed", "num",   "previews"};
+// Those of every wish, and its own.
+std::vector<std::string> known_keys(Wish wish) {
+  std::vector<std::string> keys{"method",   "steps", "eta",  "sigma",    "spacing",
+                                "guidance", "class", "seed", "previews", "condition"};
+  if (wish == Wish::kInterpolation)
+    keys.insert(keys.end(), {"between", "frames"});
+  else
+    keys.emplace_back("num");
+  if (wish == Wish::kInpainting) keys.insert(keys.end(), {"image", "mask", "rounds"});
   return keys;
 }
 
@@ -89,8 +99,42 @@ std::vector<std::string> class_words(const PlainJson& value) {
   return words;
 }
 
-void expect_known(const std::string& key) {
-  const auto& known = known_keys();
+Png picture(const std::string& key, const PlainJson& value) {
+  const auto bytes =
+      value.is_string() ? from_base64(value.get_ref<const std::string&>()) : std::nullopt;
+  if (!bytes || bytes->empty())
+    refuse(key, fmt::format("must be a PNG or JPEG in base64, as by base64 -w0 FILE, not {}",
+                            shown(value)));
+  return *bytes;
+}
+
+// 3, or {"seed": 5, "image": 3}.
+WayEnd way_end(const PlainJson& value) {
+  if (!value.is_object()) return {{}, whole("between", value, 0, kMaxImage)};
+  WayEnd end;
+  for (const auto& [key, number] : value.items()) {
+    if (key == "seed")
+      end.seed = whole("between.seed", number, 0, kMaxSeed);
+    else if (key == "image")
+      end.image = whole("between.image", number, 0, kMaxImage);
+    else
+      refuse("between", "an end is a number, or an object with seed and image only");
+  }
+  return end;
+}
+
+std::vector<WayEnd> way_ends(const PlainJson& value) {
+  if (!value.is_array() || value.size() < 2 || value.size() > kMaxEnds)
+    refuse("between",
+           fmt::format("must list 2 to {} images, as [3, 17] or [{{\"seed\": 5, \"image\": 0}}, "
+                       "{{\"seed\": 9, \"image\": 0}}]",
+                       kMaxEnds));
+  std::vector<WayEnd> ends;
+  for (const PlainJson& item : value) ends.push_back(way_end(item));
+  return ends;
+}
+
+void expect_known(const std::string& key, const std::vector<std::string>& known) {
   if (std::find(known.begin(), known.end(), key) != known.end()) return;
   const std::string near = nearest(key, known);
   const std::string given = as_utf8(key.substr(0, kMaxName));
@@ -101,7 +145,6 @@ void expect_known(const std::string& key) {
 
 void take_(SampleRequest& request, const std::string& key, const PlainJson& value,
            int64_t max_images) {
-  constexpr int64_t kMaxSeed = int64_t{1} << 53;  // what JavaScript's numbers hold exactly
   if (key == "method") request.method = name(key, value);
   if (key == "sigma") request.sigma = name(key, value);
   if (key == "spacing") request.spacing = name(key, value);
@@ -112,9 +155,35 @@ void take_(SampleRequest& request, const std::string& key, const PlainJson& valu
   if (key == "seed") request.seed = whole(key, value, 0, kMaxSeed);
   if (key == "num") request.num = whole(key, value, 1, max_images);
   if (key == "previews") request.previews = whole(key, value, 0, kMaxPreviews);
+  if (key == "condition") request.condition = picture(key, value);
+  if (key == "between") request.interpolation->between = way_ends(value);
+  if (key == "frames") request.interpolation->frames = whole(key, value, 2, max_images);
+  if (key == "image") request.inpainting->image = picture(key, value);
+  if (key == "mask") request.inpainting->mask = picture(key, value);
+  if (key == "rounds") request.inpainting->rounds = whole(key, value, 1, kMaxRounds);
 }
 
-// Deep nesting costs stack; a request needs two levels.
+// What the wish itself needs, once all keys are read.
+void complete_(SampleRequest& request, int64_t max_images) {
+  if (request.interpolation) {
+    const Interpolation& way = *request.interpolation;
+    if (way.between.empty()) refuse("between", "missing; list two images or more, as [3, 17]");
+    if (way.frames < 2) refuse("frames", "this server makes one image at a time (--max-images 1)");
+    request.num = (std::ssize(way.between) - 1) * (way.frames - 1) + 1;
+    if (request.num > max_images)
+      refuse("frames",
+             fmt::format("{} from each of {} images to the next are {} images; at most {} "
+                         "at a time",
+                         way.frames, way.between.size(), request.num, max_images));
+  }
+  if (!request.inpainting) return;
+  if (request.inpainting->image.empty())
+    refuse("image", "missing; send the picture as a PNG or JPEG in base64");
+  if (request.inpainting->mask.empty())
+    refuse("mask", "missing; send a picture that is light where pixels are to be redrawn");
+}
+
+// Deep nesting costs stack; a request needs three levels.
 PlainJson parsed(std::string_view body) {
   const auto no_deeper = [](int depth, PlainJson::parse_event_t, PlainJson&) {
     if (depth > 4) throw Refused(400, "the body is nested too deeply");
@@ -129,16 +198,23 @@ PlainJson parsed(std::string_view body) {
 
 }  // namespace
 
-SampleRequest parse_request(std::string_view body, int64_t max_images) {
+SampleRequest parse_request(std::string_view body, Wish wish, int64_t max_images) {
   const PlainJson json = parsed(body);
   if (!json.is_object())
     throw Refused(400, "the body must be a JSON object, as {\"steps\": 50, \"num\": 4}");
   SampleRequest request;
   request.num = std::min(request.num, max_images);
+  if (wish == Wish::kInterpolation) {
+    request.interpolation.emplace();
+    request.interpolation->frames = std::min(request.interpolation->frames, max_images);
+  }
+  if (wish == Wish::kInpainting) request.inpainting.emplace();
+  const std::vector<std::string> known = known_keys(wish);
   for (const auto& [key, value] : json.items()) {
-    expect_known(key);
+    expect_known(key, known);
     if (!value.is_null()) take_(request, key, value, max_images);
   }
+  complete_(request, max_images);
   return request;
 }
 

@@ -122,6 +122,8 @@ TEST_F(Edit, EncodedImagesAreDecodedByTheCommandItNames) {
   const auto between =
       images_of(json_of({"interpolate", "--init-noise", "noise.safetensors", "--between", "0,1",
                          "--frames", "3", "--ddim", "--steps", "20", "--clip", "none"}));
+  refused({"interpolate", "--init-noise", "noise.safetensors", "--between", "5:0,1"}, 2,
+          "--between 5:0: a seed cannot be combined with a noise file");
   EXPECT_TRUE(torch::equal(between[0], decoded[0]));
   EXPECT_TRUE(torch::equal(between[2], decoded[1]));
 }
@@ -138,6 +140,27 @@ TEST_F(Edit, InterpolationBeginsAndEndsAtTheSeedsImages) {
   const std::vector<std::pair<int64_t, int64_t>> ends{{0, 1}, {3, 3}, {6, 2}};
   for (const auto& [frame, number] : ends)  // batches of other sizes round in another way
     EXPECT_LE((path[frame] - plain[number]).abs().max().item<int64_t>(), 1) << frame;
+}
+
+// Each row of the noise is that of its own seed.
+TEST_F(Edit, InterpolationLeadsFromOneSeedToAnother) {
+  const std::vector<std::string> how{"--ddim", "--steps", "5", "--num", "3"};
+  const auto plain = [&](const std::string& seed) {
+    std::vector<std::string> sample{"sample", "--seed", seed};
+    sample.insert(sample.end(), how.begin(), how.end());
+    return images_of(json_of(sample));
+  };
+  const nlohmann::json json = json_of({"interpolate", "--between", "4:1,6:2,0", "--frames", "3",
+                                       "--seed", "5", "--ddim", "--steps", "5"});
+  const torch::Tensor path = images_of(json);
+  ASSERT_EQ(path.size(0), 5);
+  EXPECT_LE((path[0] - plain("4")[1]).abs().max().item<int64_t>(), 1);
+  EXPECT_LE((path[2] - plain("6")[2]).abs().max().item<int64_t>(), 1);
+  EXPECT_LE((path[4] - plain("5")[0]).abs().max().item<int64_t>(), 1);
+  EXPECT_EQ(json.at("between"), nlohmann::json({"4:1", "6:2", 0}));
+  for (const char* wrong :
+       {"3,x", "3,:", "3,1:", "3,:1", "3,-1", "3,1:2:3", "3,1.5", "3,9007199254740993:0"})
+    refused({"interpolate", "--between", wrong}, 2, "must be the number of an image");
 }
 
 // Measured again, a restored image agrees better with its input than a plain sample does.

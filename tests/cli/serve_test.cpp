@@ -1,64 +1,11 @@
-#include "ddpm/io/image.h"
-#include "ddpm/io/png_text.h"
-#include "tests/cli/fixture.h"
+#include "tests/cli/serve_fixture.h"
 
-#include <chrono>
 #include <csignal>
-#include <memory>
-#include <thread>
-
-#include <ddpm_httplib.h>
-#include <nlohmann/json.hpp>
 
 namespace ddpm {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-/// The program with a tiny run, at a free port.
-class ServeCommand : public CliTest {
- protected:
-  void SetUp() override {
-    CliTest::SetUp();
-    train("runs/tiny", {"--set", "model.class_conditional=true"});
-  }
-  void start(std::vector<std::string> flags = {}) {
-    flags.insert(flags.begin(), {"serve", "runs/tiny", "--port", "0"});
-    program_ = std::make_unique<Program>(folder_.path(), flags);
-    ASSERT_TRUE(program_->wait_for_message("open this address"));
-    // Of the programs' outputs, the one that is an address.
-    for (int i = 0; i < 1000 && url_.empty(); ++i) {
-      for (const auto& entry : fs::directory_iterator(folder_.path()))
-        if (entry.path().filename().string().starts_with("out-"))
-          if (const std::string text = io::read_text(entry.path()); text.starts_with("http://"))
-            url_ = text.substr(0, text.find_last_of('/'));
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    ASSERT_FALSE(url_.empty());
-  }
-  httplib::Client client() const { return httplib::Client(url_); }
-  Json finished(const std::string& body) const {
-    auto res = client().Post("/v1/samples", body, "application/json");
-    EXPECT_EQ(res->status, 202) << res->body;
-    const std::string path = res->get_header_value("Location");
-    for (int i = 0; i < 2000; ++i) {
-      const Json job = Json::parse(client().Get(path)->body);
-      if (job["state"] != "queued" && job["state"] != "running") return job;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return {};
-  }
-  std::string refused(const std::string& body) const {
-    const auto res = client().Post("/v1/samples", body, "application/json");
-    EXPECT_EQ(res->status, 400) << res->body;
-    return Json::parse(res->body).at("error");
-  }
-  static std::vector<uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
-
-  std::unique_ptr<Program> program_;
-  std::string url_;
-};
 
 // Two batches, noise and classes. The whole files: the note in a picture names the same command.
 TEST_F(ServeCommand, SamplesTheSamePicturesAsDdpmSample) {
@@ -72,17 +19,17 @@ TEST_F(ServeCommand, SamplesTheSamePicturesAsDdpmSample) {
            "--class", "#1,#0", "--seed", "7", "--num", "5", "--out", "pictures"});
   ASSERT_EQ(sampled.status, 0) << sampled.err;
   for (int64_t i = 0; i < 5; ++i) {
-    const auto served = bytes(client().Get(job["images"][static_cast<size_t>(i)])->body);
+    const auto picture = served(job["images"][static_cast<size_t>(i)]);
     const auto own = io::read_file(folder_ / "pictures" / ("00000" + std::to_string(i) + ".png"));
-    EXPECT_EQ(io::decode_image(served, "served").pixels, io::decode_image(own, "own").pixels) << i;
+    EXPECT_EQ(pixels(picture), pixels(own)) << i;
     const auto note = [](const std::vector<uint8_t>& png) {
       for (const io::PngText& text : io::png_texts(png, "picture"))
         if (text.keyword == "ddpm") return Json::parse(text.text);
       return Json();
     };
-    EXPECT_EQ(note(served)["settings"], note(own)["settings"]);
-    EXPECT_EQ(note(served)["class"], note(own)["class"]);
-    EXPECT_EQ(note(served)["settings"]["seed"], job["settings"]["seed"]);
+    EXPECT_EQ(note(picture)["settings"], note(own)["settings"]);
+    EXPECT_EQ(note(picture)["class"], note(own)["class"]);
+    EXPECT_EQ(note(picture)["settings"]["seed"], job["settings"]["seed"]);
   }
 }
 
@@ -90,15 +37,14 @@ TEST_F(ServeCommand, APictureIsMadeAgainByItsCommand) {
   start();
   const Json job = finished(R"({"method":"auto","steps":4,"seed":3,"num":4,"class":"1"})");
   ASSERT_EQ(job["state"], "done") << job;
-  const auto served = bytes(client().Get(job["images"][2])->body);
-  io::write_file_synced(folder_ / "served.png", std::span<const uint8_t>(served));
+  const auto picture = served(job["images"][2]);
+  io::write_file_synced(folder_ / "served.png", std::span<const uint8_t>(picture));
   const Json note = Json::parse(run({"info", "served.png", "--json"}).out);
   std::vector<std::string> words = note.at("arguments");
   words.insert(words.end(), {"--out", "again"});
   const ProgramResult again = run(words);
   ASSERT_EQ(again.status, 0) << again.err;
-  EXPECT_EQ(io::decode_image(io::read_file(folder_ / "again/000002.png"), "again").pixels,
-            io::decode_image(served, "served").pixels);
+  EXPECT_EQ(written("again", 2), pixels(picture));
 }
 
 TEST_F(ServeCommand, RefusesWhatTheNetworkCannotDo) {
@@ -119,8 +65,14 @@ TEST_F(ServeCommand, RefusesWhatTheNetworkCannotDo) {
 TEST_F(ServeCommand, EndsGracefullyWhileItSamples) {
   start();
   client().Post("/v1/samples", R"({"num":64})", "application/json");
-  program_->send(SIGTERM);
-  EXPECT_EQ(program_->wait().status, 0);
+  program_->send(SIGINT);
+  const ProgramResult result = program_->wait();
+  EXPECT_EQ(result.status, 0);
+  EXPECT_NE(
+      result.err.find("ddpm: stopping; open jobs are cancelled; Ctrl-C again (after 1 s) ends "
+                      "at once\n"),
+      std::string::npos)
+      << result.err;
 }
 
 TEST_F(ServeCommand, RefusesAnOpenAddressAndWhatIsNoNetwork) {

@@ -29,6 +29,16 @@ class FakeTask : public Task {
 
   nlohmann::ordered_json source() const override { return {{"checkpoint", "fake"}}; }
 
+  std::string command() const override {
+    return request_.interpolation ? "interpolate" : request_.inpainting ? "inpaint" : "sample";
+  }
+
+  std::vector<TaskInput> inputs() const override {
+    if (!request_.inpainting) return {};
+    return {{"image-00.png", request_.inpainting->image},
+            {"mask-00.png", request_.inpainting->mask}};
+  }
+
   void run(const TaskHooks& hooks) override {
     ++state_.runs;
     const int64_t now = ++state_.at_once;

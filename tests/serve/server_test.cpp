@@ -2,96 +2,15 @@
 
 #include "ddpm/io/file.h"
 #include "tests/io/temporary_folder.h"
-#include "tests/serve/fake_painter.h"
+#include "tests/serve/fixture.h"
 
-#include <functional>
 #include <future>
-#include <set>
 #include <vector>
-
-#include <ddpm_httplib.h>
-#include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <nlohmann/json.hpp>
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace ddpm::serve {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr const char* kToken = "a-token-of-the-tests";
-
-/// A server on a free port of 127.0.0.1, with a fake network.
-class Serve : public testing::Test {
- protected:
-  void start(ServerOptions options = {}, const std::filesystem::path& run = {}) {
-    options.port = 0;
-    server_ = std::make_unique<Server>(options, std::make_unique<FakePainter>(state_), run);
-    server_->start();
-  }
-  httplib::Client client() const {
-    httplib::Client client("127.0.0.1", server_->port());
-    client.set_read_timeout(20);
-    return client;
-  }
-  httplib::Result post(const std::string& body) const {
-    return client().Post("/v1/samples", body, "application/json");
-  }
-  /// Adds a job and returns its address.
-  std::string job(const std::string& body = "{}") const {
-    const auto res = post(body);
-    EXPECT_EQ(res->status, 202) << res->body;
-    return res->get_header_value("Location");
-  }
-  Json json_of(const std::string& path) const {
-    const auto res = client().Get(path);
-    EXPECT_EQ(res->status, 200) << path << ": " << res->body;
-    return Json::parse(res->body);
-  }
-  Json wait_for(const std::string& job, const std::string& state) const {
-    Json json;
-    for (int i = 0; i < 1000; ++i) {
-      json = json_of(job);
-      if (json["state"] == state) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    EXPECT_EQ(json["state"], state) << json;
-    return json;
-  }
-  void expect_refused(const httplib::Result& res, int status, const std::string& text) const {
-    ASSERT_TRUE(res) << httplib::to_string(res.error());
-    EXPECT_EQ(res->status, status) << res->body;
-    EXPECT_EQ(res->get_header_value("Content-Type"), "application/json");
-    const std::string message = Json::parse(res->body).at("error");
-    EXPECT_NE(message.find(text), std::string::npos) << message;
-  }
-  /// The answer to these bytes, up to the end of the connection.
-  std::string raw(const std::string& bytes) const {
-    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(static_cast<uint16_t>(server_->port()));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
-    EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
-    timeval most{};
-    most.tv_sec = 8;  // longer than the server waits for the rest of a request
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
-    std::string answer(4096, '\0');
-    size_t size = 0;
-    for (ssize_t n = 0; size < answer.size() &&
-                        (n = ::recv(fd, answer.data() + size, answer.size() - size, 0)) > 0;)
-      size += static_cast<size_t>(n);
-    ::close(fd);
-    return answer.substr(0, size);
-  }
-
-  FakeState state_;
-  std::unique_ptr<Server> server_;
-};
 
 TEST_F(Serve, SamplesAndSendsThePictures) {
   start();
@@ -179,121 +98,31 @@ TEST_F(Serve, TheQueueIsBounded) {
   state_.closed = false;
 }
 
-TEST_F(Serve, RefusesWhatIsNoRequest) {
-  start({.max_images = 5});
-  expect_refused(post(R"({"num":6})"), 400, "num: must be a whole number from 1 to 5, not 6");
-  expect_refused(post(R"({"guidance":2})"), 400, "label_dropout");
-  expect_refused(post("{"), 400, "not JSON");
-  expect_refused(client().Post("/v1/samples", "{}", "text/plain"), 415, "Content-Type");
-  expect_refused(client().Post("/v1/samples", std::string(70'000, ' '), "application/json"), 413,
-                 "larger than 65536 bytes");
-  expect_refused(client().Get("/v1/jobs/0123456789abcdef"), 404, "no such job");
-  expect_refused(client().Get("/v1/run"), 404, "no run");
-  EXPECT_EQ(state_.runs, 0);
-}
-
-TEST_F(Serve, MalformedRequestsAreAnsweredAndDoNoHarm) {
+TEST_F(Serve, AWayAndAnInpaintingAreJobsOfTheSameQueue) {
   start();
-  const std::string host = "Host: 127.0.0.1\r\n";
-  const std::vector<std::string> cases{
-      std::string("x\r\n\r\n"),
-      std::string("GET\r\n\r\n"),
-      std::string("GET / HTTP/9.9\r\n\r\n"),
-      "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n",
-      "GET / HTTP/1.1\r\nA: " + std::string(9000, 'a') + "\r\n\r\n",
-      "POST /v1/samples HTTP/1.1\r\n" + host + "Content-Length: abc\r\n\r\n{}",
-      "POST /v1/samples HTTP/1.1\r\n" + host +
-          "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{}",
-      std::string(3, '\0'),
-      std::string("\x16\x03\x01\x02\x00\x01\x00", 7)};
-  std::vector<std::future<std::string>> answers;  // at once: some wait for the server's patience
-  for (const std::string& bytes : cases)
-    answers.push_back(std::async(std::launch::async, [&] { return raw(bytes); }));
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const std::string answer = answers[i].get();
-    const bool has_line = cases[i].find('\n') != std::string::npos;  // else there is no request
-    EXPECT_TRUE(has_line ? answer.starts_with("HTTP/1.1 4") : answer.empty())
-        << cases[i].substr(0, 60) << " -> " << answer;
-  }
-  EXPECT_NE(raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").find(" 403 "), std::string::npos)
-      << "no Host";
-  EXPECT_EQ(json_of("/v1/health")["ok"], true);
-  EXPECT_EQ(state_.runs, 0);
-}
-
-TEST_F(Serve, NoPathLeadsOutside) {
-  const TemporaryFolder folder;
-  std::filesystem::create_directories(folder / "run/samples");
-  io::write_file_synced(folder / "run/samples/step-000000001-raw.png",
-                        std::string_view("\x89PNG\r\n\x1a\n"));
-  io::write_file_synced(folder / "secret.png", std::string_view("\x89PNG\r\n\x1a\n"));
-  start({}, folder / "run");
-  EXPECT_EQ(client().Get("/v1/run/grids/step-000000001-raw.png")->status, 200);
-  for (const char* path :
-       {"/v1/run/grids/../../secret.png", "/v1/run/grids/..%2f..%2fsecret.png",
-        "/v1/run/grids/%2e%2e/%2e%2e/secret.png", "/v1/run/grids/secret.png", "/v1/run/grids/..",
-        "/../../etc/passwd", "/etc/passwd", "/page.js/../../etc/passwd", "/v1/jobs/../run",
-        "/v1/run/grids/step-000000001-raw.png%00.txt"}) {
-    const auto res = client().Get(path);
-    ASSERT_TRUE(res) << path;
-    EXPECT_EQ(res->status, 404) << path;
-  }
-}
-
-TEST_F(Serve, PagesOfOthersMayNotAsk) {
-  start();
-  const httplib::Headers rebound{{"Host", "evil.com"}};
-  expect_refused(client().Get("/v1/model", rebound), 403, "does not belong to the server");
-  const httplib::Headers foreign{{"Origin", "http://evil.com"}};
-  expect_refused(client().Post("/v1/samples", foreign, "{}", "application/json"), 403,
-                 "pages of other servers");
-  const auto res = client().Options("/v1/samples", foreign);
-  EXPECT_GE(res->status, 400);
-  for (const auto& [name, value] : res->headers)
-    EXPECT_EQ(name.find("Access-Control"), std::string::npos) << "no CORS";
-}
-
-TEST_F(Serve, EveryAnswerIsGuarded) {
-  start();
-  for (const char* path : {"/", "/page.js", "/base.css", "/chart.js", "/v1/model", "/none"}) {
-    const auto res = client().Get(path);
-    EXPECT_EQ(res->get_header_value("X-Content-Type-Options"), "nosniff") << path;
-    const std::string policy = res->get_header_value("Content-Security-Policy");
-    EXPECT_NE(policy.find("default-src 'none'"), std::string::npos) << path;
-    EXPECT_EQ(policy.find("unsafe"), std::string::npos) << path;
-  }
-  const std::string page = client().Get("/")->body;
-  EXPECT_EQ(page.find("<style"), std::string::npos) << "the policy would refuse it";
-  EXPECT_EQ(page.find(" style="), std::string::npos);
-}
-
-TEST_F(Serve, WithoutTheTokenNothingIsShown) {
-  start({.token = kToken});
-  EXPECT_EQ(client().Get("/")->status, 200) << "the form to log in";
-  EXPECT_EQ(client().Get("/v1/health")->status, 200);
-  for (const char* path : {"/v1/model", "/v1/jobs", "/v1/run", "/v1/jobs/0123456789abcdef/events"})
-    expect_refused(client().Get(path), 401, "a token is needed");
-  expect_refused(post("{}"), 401, "a token is needed");
-  httplib::Client right = client();
-  right.set_bearer_token_auth(kToken);
-  EXPECT_EQ(right.Get("/v1/model")->status, 200);
-  httplib::Client wrong = client();
-  wrong.set_bearer_token_auth(std::string(kToken) + "x");
-  expect_refused(wrong.Get("/v1/model"), 401, "a token is needed");
-}
-
-TEST_F(Serve, ALoginLastsByACookieThatScriptsDoNotSee) {
-  start({.token = kToken});
-  expect_refused(client().Post("/v1/login", R"({"token":"no"})", "application/json"), 401,
-                 "not the token");
-  expect_refused(client().Post("/v1/login", "5", "application/json"), 400, "missing");
-  const auto res =
-      client().Post("/v1/login", std::string(R"({"token":")") + kToken + "\"}", "application/json");
-  ASSERT_EQ(res->status, 200);
-  const std::string cookie = res->get_header_value("Set-Cookie");
-  EXPECT_NE(cookie.find("HttpOnly; SameSite=Strict"), std::string::npos) << cookie;
-  const httplib::Headers headers{{"Cookie", cookie.substr(0, cookie.find(';'))}};
-  EXPECT_EQ(client().Get("/v1/model", headers)->status, 200);
+  const auto posted = [&](const char* path, const std::string& body) {
+    const auto res = client().Post(path, body, "application/json");
+    EXPECT_EQ(res->status, 202) << res->body;
+    return res->get_header_value("Location");
+  };
+  const Json way =
+      wait_for(posted("/v1/interpolations", R"({"between":[0,1],"frames":3})"), "done");
+  EXPECT_EQ(way["command"], "interpolate");
+  EXPECT_EQ(way["images"].size(), 3u);
+  EXPECT_EQ(way["inputs"], Json::array());
+  const std::string path = posted("/v1/inpaintings", R"({"image":"Zm9v","mask":"Zg==","num":1})");
+  const Json redrawn = wait_for(path, "done");
+  EXPECT_EQ(redrawn["command"], "inpaint");
+  EXPECT_EQ(redrawn["inputs"],
+            Json({{{"name", "image-00.png"}, {"url", path + "/inputs/image-00.png"}},
+                  {{"name", "mask-00.png"}, {"url", path + "/inputs/mask-00.png"}}}));
+  EXPECT_EQ(client().Get(path + "/inputs/image-00.png")->body, "foo");
+  EXPECT_EQ(client().Get(path + "/inputs/mask-00.png")->get_header_value("Content-Type"),
+            "image/png");
+  expect_refused(client().Get(path + "/inputs/image-01.png"), 404, "no such picture");
+  EXPECT_EQ(wait_for(job(), "done")["command"], "sample");
+  expect_refused(client().Post("/v1/interpolations", "{}", "application/json"), 400, "between");
+  expect_refused(client().Post("/v1/inpaintings", "{}", "application/json"), 400, "image");
 }
 
 // A job each, with its events; the queue refuses what it cannot hold, and they come again.

@@ -19,6 +19,26 @@ class NoNetwork : public Error {
   using Error::Error;
 };
 
+using Png = std::vector<uint8_t>;
+
+/// The noise of an image, where a way begins or ends.
+struct WayEnd {
+  std::optional<int64_t> seed;  ///< none: the request's
+  int64_t image = 0;
+};
+
+/// The way from each end to the next, as `ddpm interpolate`.
+struct Interpolation {
+  std::vector<WayEnd> between;  ///< two or more
+  int64_t frames = 9;           ///< images from one end to the next, both included
+};
+
+/// A picture to be redrawn where the mask is light, as `ddpm inpaint`.
+struct Inpainting {
+  Png image, mask;  ///< PNG or JPEG, as the client sent them
+  int64_t rounds = 10;
+};
+
 /// A wish of a client. What is empty is left to the checkpoint's settings.
 struct SampleRequest {
   std::optional<std::string> method, sigma, spacing;
@@ -26,11 +46,18 @@ struct SampleRequest {
   std::optional<double> eta, guidance;
   std::vector<std::string> classes;  ///< in turn, by name or number; empty: all
   int64_t seed = 0;
-  int64_t num = 4;        ///< images
-  int64_t previews = 10;  ///< x0 estimates on the way, at most
+  int64_t num = 4;               ///< images, those of an interpolation too
+  int64_t previews = 10;         ///< x0 estimates on the way, at most
+  std::optional<Png> condition;  ///< PNG or JPEG: what the images are made from (model.condition)
+  std::optional<Interpolation> interpolation;  ///< at most one of the two
+  std::optional<Inpainting> inpainting;
 };
 
-using Png = std::vector<uint8_t>;
+/// A picture that a task was given.
+struct TaskInput {
+  std::string name;  ///< of a file that the note in a picture names: "image-1a2b3c4d.png"
+  Png png;
+};
 
 /// How far a task is.
 struct TaskProgress {
@@ -50,10 +77,14 @@ struct TaskHooks {
 class Task {
  public:
   virtual ~Task() = default;
+  /// "sample", "interpolate" or "inpaint": the command of ddpm that does the same.
+  virtual std::string command() const = 0;
   /// All settings in full, as in a picture's note.
   virtual nlohmann::ordered_json settings() const = 0;
   /// The files that are read, for people.
   virtual nlohmann::ordered_json source() const = 0;
+  /// The pictures that it was given.
+  virtual std::vector<TaskInput> inputs() const = 0;
   /// Samples the images. Throws what sampling throws.
   virtual void run(const TaskHooks& hooks) = 0;
 };

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "ddpm/serve/painter.h"
+#include "interpolation.h"
+#include "picture_note.h"
+#include "sample_plan.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ddpm::cli {
+
+/// The network in memory. Only the thread of the tasks touches it.
+struct Loaded {
+  std::shared_ptr<const exchange::Model> network;
+  nn::UNet unet = nullptr;
+};
+
+/// The way that `ddpm interpolate` would take.
+struct Way {
+  std::vector<NoiseEnd> ends;
+  int64_t frames = 0;
+};
+
+/// What a task of the server samples.
+struct ServeWork {
+  std::string command;  ///< "sample", "interpolate" or "inpaint"
+  SamplePlan plan;
+  PictureNotes notes;
+  std::optional<Way> way;  ///< its noise is drawn when the task runs
+  std::vector<serve::TaskInput> inputs;
+  int64_t previews = 0;
+};
+
+/// A task that samples with `threads` CPU threads. Keeps the network in `loaded` for the next one.
+std::unique_ptr<serve::Task> make_serve_task(ServeWork work, std::shared_ptr<Loaded> loaded,
+                                             int threads);
+
+}  // namespace ddpm::cli
