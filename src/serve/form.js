@@ -131,6 +131,7 @@ async function useSettings(job) {
     fillEnd("to", endOf(s.between.at(-1), s.seed));
     byId("frames").value = s.frames;
   }
+  byId("picture-file").value = byId("condition-file").value = "";
   if (input("condition")) await openConditionBlob(await fetchBlob(input("condition").url), input("condition").name);
   if (job.command === "inpaint") {
     byId("rounds").value = s.rounds;

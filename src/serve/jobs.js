@@ -1,6 +1,12 @@
 "use strict";
 // The page of `ddpm serve`: jobs, their progress and their pictures.
 
+// "image 3", or of another seed "image 3 of seed 5"
+function nameOfEnd(word) {
+  const [first, second] = String(word).split(":");
+  return second === undefined ? "image " + first : "image " + second + " of seed " + first;
+}
+
 // "ddim, 50 steps, seed 0, 4 images"
 function titleOf(job) {
   const s = job.settings;
@@ -8,7 +14,7 @@ function titleOf(job) {
   if (s.eta > 0) parts.splice(2, 0, "eta " + s.eta);
   if (s.guidance !== undefined && s.guidance !== 1) parts.splice(2, 0, "guidance " + s.guidance);
   if (job.command === "inpaint") parts.unshift("inpaint, " + s.rounds + (s.rounds === 1 ? " round" : " rounds"));
-  if (job.command === "interpolate") parts.unshift("interpolate " + s.between.join(" to "));
+  if (job.command === "interpolate") parts.unshift("from " + s.between.map(nameOfEnd).join(" to "));
   return parts.join(", ");
 }
 

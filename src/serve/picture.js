@@ -103,11 +103,13 @@ function useViewed(use) {
 byId("viewer-from").addEventListener("click", () => useViewed((job, number) => useAsEnd("from", job, number)));
 byId("viewer-to").addEventListener("click", () => useViewed((job, number) => useAsEnd("to", job, number)));
 byId("viewer-inpaint").addEventListener("click", () => useViewed(async (job, number) => {
+  byId("picture-file").value = "";
   await openRegionBlob(await fetchBlob(urlOf(job, number)), "image " + number + " of seed " + job.settings.seed);
   setTask("inpaint");
   byId("region").focus();
 }));
 byId("viewer-condition").addEventListener("click", () => useViewed(async (job, number) => {
+  byId("condition-file").value = "";
   await openConditionBlob(await fetchBlob(urlOf(job, number)), "image " + number + " of seed " + job.settings.seed);
   byId("condition-file").focus();
 }));

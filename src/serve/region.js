@@ -11,6 +11,7 @@ const region = {
   pointer: null,  // the id of the pointer that paints
 };
 const kFormerMasks = 100;
+const kMaskColours = [[255, 0, 80], [0, 190, 255]]; // of pixels in turn: no picture looks like both
 
 const brushSize = () => Number(byId("brush-size").value);
 const isErasing = () => byId("brush-erase").checked;
@@ -63,7 +64,7 @@ function drawRegion() {
   };
   for (let i = 0; i < mask.length; ++i) {
     for (let c = 0; c < 4; ++c) image.data[4 * i + c] = pixels[4 * i + c];
-    if (mask[i]) mix(i, [255, 0, 80], 0.65);
+    if (mask[i]) mix(i, kMaskColours[(i % region.width + Math.floor(i / region.width)) % 2], 0.65);
   }
   if (region.at) eachOfDisc(region.at.x, region.at.y, (i) => mix(i, isErasing() ? [0, 0, 0] : [255, 230, 0], 0.5));
   canvas.getContext("2d").putImageData(image, 0, 0);
