@@ -4,11 +4,13 @@
 const fieldNames = ["method", "steps", "eta", "sigma", "spacing", "guidance", "class", "seed", "num"];
 const numbers = new Set(["steps", "eta", "guidance", "seed", "num"]);
 const kTasks = {
-  sample: { path: "/v1/samples", button: "Sample", note: "Images from noise." },
+  sample: { path: "/v1/samples", button: "Sample", note: "New images from noise." },
   interpolate: { path: "/v1/interpolations", button: "Interpolate",
-    note: "The way from one image to another, on the sphere of their noises. Methods without noise, such as ddim, begin and end at the images themselves." },
+    note: "The way from one image to another, on the sphere of their noises. " +
+      "With a method without noise, such as ddim, it begins and ends at the images themselves." },
   inpaint: { path: "/v1/inpaintings", button: "Inpaint",
-    note: "A part of a picture anew; the rest stays exactly as it is. With several rounds each step is repeated, so that both parts fit; methods that remember former steps cannot do that." },
+    note: "Redraws a region of a picture; the rest stays exactly as it is. Each step is repeated in rounds, so that both parts fit. " +
+      "Methods that remember former steps need 1 round." },
 };
 
 const task = () => document.querySelector("input[name=task]:checked").value;

@@ -15,7 +15,7 @@ function base64Of(blob) {
 
 // The middle of a picture, scaled, on white; grey if the network's pictures are.
 function drawnInSize(bitmap, size) {
-  const canvas = element("canvas", { width: size.width, height: size.height }), context = canvas.getContext("2d");
+  const canvas = element("canvas", { width: size.width, height: size.height }), context = canvas.getContext("2d", { willReadFrequently: true });
   const scale = Math.max(size.width / bitmap.width, size.height / bitmap.height);
   const width = size.width / scale, height = size.height / scale;
   context.fillStyle = "#ffffff";
@@ -33,7 +33,7 @@ function drawnInSize(bitmap, size) {
 
 // Whether it has colours or alpha that the network's pictures lack.
 function hasMore(bitmap, channels) {
-  const canvas = element("canvas", { width: bitmap.width, height: bitmap.height }), context = canvas.getContext("2d");
+  const canvas = element("canvas", { width: bitmap.width, height: bitmap.height }), context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   const data = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
   for (let i = 0; i < data.length; i += 4)
