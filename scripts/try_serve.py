@@ -252,12 +252,12 @@ def tried(program, run, conditioned, out, folder):
         refuse_wrong_steps(person)
         person.collect_errors(expected=["400 (Bad Request)"])
         driver.get(url)  # the history stays
-        person.wait_for(DONE.format(jobs=4), "the history")
+        person.wait_for(DONE.format(jobs=5), "the history")
         person.collect_errors()
         person.screen(1200, 1400, "light")
-        interpolate(person, 5)
-        inpaint_by_keys(person, folder, 6)
-        inpaint_by_mouse(person, 7)
+        interpolate(person, 6)
+        inpaint_by_keys(person, folder, 7)
+        inpaint_by_mouse(person, 8)
         for scheme in ("light", "dark"):
             person.screen(400, 2600, scheme)
             person.look(f"11-{scheme}-400")
