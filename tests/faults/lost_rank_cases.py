@@ -168,6 +168,10 @@ def lose_some(bench, draw, index, store):
     check_folder(run)
     events = check_events(run, ranks, targets, ranks - len(targets))
     expect(events[-1]["written_by"] == min(set(range(ranks)) - set(targets)), f"{run}: {events[-1]}")
+    for event in events:
+        if any(who.startswith("rank 0 ") for who in event["lost"]):  # its last save may be lost with it
+            saved = {event["step"], event["step"] + 1} & set(steps_of(run))
+            expect(saved, f"{run}: the new rank 0 did not save at step {event['step']}")
     return same_end(bench, run, ranks), len(targets), 0 in targets
 
 
