@@ -50,9 +50,9 @@ class Roll {
 
   // Those who have come and live, if nobody else is to be waited for.
   std::optional<std::vector<Survivor>> complete() {
+    for (auto& [member, seen] : others_) look(member, seen);  // all, to know who is silent
     std::vector<Survivor> present;
-    for (auto& [member, seen] : others_) {
-      look(member, seen);
+    for (const auto& [member, seen] : others_) {
       const bool silent = Clock::now() - seen.changed >= patience_.silence;
       const bool absent = Clock::now() - begin_ >= patience_.absence;
       if (!seen.step && !silent && !absent) return std::nullopt;

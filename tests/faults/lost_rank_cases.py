@@ -20,6 +20,12 @@ SETTINGS = ("model.dropout=0", "train.precision=fp64", "train.accumulate=1", f"t
 TOLERANCE = 1e-9  # 1e-16 a sum in float64, which Adam's divisions and the steps make larger; other noise: above 1e-4
 
 
+# When ranks are killed: after a step divisible by the first number and up to so many seconds; with these settings.
+MOMENTS = [(LOG_EVERY, 0.2, ()),  # at any time
+           (SAMPLE_EVERY, 1.0, ("train.sample_count=40", "train.sample_steps=20")),  # while rank 0 samples
+           (SAVE_EVERY, 0.1, ())]  # while rank 0 saves
+
+
 def settings_of(ranks):
     return SETTINGS + (f"train.batch_size={BATCH[ranks]}",)
 
@@ -152,11 +158,11 @@ def lose_some(bench, draw, index, store):
     targets = candidates[:draw.randint(1, min(len(candidates), ranks - 1))]
     run = bench.new_run(f"shrunk-{index}")
     reference_of(bench, ranks)
-    processes = start(bench, ranks, run, environment=None if keeps_store else store.environment())
+    every, slow, settings = MOMENTS[index // 2 % 3]
+    processes = start(bench, ranks, run, *settings, environment=None if keeps_store else store.environment())
     try:
-        moment = draw.randrange(LOG_EVERY, STEPS - 40, LOG_EVERY)
-        wait_for_step(run, processes[0], moment)
-        time.sleep(draw.random() * 0.2)
+        wait_for_step(run, processes[0], draw.randrange(every, STEPS - 40, every))
+        time.sleep(draw.random() * slow)
         kill(processes, targets, draw)
         for rank, process in enumerate(processes):
             status = process.wait()

@@ -139,11 +139,14 @@ TEST(LostRank, WhoIsBehindReceivesTheStateAndBothGoOnLikeASingleProcess) {
   EXPECT_EQ(wait_for(children[2]), kKilled);
 }
 
+class LostRankInPass : public testing::TestWithParam<int> {};
+
 // A rank that is lost at any point of a step leaves the others at the step's beginning or end, never
-// between.
-TEST(LostRank, AnInterruptedStepChangesNothing) {
+// between. Each step has two passes for the noise scale, and then two for the update.
+TEST_P(LostRankInPass, AnInterruptedStepChangesNothing) {
+  const int last_pass = GetParam();
   const auto children =
-      dist::start_world(3, 60s, dist::OnLostRank::kShrink, [](dist::World& world) {
+      dist::start_world(3, 60s, dist::OnLostRank::kShrink, [last_pass](dist::World& world) {
         const Experiment experiment = whole_experiment();
         const auto dataset = data::open_dataset(experiment.data, 0);
         const auto loader = open_batches(experiment, *dataset, torch::kCPU, world);
@@ -156,7 +159,13 @@ TEST(LostRank, AnInterruptedStepChangesNothing) {
         if (world.is_main())
           for (const torch::Tensor& t : state()) before.push_back(t.clone());
         const double loss = learner.metrics().peek().loss;
-        if (world.rank() == 2) std::_Exit(kKilled);
+        int passes = 0;
+        if (world.rank() == 2) {
+          learner.unet()->parameters()[0].register_hook([&](const torch::Tensor& gradient) {
+            if (++passes == last_pass) std::_Exit(kKilled);
+            return gradient;
+          });
+        }
         try {
           learner.step_(loader->next(), 4);  // with a measurement of the noise scale
           return 1;
@@ -171,7 +180,9 @@ TEST(LostRank, AnInterruptedStepChangesNothing) {
   EXPECT_EQ(wait_for(children[2]), kKilled);
 }
 
-// Sums the errors' texts of one setting.
+INSTANTIATE_TEST_SUITE_P(Passes, LostRankInPass, testing::Values(1, 2, 3, 4));
+
+// The error of these settings; "" without.
 std::string refusal(const std::vector<std::string>& changes, int64_t ranks,
                     const torch::Device& device) {
   config::Document document = small_document(changes);
