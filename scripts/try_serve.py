@@ -52,6 +52,10 @@ DONE = "[...document.querySelectorAll('#jobs > .job')].length >= {jobs} && !docu
        "[...document.querySelectorAll('#jobs .status')].every(s => s.textContent.startsWith('done'))"
 
 
+NEWEST = "document.querySelector('#jobs > .job')"  # the job on top
+PICTURES = f"[...{NEWEST}.querySelectorAll('.tile img')].filter(i => i.complete && i.naturalWidth > 0)"
+
+
 def sample_and_compare(person):
     from selenium.webdriver.common.keys import Keys
     person.wait_for("!document.getElementById('sample').hidden", "the form")
@@ -62,10 +66,7 @@ def sample_and_compare(person):
     person.retype("3")
     person.tab_to("e.id === 'go'")
     person.press(Keys.ENTER)
-    person.wait_for(DONE.format(jobs=1), "three pictures")
-    found = person.ask("[...document.querySelectorAll('#jobs img')].filter(i => i.complete && i.naturalWidth > 0).length")
-    if found != 3:
-        sys.exit(f"{found} pictures were loaded, not 3")
+    person.wait_for(DONE.format(jobs=1) + f" && {PICTURES}.length === 3", "three pictures")
     person.look("2-sampled")
     person.tab_to("e.id === 'compare'")
     person.press(Keys.ENTER)
@@ -85,10 +86,6 @@ def refuse_wrong_steps(person):
     person.press(Keys.ENTER)
     person.wait_for("!document.getElementById('problem').hidden", "the message about too many steps")
     print("message:", person.ask("document.getElementById('problem').textContent"))
-
-
-NEWEST = "document.querySelector('#jobs > .job')"  # the job on top
-PICTURES = f"[...{NEWEST}.querySelectorAll('.tile img')].filter(i => i.complete && i.naturalWidth > 0)"
 
 
 def choose_task(person, name):
@@ -112,6 +109,7 @@ def view_tile(person, number):
 
 def interpolate(person, jobs):
     from selenium.webdriver.common.keys import Keys
+    person.wait_for("document.querySelectorAll('#jobs .tile').length === 15", "the pictures of the history")
     view_tile(person, 0)
     person.look("6-viewer")
     person.enter_at("e.id === 'viewer-from'")
@@ -176,7 +174,7 @@ def inpaint_by_keys(person, folder, jobs):
     person.tab_to("e.id === 'rounds'")
     person.retype("3")
     person.enter_at("e.id === 'go'")
-    person.wait_for(DONE.format(jobs=jobs) + f" && {PICTURES}.length > 0", "the redrawn picture")
+    person.wait_for(DONE.format(jobs=jobs) + f" && {PICTURES}.length === 4", "the redrawn pictures")
     if expect_redrawn(person, "by keys:") != 30:
         sys.exit("the mask is not the rectangle")
     person.look("9-inpainted-by-keys")
@@ -197,7 +195,7 @@ def inpaint_by_mouse(person, jobs):
     person.expect(f"masked() === {stroke}", "Undo brings back what was erased")
     person.look("10-brush-by-mouse")
     person.driver.find_element("id", "go").click()
-    person.wait_for(DONE.format(jobs=jobs) + f" && {PICTURES}.length > 0", "the redrawn picture")
+    person.wait_for(DONE.format(jobs=jobs) + f" && {PICTURES}.length === 4", "the redrawn pictures")
     if expect_redrawn(person, "by mouse:") != stroke:
         sys.exit("the mask is not what was painted")
     person.look("11-inpainted-by-mouse")
