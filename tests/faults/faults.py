@@ -36,7 +36,7 @@ CASES = [
     ("signals", storage_cases.stop_signals, 5, 50),
     ("two-ranks", rank_cases.failures_of_two_ranks, 1, 1),
     ("ranks", rank_cases.lost_and_hung_ranks, False, True),
-    ("lost-ranks", lost_rank_cases.random_losses, 4, 60),
+    ("lost-ranks", lost_rank_cases.random_losses, 2, 60),
     ("lost-store", lost_rank_cases.loss_of_the_store, 1, 10),
     ("few-ranks", lost_rank_cases.too_few_left, 1, 1),
     ("torchrun", rank_cases.restarts_by_torchrun, 1, 20),
