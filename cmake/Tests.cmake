@@ -74,6 +74,7 @@ set_tests_properties(apng PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_TH
 add_test(NAME python_module COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/use_python_module.py"
   "$<TARGET_FILE:ddpm>" "$<TARGET_FILE:ddpm_library>")
 set_tests_properties(python_module PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1")
+add_test(NAME wandb COMMAND python3 "${PROJECT_SOURCE_DIR}/tests/readback/follow_in_wandb.py")
 # The page of `ddpm serve` in a real browser.
 add_test(NAME serve_page COMMAND python3 "${PROJECT_SOURCE_DIR}/scripts/try_serve.py" "$<TARGET_FILE:ddpm>"
   --out "${PROJECT_BINARY_DIR}/serve")
