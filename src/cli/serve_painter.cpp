@@ -2,6 +2,7 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/store.h"
+#include "ddpm/pipeline/method_choice.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "estimates.h"
@@ -100,7 +101,7 @@ Json methods_with_memory() {
   std::vector<std::string> words;
   for (const sample::MethodEntry& method : sample::methods())
     if (method.remembers) words.emplace_back(method.name);
-  words.emplace_back(kAutoMethod);
+  words.emplace_back(pipeline::kAutoMethod);
   return words;
 }
 
