@@ -12,6 +12,7 @@ file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${PROGRAM}" ${libraries}
 if(missing)
   message(FATAL_ERROR "these shared libraries of ${PROGRAM} were not found: ${missing}")
 endif()
+file(MAKE_DIRECTORY "${PREFIX}/lib/ddpm")
 foreach(library IN LISTS found)
   file(REAL_PATH "${library}" real)
   get_filename_component(name "${library}" NAME)
