@@ -72,7 +72,7 @@ class Pipeline : public torch::CustomClassHolder {
     facts["precision"] = config::to_string(pipeline_.options().precision);
     facts["class_names"] =
         unet.class_conditional ? model.description.class_names : std::vector<std::string>();
-    facts["sample"] = nlohmann::ordered_json::parse(config::to_json(model.sample).dump());
+    facts["sample"] = config::to_json(model.sample);
     return facts.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   }
 
