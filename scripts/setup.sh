@@ -23,7 +23,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 readonly cache="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}"
 readonly torch_version=2.11.0
 readonly cuda_version=13.0
-readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
+readonly cuda_crt=nvidia-cuda-crt==13.0.88
+readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 "$cuda_crt" nvidia-nvvm==13.0.88
   nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
   libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev liblmdb-dev libssl-dev zlib1g-dev libjs-chart.js libcpp-httplib-dev libgtest-dev libbenchmark-dev
@@ -156,6 +157,7 @@ set_up_torch() {
   fi
   if [[ -e $venv/.complete && -e $venv/bin/python ]]; then
     say "LibTorch: $torch_version is in $venv"
+    set_up_runtime_headers "$venv"
     return
   fi
   python=$(find_python) || fail "no Python 3.10 to 3.14 with the venv module was found; on Debian and Ubuntu:" \
@@ -163,6 +165,19 @@ set_up_torch() {
   logged torch "LibTorch: installing torch $torch_version (about 3 GB to download) into $venv" \
     install_torch "$python" "$venv"
   echo "torch $torch_version" >"$venv/.complete"
+  set_up_runtime_headers "$venv"
+}
+
+# The wheel's cuda_runtime.h includes crt/, which is a wheel of its own; NCCL's declarations need both.
+set_up_runtime_headers() {
+  local include
+  for include in "$1"/lib/python3*/site-packages/nvidia/cu13/include; do
+    if [[ -e $include/cuda_runtime.h && ! -e $include/crt/host_config.h ]]; then
+      (logged crt "LibTorch: adding the CUDA runtime's remaining headers" \
+        "$1/bin/python" -I -m pip install --progress-bar off --no-deps "$cuda_crt") ||
+        say "without them the program is built without NCCL"
+    fi
+  done
 }
 
 # 3. nvcc
