@@ -23,9 +23,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 readonly cache="${DDPM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ddpm}"
 readonly torch_version=2.11.0
 readonly cuda_version=13.0
-readonly cuda_crt=nvidia-cuda-crt==13.0.88
-readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 "$cuda_crt" nvidia-nvvm==13.0.88
-  nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
+readonly header_wheels=(nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
+readonly cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
+  "${header_wheels[@]}")
 readonly packages=(g++ cmake ninja-build ccache libcli11-dev libspdlog-dev libfmt-dev libstb-dev
   libtomlplusplus-dev nlohmann-json3-dev libjpeg-dev libwebp-dev libzip-dev liblmdb-dev libssl-dev zlib1g-dev libjs-chart.js libcpp-httplib-dev libgtest-dev libbenchmark-dev
   python3 python3-venv)
@@ -168,13 +168,13 @@ set_up_torch() {
   set_up_runtime_headers "$venv"
 }
 
-# The wheel's cuda_runtime.h includes crt/, which is a wheel of its own; NCCL's declarations need both.
+# The CUDA runtime's wheel leaves out headers that its own include; NCCL's declarations need them.
 set_up_runtime_headers() {
   local include
   for include in "$1"/lib/python3*/site-packages/nvidia/cu13/include; do
-    if [[ -e $include/cuda_runtime.h && ! -e $include/crt/host_config.h ]]; then
-      (logged crt "LibTorch: adding the CUDA runtime's remaining headers" \
-        "$1/bin/python" -I -m pip install --progress-bar off --no-deps "$cuda_crt") ||
+    if [[ -e $include/cuda_runtime.h && ! (-e $include/crt/host_config.h && -e $include/cccl/nv/target) ]]; then
+      (logged headers "LibTorch: adding the CUDA runtime's remaining headers" \
+        "$1/bin/python" -I -m pip install --progress-bar off --no-deps "${header_wheels[@]}") ||
         say "without them the program is built without NCCL"
     fi
   done
