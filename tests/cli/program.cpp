@@ -1,14 +1,16 @@
 #include "tests/cli/program.h"
 
+#include "ddpm/cli/app.h"
 #include "ddpm/io/file.h"
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,26 +29,36 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
                  const std::vector<std::string>& environment, const std::string& executable) {
-  static int count = 0;
-  out_ = folder / ("out-" + std::to_string(count));
-  err_ = folder / ("err-" + std::to_string(count++));
   std::vector<std::string> words{executable};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment;  // the first of a name counts
   for (char** variable = environ; *variable != nullptr; ++variable)
     variables.emplace_back(*variable);
   const std::vector<char*> argv = pointers(words), envp = pointers(variables);
+  start(folder, [&] {
+    ::execve(executable.c_str(), argv.data(), envp.data());
+    ::_exit(126);
+  });
+}
+
+Program::Program(const std::filesystem::path& folder, const std::function<void()>& run) {
+  start(folder, run);
+}
+
+void Program::start(const std::filesystem::path& folder, const std::function<void()>& run) {
+  static int count = 0;
+  out_ = folder / ("out-" + std::to_string(count));
+  err_ = folder / ("err-" + std::to_string(count++));
+  std::fflush(nullptr);  // or both processes would write what waits
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ > 0) return;
-  // The child: only calls that are safe after a fork.
   const int out = ::open(out_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0644);
   const int err = ::open(err_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0644);
   if (out < 0 || err < 0 || ::chdir(folder.c_str()) != 0) ::_exit(125);
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
-  ::execve(executable.c_str(), argv.data(), envp.data());
-  ::_exit(126);
+  run();
 }
 
 Program::~Program() {
@@ -84,7 +96,14 @@ ProgramResult Program::wait() {
 
 ProgramResult run_program(const std::filesystem::path& folder,
                           const std::vector<std::string>& arguments) {
-  return Program(folder, arguments).wait();
+  std::vector<std::string> words{"ddpm"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv = pointers(words);
+  // As main() does; noexcept, because GoogleTest would catch what ends the program.
+  return Program(
+             folder,
+             [&]() noexcept { std::exit(cli::run(static_cast<int>(words.size()), argv.data())); })
+      .wait();
 }
 
 }  // namespace ddpm

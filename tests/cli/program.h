@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,10 @@ class Program {
   ProgramResult wait();
 
  private:
+  friend ProgramResult run_program(const std::filesystem::path&, const std::vector<std::string>&);
+  Program(const std::filesystem::path& folder, const std::function<void()>& run);
+  /// Forks; the child goes on in `run`, which does not return.
+  void start(const std::filesystem::path& folder, const std::function<void()>& run);
   bool ended();
   std::filesystem::path out_, err_;
   pid_t pid_ = -1;
@@ -42,7 +47,8 @@ class Program {
   bool ended_ = false;
 };
 
-/// Runs it to its end.
+/// Runs `ddpm ARGUMENTS...` to its end, in a copy of this process: LibTorch, which is most of the time
+/// of a short command, is loaded already.
 ProgramResult run_program(const std::filesystem::path& folder,
                           const std::vector<std::string>& arguments);
 

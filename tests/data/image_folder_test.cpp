@@ -16,7 +16,7 @@
 #include <torch/types.h>
 #include <unistd.h>
 
-namespace ddpm::data {
+namespace ddpm::data::image_folder_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -194,4 +194,4 @@ TEST(ImageFolder, TheFingerprintIsThatOfNamesSizesAndClasses) {
 }
 
 }  // namespace
-}  // namespace ddpm::data
+}  // namespace ddpm::data::image_folder_test

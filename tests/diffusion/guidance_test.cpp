@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::diffusion {
+namespace ddpm::diffusion::guidance_test {
 namespace {
 
 // Two outputs, [2,3,4,4], that are not multiples of each other.
@@ -129,4 +129,4 @@ TEST_F(Guided, MomentumAddsTheFormerDifferenceUntilTheNextBatch) {
 }
 
 }  // namespace
-}  // namespace ddpm::diffusion
+}  // namespace ddpm::diffusion::guidance_test

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::eval {
+namespace ddpm::eval::chain_terms_test {
 namespace {
 
 using sample::PlanStep;
@@ -284,4 +284,4 @@ TEST_F(StridedBound, NeedsAChainAndItsVariances) {
 }
 
 }  // namespace
-}  // namespace ddpm::eval
+}  // namespace ddpm::eval::chain_terms_test

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::eval {
+namespace ddpm::eval::posterior_variance_test {
 namespace {
 
 constexpr double kMean = 0.1, kVariance = 0.04;
@@ -103,4 +103,4 @@ TEST(PosteriorVariance, TextIsReadBackAndChecked) {
 }
 
 }  // namespace
-}  // namespace ddpm::eval
+}  // namespace ddpm::eval::posterior_variance_test

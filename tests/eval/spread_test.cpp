@@ -15,7 +15,7 @@
 // again: for every number, at the number of samples and of features that `ddpm eval` uses by
 // default.
 
-namespace ddpm::eval {
+namespace ddpm::eval::spread_test {
 namespace {
 
 constexpr int64_t kSets = 20;
@@ -134,4 +134,4 @@ TEST(Spread, OfEveryNumberIsStatedWithFewerSamplesThanFeatures) {
 }
 
 }  // namespace
-}  // namespace ddpm::eval
+}  // namespace ddpm::eval::spread_test

@@ -10,7 +10,7 @@
 // Networks and schedulers of other programs, and what those programs make of an input
 // (scripts/make_exchange_golden.py).
 
-namespace ddpm::exchange {
+namespace ddpm::exchange::parity_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -133,4 +133,4 @@ TEST(HoPort, ImagesAreSixteenPixelsWideWhereTheirAttentionIs) {
 }
 
 }  // namespace
-}  // namespace ddpm::exchange
+}  // namespace ddpm::exchange::parity_test

@@ -10,7 +10,7 @@
 #include <torch/types.h>
 #include <zlib.h>
 
-namespace ddpm::io {
+namespace ddpm::io::apng_test {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
@@ -140,4 +140,4 @@ TEST(Apng, AWrongCallIsRefused) {
 }
 
 }  // namespace
-}  // namespace ddpm::io
+}  // namespace ddpm::io::apng_test

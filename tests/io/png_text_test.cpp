@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::io {
+namespace ddpm::io::png_text_test {
 namespace {
 
 const std::filesystem::path kGolden = DDPM_SOURCE_DIR "/tests/golden/png_texts.png";
@@ -66,4 +66,4 @@ TEST(PngText, AFileBeginsLikeAPngOrNot) {
 }
 
 }  // namespace
-}  // namespace ddpm::io
+}  // namespace ddpm::io::png_text_test

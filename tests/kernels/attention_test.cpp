@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::attention_test {
 namespace {
 
 const RngKey kKey = rng_key(2017, kTestPurpose);
@@ -127,4 +127,4 @@ TEST(AttentionInputs, OtherSizesAreAtens) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::attention_test

@@ -12,7 +12,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/types.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::convolution_test {
 namespace {
 
 const RngKey kKey = rng_key(2016, kTestPurpose);
@@ -123,4 +123,4 @@ TEST(Conv3x3Inputs, WrongShapesAreRefused) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::convolution_test

@@ -15,7 +15,7 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::fused_convolution_test {
 namespace {
 
 const RngKey kKey = rng_key(2023, kTestPurpose);
@@ -248,4 +248,4 @@ TEST(FusedConvolutionInputs, OneBadNumberReachesItsNeighboursAlone) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::fused_convolution_test

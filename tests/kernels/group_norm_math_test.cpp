@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::group_norm_math_test {
 namespace {
 
 const RngKey kKey = rng_key(2018, kTestPurpose);
@@ -49,4 +49,4 @@ TEST(GroupNormPooling, EqualsMerging) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::group_norm_math_test

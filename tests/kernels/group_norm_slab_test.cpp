@@ -14,7 +14,7 @@
 // The CUDA kernels' phases run here by a loop over blocks and threads. Shared memory begins as NaNs
 // and threads run forwards or backwards: what is read too early, or depends on their order, shows.
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::group_norm_slab_test {
 namespace {
 
 using Case = GroupNormCase;
@@ -247,4 +247,4 @@ TEST_F(GroupNormBlocksGpu, EqualTheCpus) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::group_norm_slab_test

@@ -16,7 +16,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::group_norm_test {
 namespace {
 
 const RngKey kKey = rng_key(2018, kTestPurpose);
@@ -316,4 +316,4 @@ INSTANTIATE_TEST_SUITE_P(All, GroupNormGpu, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::group_norm_test

@@ -11,7 +11,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::multi_tensor_test {
 namespace {
 
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
@@ -151,4 +151,4 @@ TEST_F(LinearGpu, EqualsAtens) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::multi_tensor_test

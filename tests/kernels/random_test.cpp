@@ -10,7 +10,7 @@
 #include <torch/cuda.h>
 #include <torch/types.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::random_test {
 namespace {
 
 const RngKey kKey = rng_key(2020, kTestPurpose);
@@ -302,4 +302,4 @@ TEST_F(RandomGpu, IntegersEqualTheCpus) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::random_test

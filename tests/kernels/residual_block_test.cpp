@@ -13,7 +13,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::residual_block_test {
 namespace {
 
 constexpr auto kLast = torch::MemoryFormat::ChannelsLast;
@@ -226,4 +226,4 @@ TEST_F(FusedBlockGpu, GivesTheSameBitsAgain) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::residual_block_test

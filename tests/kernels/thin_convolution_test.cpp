@@ -10,7 +10,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace ddpm::kernels {
+namespace ddpm::kernels::thin_convolution_test {
 namespace {
 
 const RngKey kKey = rng_key(33, kTestPurpose);
@@ -89,4 +89,4 @@ TEST_F(ThinConvolutionGpu, RoundsOnlyWhatHasFewerDigits) {
 }
 
 }  // namespace
-}  // namespace ddpm::kernels
+}  // namespace ddpm::kernels::thin_convolution_test

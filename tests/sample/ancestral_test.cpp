@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::ancestral_test {
 namespace {
 
 torch::Tensor number(double value) { return torch::full({1, 1, 1, 1}, value, torch::kFloat64); }
@@ -182,4 +182,4 @@ TEST(Ancestral, LastStepIsX0WithoutNoise) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::ancestral_test

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::brightness_test {
 namespace {
 
 // Images of N pixels that have one random brightness of mean mu and deviation s vary along one
@@ -43,4 +43,4 @@ TEST(Brightness, IsRightOnlyWithZeroTerminalSnr) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::brightness_test

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::gaussian_data_test {
 namespace {
 
 using diffusion::Prediction;
@@ -214,4 +214,4 @@ TEST(GaussianData, EtaOneOverAllStepsIsAlgorithm2) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::gaussian_data_test

@@ -13,7 +13,7 @@
 #include <torch/cuda.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::generate_test {
 namespace {
 
 using diffusion::Prediction;
@@ -334,4 +334,4 @@ TEST(GenerateGpu, DrawsTheSameImagesAsTheCpu) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::generate_test

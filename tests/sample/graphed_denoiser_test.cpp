@@ -10,7 +10,7 @@
 #include <torch/cuda.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::graphed_denoiser_test {
 namespace {
 
 using diffusion::Prediction;
@@ -172,4 +172,4 @@ TEST_F(GraphedGuidanceGpu, EveryGuidanceDrawsTheSameImages) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::graphed_denoiser_test

@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::mixture_data_test {
 namespace {
 
 const diffusion::Schedule kSchedule{diffusion::ScheduleConfig{}};
@@ -145,4 +145,4 @@ TEST(MixtureData, FullChainsFindBothPeaksInTheirProportion) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::mixture_data_test

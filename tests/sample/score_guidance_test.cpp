@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::score_guidance_test {
 namespace {
 
 using diffusion::Diffusion;
@@ -86,4 +86,4 @@ TEST(ScoreGuidance, LeavesALearnedVarianceAndAStepWithoutSignal) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::score_guidance_test

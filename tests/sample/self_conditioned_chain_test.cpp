@@ -12,7 +12,7 @@
 
 // Chains whose network reads its own estimate of the call before, by every method.
 
-namespace ddpm::sample {
+namespace ddpm::sample::self_conditioned_chain_test {
 namespace {
 
 using diffusion::Prediction;
@@ -115,4 +115,4 @@ TEST(SelfConditionedChain, IsReplayedFromARecordingWithTheSameBits) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::self_conditioned_chain_test

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::variational_test {
 namespace {
 
 using diffusion::ModelVariance;
@@ -79,4 +79,4 @@ TEST(Objective, HasFiniteGradientsEverywhere) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::variational_test

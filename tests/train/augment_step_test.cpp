@@ -15,7 +15,7 @@
 
 // Training with the augmentation of Karras 2022, with and without its labels.
 
-namespace ddpm::train {
+namespace ddpm::train::augment_step_test {
 namespace {
 
 nn::UNetConfig small_config(bool labels) {
@@ -144,4 +144,4 @@ TEST(AugmentStep, RefusesANewNetworkWhoseLabelsNothingTrains) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::train::augment_step_test

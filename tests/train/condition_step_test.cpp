@@ -16,7 +16,7 @@
 
 // Training of networks that are conditioned on a picture.
 
-namespace ddpm::train {
+namespace ddpm::train::condition_step_test {
 namespace {
 
 nn::UNetConfig small_config(bool conditioned) {
@@ -164,4 +164,4 @@ TEST(ConditionStep, RefusesDropoutAndGuidanceThatMeanNothing) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::train::condition_step_test

@@ -13,7 +13,7 @@
 
 // Training of networks that read their own estimate.
 
-namespace ddpm::train {
+namespace ddpm::train::self_condition_step_test {
 namespace {
 
 nn::UNetConfig small_config(bool self_condition) {
@@ -173,4 +173,4 @@ TEST(SelfConditionStep, EveryWeightHasAGradientInEveryArithmetic) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::train::self_condition_step_test
