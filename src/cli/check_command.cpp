@@ -10,6 +10,7 @@
 #include "estimates.h"
 #include "eval_setup.h"
 #include "flags.h"
+#include "sample_images.h"
 #include "sample_run.h"
 #include "shared_flags.h"
 

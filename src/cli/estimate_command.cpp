@@ -8,6 +8,8 @@
 #include "ddpm/nn/model_file.h"
 #include "estimates.h"
 #include "flags.h"
+#include "method_fit.h"
+#include "sample_images.h"
 #include "sample_settings.h"
 #include "shared_flags.h"
 
@@ -91,6 +93,28 @@ int run_estimate(const EstimateOptions& o) {
   return kOk;
 }
 
+// Returns whether the plan changed.
+bool settle_variances_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+  if (!sample::needs_posterior_variance(plan.config)) return false;
+  const fs::path file = estimates_file(plan);
+  if (fs::exists(file)) {
+    set_variances_(plan, eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c,
+                                                        file.string()));
+    return true;
+  }
+  spdlog::info(
+      "{}: measuring the optimal variance, once for these weights",
+      plan.config.sigma == sample::Sigma::kAnalytic ? "sigma analytic" : "spacing optimal");
+  EstimateOptions o;
+  o.sample = options;
+  o.sample.num = kUsualImages;
+  o.sample.seed = 0;
+  const eval::PosteriorVariance found = measure(o, plan, processes);
+  write(found, plan, processes.world);
+  set_variances_(plan, found);
+  return true;
+}
+
 }  // namespace
 
 fs::path estimates_file(const SamplePlan& plan) {
@@ -100,24 +124,8 @@ fs::path estimates_file(const SamplePlan& plan) {
 
 void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
   plan.generate.device = processes.device;
-  if (!sample::needs_posterior_variance(plan.config)) return;
-  const fs::path file = estimates_file(plan);
-  if (fs::exists(file)) {
-    set_variances_(plan, eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c,
-                                                        file.string()));
-  } else {
-    spdlog::info(
-        "{}: measuring the optimal variance, once for these weights",
-        plan.config.sigma == sample::Sigma::kAnalytic ? "sigma analytic" : "spacing optimal");
-    EstimateOptions o;
-    o.sample = options;
-    o.sample.num = kUsualImages;
-    o.sample.seed = 0;
-    const eval::PosteriorVariance found = measure(o, plan, processes);
-    write(found, plan, processes.world);
-    set_variances_(plan, found);
-  }
-  describe_settings(options, plan);
+  const bool measured = settle_variances_(plan, options, processes);
+  if (settle_fit_(plan, processes) || measured) describe_settings(options, plan);
 }
 
 void add_estimate(CLI::App& app, Command& chosen) {

@@ -10,7 +10,8 @@ namespace ddpm::cli {
 
 /// Sets the plan's device, and gives a plan with sigma = analytic or spacing = optimal its
 /// variances: from the file beside the checkpoint, or measured now on the data of the checkpoint's
-/// config, and kept there. Collective. Throws UsageError if neither is possible.
+/// config, and kept there; with method bespoke, its weights in the same way (settle_fit_).
+/// Collective. Throws UsageError if neither is possible.
 void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes);
 
 /// The file: RUN/estimates/... for a checkpoint of a run, else estimates/... here; another one for

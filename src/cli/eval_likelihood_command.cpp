@@ -8,6 +8,7 @@
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
+#include "sample_images.h"
 #include "shared_flags.h"
 
 #include <algorithm>

@@ -5,6 +5,7 @@
 #include "ddpm/eval/jackknife.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
+#include "sample_images.h"
 #include "shared_flags.h"
 
 #include <CLI/CLI.hpp>

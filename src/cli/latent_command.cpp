@@ -12,6 +12,7 @@
 #include "interpolation.h"
 #include "output_path.h"
 #include "sample_flags.h"
+#include "sample_images.h"
 #include "sample_run.h"
 #include "shared_flags.h"
 

@@ -19,6 +19,7 @@
 #include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
+#include "sample_images.h"
 #include "sample_run.h"
 #include "sample_settings.h"
 #include "sample_subset.h"

@@ -23,8 +23,8 @@ std::string method_help() {
   for (const sample::MethodEntry& method : sample::methods())
     help += fmt::format("{} {} = {}", help.back() == ':' ? "" : ",", method.name, method.help);
   return help +
-         ", auto = the best of the run's own ddpm eval sweep; without one unipc with fewer than 15 "
-         "steps, else dpmpp_2m_sde, with --spacing trailing";
+         ", auto = the best of the run's own ddpm eval sweep; without one bespoke with fewer than "
+         "15 steps and --spacing power, else dpmpp_2m_sde and --spacing trailing";
 }
 
 void add_device_flags(CLI::App& command, SampleOptions& options) {
@@ -247,11 +247,11 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
 
 void add_spacing_flag(CLI::App& command, SampleOptions& options) {
   command
-      .add_option(
-          "--spacing", options.spacing,
-          "how the S steps are spread over 1..T; trailing begins at T and suits few steps, "
-          "optimal is the best for the likelihood, measured on first use (Bao 2022; default: "
-          "leading)")
+      .add_option("--spacing", options.spacing,
+                  "how the S steps are spread over 1..T; trailing begins at T and suits few steps, "
+                  "power too, with smaller ones near the image, optimal is the best for the "
+                  "likelihood, measured on first use (Bao 2022; default: "
+                  "leading)")
       ->check(one_of(config::names<sample::Spacing>()))
       ->group(kSampler);
   command

@@ -2,7 +2,6 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/young_average.h"
-#include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_guide.h"
 #include "ddpm/pipeline/class_choice.h"
 #include "ddpm/pipeline/method_choice.h"
@@ -203,23 +202,6 @@ ConditionPictures pictures_for(const SampleOptions& options, const exchange::Mod
                   describe_condition(unet)));
 }
 
-// The likely reason why an image is not finite, and the remedy.
-std::string cause_of_not_finite(const SamplePlan& plan, const nn::UNet& unet) {
-  for (const auto& item : unet->named_parameters()) {
-    if (item.value().isfinite().all().item<bool>()) continue;
-    return fmt::format(
-        "tensor {} of {} holds NaN or infinity; use an earlier checkpoint (--ckpt), or other "
-        "weights of it (--weights)",
-        item.key(), plan.network->weights_file.string());
-  }
-  return fmt::format("the network's numbers overflowed; {}",
-                     plan.condition.differentiates             ? "use a smaller --scale"
-                     : plan.config.clip == sample::Clip::kNone ? "use --clip rederive"
-                     : plan.precision == nn::Precision::kBf16
-                         ? "use --precision fp32"
-                         : "use an earlier checkpoint (--ckpt)");
-}
-
 }  // namespace
 
 SamplePlan plan_sampling(const SampleOptions& options,
@@ -266,81 +248,6 @@ void expect_one_class(const SamplePlan& plan, const std::string& what) {
   if (plan.classes.size() > 1)
     throw UsageError(fmt::format(
         "{} of a class-conditional network need one class: name it with --class", what));
-}
-
-namespace {
-
-// The config's sampler of these images, with the plan's condition.
-std::unique_ptr<sample::Sampler> sampler_of(const SamplePlan& plan,
-                                            const diffusion::Schedule& schedule,
-                                            const std::vector<int64_t>& images) {
-  auto sampler = sample::make_sampler(plan.config, schedule);
-  if (!plan.condition.around) return sampler;
-  return plan.condition.around(std::move(sampler), torch::tensor(images).to(plan.generate.device));
-}
-
-// The network of --guide on the plan's device, or null.
-std::unique_ptr<nn::ScriptGuide> load_script_guide(const SamplePlan& plan) {
-  if (plan.script_guide.empty() || plan.guide_scale == 0.0) return nullptr;
-  return std::make_unique<nn::ScriptGuide>(plan.script_guide, plan.generate.device,
-                                           image_shape(plan.network->description.unet.image));
-}
-
-nn::UNet load_frozen(const SamplePlan& plan, const exchange::Model& model) {
-  nn::UNet unet = exchange::make_unet(model, plan.generate.device, plan.precision);
-  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
-  return unet;
-}
-
-// The classes in turn that the network itself reads.
-std::vector<int64_t> network_classes(const SamplePlan& plan) {
-  return plan.network->description.unet.class_conditional ? plan.classes : std::vector<int64_t>();
-}
-
-}  // namespace
-
-nn::UNet load_unet(const SamplePlan& plan) { return load_frozen(plan, *plan.network); }
-
-sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
-                                     const sample::GenerateOptions& options,
-                                     const sample::Sink& sink) {
-  const auto images = static_cast<int64_t>(options.images.size());
-  const int64_t batches = (images + options.batch - 1) / options.batch;
-  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  const auto steps = sample::timestep_plan(diffusion.schedule(), plan.config);
-  const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic,
-                                       batches * static_cast<int64_t>(steps.size()));
-  nn::DrawingNetwork network(unet, diffusion,
-                             {.classes = network_classes(plan),
-                              .pictures = plan.pictures.of,
-                              .batch = options.batch,
-                              .device = options.device,
-                              .precision = plan.precision,
-                              .guidance = plan.config.guidance,
-                              .guide = plan.guide ? load_frozen(plan, *plan.guide) : nullptr,
-                              .gradients = plan.condition.differentiates ? nn::Gradients::kOfInput
-                                                                         : nn::Gradients::kNone});
-  const std::unique_ptr<nn::ScriptGuide> script = load_script_guide(plan);
-  sample::GenerateOptions generate = options;
-  // Autograd records as well, and cannot be captured.
-  if (plan.condition.differentiates || script) generate.cuda_graph = false;
-  std::vector<int64_t> batch;
-  generate.before_batch = [&](const std::vector<int64_t>& images) {
-    network.set_batch_(images);
-    if (script && script->classes() > 0)
-      script->set_batch_(nn::labels_in_turn(images, plan.classes, options.device));
-    batch = images;
-  };
-  diffusion::Denoiser denoiser = network.denoiser();
-  if (script)
-    denoiser = diffusion::score_guided(denoiser, diffusion, script->score(), plan.guide_scale);
-  try {
-    const sample::ReverseProcess process(
-        diffusion, plan.config, [&] { return sampler_of(plan, diffusion.schedule(), batch); });
-    return sample::generate(denoiser, process, generate, sink);
-  } catch (const sample::NotFinite& error) {
-    throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
-  }
 }
 
 }  // namespace ddpm::cli

@@ -100,12 +100,4 @@ void expect_one_class(const SamplePlan& plan, const std::string& what);
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network = nullptr);
 
-/// The plan's network with its weights, on its device, in eval mode. Throws IoError.
-nn::UNet load_unet(const SamplePlan& plan);
-
-/// Samples `options.images` with that network and the plan's settings (sample::generate).
-sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
-                                     const sample::GenerateOptions& options,
-                                     const sample::Sink& sink);
-
 }  // namespace ddpm::cli

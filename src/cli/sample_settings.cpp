@@ -87,6 +87,13 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   return exchange::run_of(*plan.network) / "generated" / name;
 }
 
+uint32_t crc32c_of(const std::vector<sample::BespokeStep>& fitted) {
+  std::vector<double> weights;
+  for (const sample::BespokeStep& step : fitted)
+    weights.insert(weights.end(), step.weights.begin(), step.weights.end());
+  return io::crc32c(io::bytes_of(std::span(weights)));
+}
+
 }  // namespace
 
 void describe_settings(const SampleOptions& options, SamplePlan& plan) {
@@ -96,6 +103,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   if (!plan.config.posterior_variance.empty())
     settings["posterior_variance_crc32c"] =
         io::crc32c(io::bytes_of(std::span(plan.config.posterior_variance)));
+  if (!plan.config.bespoke.empty()) settings["bespoke_crc32c"] = crc32c_of(plan.config.bespoke);
   settings["seed"] = options.seed;
   settings["classes"] = plan.classes;
   settings["precision"] = config::to_string(plan.precision);

@@ -3,12 +3,14 @@
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/pipeline/method_choice.h"
+#include "ddpm/sample/bespoke_fit.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"
 #include "estimates.h"
 #include "flags.h"
 #include "inpainting.h"
 #include "input_images.h"
+#include "method_fit.h"
 #include "processes.h"
 #include "sample_flags.h"
 #include "serve_task.h"
@@ -258,14 +260,37 @@ void plan_inpainting_(SamplePlan& plan, SampleOptions& options, const serve::Inp
   inputs.push_back(mask.file);
 }
 
-// Variances that a server does not measure: they must have been.
+// Variances and fits that a server does not measure: they must have been.
 void settle_for_serving_(SamplePlan& plan, const SampleOptions& options) {
-  if (!sample::needs_posterior_variance(plan.config)) return;
-  if (!std::filesystem::exists(estimates_file(plan)))
+  if (sample::needs_posterior_variance(plan.config) &&
+      !std::filesystem::exists(estimates_file(plan)))
     throw UsageError(
         "sigma analytic and spacing optimal need measured variances; run ddpm estimate on this "
         "checkpoint once");
+  if (sample::needs_fit(plan.config) && !std::filesystem::exists(fit_file(plan)))
+    throw UsageError(fmt::format(
+        "method bespoke is not fitted to this checkpoint with these settings; run ddpm sample "
+        "--method bespoke --steps {} on it once",
+        plan.config.steps));
   settle_(plan, options, {{}, plan.generate.device});
+}
+
+// Method auto without a fit: what comes next to it.
+SamplePlan plan_serving(SampleOptions& options,
+                        const std::shared_ptr<const exchange::Model>& network) {
+  SamplePlan plan = plan_sampling(options, network);
+  const bool is_auto = options.method == pipeline::kAutoMethod;
+  if (!is_auto || !sample::needs_fit(plan.config) || std::filesystem::exists(fit_file(plan)))
+    return plan;
+  options.method = pipeline::kAutoWithoutFit;
+  options.spacing = config::to_string(plan.config.spacing);
+  // The command in a picture makes it again, also once there is a fit.
+  std::erase_if(options.given.flags, [](const GivenFlag& flag) {
+    return flag.name == "method" || flag.name == "spacing";
+  });
+  options.given.flags.push_back({"method", {options.method}});
+  options.given.flags.push_back({"spacing", {*options.spacing}});
+  return plan_sampling(options, network);
 }
 
 std::unique_ptr<serve::Task> NetworkPainter::planned(
@@ -274,7 +299,7 @@ std::unique_ptr<serve::Task> NetworkPainter::planned(
   SampleOptions options = options_of(request);
   std::vector<serve::TaskInput> inputs;
   take_condition_(options, request, network->description.unet, inputs);
-  SamplePlan plan = plan_sampling(options, network);
+  SamplePlan plan = plan_serving(options, network);
   settle_for_serving_(plan, options);
   std::optional<Way> way;
   if (request.interpolation) way = plan_way_(plan, options, *request.interpolation);

@@ -3,6 +3,7 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/png_text.h"
+#include "sample_images.h"
 
 #include <algorithm>
 #include <utility>

@@ -269,7 +269,8 @@ sample::Spacing written_spacing(const std::string& class_name, sample::Spacing s
   const bool by_noise = spacing == sample::Spacing::kKarras || spacing == sample::Spacing::kLogSnr;
   if (class_name == kPndm) return sample::Spacing::kLeading;
   if (by_noise && is_solver_scheduler(class_name)) return spacing;
-  if (spacing == sample::Spacing::kOptimal) return sample::Spacing::kTrailing;
+  if (spacing == sample::Spacing::kOptimal || spacing == sample::Spacing::kPower)
+    return sample::Spacing::kTrailing;
   if (spacing == sample::Spacing::kQuadratic || by_noise) return sample::Spacing::kLeading;
   // OpenAI's respacing differs from linspace only by rounding.
   return spacing == sample::Spacing::kOpenai ? sample::Spacing::kLinspace : spacing;

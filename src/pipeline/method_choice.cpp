@@ -7,10 +7,9 @@
 namespace ddpm::pipeline {
 namespace {
 
-const char* default_method(int64_t calls) {
-  constexpr int64_t kFewCalls = 15;  // with fewer, noise costs more than it repairs
-  return calls < kFewCalls ? "unipc" : "dpmpp_2m_sde";
-}
+constexpr int64_t kFewCalls = 15;  // with fewer, noise costs more than it repairs
+
+const char* default_method(int64_t calls) { return calls < kFewCalls ? "bespoke" : "dpmpp_2m_sde"; }
 
 }  // namespace
 
@@ -29,7 +28,7 @@ void take_auto_(sample::SampleConfig& config, std::optional<int64_t> calls,
   const auto evidence = best_of_sweeps(network, wanted, config.guidance);
   if (!evidence) {
     begin_with_(config, default_method(wanted));
-    config.spacing = sample::Spacing::kTrailing;
+    config.spacing = wanted < kFewCalls ? sample::Spacing::kPower : sample::Spacing::kTrailing;
     config.stepping = sample::Stepping::kOwn;
     return;
   }

@@ -2,9 +2,11 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/diffusion/condition.h"
-#include "ddpm/nn/drawing_network.h"
+#include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/pipeline/class_choice.h"
+#include "ddpm/pipeline/fit_file.h"
 #include "ddpm/pipeline/method_choice.h"
+#include "ddpm/sample/bespoke_fit.h"
 
 #include <algorithm>
 #include <utility>
@@ -146,6 +148,55 @@ std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_o
   };
 }
 
+// The images' size and the device.
+sample::GenerateOptions Pipeline::generate_options(const SampleRequest& request) const {
+  const nn::ImageSpec& image = model_.description.unet.image;
+  sample::GenerateOptions generate;
+  generate.images = sample::image_range(request.first, request.num);
+  generate.channels = image.channels;
+  generate.height = image.height;
+  generate.width = image.width;
+  generate.batch = std::min(request.batch, request.num);
+  generate.seed = request.seed;
+  generate.device = options_.device;
+  generate.dtype = nn::storage_type(options_.precision);
+  return generate;
+}
+
+nn::DrawingNetwork Pipeline::drawing_network(const SampleRequest& request,
+                                             const sample::SampleConfig& settings,
+                                             int64_t batch) const {
+  return nn::DrawingNetwork(unet_, diffusion::Diffusion(model_.description.diffusion),
+                            {.classes = classes_of(request),
+                             .pictures = conditions_of(request),
+                             .batch = batch,
+                             .device = options_.device,
+                             .precision = options_.precision,
+                             .guidance = settings.guidance});
+}
+
+// Method bespoke with its weights: kept beside the run, or fitted now to all classes.
+sample::SampleConfig Pipeline::fitted(const SampleRequest& request,
+                                      const sample::SampleConfig& settings) const {
+  if (!sample::needs_fit(settings)) return settings;
+  const auto key = fit_key(settings, exchange::weights_checksum(model_));
+  const auto file = fit_file(model_, key);
+  sample::SampleConfig config = settings;
+  config.bespoke = read_fit(file, key);
+  if (!config.bespoke.empty()) return config;
+  const diffusion::Diffusion diffusion(model_.description.diffusion);
+  sample::GenerateOptions generate = generate_options(request);
+  const sample::FitCost cost = sample::cost_of_fit(settings, diffusion.schedule(), generate);
+  const nn::ArithmeticGuard arithmetic(options_.precision, false, cost.calls);
+  SampleRequest of_all = request;
+  of_all.classes.clear();
+  nn::DrawingNetwork network = drawing_network(of_all, settings, cost.images);
+  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
+  config.bespoke = sample::fit_bespoke(network.denoiser(), diffusion, settings, generate);
+  keep_fit(file, key, config.bespoke);
+  return config;
+}
+
 torch::Tensor Pipeline::sample(const SampleRequest& request,
                                const sample::SampleConfig& settings) const {
   if (request.num < 1 || request.batch < 1 || request.first < 0)
@@ -154,32 +205,20 @@ torch::Tensor Pipeline::sample(const SampleRequest& request,
         request.num, request.batch, request.first));
   const nn::ImageSpec& image = model_.description.unet.image;
   const diffusion::Diffusion diffusion(model_.description.diffusion);
-  sample::GenerateOptions generate{.images = sample::image_range(request.first, request.num),
-                                   .channels = image.channels,
-                                   .height = image.height,
-                                   .width = image.width,
-                                   .batch = std::min(request.batch, request.num),
-                                   .seed = request.seed,
-                                   .device = options_.device,
-                                   .dtype = nn::storage_type(options_.precision),
-                                   .progress = request.progress};
   const c10::OptionalDeviceGuard device(options_.device);
+  const sample::SampleConfig config = fitted(request, settings);
+  sample::GenerateOptions generate = generate_options(request);
+  generate.progress = request.progress;
   const int64_t batches = (request.num + generate.batch - 1) / generate.batch;
   const nn::ArithmeticGuard arithmetic(
       options_.precision, false,
-      batches * std::ssize(sample::timestep_plan(diffusion.schedule(), settings)));
-  nn::DrawingNetwork network(unet_, diffusion,
-                             {.classes = classes_of(request),
-                              .pictures = conditions_of(request),
-                              .batch = generate.batch,
-                              .device = options_.device,
-                              .precision = options_.precision,
-                              .guidance = settings.guidance});
+      batches * std::ssize(sample::timestep_plan(diffusion.schedule(), config)));
+  nn::DrawingNetwork network = drawing_network(request, config, generate.batch);
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   std::vector<torch::Tensor> batches_done{
       torch::empty({0, image.channels, image.height, image.width})};
   const auto result = sample::generate(
-      network.denoiser(), diffusion, settings, generate, [&](int64_t, const torch::Tensor& batch) {
+      network.denoiser(), diffusion, config, generate, [&](int64_t, const torch::Tensor& batch) {
         batches_done.push_back(batch.to(torch::kCPU, torch::kFloat));
       });
   return result.stopped ? batches_done.front() : torch::cat(batches_done);

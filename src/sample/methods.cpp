@@ -1,6 +1,7 @@
 #include "ddpm/sample/methods.h"
 
 #include "ancestral.h"
+#include "bespoke.h"
 #include "ddim.h"
 #include "dpm_solver.h"
 #include "heun.h"
@@ -45,6 +46,8 @@ constexpr std::array kMethods{
                 &describe_no_noise, true},
     MethodEntry{"pndm", "PNDM without Runge-Kutta steps, or PLMS (Liu 2022)", &make_pndm,
                 &check_solver, 0, &pndm_steps, &describe_no_noise, true},
+    MethodEntry{"bespoke", "a multistep method fitted to the network, once (Shaul 2024)",
+                &make_bespoke, &check_bespoke, 0, &one_call_each, &describe_no_noise, true},
 };
 
 }  // namespace

@@ -50,8 +50,8 @@ std::vector<int64_t> optimal_timesteps(const diffusion::Schedule& schedule,
   const size_t n = t.size();
   constexpr double kNever = std::numeric_limits<double>::infinity();
   // loss[i]: of the best k + 1 timesteps from T down to t[i]; before[k][i]: the one before it.
-  std::vector<double> loss(n, kNever);
-  loss.back() = 0;
+  std::vector<double> loss(n - 1, kNever);
+  loss.push_back(0);
   std::vector<double> jumps(n * n, 0.0);  // [from * n + to]
   for (size_t from = 0; from < n; ++from)
     for (size_t to = 0; to < from; ++to)

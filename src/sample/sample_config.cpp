@@ -22,8 +22,9 @@ std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
     return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));
   if (config.spacing == Spacing::kOptimal)
     return jumps_of(optimal_timesteps(schedule, config.posterior_variance, steps));
-  const bool theirs = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
-                      config.stepping == Stepping::kDiffusers;
+  const bool known = config.spacing != Spacing::kQuadratic && config.spacing != Spacing::kOpenai &&
+                     config.spacing != Spacing::kPower;
+  const bool theirs = known && config.stepping == Stepping::kDiffusers;
   std::vector<PlanStep> plan = theirs
                                    ? diffusers_plan(timesteps, steps, config.spacing,
                                                     config.steps_offset, layout_of(config.method))

@@ -39,13 +39,55 @@ TEST_F(SampleMethods, EveryMethodDrawsByItsName) {
 }
 
 TEST_F(SampleMethods, MethodAutoIsADocumentedChoice) {
-  const auto same = [&](const std::string& steps, const std::string& method) {
-    EXPECT_TRUE(
-        torch::equal(draw({"--method", "auto", "--steps", steps}),
-                     draw({"--method", method, "--spacing", "trailing", "--steps", steps})));
+  const auto same = [&](const std::string& steps, const std::string& method,
+                        const std::string& spacing) {
+    EXPECT_TRUE(torch::equal(draw({"--method", "auto", "--steps", steps}),
+                             draw({"--method", method, "--spacing", spacing, "--steps", steps})));
   };
-  same("14", "unipc");
-  same("15", "dpmpp_2m_sde");
+  same("14", "bespoke", "power");
+  same("15", "dpmpp_2m_sde", "trailing");
+}
+
+TEST_F(SampleMethods, BespokeIsFittedOnceAndKept) {
+  train("runs/fitted", {});
+  const auto fitted = [&](const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> words{
+        "sample", "--ckpt", "runs/fitted",    "--method", "bespoke", "--steps",      "4",
+        "--num",  "2",      "--save-tensors", out,        "--out",   out + "-folder"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  };
+  const auto tensor = [&](const std::string& file) {
+    return io::SafetensorsFile::open(folder_ / file).get("samples");
+  };
+  const auto begins = [](const ProgramResult& result) {
+    return result.err.find("method bespoke: fitting 4 steps to this network, once: ") !=
+           std::string::npos;
+  };
+  EXPECT_TRUE(begins(fitted("first.safetensors", {"--class", "1"})));
+  const auto files = [&] {
+    std::vector<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "runs/fitted/estimates"))
+      found.push_back(entry.path());
+    return found;
+  };
+  ASSERT_EQ(files().size(), 1u);
+  EXPECT_EQ(files()[0].filename().string().rfind("bespoke-4-", 0), 0u);
+  const ProgramResult again = fitted("again.safetensors", {"--class", "1"});
+  EXPECT_FALSE(begins(again)) << again.err;
+  EXPECT_EQ(tensor("again.safetensors").sizes(), tensor("first.safetensors").sizes());
+  EXPECT_TRUE(torch::equal(tensor("again.safetensors"), tensor("first.safetensors")));
+  EXPECT_FALSE(begins(fitted("other.safetensors", {"--seed", "3"}))) << "another seed and class";
+  // Other settings have a fit of their own; a damaged one is made again.
+  EXPECT_TRUE(begins(fitted("clipped.safetensors", {"--clip", "none"})));
+  EXPECT_EQ(files().size(), 2u);
+  for (const auto& file : files()) std::filesystem::resize_file(file, 60);
+  const ProgramResult mended = fitted("mended.safetensors", {"--class", "1"});
+  EXPECT_NE(mended.err.find("is damaged"), std::string::npos) << mended.err;
+  EXPECT_NE(mended.err.find("method bespoke is fitted again"), std::string::npos) << mended.err;
+  EXPECT_TRUE(torch::equal(tensor("mended.safetensors"), tensor("first.safetensors")));
 }
 
 TEST_F(SampleMethods, MethodAutoTakesTheBestOfTheRunsOwnSweep) {

@@ -97,7 +97,7 @@ TEST(SelfCheck, OrdersAreThoseOfTheExactFlow) {
 
 // A new method has to be in the list, or to have noise.
 TEST(SelfCheck, EveryMethodWithoutNoiseHasAnOrder) {
-  Names known{"ddpm", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler"};  // euler is ddim
+  Names known{"ddpm", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler", "bespoke"};  // the last two are ddim
   for (const OrderedMethod& method : ordered_methods()) known.insert(method.name);
   for (const sample::MethodEntry& method : sample::methods())
     EXPECT_TRUE(known.contains(method.name)) << method.name;

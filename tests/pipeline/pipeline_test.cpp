@@ -59,9 +59,9 @@ TEST(PipelineSettings, AnotherMethodBeginsWithItsDefaults) {
 
 TEST(PipelineSettings, AutoIsTheDocumentedChoice) {
   const auto few = plain().settings({"method=auto", "steps=14"});
-  EXPECT_EQ(few.method, "unipc");
+  EXPECT_EQ(few.method, "bespoke");
   EXPECT_EQ(few.steps, 14);
-  EXPECT_EQ(few.spacing, sample::Spacing::kTrailing);
+  EXPECT_EQ(few.spacing, sample::Spacing::kPower);
   EXPECT_EQ(plain().settings({"method=auto", "steps=15"}).method, "dpmpp_2m_sde");
 }
 

@@ -118,8 +118,8 @@ void expect_same_images(const torch::Device& device, const SampleConfig& config,
   SCOPED_TRACE(describe(config) + describe_guidance(guidance));
   const diffusion::Diffusion diffusion(kSchedule, Prediction::kV);
   const ReverseProcess process(diffusion, config);
-  const auto both = diffusion::sources_of(
-      small_network(device), small_network(device, torch::linspace(-1, 1, 3, device)));
+  const auto both = diffusion::sources_of(small_network(device),
+                                          small_network(device, torch::linspace(-1, 1, 3, device)));
   diffusion::GuidedDenoiser plain(guidance, diffusion, both), recorded(guidance, diffusion, both);
   GraphedDenoiser graphed(std::ref(recorded), DeviceGraph("test", device));
   for (const double shift : {0.0, 0.5}) {

@@ -73,7 +73,7 @@ TEST_P(EveryMethod, StaysFiniteWithoutSignalAtT) {
     return torch::cat({v, torch::zeros_like(v)}, 1);
   };
   for (const Spacing spacing : {Spacing::kTrailing, Spacing::kLinspace, Spacing::kQuadratic,
-                                Spacing::kLogSnr, Spacing::kKarras}) {
+                                Spacing::kLogSnr, Spacing::kKarras, Spacing::kPower}) {
     for (int64_t steps = 1; steps <= 30; ++steps) {
       SampleConfig c = config(steps);
       c.spacing = spacing;

@@ -14,8 +14,8 @@
 namespace ddpm::sample {
 namespace {
 
-constexpr Spacing kAll[] = {Spacing::kLeading, Spacing::kTrailing, Spacing::kLinspace,
-                            Spacing::kQuadratic, Spacing::kOpenai};
+constexpr Spacing kAll[] = {Spacing::kLeading,   Spacing::kTrailing, Spacing::kLinspace,
+                            Spacing::kQuadratic, Spacing::kOpenai,   Spacing::kPower};
 
 std::vector<int64_t> timesteps_of(const std::vector<PlanStep>& plan) {
   std::vector<int64_t> t;
@@ -196,6 +196,15 @@ TEST(TimestepPlan, QuadraticMovesRepeatedStepsUpToTheNextFreeOne) {
   // S = 9: 0 0 0 1 2 3 4 6 8 from 0; pushed up to 1..9, all within T.
   EXPECT_EQ(timesteps_of(timestep_plan(10, 9, Spacing::kQuadratic)),
             (std::vector<int64_t>{9, 8, 7, 6, 5, 4, 3, 2, 1}));
+}
+
+TEST(TimestepPlan, PowerHasSmallerStepsNearTheImage) {
+  // 1000 (i/5)^1.3 = 123.4, 303.9, 514.8, 748.2, 1000.
+  EXPECT_EQ(timesteps_of(timestep_plan(1000, 5, Spacing::kPower)),
+            (std::vector<int64_t>{1000, 748, 515, 304, 123}));
+  // 10 (i/8)^1.3 = 0.67, 1.65, 2.79, 4.06, 5.43, 6.88, 8.41, 10: rounded 1 2 3 4 5 7 8 10.
+  EXPECT_EQ(timesteps_of(timestep_plan(10, 8, Spacing::kPower)),
+            (std::vector<int64_t>{10, 8, 7, 5, 4, 3, 2, 1}));
 }
 
 TEST(TimestepPlan, RefusesStepCountsOutsideOneToT) {

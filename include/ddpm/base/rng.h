@@ -38,6 +38,7 @@ enum class Purpose : uint32_t {
   kDequantisation = 25,      ///< id = image index
   kTraceProbe = 26,          ///< id = image index, step = timestep * probes + probe
   kEstimateNoise = 27,       ///< id = image index, step = number of the timestep
+  kFitNoise = 28,            ///< x_T to which a sampling method is fitted; id = image index
 };
 
 /// Key of the stream for (seed, purpose): a 64-bit mix, so that neighbouring seeds are unrelated.

@@ -13,6 +13,9 @@ namespace ddpm::pipeline {
 /// calls.
 inline constexpr const char* kAutoMethod = "auto";
 
+/// What "auto" takes for few calls where method bespoke cannot be fitted.
+inline constexpr const char* kAutoWithoutFit = "unipc";
+
 /// Changes to another method, with the defaults of the settings that belong to a method.
 void begin_with_(sample::SampleConfig& config, const std::string& method);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/exchange/model.h"
+#include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/precision.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/sample_config.h"
@@ -54,13 +55,19 @@ class Pipeline {
 
   /// The samples [N,C,H,W], float32 on the CPU, about [-1,1], unclamped: diffusion::to_uint8 makes
   /// pixels of them. [0,C,H,W] if request.progress stopped it. Throws UsageError if the request does
-  /// not fit the network, Error if a sample is not finite.
+  /// not fit the network, Error if a sample is not finite. Method "bespoke" is fitted to the network
+  /// first, if no fit is kept beside its run.
   torch::Tensor sample(const SampleRequest& request, const sample::SampleConfig& settings) const;
 
  private:
   std::vector<int64_t> classes_of(const SampleRequest& request) const;
   std::function<torch::Tensor(const std::vector<int64_t>&)> conditions_of(
       const SampleRequest& request) const;
+  sample::GenerateOptions generate_options(const SampleRequest& request) const;
+  nn::DrawingNetwork drawing_network(const SampleRequest& request,
+                                     const sample::SampleConfig& settings, int64_t batch) const;
+  sample::SampleConfig fitted(const SampleRequest& request,
+                              const sample::SampleConfig& settings) const;
 
   exchange::Model model_;
   PipelineOptions options_;

@@ -40,6 +40,15 @@ enum class LastAlpha {
 };
 constexpr auto names_of(LastAlpha) { return std::array{"one", "first"}; }
 
+/// What method "bespoke" adds to DDIM's step from t to s: weights[0] x_t + weights[1] x0_hat +
+/// weights[2] times x0_hat of the step before, and so on (bespoke_fit.h).
+struct BespokeStep {
+  int64_t t;
+  int64_t s;
+  std::vector<double> weights;
+  bool operator==(const BespokeStep&) const = default;
+};
+
 /// [sample]: how to sample. The defaults are Ho's Algorithm 2 over all T steps. They remain
 /// reasonable if only `steps` or `method` is changed: beta_tilde, because beta adds far too much
 /// noise with few steps; leading, the spacing of DDIM's published figures and of diffusers; rederive,
@@ -63,8 +72,10 @@ struct SampleConfig {
   /// The mean of Var(x_0 | x_t) over pixels and data by t = 0..T (eval/posterior_variance.h); no key.
   /// Needed by Sigma::kAnalytic and Spacing::kOptimal.
   std::vector<double> posterior_variance = {};
-  int64_t num = 64;    ///< images to sample
-  int64_t batch = 64;  ///< images at a time; does not change the images
+  /// The fitted steps of method "bespoke"; no key.
+  std::vector<BespokeStep> bespoke = {};
+  int64_t num = 64;        ///< images to sample
+  int64_t batch = 64;      ///< images at a time; does not change the images
   bool provenance = true;  ///< pictures say how they were made, in a text of their PNG
 
   bool operator==(const SampleConfig&) const = default;

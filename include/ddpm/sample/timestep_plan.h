@@ -35,12 +35,15 @@ enum class Spacing {
   /// Those that lose the least of the bound on the likelihood with the optimal variance (Bao 2022,
   /// Sec. 4; Watson 2021). Needs SampleConfig::posterior_variance.
   kOptimal,
+  /// t = round(T ((i + 1) / S)^1.3): trailing with smaller steps near the image, where details
+  /// appear. Starts at T; a repeated t moves up to the next free one. For few steps.
+  kPower,
 };
 
 /// The names in a config.
 constexpr auto names_of(Spacing) {
-  return std::array{"leading", "trailing", "linspace", "quadratic",
-                    "openai",  "logsnr",   "karras",   "optimal"};
+  return std::array{"leading", "trailing", "linspace", "quadratic", "openai",
+                    "logsnr",  "karras",   "optimal",  "power"};
 }
 
 /// Whose definition of leading, trailing and linspace is used.

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "ddpm/exchange/model.h"
+#include "ddpm/sample/sample_config.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace ddpm::pipeline {
+
+/// What a fit of method "bespoke" belongs to: these weights with these settings. A caller adds what
+/// else guides the network.
+nlohmann::ordered_json fit_key(const sample::SampleConfig& config, uint32_t weights_crc32c);
+
+/// Where it is kept: RUN/estimates/... for a checkpoint of a run, else estimates/... here.
+std::filesystem::path fit_file(const exchange::Model& network, const nlohmann::ordered_json& key);
+
+/// The fitted steps of that key; empty if the file does not exist. A damaged file counts as none,
+/// with a warning.
+std::vector<sample::BespokeStep> read_fit(const std::filesystem::path& file,
+                                          const nlohmann::ordered_json& key);
+
+/// Keeps them. If that is not possible, a warning says that they will be fitted again.
+void keep_fit(const std::filesystem::path& file, const nlohmann::ordered_json& key,
+              const std::vector<sample::BespokeStep>& steps);
+
+}  // namespace ddpm::pipeline
