@@ -9,6 +9,7 @@ from scikit_build_core import build as _scikit
 from scikit_build_core.build import *  # noqa: F403
 
 TORCH = "torch==2.11.0"
+HEADERS = ["nvidia-cuda-crt==13.0.88", "nvidia-cuda-cccl==13.0.85"]  # as scripts/setup.sh: for NCCL
 
 
 def _libtorch_at_hand():
@@ -19,7 +20,7 @@ def _libtorch_at_hand():
 
 
 def get_requires_for_build_wheel(config_settings=None):
-    return _scikit.get_requires_for_build_wheel(config_settings) + ([] if _libtorch_at_hand() else [TORCH])
+    return _scikit.get_requires_for_build_wheel(config_settings) + ([] if _libtorch_at_hand() else [TORCH, *HEADERS])
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
