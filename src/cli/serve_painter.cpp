@@ -269,8 +269,8 @@ void settle_for_serving_(SamplePlan& plan, const SampleOptions& options) {
         "checkpoint once");
   if (sample::needs_fit(plan.config) && !std::filesystem::exists(fit_file(plan)))
     throw UsageError(fmt::format(
-        "method bespoke is not fitted to this checkpoint with these settings; run ddpm sample "
-        "--method bespoke --steps {} on it once",
+        "method: bespoke is not fitted to this checkpoint with these settings; run ddpm sample on "
+        "it once, with method bespoke and {} steps",
         plan.config.steps));
   settle_(plan, options, {{}, plan.generate.device});
 }

@@ -42,8 +42,9 @@ TEST_P(Paths, SampleWithEveryMethod) {
   EXPECT_LT(
       (draw("runs/path", {"--method", "euler", "--steps", "12"}) - ddim).abs().max().item<double>(),
       kRounding);
-  for (const std::string method : {"ddpm", "heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde",
-                                   "dpmpp_3m_sde", "unipc", "ipndm", "deis", "pndm", "bespoke", "auto"})
+  for (const std::string method :
+       {"ddpm", "heun", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "ipndm",
+        "deis", "pndm", "bespoke", "auto"})
     EXPECT_TRUE(
         draw("runs/path", {"--method", method, "--steps", "12"}).isfinite().all().item<bool>())
         << method;

@@ -49,7 +49,7 @@ TEST_F(SampleMethods, MethodAutoIsADocumentedChoice) {
 }
 
 TEST_F(SampleMethods, BespokeIsFittedOnceAndKept) {
-  train("runs/fitted", {});
+  train("runs/fitted", {"--set", "model.class_conditional=true"});
   const auto fitted = [&](const std::string& out, std::vector<std::string> more = {}) {
     std::vector<std::string> words{
         "sample", "--ckpt", "runs/fitted",    "--method", "bespoke", "--steps",      "4",
@@ -119,7 +119,7 @@ TEST_F(SampleMethods, MethodAutoTakesTheBestOfTheRunsOwnSweep) {
   }
   // No evidence for 12 calls, twice 6.
   EXPECT_TRUE(torch::equal(swept({"--method", "auto", "--steps", "12"}),
-                           swept({"--method", "unipc", "--spacing", "trailing", "--steps", "12"})));
+                           swept({"--method", "bespoke", "--spacing", "power", "--steps", "12"})));
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "runs/swept/generated"))
     if (entry.path().filename().string().starts_with("sweep-"))
       std::filesystem::resize_file(entry.path() / "sweep.json", 100);

@@ -58,7 +58,7 @@ TEST_F(ServeCommand, RefusesWhatTheNetworkCannotDo) {
   EXPECT_NE(refused(R"({"method":"ddpm","eta":0.5})").find("DDIM"), std::string::npos);
   EXPECT_NE(refused(R"({"num":9})").find("from 1 to 8"), std::string::npos);
   EXPECT_NE(refused(R"({"sigma":"analytic"})").find("ddpm estimate"), std::string::npos);
-  EXPECT_NE(refused(R"({"method":"bespoke","steps":4})").find("method bespoke --steps 4"),
+  EXPECT_NE(refused(R"({"method":"bespoke","steps":4})").find("method bespoke and 4 steps"),
             std::string::npos);
   EXPECT_EQ(Json::parse(client().Get("/v1/model")->body)["network"]["timesteps"], 20);
   EXPECT_EQ(Json::parse(client().Get("/v1/run")->body)["state"], "finished");
