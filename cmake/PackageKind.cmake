@@ -2,6 +2,7 @@
 set(CPACK_COMPONENTS_ALL program libtorch)
 if(NOT CPACK_GENERATOR STREQUAL "DEB")
   list(APPEND CPACK_COMPONENTS_ALL libraries)
+  set(CPACK_COMPONENT_INCLUDE_TOPLEVEL_DIRECTORY ON)  # one folder, wherever it is unpacked
   return()
 endif()
 
