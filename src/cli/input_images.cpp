@@ -14,6 +14,9 @@ namespace {
 // Of the right size, with these channels.
 torch::Tensor decode_sized(std::span<const uint8_t> bytes, const std::string& name,
                            int64_t channels, const nn::ImageSpec& spec, const std::string& wanted) {
+  if (channels > 4)
+    throw IoError(name, fmt::format("is an image file, which has 1 to 4 channels, and {} have {}",
+                                    wanted, channels));
   const io::ImageInfo info = io::image_info(bytes, name);
   if (info.height != spec.height || info.width != spec.width)
     throw IoError(name, fmt::format("is {}x{}, and {} are {}x{} (height x width); resize it first",

@@ -1,6 +1,7 @@
 #include "paired_meter.h"
 
 #include "condition_pictures.h"
+#include "ddpm/data/transform.h"
 #include "ddpm/diffusion/condition.h"
 
 #include <cmath>
@@ -46,7 +47,8 @@ eval::ImageSource PairedMeter::around(eval::ImageSource source) {
 }
 
 void PairedMeter::add(const std::vector<int64_t>& images, const torch::Tensor& samples) {
-  const torch::Tensor originals = originals_in_turn(*from_.images, from_.chosen, images);
+  const torch::Tensor originals =
+      data::rounded_levels(originals_in_turn(*from_.images, from_.chosen, images));
   sample_sum_.add(images, samples, originals);
   condition_sum_.add(images,
                      diffusion::condition_image(pictures_(images), samples.size(1), samples.size(2),

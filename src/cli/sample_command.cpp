@@ -1,25 +1,18 @@
 #include "beside_pictures.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
-#include "ddpm/base/text.h"
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/diffusion/condition.h"
-#include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/folder.h"
-#include "ddpm/io/image_grid.h"
-#include "ddpm/io/json_text.h"
-#include "ddpm/io/safetensors.h"
-#include "ddpm/sample/animation.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/picture_writer.h"
-#include "ddpm/sample/trajectory.h"
 #include "estimates.h"
 #include "flags.h"
 #include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
 #include "sample_images.h"
+#include "sample_results.h"
 #include "sample_run.h"
 #include "sample_settings.h"
 #include "sample_subset.h"
@@ -31,7 +24,6 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -39,28 +31,6 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kGridImages = 256;  // images of a larger grid would be too small to see
-constexpr int64_t kTrajectoryRows = 8;
-constexpr int64_t kTrajectoryColumns = 10;
-constexpr int64_t kAnimatedRow = 200;  // images of --animate in turn
-
-// What this call sampled, apart from the files.
-struct Sampled {
-  sample::GenerateResult result;
-  int64_t kept = 0;                   // images that existed already
-  std::vector<torch::Tensor> floats;  // for --save-tensors
-};
-
-// What is collected on the way.
-struct Observed {
-  std::optional<sample::Trajectory> trajectory, animation;
-
-  void observe(int64_t first, const sample::TrajectoryPoint& point) {
-    if (trajectory) trajectory->observe(first, point);
-    if (animation) animation->observe(first, point);
-  }
-};
 
 void check_sample_flags(const SampleOptions& options, const dist::Launch& launch) {
   const char* single = options.trajectory              ? "--trajectory"
@@ -135,7 +105,7 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
     const auto image = generate.images.begin() + first;
-    write_batch(writer, notes, {image, image + host.size(0)}, only, diffusion::to_uint8(host));
+    write_batch(writer, notes, {image, image + host.size(0)}, only, pixels_of(plan, host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
   sampled.result = sample_images(plan, unet, generate, sink);
@@ -154,108 +124,6 @@ void add_up(Sampled& sampled, const dist::World& world) {
       world.all_reduce_max({result.stopped ? 1 : 0, static_cast<int64_t>(result.seconds * 1e6)});
   result.stopped = most[0] != 0;
   result.seconds = static_cast<double>(most[1]) / 1e6;
-}
-
-// Of the grid; 0: nearly square. One column per class, if there are several.
-int64_t columns_of(const SamplePlan& plan) {
-  const auto classes = std::ssize(plan.classes);
-  if (plan.grid_columns > 0) return plan.grid_columns;
-  return classes > 1 && classes <= 32 ? classes : 0;
-}
-
-sample::AnimatedGrid animated_grid_of(const SamplePlan& plan) {
-  return sample::animated_grid(plan.config.num, plan.generate.height, plan.generate.width,
-                               columns_of(plan));
-}
-
-Observed to_observe(const SampleOptions& options, const SamplePlan& plan,
-                    const std::vector<sample::PlanStep>& steps) {
-  Observed observed;
-  if (options.trajectory) observed.trajectory.emplace(steps, kTrajectoryRows, kTrajectoryColumns);
-  if (options.animate && !plan.in_order)
-    observed.animation.emplace(steps, animated_grid_of(plan).images, sample::kAnimatedSteps);
-  return observed;
-}
-
-std::vector<uint8_t> animation_of(const SamplePlan& plan, const sample::PictureFolder& folder,
-                                  const Observed& observed) {
-  if (observed.animation) {
-    const auto [images, columns] = animated_grid_of(plan);
-    return sample::denoising_animation(*observed.animation, folder.grid(images, columns), columns);
-  }
-  const int64_t last = plan.config.num - 1, shown = std::min(plan.config.num, kAnimatedRow);
-  std::vector<torch::Tensor> images;
-  for (int64_t i = 0; i < shown; ++i) images.push_back(folder.read(i * last / (shown - 1)));
-  return sample::back_and_forth(torch::stack(images));
-}
-
-void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder,
-                     const fs::path& file, const PictureNotes& notes, const Observed& observed) {
-  sample::PictureFolder::write_beside(file, animation_of(plan, folder, observed),
-                                      notes.of_set("animation", "--animate"));
-  spdlog::info("{}: {}", file.string(),
-               observed.animation ? "the x0 estimates as an animation"
-                                  : "the images as an animation, forth and back");
-}
-
-// The first images; each beside its condition, if it has one.
-torch::Tensor grid_of(const SamplePlan& plan, const sample::PictureFolder& folder) {
-  if (!plan.pictures.of)
-    return folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan));
-  const int64_t shown = std::min(plan.config.num, kGridImages / 2);
-  std::vector<torch::Tensor> images;
-  for (int64_t i = 0; i < shown; ++i) images.push_back(folder.read(i));
-  const torch::Tensor samples = torch::stack(images);
-  const torch::Tensor given =
-      diffusion::condition_image(plan.pictures.of(sample::image_range(0, shown)), samples.size(1),
-                                 samples.size(2), samples.size(3));
-  return io::enlarged(io::make_paired_grid(given, samples, columns_of(plan)));
-}
-
-void write_results(const SampleOptions& options, const SamplePlan& plan,
-                   const sample::PictureFolder& folder, const Beside& beside,
-                   const PictureNotes& notes, const Observed& observed, const Sampled& sampled) {
-  if (!beside.grid.empty())
-    sample::PictureFolder::write_beside(beside.grid, grid_of(plan, folder),
-                                        notes.of_set("grid", ""));
-  if (options.trajectory && sampled.result.images > 0) {
-    sample::PictureFolder::write_beside(beside.trajectory, observed.trajectory->picture(),
-                                        notes.of_set("trajectory", "--trajectory"));
-    spdlog::info("{}: x0 estimates, from left to right at t = {}", beside.trajectory.string(),
-                 fmt::join(observed.trajectory->times(), ", "));
-  }
-  if (options.animate) write_animation(plan, folder, beside.animation, notes, observed);
-  if (!options.save_tensors.empty())
-    io::write_safetensors(options.save_tensors, {{"samples", torch::cat(sampled.floats)}});
-}
-
-void print_summary(const SampleOptions& options, const SamplePlan& plan,
-                   const sample::PictureFolder& folder, const Beside& beside,
-                   const Sampled& sampled) {
-  const sample::GenerateResult& result = sampled.result;
-  const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
-  std::vector<std::string> files;
-  const std::vector<int64_t> only = only_images(options, plan);
-  for (const int64_t i : only.empty() ? sample::image_range(0, plan.config.num) : only)
-    files.push_back(folder.file_of(i).string());
-  if (!options.json) {
-    spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
-                 format_duration(result.seconds), rate, plan.config.steps, folder.path().string());
-    fmt::print("{}\n",
-               fmt::join(beside.grid.empty() ? files : std::vector{beside.grid.string()}, "\n"));
-    return;
-  }
-  auto json = nlohmann::ordered_json::parse(plan.source);
-  json.update(nlohmann::ordered_json::parse(plan.settings));
-  json["images"] = only.empty() ? result.images : std::ssize(only);
-  json["kept"] = sampled.kept;
-  json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;
-  json["seconds"] = result.seconds;
-  json["images_per_s"] = rate;
-  if (!beside.grid.empty()) json["grid"] = beside.grid.string();
-  if (options.animate) json["animation"] = beside.animation.string();
-  json["files"] = files;
-  fmt::print("{}\n", io::json_text(json));
 }
 
 // One fact per key of the settings, a JSON object.
@@ -279,7 +147,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
       diffusion::Schedule(plan.network->description.diffusion.schedule), plan.config);
   if (plan.task_name.empty()) warn_of_small_times(steps, timesteps);
   Observed observed = to_observe(options, plan, steps);
-  const sample::PictureFolder folder(plan.folder);
+  const sample::PictureFolder folder(plan.folder, sample::picture_ending(plan.generate.channels));
   const Beside beside = beside_of(options, folder);
   const PictureNotes notes(options, plan);
   leave_batches_of_only_(options, plan);
@@ -337,6 +205,10 @@ void add_output_flags(CLI::App& command, SampleOptions& options) {
       .add_option("--in-batch", options.in_batch,
                   "with --only: the images of the batch (default: by --num and --batch)")
       ->type_name("I,...");
+  command
+      .add_option("--depth", options.depth,
+                  "bits per channel of the pictures, 8 or 16 (default: data.depth of the training)")
+      ->check(CLI::IsMember({"8", "16"}));
   command.add_flag("--no-provenance", options.no_provenance,
                    "do not write into the pictures how they were made (ddpm info shows it)");
   add_json_flag(command, options.json);

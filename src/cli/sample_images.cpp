@@ -1,5 +1,6 @@
 #include "sample_images.h"
 
+#include "ddpm/diffusion/image_range.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_guide.h"
 #include "ddpm/sample/bespoke_fit.h"
@@ -128,6 +129,11 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }
+}
+
+torch::Tensor pixels_of(const SamplePlan& plan, const torch::Tensor& batch) {
+  const torch::Tensor host = batch.cpu();
+  return plan.depth == 8 ? diffusion::to_uint8(host) : diffusion::to_16_bit(host);
 }
 
 std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& unet,

@@ -17,6 +17,9 @@ sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& une
                                      const sample::GenerateOptions& options,
                                      const sample::Sink& sink);
 
+/// The pixels of samples [B,C,H,W] in the plan's depth, on the CPU: uint8, or int32 of 0..65535.
+torch::Tensor pixels_of(const SamplePlan& plan, const torch::Tensor& batch);
+
 /// Fits method bespoke to that network, with the plan's guidance and classes (sample::fit_bespoke).
 std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& unet,
                                         const sample::GenerateOptions& options);

@@ -237,6 +237,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
   generate.height = plan.network->description.unet.image.height;
   generate.width = plan.network->description.unet.image.width;
   generate.batch = std::min(plan.config.batch, plan.config.num);
+  plan.depth = options.depth.value_or(plan.network->description.depth);
   generate.seed = static_cast<uint64_t>(options.seed);
   generate.dtype = nn::storage_type(plan.precision);
   generate.cuda_graph = options.cuda_graph == "auto";

@@ -26,6 +26,7 @@ struct SampleOptions {
   std::optional<double> eta;
   std::optional<std::string> sigma, spacing, stepping, clip;
   std::optional<int64_t> steps, order, num, batch;
+  std::optional<int64_t> depth;  // of the pictures; none: the network's data.depth
   std::optional<std::vector<int64_t>> steps_at, sections;
   std::optional<double> guidance, guidance_rescale, guidance_parallel, guidance_norm,
       guidance_momentum, dynamic_threshold, dynamic_threshold_max;
@@ -76,6 +77,7 @@ struct SamplePlan {
   sample::GenerateOptions generate;
   Condition condition;
   std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling
+  int64_t depth = 8;                                  ///< bits per channel of the pictures, 8 or 16
   int64_t grid_columns = 0;  ///< of the grid beside the folder; 0: by the classes
   bool in_order = false;  ///< each image follows from the one before: --animate shows them in turn
   nn::Precision precision = nn::Precision::kFp32;

@@ -79,6 +79,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
                         plan.guide_scale);
   if (settings.contains("init_noise_crc32c"))
     name += fmt::format("-noise-{:08x}", settings["init_noise_crc32c"].get<uint32_t>());
+  if (plan.depth != plan.network->description.depth) name += fmt::format("-{}-bit", plan.depth);
   name += fmt::format("-seed-{}", options.seed);
   if (!options.only.empty())  // apart from the whole set, which stays
     name += fmt::format("-only-{}", options.only.size() <= 40
@@ -108,6 +109,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   settings["classes"] = plan.classes;
   settings["precision"] = config::to_string(plan.precision);
   settings["weights"] = plan.weights_name();
+  if (plan.depth != 8) settings["depth"] = plan.depth;
   plan.weights_crc32c = exchange::weights_checksum(*plan.network);
   settings["weights_crc32c"] = plan.weights_crc32c;
   settings.update(diffusion_settings(plan.network->description.diffusion));
@@ -140,6 +142,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
 
 sample::PictureSet picture_set(const SamplePlan& plan) {
   Json defaults = sample::image_settings({});
+  defaults["depth"] = 8;
   defaults.update(diffusion_settings({}));
   return {.count = plan.config.num,
           .settings = plan.settings,

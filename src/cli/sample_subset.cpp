@@ -79,7 +79,7 @@ void leave_batches_of_only_(const SampleOptions& options, SamplePlan& plan) {
 
 void write_batch(sample::PictureWriter& writer, const PictureNotes& notes,
                  const std::vector<int64_t>& batch, const std::vector<int64_t>& only,
-                 const torch::Tensor& pixels_u8) {
+                 const torch::Tensor& pixels) {
   std::vector<int64_t> images, rows;
   std::vector<std::vector<io::PngText>> texts;
   for (size_t row = 0; row < batch.size(); ++row) {
@@ -88,7 +88,7 @@ void write_batch(sample::PictureWriter& writer, const PictureNotes& notes,
     rows.push_back(static_cast<int64_t>(row));
     texts.push_back(notes.of_image(batch[row], batch));
   }
-  writer.write(images, pixels_u8.index_select(0, torch::tensor(rows, torch::kLong)), texts);
+  writer.write(images, pixels.index_select(0, torch::tensor(rows, torch::kLong)), texts);
 }
 
 }  // namespace ddpm::cli

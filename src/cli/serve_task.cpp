@@ -2,6 +2,7 @@
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/image_grid.h"
 #include "ddpm/io/png_text.h"
 #include "sample_images.h"
 
@@ -51,7 +52,7 @@ class SampleTask : public serve::Task {
         show(hooks, first, point);
       };
     const auto sink = [&](int64_t first, const torch::Tensor& batch) {
-      const torch::Tensor pixels = diffusion::to_uint8(batch.cpu());
+      const torch::Tensor pixels = io::viewable(pixels_of(plan_, batch));
       const auto image = generate.images.begin() + first;
       const std::vector<int64_t> images(image, image + pixels.size(0));
       for (size_t i = 0; i < images.size(); ++i)
@@ -78,7 +79,7 @@ class SampleTask : public serve::Task {
     const int64_t shown = std::min(point.x0_hat.size(0), kShownEstimates);
     const torch::Tensor estimates =
         diffusion::to_uint8(point.x0_hat.narrow(0, 0, shown).detach().cpu());
-    hooks.preview(first, point.step.t, io::encode_png(in_a_row(estimates)));
+    hooks.preview(first, point.step.t, io::encode_png(in_a_row(io::viewable(estimates))));
   }
 
   const ServeWork work_;

@@ -1,11 +1,14 @@
 #include "array_images.h"
 
+#include "ddpm/base/error.h"
 #include "fingerprint.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <torch/types.h>
 
 namespace ddpm::data {
@@ -22,12 +25,15 @@ class ArrayImages final : public Dataset {
       array_.labels.clear();
       array_.classes.clear();
     }
+    for (const std::string& remark : array_.remarks) spdlog::info("{}", remark);
     TORCH_CHECK(array_.labels.empty() || static_cast<int64_t>(array_.labels.size()) == array_.count,
                 array_.labels.size(), " labels for ", array_.count, " images");
   }
 
   int64_t size() const override { return array_.count; }
   ImageShape shape() const override { return {channels_, size_.height, size_.width}; }
+  torch::Dtype pixel_type() const override { return array_.pixel_type; }
+  std::vector<std::string> remarks() const override { return array_.remarks; }
   int64_t class_count() const override { return static_cast<int64_t>(array_.classes.size()); }
   std::vector<std::string> class_names() const override { return array_.classes; }
   Example get(int64_t index) const override {
@@ -71,6 +77,12 @@ class ArrayImages final : public Dataset {
 }  // namespace
 
 std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options) {
+  const int64_t own = array.shape.channels;
+  if (options.channels != 0 && options.channels != own && std::max(options.channels, own) > 4) {
+    throw UsageError(fmt::format(
+        "{} has {} channel{}, which cannot become {}{}", array.title, own, own == 1 ? "" : "s",
+        options.channels, options.has_config ? fmt::format("; set data.channels = {}", own) : ""));
+  }
   return std::make_unique<ArrayImages>(std::move(array), options);
 }
 

@@ -24,8 +24,9 @@ std::string Dataset::fingerprint() const {
 
 std::string Dataset::describe_contents() const {
   const ImageShape s = shape();
-  return fmt::format("{} of {}x{} (height x width), {}, {}", counted(size(), "image", "images"),
+  return fmt::format("{} of {}x{} (height x width), {}{}, {}", counted(size(), "image", "images"),
                      s.height, s.width, counted(s.channels, "channel", "channels"),
+                     pixel_type() == torch::kByte ? "" : " of more than 8 bits",
                      class_count() == 0 ? "no labels" : counted(class_count(), "class", "classes"));
 }
 

@@ -30,7 +30,12 @@ constexpr int64_t kMinProceduralSide = 8;
 constexpr int64_t kMaxMegapixels = 500;  // with 4 channels, decoders still count bytes in 31 bits
 
 ImageOptions options_of(const DataConfig& config) {
-  ImageOptions options{config.image_size, config.channels, config.on_bad_image, config.workers};
+  ImageOptions options;
+  options.size = config.image_size;
+  options.channels = config.channels;
+  options.bad_images = config.on_bad_image;
+  options.workers = config.workers;
+  options.depth = config.depth;
   options.labels = config.labels;
   options.max_pixels = config.max_megapixels * 1'000'000;
   options.has_config = config.has_config;
@@ -142,7 +147,7 @@ void check_together(const config::Reader& reader, const DataConfig& config) {
   if (config.kind != "procedural") return;
   if (config.labels != "auto")
     reader.fail("labels", "goes with images in files; procedural images have classes of their own");
-  if (config.channels == 2 || config.channels == 4) {
+  if (config.channels != 0 && config.channels != 1 && config.channels != 3) {
     reader.fail("channels",
                 fmt::format("is {}; procedural images have 1 (grey) or 3 (RGB)", config.channels));
   }
@@ -171,7 +176,10 @@ void fields(config::Fields& f, DataConfig& c) {
   f("image_size", sides, {1, kMaxSide});
   if (sides.size() > 2)
     f.reject("image_size", "has more than two numbers; write one side or [height, width]");
-  f("channels", c.channels, {0, 4});
+  f("channels", c.channels, {0, kMaxImageChannels});
+  f("depth", c.depth, {8, 16});
+  if (c.depth != 8 && c.depth != 16)
+    f.reject("depth", fmt::format("is {}; use 8, or 16 to keep 16 bits and floats", c.depth));
   f("size", c.size, {1, std::numeric_limits<uint32_t>::max()});
   f("theme", c.theme, {"shapes", "scenes"});
   f("flip", c.flip);
@@ -180,7 +188,9 @@ void fields(config::Fields& f, DataConfig& c) {
   f("augment_probability", c.augment_probability, {0.0, 1.0});
   f("on_bad_image", c.on_bad_image);
   f("layout", c.layout, array_layouts());
-  f("range", c.range, array_ranges());
+  f("range", c.range);
+  if (const std::string problem = problem_of_array_range(c.range); !problem.empty())
+    f.reject("range", problem);
   f("holdout", c.holdout, config::at_least(0));
   f("workers", c.workers, {1, 256});
   f("resident", c.resident);

@@ -46,8 +46,14 @@ class ImageFiles final : public Dataset {
     labels_ = labels_of(reader_, files());
     take(options.bad_images);
     const io::ImageInfo first = record(0).info;
+    if (options.channels > 4)
+      throw IoError(reader_.source().root,
+                    fmt::format("holds image files, which have 1 to 4 channels, but {} are asked "
+                                "for; use a NumPy array for more",
+                                options.channels));
     size_ = options.size.value_or(ImageSize{first.height, first.width});
     channels_ = options.channels != 0 ? options.channels : (first.channels < 3 ? 1 : 3);
+    if (options.depth > 8 && has_deep()) pixel_type_ = torch::kFloat;
     remark();
     if (options.size) return;
     for (int64_t i = 0; i < size(); ++i)
@@ -56,6 +62,7 @@ class ImageFiles final : public Dataset {
 
   int64_t size() const override { return static_cast<int64_t>(kept_.size()); }
   ImageShape shape() const override { return {channels_, size_.height, size_.width}; }
+  torch::Dtype pixel_type() const override { return pixel_type_; }
   int64_t class_count() const override { return static_cast<int64_t>(labels_.classes.size()); }
   std::vector<std::string> class_names() const override { return labels_.classes; }
   std::vector<std::string> skipped() const override { return skipped_; }
@@ -137,6 +144,11 @@ class ImageFiles final : public Dataset {
       warn_of(skipped_, files().size());
   }
 
+  bool has_deep() const {
+    return std::any_of(kept_.begin(), kept_.end(),
+                       [&](uint32_t file) { return files()[file].info.deep; });
+  }
+
   // Collects the notes for the user and logs them once.
   void remark() {
     remarks_ = found_.catalogue.remarks;
@@ -144,6 +156,7 @@ class ImageFiles final : public Dataset {
     Losses losses;
     for (int64_t i = 0; i < size(); ++i) losses.count(record(i).info, channels_);
     const ImageOptions& options = reader_.options();
+    if (pixel_type_ != torch::kByte) losses.depth = 0;
     const bool as_asked = options.channels != 0;
     for (std::string& remark :
          losses.remarks(size(), record(0).name, channels_, as_asked, options.has_config))
@@ -157,7 +170,7 @@ class ImageFiles final : public Dataset {
   torch::Tensor decoded(int64_t index) const {
     TORCH_CHECK(index >= 0 && index < size(), "image ", index, " of ", size());
     const FileRecord& file = record(index);
-    const io::Image image = [&] {
+    const torch::Tensor image = [&] {
       try {
         return reader_.decode(file, channels_);
       } catch (const IoError& error) {
@@ -165,10 +178,11 @@ class ImageFiles final : public Dataset {
       }
     }();
     // The file may have changed since it was checked.
-    const std::string excess = reader_.excess({image.height, image.width});
+    const int64_t height = image.size(1), width = image.size(2);
+    const std::string excess = reader_.excess({height, width});
     if (!excess.empty()) throw IoError(reader_.full_name(file.name), excess);
-    if (!reader_.options().size) expect_size(file.name, image.height, image.width);
-    return io::to_tensor(image);
+    if (!reader_.options().size) expect_size(file.name, height, width);
+    return pixel_type_ == torch::kByte ? rounded_levels(image) : image.to(pixel_type_);
   }
   int64_t label(int64_t index) const {
     return labels_.labels.empty() ? -1 : labels_.labels[kept_[index]];
@@ -191,6 +205,7 @@ class ImageFiles final : public Dataset {
   ImageLabels labels_;          // of all files
   ImageSize size_;
   int64_t channels_ = 3;
+  torch::Dtype pixel_type_ = torch::kByte;
   std::vector<std::string> skipped_, remarks_;
 };
 

@@ -32,11 +32,14 @@ io::ImageInfo ImageReader::info(const FileRecord& file) const {
   return io::image_info(source_.read(file.name), full_name(file.name));
 }
 
-io::Image ImageReader::decode(const FileRecord& file, int64_t channels) const {
+torch::Tensor ImageReader::decode(const FileRecord& file, int64_t channels) const {
   expect_readable(file);
   try {
-    return io::decode_image(source_.read(file.name), full_name(file.name),
-                            static_cast<int>(channels), options_.max_pixels);
+    const std::vector<uint8_t> bytes = source_.read(file.name);
+    const std::string name = full_name(file.name);
+    const auto count = static_cast<int>(channels);
+    if (options_.depth > 8) return io::decode_levels(bytes, name, count, options_.max_pixels);
+    return io::to_tensor(io::decode_image(bytes, name, count, options_.max_pixels));
   } catch (const std::bad_alloc&) {
     throw IoError(full_name(file.name),
                   "does not fit into the memory that is left; scale it down or remove it");

@@ -20,8 +20,9 @@ class ImageReader {
   /// From the header of a file larger than kHeaderBytes; a smaller file is checked completely
   /// except for its pixels. Throws IoError.
   io::ImageInfo info(const FileRecord& file) const;
-  /// `channels` 0: as in the file. Throws IoError.
-  io::Image decode(const FileRecord& file, int64_t channels) const;
+  /// `channels` 0: as in the file. uint8, or io::decode_levels if options().depth is 16: [C,H,W].
+  /// Throws IoError.
+  torch::Tensor decode(const FileRecord& file, int64_t channels) const;
   /// Why an image of this size is refused, or "".
   std::string excess(const io::ImageInfo& info) const;
   /// Throws the error, with the config key that avoids it if there is a config.

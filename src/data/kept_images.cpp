@@ -21,6 +21,11 @@ std::optional<ImageShape> kept_shape(const Dataset& dataset, const LoaderOptions
   return options.random_crop ? dataset.uncropped_shape() : dataset.shape();
 }
 
+int64_t byte_count(ImageShape shape, torch::Dtype pixel_type) {
+  return shape.channels * shape.height * shape.width *
+         static_cast<int64_t>(c10::elementSize(pixel_type));
+}
+
 Example read_kept(const Dataset& dataset, const LoaderOptions& options, int64_t index) {
   return options.random_crop ? dataset.get_uncropped(index) : dataset.get(index);
 }

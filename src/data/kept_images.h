@@ -14,6 +14,8 @@ LoaderOptions checked(LoaderOptions options);
 /// Loaders keep uncropped images with options.random_crop, else cropped ones. The shape of each;
 /// none if shapes differ.
 std::optional<ImageShape> kept_shape(const Dataset& dataset, const LoaderOptions& options);
+/// Bytes of an image.
+int64_t byte_count(ImageShape shape, torch::Dtype pixel_type);
 /// Image `index` as it is kept.
 Example read_kept(const Dataset& dataset, const LoaderOptions& options, int64_t index);
 

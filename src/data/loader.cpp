@@ -24,10 +24,10 @@ namespace {
 
 enum CacheState : uint8_t { kAbsent = 0, kFilling = 1, kPresent = 2 };
 
-int64_t byte_count(ImageShape shape) { return shape.channels * shape.height * shape.width; }
-
-// Mirrors rows of `width` bytes in place.
-void flip_rows(uint8_t* pixels, int64_t rows, int64_t width) {
+// Mirrors rows of `width` pixels of type T in place.
+template <class T>
+void flip_rows(uint8_t* bytes, int64_t rows, int64_t width) {
+  T* pixels = reinterpret_cast<T*>(bytes);
   for (int64_t row = 0; row < rows; ++row)
     std::reverse(pixels + row * width, pixels + (row + 1) * width);
 }
@@ -50,7 +50,7 @@ class Loader::Impl {
     std::exception_ptr error;
   };
   struct Cache {
-    torch::Tensor images;  // uint8 [N,C,H,W], each filled when it is first read
+    torch::Tensor images;  // [N,C,H,W], each filled when it is first read
     std::vector<int64_t> labels;
     std::unique_ptr<std::atomic<uint8_t>[]> states;  // one CacheState per image
   };
@@ -60,12 +60,13 @@ class Loader::Impl {
   Batch make_batch(int64_t k) const;
   // Image `index`, cropped unless options_.random_crop; from the cache if it is there.
   Example load(int64_t index) const;
-  // Crops sample p from `image` and writes it to `to`, C*H*W bytes.
+  // Crops sample p from `image` and writes its pixels to `to`.
   void write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const;
 
   const Dataset& dataset_;
   LoaderOptions options_;
   ImageShape shape_;
+  torch::Dtype pixel_type_;
   EpochSampler order_;
   Augmentation augmentation_;
   mutable Cache cache_;
@@ -85,6 +86,7 @@ Loader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
       shape_(dataset.shape()),
+      pixel_type_(dataset.pixel_type()),
       order_(dataset.size(), options.seed),
       augmentation_(options.seed, options.flip, options.random_crop) {
   allocate_cache();
@@ -100,9 +102,8 @@ void Loader::Impl::allocate_cache() {
     return;
   }
   const int64_t count = dataset_.size();
-  if (count > options_.cache_bytes / byte_count(*shape)) return;
-  cache_.images =
-      torch::empty({count, shape->channels, shape->height, shape->width}, torch::kUInt8);
+  if (count > options_.cache_bytes / byte_count(*shape, pixel_type_)) return;
+  cache_.images = torch::empty({count, shape->channels, shape->height, shape->width}, pixel_type_);
   cache_.labels.resize(count);
   cache_.states = std::make_unique<std::atomic<uint8_t>[]>(count);
 }
@@ -166,22 +167,23 @@ void Loader::Impl::work() {
 }
 
 Batch Loader::Impl::make_batch(int64_t k) const {
-  const int64_t count = options_.batch_size;
+  const int64_t count = options_.batch_size, image_bytes = byte_count(shape_, pixel_type_);
+  const auto flip = pixel_type_ == torch::kByte ? flip_rows<uint8_t> : flip_rows<float>;
   Batch batch;
   batch.images = torch::empty({count, shape_.channels, shape_.height, shape_.width},
-                              torch::TensorOptions(torch::kUInt8).pinned_memory(options_.pinned));
+                              torch::TensorOptions(pixel_type_).pinned_memory(options_.pinned));
   batch.labels =
       torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(options_.pinned));
   batch.ids =
       torch::empty({count}, torch::TensorOptions(torch::kLong).pinned_memory(options_.pinned));
   for (int64_t i = 0; i < count && !stopping_; ++i) {
     const int64_t p = k * options_.global_batch + options_.first + i;
-    uint8_t* image = batch.images.data_ptr<uint8_t>() + i * byte_count(shape_);
+    uint8_t* image = static_cast<uint8_t*>(batch.images.data_ptr()) + i * image_bytes;
     const Example example = load(order_.index_of(p));
     write_sample(p, example.image, image);
     batch.labels.data_ptr<int64_t>()[i] = example.label;
     batch.ids.data_ptr<int64_t>()[i] = p;
-    if (augmentation_.flips(p)) flip_rows(image, shape_.channels * shape_.height, shape_.width);
+    if (augmentation_.flips(p)) flip(image, shape_.channels * shape_.height, shape_.width);
   }
   return batch;
 }
@@ -195,9 +197,8 @@ Example Loader::Impl::load(int64_t index) const {
   const bool right_size = options_.random_crop
                               ? image.size(1) >= shape_.height && image.size(2) >= shape_.width
                               : image.size(1) == shape_.height && image.size(2) == shape_.width;
-  TORCH_CHECK(
-      image.scalar_type() == torch::kUInt8 && image.size(0) == shape_.channels && right_size,
-      "image ", index, " of the data set is ", image.scalar_type(), " ", image.sizes());
+  TORCH_CHECK(image.scalar_type() == pixel_type_ && image.size(0) == shape_.channels && right_size,
+              "image ", index, " of the data set is ", image.scalar_type(), " ", image.sizes());
   example.image = image.contiguous();
   uint8_t absent = kAbsent;
   if (cached() &&
@@ -212,16 +213,17 @@ Example Loader::Impl::load(int64_t index) const {
 void Loader::Impl::write_sample(int64_t p, const torch::Tensor& image, uint8_t* to) const {
   const auto [channels, height, width] = shape_;
   const int64_t spare_rows = image.size(1) - height, spare_columns = image.size(2) - width;
-  const uint8_t* from = image.data_ptr<uint8_t>();
+  const auto* from = static_cast<const uint8_t*>(image.const_data_ptr());
   if (spare_rows == 0 && spare_columns == 0) {
-    std::memcpy(to, from, byte_count(shape_));
+    std::memcpy(to, from, byte_count(shape_, pixel_type_));
     return;
   }
   const auto [top, left] = augmentation_.crop(p, spare_rows, spare_columns);
+  const auto pixel = static_cast<int64_t>(image.element_size());
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t y = 0; y < height; ++y, to += width) {
+    for (int64_t y = 0; y < height; ++y, to += width * pixel) {
       const int64_t row = c * image.size(1) + top + y;
-      std::memcpy(to, from + row * image.size(2) + left, width);
+      std::memcpy(to, from + (row * image.size(2) + left) * pixel, width * pixel);
     }
   }
 }

@@ -45,7 +45,7 @@ std::vector<std::string> Losses::remarks(int64_t total, const std::string& first
                        channels < 3 ? 1 : 3));
   }
   remark(depth, "has 16 bits per channel and is rounded to 8",
-         "have 16 bits per channel and are rounded to 8", "");
+         "have 16 bits per channel and are rounded to 8", "set data.depth = 16 to keep them");
   return sentences;
 }
 

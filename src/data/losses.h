@@ -13,7 +13,7 @@ namespace ddpm::data {
 struct Losses {
   int64_t colour = 0;  ///< coloured, become grey
   int64_t alpha = 0;   ///< lose their alpha
-  int64_t depth = 0;   ///< rounded from 16 bits to 8
+  int64_t depth = 0;   ///< of 16 bits per channel
 
   /// Counts an image that is converted to `channels`.
   void count(const io::ImageInfo& info, int64_t channels);

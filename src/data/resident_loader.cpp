@@ -13,7 +13,7 @@ namespace ddpm::data {
 
 int64_t resident_bytes(const Dataset& dataset, const LoaderOptions& options) {
   const auto shape = kept_shape(dataset, options);
-  return shape ? dataset.size() * shape->channels * shape->height * shape->width : -1;
+  return shape ? dataset.size() * byte_count(*shape, dataset.pixel_type()) : -1;
 }
 
 class ResidentLoader::Impl {
@@ -28,7 +28,7 @@ class ResidentLoader::Impl {
   ImageShape shape_;
   EpochSampler order_;
   Augmentation augmentation_;
-  torch::Tensor images_;                    // uint8 [N,C,H',W']
+  torch::Tensor images_;                    // [N,C,H',W'] of the data's pixel_type
   torch::Tensor labels_;                    // int64 [N]
   torch::Tensor channels_, rows_, mirror_;  // 0 .. C-1, 0 .. H-1, W-1 .. 0, shaped for indexing
 };
@@ -42,7 +42,8 @@ ResidentLoader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options,
   const auto stored = kept_shape(dataset, options);
   TORCH_CHECK(stored, "images of many shapes cannot be resident");
   const int64_t count = dataset.size();
-  images_ = torch::empty({count, stored->channels, stored->height, stored->width}, torch::kUInt8);
+  images_ =
+      torch::empty({count, stored->channels, stored->height, stored->width}, dataset.pixel_type());
   labels_ = torch::empty({count}, torch::kLong);
   parallel_for(count, options_.workers, "reading images", [&](int64_t, int64_t i) {
     const Example example = read_kept(dataset, options, i);

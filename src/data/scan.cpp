@@ -1,6 +1,7 @@
 #include "ddpm/data/scan.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/data/transform.h"
 #include "ddpm/io/image_grid.h"
 
 namespace ddpm::data {
@@ -22,7 +23,7 @@ torch::Tensor picture_of(const Dataset& dataset, int64_t num) {
   std::vector<torch::Tensor> images;
   for (const int64_t index : spread_indices(dataset.size(), num)) {
     try {
-      images.push_back(dataset.get(index).image);
+      images.push_back(rounded_levels(dataset.get(index).image));
     } catch (const IoError&) {  // listed by scan(), or not among the images that it read
     }
   }

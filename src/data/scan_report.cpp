@@ -43,7 +43,7 @@ std::string text_of_classes(const DataScan& f) {
 std::string channel_name(int64_t channels, int64_t c) {
   constexpr std::array<std::array<const char*, 4>, 4> kNames = {
       {{"grey"}, {"grey", "alpha"}, {"red", "green", "blue"}, {"red", "green", "blue", "alpha"}}};
-  return kNames[channels - 1][c];
+  return channels <= std::ssize(kNames) ? kNames[channels - 1][c] : fmt::format("{}", c);
 }
 
 std::string text_of_channels(const DataScan& f) {

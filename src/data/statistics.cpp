@@ -2,6 +2,7 @@
 
 #include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
+#include "ddpm/data/transform.h"
 #include "parallel.h"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ struct Share {
 
   void take(const Example& example) {
     ++images;
-    const torch::Tensor image = example.image.contiguous();
+    const torch::Tensor image = rounded_levels(example.image).contiguous();
     const int64_t plane = image.size(1) * image.size(2);
     const uint8_t* pixels = image.data_ptr<uint8_t>();
     for (ValueCounts& channel : channels) {

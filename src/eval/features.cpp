@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <torch/utils.h>
 
 namespace ddpm::eval {
@@ -38,7 +39,11 @@ Features FeatureExtractor::extract(const torch::Tensor& images) const {
 
 torch::Tensor to_rgb(const torch::Tensor& images) {
   const int64_t channels = images.size(1);
-  TORCH_CHECK(channels >= 1 && channels <= 4, "images have 1 to 4 channels");
+  if (channels > 4)
+    throw UsageError(
+        fmt::format("this feature network sees colours (1 to 4 channels), and the images have {} "
+                    "channels; use --features train",
+                    channels));
   if (channels <= 2) return images.narrow(1, 0, 1).expand({-1, 3, -1, -1}).contiguous();
   return images.narrow(1, 0, 3).contiguous();
 }

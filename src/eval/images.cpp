@@ -2,6 +2,7 @@
 
 #include "ddpm/data/batch_source.h"
 #include "ddpm/data/factory.h"
+#include "ddpm/data/transform.h"
 
 #include <algorithm>
 #include <functional>
@@ -29,7 +30,7 @@ void visit_examples(const data::Dataset& dataset, const std::vector<int64_t>& im
   for (int64_t first = 0; first < total; first += batch) {
     const data::Batch read = next.get();
     if (first + batch < total) next = start(first + batch);
-    sink(first, read.images, read.labels);
+    sink(first, data::rounded_levels(read.images), read.labels);
   }
 }
 

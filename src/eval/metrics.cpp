@@ -1,6 +1,7 @@
 #include "ddpm/eval/metrics.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/data/transform.h"
 #include "ddpm/io/image_grid.h"
 #include "inception_score.h"
 #include "kernel_distance.h"
@@ -205,7 +206,8 @@ torch::Tensor neighbour_picture(const torch::Tensor& images, const torch::Tensor
   for (int64_t i = 0; i < images.size(0); ++i) {
     cells.push_back(images[i]);
     for (int64_t j = 0; j < k; ++j)
-      cells.push_back(dataset.get(found[i][j].item<int64_t>() * reference.stride).image);
+      cells.push_back(
+          data::rounded_levels(dataset.get(found[i][j].item<int64_t>() * reference.stride).image));
   }
   return io::make_grid(torch::stack(cells), k + 1);
 }

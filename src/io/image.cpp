@@ -6,6 +6,7 @@
 #include "exif.h"
 #include "image_format.h"
 #include "jpeg.h"
+#include "png_16_bit.h"
 #include "signature.h"
 #include "stb_limit.h"
 #include "webp.h"
@@ -132,29 +133,56 @@ std::vector<uint8_t> decode_8_bit(std::span<const uint8_t> bytes, const std::str
   return {pixels.get(), pixels.get() + count};
 }
 
-std::vector<uint8_t> decode_16_bit(std::span<const uint8_t> bytes, const std::string& name,
-                                   const ImageInfo& info, int channels) {
+// The values [H,W,C] of an image of 16 bits per channel, each turned into a T.
+template <class T, class Conversion>
+void decode_16_bit(std::span<const uint8_t> bytes, const std::string& name, const ImageInfo& info,
+                   int channels, T* to, const Conversion& converted) {
   int width = 0, height = 0, in_file = 0;
   const std::unique_ptr<stbi_us, void (*)(void*)> pixels(
       stbi_load_16_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height,
                                &in_file, channels),
       stbi_image_free);
   if (!pixels || width != info.width || height != info.height) fail_unreadable(name);
-  std::vector<uint8_t> rounded(static_cast<size_t>(width) * height * channels);
-  for (size_t i = 0; i < rounded.size(); ++i) {
-    rounded[i] = static_cast<uint8_t>((pixels.get()[i] + 128u) / 257u);
-  }
+  const size_t count = static_cast<size_t>(width) * height * channels;
+  for (size_t i = 0; i < count; ++i) to[i] = converted(pixels.get()[i]);
+}
+
+std::vector<uint8_t> decode_to_8_bit(std::span<const uint8_t> bytes, const std::string& name,
+                                     const ImageInfo& info, int channels) {
+  if (!info.deep) return decode_8_bit(bytes, name, info, channels);
+  std::vector<uint8_t> rounded(static_cast<size_t>(info.width * info.height) * channels);
+  decode_16_bit(bytes, name, info, channels, rounded.data(),
+                [](uint32_t v) { return static_cast<uint8_t>((v + 128u) / 257u); });
   return rounded;
 }
 
-// uint8 [C,H,W] -> contiguous [H,W,C] on the CPU.
-torch::Tensor interleaved(const torch::Tensor& chw_u8) {
-  TORCH_CHECK(chw_u8.scalar_type() == torch::kUInt8 && chw_u8.dim() == 3,
-              "expected uint8 [C,H,W], got ", chw_u8.scalar_type(), " ", chw_u8.sizes());
-  const int64_t channels = chw_u8.size(0);
+// [C,H,W] -> contiguous [H,W,C] on the CPU.
+torch::Tensor interleaved(const torch::Tensor& pixels) {
+  const bool known = pixels.scalar_type() == torch::kUInt8 || pixels.scalar_type() == torch::kInt;
+  TORCH_CHECK(known && pixels.dim() == 3, "expected uint8 or int32 [C,H,W], got ",
+              pixels.scalar_type(), " ", pixels.sizes());
+  const int64_t channels = pixels.size(0);
   TORCH_CHECK(channels >= 1 && channels <= 4, "a PNG has 1 to 4 channels, not ", channels);
-  TORCH_CHECK(chw_u8.numel() > 0, "cannot write an image of size ", chw_u8.sizes());
-  return chw_u8.cpu().permute({1, 2, 0}).contiguous();
+  TORCH_CHECK(pixels.numel() > 0, "cannot write an image of size ", pixels.sizes());
+  return pixels.cpu().permute({1, 2, 0}).contiguous();
+}
+
+// An encoded image that may be decoded.
+struct Decodable {
+  ImageFormat format;
+  ImageInfo info;  // as stored
+};
+
+Decodable decodable(std::span<const uint8_t> bytes, const std::string& name, int channels,
+                    int64_t max_pixels) {
+  TORCH_CHECK(channels >= 0 && channels <= 4, "channels must be 0 to 4, not ", channels);
+  const ImageFormat format = format_of_whole(bytes, name);
+  const ImageInfo info = read_info(bytes, format, name);
+  if (info.width <= max_pixels / info.height) return {format, info};
+  throw IoError(name,
+                fmt::format("has {} x {} pixels, more than the {:.4g} megapixels that are allowed; "
+                            "scale it down or remove it",
+                            info.height, info.width, 1e-6 * static_cast<double>(max_pixels)));
 }
 
 }  // namespace
@@ -174,25 +202,30 @@ std::optional<ImageInfo> image_header(std::span<const uint8_t> beginning, const 
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int channels,
                    int64_t max_pixels) {
-  TORCH_CHECK(channels >= 0 && channels <= 4, "channels must be 0 to 4, not ", channels);
-  const ImageFormat format = format_of_whole(bytes, name);
-  const ImageInfo info = read_info(bytes, format, name);
-  if (info.width > max_pixels / info.height) {
-    throw IoError(name,
-                  fmt::format("has {} x {} pixels, more than the {:.4g} megapixels that are "
-                              "allowed; scale it down or remove it",
-                              info.height, info.width, 1e-6 * static_cast<double>(max_pixels)));
-  }
+  const auto [format, info] = decodable(bytes, name, channels, max_pixels);
   if (channels == 0) channels = static_cast<int>(info.channels);
-  const auto decode = [&]() -> Image {
-    if (format == ImageFormat::kJpeg) return converted(decode_jpeg(bytes, name), channels);
-    if (format == ImageFormat::kWebp) return converted(decode_webp(bytes, name), channels);
+  Image image;
+  if (format == ImageFormat::kJpeg) {
+    image = converted(decode_jpeg(bytes, name), channels);
+  } else if (format == ImageFormat::kWebp) {
+    image = converted(decode_webp(bytes, name), channels);
+  } else {
     const StbLimit limit(stb_bytes(bytes, info));
-    return {info.height, info.width, channels,
-            info.deep ? decode_16_bit(bytes, name, info, channels)
-                      : decode_8_bit(bytes, name, info, channels)};
-  };
-  return apply_orientation(decode(), exif_orientation(bytes));
+    image = {info.height, info.width, channels, decode_to_8_bit(bytes, name, info, channels)};
+  }
+  return apply_orientation(std::move(image), exif_orientation(bytes));
+}
+
+torch::Tensor decode_levels(std::span<const uint8_t> bytes, const std::string& name, int channels,
+                            int64_t max_pixels) {
+  const ImageInfo info = decodable(bytes, name, channels, max_pixels).info;
+  if (!info.deep) return to_tensor(decode_image(bytes, name, channels, max_pixels));
+  if (channels == 0) channels = static_cast<int>(info.channels);
+  const StbLimit limit(stb_bytes(bytes, info));
+  const torch::Tensor levels = torch::empty({info.height, info.width, channels});
+  decode_16_bit(bytes, name, info, channels, levels.data_ptr<float>(),
+                [](uint32_t v) { return static_cast<float>(v) / 257.0f; });
+  return levels.permute({2, 0, 1}).contiguous();
 }
 
 torch::Tensor to_tensor(const Image& image) {
@@ -206,8 +239,9 @@ torch::Tensor to_tensor(const Image& image) {
   return out;
 }
 
-std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8) {
-  const torch::Tensor hwc = interleaved(chw_u8);
+std::vector<uint8_t> encode_png(const torch::Tensor& pixels) {
+  const torch::Tensor hwc = interleaved(pixels);
+  if (hwc.scalar_type() == torch::kInt) return encode_png_16_bit(hwc);
   const int height = static_cast<int>(hwc.size(0)), width = static_cast<int>(hwc.size(1));
   const int channels = static_cast<int>(hwc.size(2));
   std::vector<uint8_t> bytes;
@@ -218,12 +252,12 @@ std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8) {
   };
   const int ok = stbi_write_png_to_func(append, &bytes, width, height, channels,
                                         hwc.data_ptr<uint8_t>(), width * channels);
-  TORCH_CHECK(ok, "PNG encoding failed for an image of size ", chw_u8.sizes());
+  TORCH_CHECK(ok, "PNG encoding failed for an image of size ", pixels.sizes());
   return bytes;
 }
 
-void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8) {
-  replace_file(path, encode_png(chw_u8));
+void write_png(const std::filesystem::path& path, const torch::Tensor& pixels) {
+  replace_file(path, encode_png(pixels));
 }
 
 }  // namespace ddpm::io

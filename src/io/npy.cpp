@@ -323,4 +323,30 @@ torch::Tensor parse_npy(std::vector<uint8_t> bytes, const std::string& name) {
   return array_of({owner->data(), owner->size(), owner}, name);
 }
 
+std::vector<uint8_t> encode_npy(const torch::Tensor& values) {
+  const auto type = values.scalar_type();
+  const char* name = type == torch::kByte     ? "|u1"
+                     : type == torch::kUInt16 ? "<u2"
+                     : type == torch::kFloat  ? "<f4"
+                                              : nullptr;
+  TORCH_CHECK(name != nullptr, "expected uint8, uint16 or float32, got ", type);
+  const std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", name,
+                  fmt::join(values.sizes(), ", "), values.dim() == 1 ? "," : "");
+  // The text ends with a line feed, and the values begin at a multiple of 64 bytes.
+  constexpr size_t kBeforeText = 10, kMultiple = 64;
+  const size_t length =
+      (kBeforeText + header.size() + kMultiple) / kMultiple * kMultiple - kBeforeText;
+  std::vector<uint8_t> bytes(kSignature.begin(), kSignature.end());
+  bytes.insert(bytes.end(),
+               {1, 0, static_cast<uint8_t>(length), static_cast<uint8_t>(length >> 8)});
+  bytes.insert(bytes.end(), header.begin(), header.end());
+  bytes.resize(kBeforeText + length - 1, ' ');
+  bytes.push_back('\n');
+  const torch::Tensor flat = values.cpu().contiguous();
+  const auto* data = static_cast<const uint8_t*>(flat.const_data_ptr());
+  bytes.insert(bytes.end(), data, data + flat.nbytes());
+  return bytes;
+}
+
 }  // namespace ddpm::io

@@ -16,7 +16,12 @@ namespace {
 struct ImageSection {
   ImageSpec shape;
   std::vector<std::string> class_names;
+  int64_t depth = 8;
 };
+
+ImageSection image_section(const ModelDescription& d) {
+  return {d.unet.image, d.class_names, d.depth};
+}
 
 void fields(config::Fields& f, ImageSection& s) {
   f("channels", s.shape.channels, config::at_least(1));
@@ -24,6 +29,7 @@ void fields(config::Fields& f, ImageSection& s) {
   f("width", s.shape.width, config::at_least(1));
   f("classes", s.shape.classes, config::at_least(0));
   f("class_names", s.class_names);
+  if (!f.omits(s.depth == 8)) f("depth", s.depth, {8, 16});
 }
 
 // In descending order, each once: as the levels are.
@@ -66,6 +72,7 @@ ModelDescription read_model_description(config::Document& document) {
   const auto section = config::read<ImageSection>(image);
   ModelDescription description;
   description.class_names = section.class_names;
+  description.depth = section.depth;
   description.unet = read_unet_config(model);
   fit_to_images_(description.unet, section.shape, model);
   description.diffusion = diffusion::read_diffusion_config(diffusion);
@@ -78,18 +85,19 @@ ModelDescription without_unused(ModelDescription description) {
     description.class_names.clear();
     description.unet.null_class = false;
   }
+  description.depth = ModelDescription().depth;
   description.unet.attention_resolutions = in_order(description.unet.attention_resolutions);
   description.diffusion.schedule = diffusion::without_unused(description.diffusion.schedule);
   return description;
 }
 
 std::string to_toml(const ModelDescription& d) {
-  return config::to_toml(ImageSection{d.unet.image, d.class_names}, "image") + "\n" +
-         config::to_toml(d.unet, "model") + "\n" + config::to_toml(d.diffusion, "diffusion");
+  return config::to_toml(image_section(d), "image") + "\n" + config::to_toml(d.unet, "model") +
+         "\n" + config::to_toml(d.diffusion, "diffusion");
 }
 
 nlohmann::ordered_json to_json(const ModelDescription& d) {
-  return {{"image", config::to_json(ImageSection{d.unet.image, d.class_names})},
+  return {{"image", config::to_json(image_section(d))},
           {"model", config::to_json(d.unet)},
           {"diffusion", config::to_json(d.diffusion)}};
 }

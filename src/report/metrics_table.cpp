@@ -31,11 +31,8 @@ double together(const std::string& key, const std::vector<double>& numbers) {
   return key == "skipped" ? sum : sum / static_cast<double>(numbers.size());
 }
 
-}  // namespace
-
-std::vector<Json> steps_of_lines(std::string_view text, const std::string& name,
-                                 std::vector<std::string>& warnings) {
-  io::JsonLines found = io::parse_json_lines(text);
+std::vector<Json> in_order_of_steps(io::JsonLines found, const std::string& name,
+                                    std::vector<std::string>& warnings) {
   std::vector<Json> lines;
   for (Json& json : found.objects) {
     const auto step = json["step"].get<int64_t>();
@@ -46,6 +43,18 @@ std::vector<Json> steps_of_lines(std::string_view text, const std::string& name,
     warnings.push_back(fmt::format("{}: {} passed over, the first is line {}", name,
                                    counted(found.damaged, "damaged line"), found.first_damaged));
   return lines;
+}
+
+}  // namespace
+
+std::vector<Json> steps_of_lines(std::string_view text, const std::string& name,
+                                 std::vector<std::string>& warnings) {
+  return in_order_of_steps(io::parse_json_lines(text), name, warnings);
+}
+
+std::vector<Json> steps_of_file(const std::filesystem::path& file, const std::string& name,
+                                std::vector<std::string>& warnings) {
+  return in_order_of_steps(io::read_json_lines(file), name, warnings);
 }
 
 Json metrics_table(const std::vector<Json>& lines, int64_t max_rows) {

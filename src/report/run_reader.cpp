@@ -47,7 +47,7 @@ std::string text_of(const fs::path& file) {
 
 std::vector<Json> lines_of(const fs::path& file, Warnings& warnings) {
   std::vector<Json> lines;
-  or_warn(warnings, file, [&] { lines = steps_of_lines(text_of(file), file.string(), warnings); });
+  or_warn(warnings, file, [&] { lines = steps_of_file(file, file.string(), warnings); });
   return lines;
 }
 

@@ -6,6 +6,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/io/npy.h"
 #include "ddpm/io/png_mark.h"
 #include "picture_record.h"
 
@@ -21,13 +22,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string name_of(int64_t image) { return fmt::format("{:06}.png", image); }
+constexpr int64_t kPngChannels = 4;
+
+std::string name_of(int64_t image, const std::string& ending) {
+  return fmt::format("{:06}{}", image, ending);
+}
 
 // What other programs would read as one of the samples.
 bool is_image(const fs::path& path) {
-  constexpr std::array<std::string_view, 12> kEndings{".png", ".jpg",  ".jpeg", ".jfif",
-                                                      ".bmp", ".tga",  ".pgm",  ".ppm",
-                                                      ".gif", ".webp", ".tif",  ".tiff"};
+  constexpr std::array<std::string_view, 13> kEndings{".png", ".jpg",  ".jpeg", ".jfif", ".bmp",
+                                                      ".tga", ".pgm",  ".ppm",  ".gif",  ".webp",
+                                                      ".tif", ".tiff", ".npy"};
   const std::string ending = lowercase(path.extension().string());
   return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
 }
@@ -39,12 +44,19 @@ int64_t index_of(const fs::path& path) {
                       stem.find_first_not_of("0123456789") == std::string::npos;
   if (!digits) return -1;
   const int64_t index = std::stoll(stem);
-  return path.filename() == name_of(index) ? index : -1;
+  const bool ours =
+      path.filename() == name_of(index, ".png") || path.filename() == name_of(index, ".npy");
+  return ours ? index : -1;
 }
+
+struct Listed {
+  int64_t image;
+  fs::path file;
+};
 
 // The images in a folder: those that its record lists, and the others.
 struct Contents {
-  std::vector<int64_t> listed;
+  std::vector<Listed> listed;
   std::vector<std::string> others;
 };
 
@@ -55,7 +67,7 @@ Contents contents_of(const fs::path& folder, const PictureRecord& record) {
     if (!is_image(entry.path())) continue;
     const int64_t index = index_of(entry.path());
     if (index >= 0 && index < record.images) {
-      contents.listed.push_back(index);
+      contents.listed.push_back({index, entry.path()});
     } else {
       contents.others.push_back(entry.path().filename().string());
     }
@@ -85,7 +97,8 @@ void expect_same_set(const fs::path& folder, const PictureRecord& record, const 
                                       "settings with --continue",
                                       images, difference));
   }
-  const int64_t last = *std::max_element(contents.listed.begin(), contents.listed.end());
+  int64_t last = 0;
+  for (const Listed& listed : contents.listed) last = std::max(last, listed.image);
   if (last < set.count) return;
   throw IoError(
       folder, fmt::format("holds {} of these settings, more than the {} asked for; use --num {} or "
@@ -125,7 +138,9 @@ void with_folder_errors(const fs::path& folder, const Work& work) {
 
 }  // namespace
 
-fs::path PictureFolder::file_of(int64_t image) const { return folder_ / name_of(image); }
+std::string picture_ending(int64_t channels) { return channels <= kPngChannels ? ".png" : ".npy"; }
+
+fs::path PictureFolder::file_of(int64_t image) const { return folder_ / name_of(image, ending_); }
 
 fs::path PictureFolder::beside(const std::string& what) const {
   fs::path folder = folder_.lexically_normal();
@@ -149,8 +164,8 @@ void PictureFolder::prepare(const PictureSet& set, bool overwrite) const {
     const bool same = first_difference(record, set).empty();
 
     // 1. What --overwrite gives up: listed files alone.
-    for (const int64_t image : contents.listed) {
-      if (!same || image >= set.count) fs::remove(file_of(image));
+    for (const auto& [image, file] : contents.listed) {
+      if (!same || image >= set.count) fs::remove(file);
     }
     std::vector<std::string> kept;
     for (const std::string& listed : record.beside) {
@@ -189,9 +204,15 @@ std::vector<int64_t> PictureFolder::missing(const std::vector<int64_t>& images,
   return result;
 }
 
-void PictureFolder::write(int64_t image, const torch::Tensor& chw_u8,
+void PictureFolder::write(int64_t image, const torch::Tensor& pixels,
                           const std::vector<io::PngText>& texts) const {
-  io::replace_file(file_of(image), io::with_png_texts(io::encode_png(chw_u8), texts));
+  if (ending_ == ".png") {
+    io::replace_file(file_of(image), io::with_png_texts(io::encode_png(pixels), texts));
+    return;
+  }
+  const torch::Tensor hwc = pixels.permute({1, 2, 0}).contiguous();
+  io::replace_file(file_of(image),
+                   io::encode_npy(hwc.scalar_type() == torch::kInt ? hwc.to(torch::kUInt16) : hwc));
 }
 
 void PictureFolder::write_beside(const fs::path& file, const torch::Tensor& chw_u8,
@@ -207,7 +228,13 @@ void PictureFolder::write_beside(const fs::path& file, const std::vector<uint8_t
 
 torch::Tensor PictureFolder::read(int64_t image) const {
   const fs::path file = file_of(image);
-  return io::to_tensor(io::decode_image(io::read_file(file), file.string()));
+  if (ending_ == ".png") return io::to_tensor(io::decode_image(io::read_file(file), file.string()));
+  const torch::Tensor hwc = io::parse_npy(io::read_file(file), file.string());
+  const bool sixteen = hwc.scalar_type() == torch::kInt;  // uint16, widened
+  if (hwc.dim() != 3 || (!sixteen && hwc.scalar_type() != torch::kByte))
+    throw IoError(file, "is not an image [H,W,C] of uint8 or uint16; delete it");
+  const torch::Tensor chw = hwc.permute({2, 0, 1}).contiguous();
+  return sixteen ? chw.to(torch::kFloat).div(257).round().to(torch::kByte) : chw;
 }
 
 torch::Tensor PictureFolder::grid(int64_t count, int64_t columns) const {

@@ -1,7 +1,6 @@
 #include "run_watch.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/report/metrics_table.h"
 #include "ddpm/report/sample_grids.h"
@@ -53,12 +52,6 @@ void add_view_(RunJson& json, const train::RunView& view) {
   json["message"] = view.last_message;
 }
 
-// Lines of a file of JSON lines; none if it does not exist.
-std::vector<RunJson> lines_of(const fs::path& file, std::vector<std::string>& warnings) {
-  if (!fs::exists(file)) return {};
-  return report::steps_of_lines(io::read_text(file), file.filename().string(), warnings);
-}
-
 // The newest grids, by step, each {step, weights, url}.
 RunJson grids_of(const fs::path& run) {
   const auto all = report::sample_grid_files(run);
@@ -81,8 +74,11 @@ std::string RunWatch::read(Snapshot& snapshot) const {
   std::vector<std::string> warnings;
   try {
     add_view_(json, train::view_of_run(run_));
-    json["metrics"] = report::metrics_table(lines_of(run_ / "metrics.jsonl", warnings), kRows);
-    json["quality"] = report::metrics_table(lines_of(run_ / "quality.jsonl", warnings), kRows);
+    for (const std::string name : {"metrics", "quality"}) {
+      const std::string file = name + ".jsonl";
+      json[name] =
+          report::metrics_table(report::steps_of_file(run_ / file, file, warnings), kRows);
+    }
     json["grids"] = grids_of(run_);
   } catch (const Error& error) {  // a run that has just begun, or was deleted
     warnings.emplace_back(error.what());

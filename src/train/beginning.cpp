@@ -22,11 +22,11 @@ Beginning beginning_of(const Experiment& experiment, const config::Document& doc
   }
   const auto numbers = classes_of_run(b.checkpoint, experiment, *data.training);
   if (!numbers.empty()) data = in_class_order(data, numbers);
-  b.resumption = compare_with(
-      b.checkpoint,
-      {run, experiment, document, *data.training,
-       nn::to_toml({experiment.unet, experiment.diffusion, data.training->class_names()}),
-       data.training->fingerprint()});
+  b.resumption = compare_with(b.checkpoint,
+                              {run, experiment, document, *data.training,
+                               nn::to_toml({experiment.unet, experiment.diffusion,
+                                            data.training->class_names(), experiment.data.depth}),
+                               data.training->fingerprint()});
   b.prepare = [&experiment, checkpoint = b.checkpoint](Learner& learner) {
     const checkpoint::TrainingTensors tensors = learner.empty_tensors();
     checkpoint::read_checkpoint(checkpoint, *learner.unet(), experiment.ema, tensors);

@@ -46,8 +46,8 @@ TrainingRun::TrainingRun(Experiment experiment, config::Document& document, data
       snapshots_(checkpoint::snapshots_of(run_)),
       checkpoint_(starting_point(resume_policy)),
       data_(in_class_order(std::move(data))),
-      model_toml_(
-          nn::to_toml({experiment_.unet, experiment_.diffusion, data_.training->class_names()})),
+      model_toml_(nn::to_toml({experiment_.unet, experiment_.diffusion,
+                               data_.training->class_names(), experiment_.data.depth})),
       config_toml_(document.effective()),
       learner_(experiment_, device, world),
       loader_(open_batches(experiment_, *data_.training, device, world)),

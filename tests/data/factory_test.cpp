@@ -71,7 +71,7 @@ TEST(DataConfig, PointsAtWhatIsWrong) {
   };
   EXPECT_CONTAINS(error("kind = \"rar\""), "test.toml:3:");
   EXPECT_CONTAINS(error("kind = \"rar\""), "procedural");
-  EXPECT_CONTAINS(error("channels = 5"), "data.channels");
+  EXPECT_CONTAINS(error("channels = 17"), "data.channels");
   EXPECT_CONTAINS(error("kind = \"procedural\"\nchannels = 2"), "data.channels: is 2; procedural");
   EXPECT_CONTAINS(error("crop = \"random\""), "test.toml:3:8: data.crop: is \"random\", but");
   EXPECT_CONTAINS(error("crop = \"middle\""), "data.crop");

@@ -181,8 +181,47 @@ TEST(ImageFiles, SaysWhatImagesLose) {
       fixtures::from_hex("89504e470d0a1a0a0000000d49484452000000030000000110000000006e1b97"
                          "2b0000000f4944415478"
                          "9c6360606064f8ff1f00030802004170900d0000000049454e44ae426082"));
-  EXPECT_EQ(remarks_of(folder / "deep"),
-            std::vector<std::string>{"1 of 1 images has 16 bits per channel and is rounded to 8"});
+  EXPECT_EQ(
+      remarks_of(folder / "deep"),
+      std::vector<std::string>{"1 of 1 images has 16 bits per channel and is rounded to 8; set "
+                               "data.depth = 16 to keep them"});
+}
+
+// What the pixels v of a file become: levels v / 257.
+torch::Tensor levels_of(const torch::Tensor& values) {
+  return values.to(torch::kDouble).div(257).to(torch::kFloat);
+}
+
+TEST(ImageFiles, Keep16BitsIfAsked) {
+  const TemporaryFolder folder;
+  const torch::Tensor deep =
+      torch::arange(65535 - 36 * 301, 65535, 301, torch::kInt).view({3, 3, 4});
+  io::write_png(folder / "a.png", deep);
+  fixtures::write(folder / "b.ppm", flat_pnm(3, 4, 3, 10));
+  ImageOptions options;
+  const auto rounded = open_image_folder(folder.path(), options);
+  EXPECT_EQ(rounded->pixel_type(), torch::kByte);
+  EXPECT_TRUE(rounded->get(0).image.equal(levels_of(deep).round().to(torch::kByte)));
+  options.depth = 16;
+  const auto kept = open_image_folder(folder.path(), options);
+  EXPECT_EQ(kept->pixel_type(), torch::kFloat);
+  EXPECT_TRUE(kept->remarks().empty());
+  EXPECT_TRUE(kept->get(0).image.allclose(levels_of(deep), 1e-7, 0));
+  EXPECT_TRUE(kept->get(1).image.equal(torch::full({3, 3, 4}, 10.0F)));
+  EXPECT_CONTAINS(kept->description(), "3 channels of more than 8 bits");
+  // Where no file has more, bytes take a quarter of the memory.
+  std::filesystem::remove(folder / "a.png");
+  EXPECT_EQ(open_image_folder(folder.path(), options)->pixel_type(), torch::kByte);
+}
+
+TEST(ImageFiles, OfMoreThan4ChannelsDoNotExist) {
+  const TemporaryFolder folder;
+  fixtures::write(folder / "b.ppm", flat_pnm(3, 4, 3, 10));
+  EXPECT_CONTAINS(
+      message_of<IoError>([&] {
+        open_image_folder(folder.path(), {std::nullopt, 7});
+      }),
+      "holds image files, which have 1 to 4 channels, but 7 are asked for; use a NumPy array");
 }
 
 TEST(ImageFiles, RefusesMorePixelsThanAllowed) {

@@ -104,8 +104,15 @@ TEST_F(NumpyImages, LayoutIsFoundWhereOneAxisCanBeChannels) {
   EXPECT_CONTAINS(error(zeros({2, 3, 9, 1})),
                   "x.npy: has the shape [2, 3, 9, 1], in which the second and the last axis could "
                   "be the channels (1 to 4); set data.layout = \"nhwc\" or \"nchw\"");
-  EXPECT_CONTAINS(error(zeros({2, 8, 9, 5})), "in which no axis could be the channels");
-  EXPECT_CONTAINS(error(zeros({2, 8, 9, 3}), {.layout = "nchw"}), "makes 8 channels");
+  EXPECT_EQ(open(zeros({2, 20, 30, 5}))->shape(), (ImageShape{5, 20, 30}));
+  EXPECT_EQ(open(zeros({2, 16, 20, 30}))->shape(), (ImageShape{16, 20, 30}));
+  EXPECT_EQ(open(zeros({2, 8, 9, 5}), {.layout = "nhwc"})->shape(), (ImageShape{5, 8, 9}));
+  EXPECT_CONTAINS(error(zeros({2, 8, 9, 5})),
+                  "in which the second and the last axis could be the channels (1 to 16)");
+  EXPECT_CONTAINS(error(zeros({2, 17, 9, 18})), "in which no axis could be the channels (1 to 16)");
+  EXPECT_CONTAINS(error(zeros({2, 8, 9, 17}), {.layout = "nhwc"}),
+                  "makes 17 channels; 1 to 16 are possible");
+  EXPECT_EQ(open(zeros({2, 8, 9, 3}), {.layout = "nchw"})->shape(), (ImageShape{8, 9, 3}));
   EXPECT_CONTAINS(error(zeros({2, 8})), "has the shape [2, 8]; images are [N,H,W]");
   EXPECT_CONTAINS(error(zeros({0, 8, 8})), "holds no image");
 }
@@ -136,7 +143,82 @@ TEST_F(NumpyImages, RangeIsAskedForOrFound) {
   bad[1][2][3] = -std::numeric_limits<float>::infinity();
   EXPECT_CONTAINS(error(npy(bad, "<f4"), {.range = "0_1"}), "holds NaN or infinity in image 1");
   EXPECT_CONTAINS(error(npy(torch::zeros({2, 4, 4}, torch::kInt), "<i4")),
-                  "holds Int values; images are uint8 (0..255) or floats");
+                  "holds int32 values, 0 to 0; images are uint8 (0..255), uint16 or floats: save it "
+                  "with .astype(\"uint8\"), or set data.range to black and white");
+}
+
+TEST_F(NumpyImages, AnyRangeAndAnyNumbersAreUnderstood) {
+  const torch::Tensor values = torch::tensor({-1000, -1001, 0, 1000, 3000, 4000}).view({1, 2, 3});
+  for (const Bytes& bytes :
+       {npy(values.to(torch::kShort), "<i2"), npy(values.to(torch::kInt), "<i4"),
+        npy(values, "<i8"), npy(values.to(torch::kFloat), "<f4")}) {
+    const auto set = open(bytes, {.range = "-1000_3000"});
+    const auto expected = torch::tensor({0, 0, 64, 128, 255, 255}, torch::kByte).view({1, 2, 3});
+    EXPECT_TRUE(set->get(0).image.equal(expected)) << set->get(0).image;
+  }
+  EXPECT_EQ(problem_of_array_range("auto"), "");
+  EXPECT_EQ(problem_of_array_range("-0.5_1e3"), "");
+  for (const char* wrong : {"", "1", "1_0", "1_1", "a_b", "0_1_2", "_", "nan_1", "0_inf", "0_1 "})
+    EXPECT_CONTAINS(problem_of_array_range(wrong), "use \"auto\", or \"LOW_HIGH\"");
+}
+
+TEST_F(NumpyImages, KeepTheirDepthIfAsked) {
+  ImageOptions options;
+  const torch::Tensor words =
+      torch::tensor({0, 1, 128, 129, 257, 40000, 65535, 65534}, torch::kInt).view({1, 2, 4});
+  const Bytes file = npy(words.to(torch::kUInt16), "<u2");
+  EXPECT_TRUE(open(file)->get(0).image.equal(
+      torch::tensor({0, 0, 0, 1, 1, 156, 255, 255}, torch::kByte).view({1, 2, 4})));
+  options.depth = 16;
+  const auto kept = open(file, {}, options);
+  EXPECT_EQ(kept->pixel_type(), torch::kFloat);
+  EXPECT_TRUE(
+      kept->get(0).image.allclose(words.to(torch::kDouble).div(257).to(torch::kFloat), 1e-6, 0));
+  // Floats: 255 (v - low) / (high - low), cut off at the ends.
+  const torch::Tensor floats = torch::tensor({0.0, 0.1234567, 0.5, 1.001}).view({1, 2, 2});
+  const torch::Tensor expected = (floats * 255).clamp(0, 255);
+  EXPECT_TRUE(open(npy(floats, "<f4"), {}, options)->get(0).image.allclose(expected, 1e-6, 0));
+  // Bytes have no more.
+  EXPECT_EQ(open(npy(torch::zeros({1, 2, 2}, torch::kUInt8), "|u1"), {}, options)->pixel_type(),
+            torch::kByte);
+  // Scaling does not round either.
+  const auto scaled = open(file, {}, [] {
+    ImageOptions smaller;
+    smaller.size = ImageSize{1, 2};
+    smaller.depth = 16;
+    return smaller;
+  }());
+  const torch::Tensor pixels = scaled->get(0).image;
+  EXPECT_EQ(pixels.scalar_type(), torch::kFloat);
+  EXPECT_FALSE(pixels.equal(pixels.round()));
+}
+
+TEST_F(NumpyImages, DarkWordsAreRemarkedOn) {
+  const auto remarks = [&](int64_t high) {
+    return open(npy(torch::full({1, 2, 2}, high, torch::kInt).to(torch::kUInt16), "<u2"))
+        ->remarks();
+  };
+  EXPECT_EQ(remarks(4000),
+            std::vector<std::string>{"the values end at 4000 of 65535, so the images are dark; set "
+                                     "data.range = \"0_4095\" if 4095 is white"});
+  EXPECT_TRUE(remarks(40000).empty());
+}
+
+TEST_F(NumpyImages, OfManyChannelsKeepThem) {
+  const Bytes file =
+      npy(torch::arange(7 * 20 * 21).remainder(251).view({1, 7, 20, 21}).to(torch::kByte), "|u1");
+  const auto set = open(file);
+  EXPECT_EQ(set->shape(), (ImageShape{7, 20, 21}));
+  EXPECT_TRUE(set->get(0).image.flatten().equal(
+      torch::arange(7 * 20 * 21).remainder(251).to(torch::kByte)));
+  EXPECT_CONTAINS(message_of<UsageError>([&] {
+                    open(file, {}, {std::nullopt, 3});
+                  }),
+                  "has 7 channels, which cannot become 3; set data.channels = 7");
+  EXPECT_CONTAINS(message_of<UsageError>([&] {
+                    open(npy(torch::zeros({1, 8, 8}, torch::kByte), "|u1"), {}, {std::nullopt, 5});
+                  }),
+                  "has 1 channel, which cannot become 5; set data.channels = 1");
 }
 
 TEST_F(NumpyImages, AreScaledAndConverted) {

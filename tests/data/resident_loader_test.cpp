@@ -1,6 +1,9 @@
 #include "ddpm/data/resident_loader.h"
 
+#include "ddpm/data/view.h"
 #include "src/data/procedural.h"
+
+#include <memory>
 
 #include <gtest/gtest.h>
 #include <torch/cuda.h>
@@ -29,6 +32,22 @@ class Large final : public Dataset {
   ProceduralShapes shapes_{23, {3, 9, 11}, 5};
 };
 
+// The same images as floats, a quarter of a level lighter.
+class Lighter final : public View {
+ public:
+  Lighter() : View(std::make_shared<Large>()) {}
+  torch::Dtype pixel_type() const override { return torch::kFloat; }
+  Example get(int64_t index) const override { return lighter(whole().get(index)); }
+  Example get_uncropped(int64_t index) const override {
+    return lighter(whole().get_uncropped(index));
+  }
+
+ private:
+  static Example lighter(const Example& example) {
+    return {example.image.to(torch::kFloat) + 0.25, example.label};
+  }
+};
+
 LoaderOptions options(bool flip, bool random_crop) {
   LoaderOptions o;
   o.batch_size = 6;
@@ -40,8 +59,8 @@ LoaderOptions options(bool flip, bool random_crop) {
   return o;
 }
 
-void expect_same_batches(const LoaderOptions& o, const torch::Device& device) {
-  const Large dataset;
+void expect_same_batches(const Dataset& dataset, const LoaderOptions& o,
+                         const torch::Device& device) {
   Loader loader(dataset, o);
   ResidentLoader resident(dataset, o, device);
   for (const int64_t start : {0, 7}) {  // 7 * 10 lies beyond the first epochs
@@ -61,19 +80,41 @@ void expect_same_batches(const LoaderOptions& o, const torch::Device& device) {
 
 TEST(ResidentLoader, GivesTheBatchesOfLoader) {
   for (const bool flip : {false, true}) {
-    for (const bool crop : {false, true}) expect_same_batches(options(flip, crop), torch::kCPU);
+    for (const bool crop : {false, true}) {
+      expect_same_batches(Large(), options(flip, crop), torch::kCPU);
+      expect_same_batches(Lighter(), options(flip, crop), torch::kCPU);
+    }
   }
 }
 
 TEST(ResidentLoaderGpu, GivesTheBatchesOfLoader) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA GPU";
-  expect_same_batches(options(true, true), torch::kCUDA);
+  expect_same_batches(Large(), options(true, true), torch::kCUDA);
+  expect_same_batches(Lighter(), options(true, true), torch::kCUDA);
+}
+
+TEST(Loaders, GiveFloatsWhereTheyGiveBytes) {
+  for (const bool flip : {false, true}) {
+    for (const bool crop : {false, true}) {
+      for (const int64_t cache : {0, 1 << 20}) {
+        LoaderOptions o = options(flip, crop);
+        o.cache_bytes = cache;
+        const Large bytes;
+        const Lighter floats;
+        Loader a(bytes, o), b(floats, o);
+        EXPECT_EQ(b.cached(), cache > 0);
+        for (int k = 0; k < 9; ++k)
+          EXPECT_TRUE(b.next().images.equal(a.next().images.to(torch::kFloat) + 0.25));
+      }
+    }
+  }
 }
 
 TEST(ResidentBytes, CountTheImagesAsTheyAreKept) {
   const Large dataset;
   EXPECT_EQ(resident_bytes(dataset, options(true, false)), 23 * 3 * 8 * 8);
   EXPECT_EQ(resident_bytes(dataset, options(true, true)), 23 * 3 * 9 * 11);
+  EXPECT_EQ(resident_bytes(Lighter(), options(true, false)), 4 * 23 * 3 * 8 * 8);
 }
 
 }  // namespace

@@ -121,8 +121,9 @@ TEST(Parameterization, FlowIsTheVelocityOfTheStraightPath) {
     const torch::Tensor tau = (input.time / 1000).view({-1, 1, 1, 1});
     EXPECT_LT(distance(input.x, (1 - tau) * c.x0 + tau * c.eps), 1e-12);
     EXPECT_LT(distance(c.target(Prediction::kFlow), c.eps - c.x0), 1e-15);
-    if (kind == ScheduleKind::kFlow)
+    if (kind == ScheduleKind::kFlow) {
       EXPECT_LT(distance(input.time, c.t.to(torch::kDouble)), 1e-10) << "T tau = t";
+    }
   }
 }
 

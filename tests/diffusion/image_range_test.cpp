@@ -17,8 +17,29 @@ TEST(ImageRange, MapsBytesToMinusOneToOne) {
   EXPECT_EQ(bytes[0][0][0][1].item<int>(), 51);  // the pixels are unchanged
 }
 
-TEST(ImageRange, RefusesImagesThatAreNotBytes) {
-  EXPECT_THROW(to_model_range(torch::zeros({1, 1, 2, 2}), torch::kFloat), c10::Error);
+TEST(ImageRange, MapsFloatsAsBytesAndBetweenThem) {
+  const torch::Tensor bytes = torch::arange(256).to(torch::kByte);
+  const torch::Tensor floats = bytes.to(torch::kFloat);
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16})
+    EXPECT_TRUE(to_model_range(floats, type).equal(to_model_range(bytes, type)));
+  EXPECT_TRUE(floats.equal(bytes.to(torch::kFloat)));  // the pixels are unchanged
+  const torch::Tensor x = to_model_range(torch::tensor({0.5F, 63.75F}), torch::kDouble);
+  EXPECT_DOUBLE_EQ(x[0].item<double>(), 0.5 / 127.5 - 1);
+  EXPECT_DOUBLE_EQ(x[1].item<double>(), -0.5);
+}
+
+TEST(ImageRange, RefusesOtherTypes) {
+  EXPECT_THROW(to_model_range(torch::zeros({1, 1, 2, 2}, torch::kInt), torch::kFloat), c10::Error);
+}
+
+// A file's v is the level v / 257.
+TEST(To16Bit, InvertsTheModelRangeForEveryPixelValue) {
+  const torch::Tensor values = torch::arange(65536, torch::kInt);
+  const torch::Tensor levels = values.to(torch::kDouble).div(257).to(torch::kFloat);
+  EXPECT_TRUE(to_16_bit(to_model_range(levels, torch::kFloat)).equal(values));
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(to_16_bit(torch::tensor({-7.0F, 7.0F, nan, -1.0F + 1.4F / 32767.5F}))
+                  .equal(torch::tensor({0, 65535, 0, 1}, torch::kInt)));
 }
 
 TEST(ToUint8, InvertsTheModelRangeForEveryPixelValue) {

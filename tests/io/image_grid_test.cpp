@@ -29,6 +29,16 @@ TEST(MakeGrid, BackgroundIsOpaque) {
   }
 }
 
+TEST(MakeGrid, ShowsManyChannelsSideBySide) {
+  const torch::Tensor images = torch::arange(2 * 5 * 2 * 3).view({2, 5, 2, 3}).to(torch::kByte);
+  const torch::Tensor shown = viewable(images);
+  EXPECT_EQ(shown.sizes(), (torch::IntArrayRef{2, 1, 2, 15}));
+  for (int64_t c = 0; c < 5; ++c)
+    EXPECT_TRUE(shown.slice(3, 3 * c, 3 * c + 3).squeeze(1).equal(images.select(1, c)));
+  EXPECT_TRUE(viewable(images.narrow(1, 0, 4)).equal(images.narrow(1, 0, 4)));
+  EXPECT_TRUE(make_grid(images, 1, 0).equal(torch::cat({shown[0], shown[1]}, 1)));
+}
+
 TEST(Enlarged, RepeatsPixelsUntilTheLongerSideIsLongEnough) {
   const torch::Tensor image = torch::arange(6).to(torch::kUInt8).view({1, 2, 3});
   const torch::Tensor large = enlarged(image, /*side=*/7);

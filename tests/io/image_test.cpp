@@ -107,6 +107,33 @@ TEST(Image, SaysWhichHas16BitsPerChannel) {
     EXPECT_FALSE(image_info(from_hex(hex), "x").deep);
 }
 
+// stb_image decodes what is written here.
+TEST(Image, Of16BitsIsReadAsItWasWritten) {
+  for (int64_t channels = 1; channels <= 4; ++channels) {
+    torch::manual_seed(channels);
+    const torch::Tensor noise = torch::randint(0, 65536, {channels, 9, 7}, torch::kInt);
+    const torch::Tensor ramp =
+        torch::arange(channels * 63, torch::kInt).view({channels, 9, 7}) * 200;
+    for (const torch::Tensor& pixels : {noise, ramp}) {
+      const Bytes png = encode_png(pixels);
+      EXPECT_EQ(image_info(png, "x"), (ImageInfo{9, 7, channels, true}));
+      const torch::Tensor levels = decode_levels(png, "x");
+      ASSERT_EQ(levels.scalar_type(), torch::kFloat);
+      EXPECT_TRUE(levels.mul(257).round().to(torch::kInt).equal(pixels));
+      EXPECT_TRUE(decoded(png).equal(levels.round().to(torch::kByte)));
+    }
+  }
+  EXPECT_TRUE(decode_levels(from_hex(kPng), "x").equal(sevens()));  // 8 bits stay bytes
+  // Written by Pillow: 16 bits of grey.
+  EXPECT_TRUE(decode_levels(from_hex(kPng16), "x")
+                  .round()
+                  .to(torch::kByte)
+                  .equal(torch::tensor({0, 1, 255}, torch::kByte).view({1, 1, 3})));
+  EXPECT_EQ(decode_levels(from_hex(kPng16), "x", 3).sizes(), (torch::IntArrayRef{3, 1, 3}));
+  EXPECT_CONTAINS(message_of<IoError>([] { decode_levels(from_hex(kPng16), "x.png", 0, 2); }),
+                  "x.png: has 1 x 3 pixels, more than");
+}
+
 TEST(Image, ConvertsChannels) {
   EXPECT_TRUE(torch::equal(decoded(from_hex(kPng16), 3),
                            torch::tensor({0, 1, 255}, torch::kUInt8).expand({3, 1, 3})));

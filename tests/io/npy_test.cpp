@@ -71,6 +71,23 @@ TEST(Npy, ReadsEveryTypeAndOrderThatNumpyWrites) {
   }
 }
 
+// The bytes that numpy 2.0 saves: np.save(f, np.array([[1, 258, 65535]], "<u2")).
+TEST(Npy, WritesWhatNumpyWrites) {
+  const torch::Tensor values = torch::tensor({1, 258, 65535}, torch::kInt).view({1, 3});
+  const Bytes written = encode_npy(values.to(torch::kUInt16));
+  std::string text = "{'descr': '<u2', 'fortran_order': False, 'shape': (1, 3), }";
+  text.resize(117, ' ');
+  text += '\n';
+  const Bytes expected = fixtures::from_text("\x93NUMPY\x01" + std::string("\0\x76\0", 3) + text +
+                                             std::string("\x01\x00\x02\x01\xff\xff", 6));
+  EXPECT_EQ(written, expected);
+  EXPECT_TRUE(parse_npy(written, "x").equal(values));
+  const torch::Tensor floats = torch::randn({2, 3, 4});
+  EXPECT_TRUE(parse_npy(encode_npy(floats.transpose(0, 2)), "x").equal(floats.transpose(0, 2)));
+  const torch::Tensor bytes = torch::arange(7).to(torch::kByte);
+  EXPECT_TRUE(parse_npy(encode_npy(bytes), "x").equal(bytes));
+}
+
 TEST(Npy, MappedArraysStayWhenTheFileIsRemovedAndDoNotWriteToIt) {
   const TemporaryFolder folder;
   fixtures::write(folder / "x.npy", golden("u1"));

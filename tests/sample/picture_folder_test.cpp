@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/npy.h"
 #include "tests/io/temporary_folder.h"
 
 #include <filesystem>
@@ -57,6 +58,43 @@ TEST(PictureFolder, ReadsBackWhatItWrote) {
   EXPECT_EQ(pictures.file_of(12).filename(), "000012.png");
   EXPECT_EQ(pictures.file_of(1234567).filename(), "1234567.png");
   EXPECT_TRUE(pictures.read(12).equal(picture(200)));
+}
+
+TEST(PictureFolder, Writes16BitsAndReads8) {
+  const TemporaryFolder folder;
+  const PictureFolder pictures(folder / "a");
+  pictures.prepare(set_of(1), false);
+  const torch::Tensor deep = torch::arange(3 * 2 * 4, torch::kInt).view({3, 2, 4}) * 2849;
+  pictures.write(0, deep);
+  const auto bytes = io::read_file(pictures.file_of(0));
+  EXPECT_TRUE(io::image_info(bytes, "x").deep);
+  EXPECT_TRUE(pictures.read(0).equal(deep.to(torch::kFloat).div(257).round().to(torch::kByte)));
+}
+
+TEST(PictureFolder, AnImageOfManyChannelsIsAnArray) {
+  const TemporaryFolder folder;
+  const PictureFolder pictures(folder / "a", picture_ending(5));
+  EXPECT_EQ(picture_ending(4), ".png");
+  pictures.prepare(set_of(2), false);
+  const torch::Tensor image = torch::arange(5 * 2 * 4).view({5, 2, 4}).to(torch::kByte);
+  pictures.write(0, image);
+  EXPECT_EQ(pictures.file_of(0).filename(), "000000.npy");
+  EXPECT_TRUE(io::read_npy(pictures.file_of(0)).equal(image.permute({1, 2, 0})));
+  EXPECT_TRUE(pictures.read(0).equal(image));
+  const torch::Tensor deep = image.to(torch::kInt) * 1285 + 128;  // rounds to 5 v
+  pictures.write(1, deep);
+  EXPECT_TRUE(io::read_npy(pictures.file_of(1)).equal(deep.permute({1, 2, 0})));
+  EXPECT_TRUE(pictures.read(1).equal(image * 5));
+  EXPECT_EQ(pictures.missing({0, 1, 2}, {5, 2, 4}), std::vector<int64_t>{2});
+  EXPECT_EQ(pictures.grid(2, 1).size(0), 1);  // channels side by side, in grey
+  // Other settings: arrays are refused and given up as pictures are.
+  const PictureFolder others(folder / "a");
+  EXPECT_TRUE(says(refusal(others, set_of(2, R"({"steps": 20})")), "holds 2 images of other"));
+  others.prepare(set_of(2, R"({"steps": 20})"), true);
+  EXPECT_FALSE(fs::exists(pictures.file_of(0)));
+  fs::copy_file(DDPM_SOURCE_DIR "/README.md", folder / "a" / "mine.npy");
+  EXPECT_TRUE(
+      says(refusal(others, set_of(2)), "images that no sampling.json there lists (mine.npy)"));
 }
 
 TEST(PictureFolder, MissesWhatIsAbsentCutShortOrOfAnotherSize) {

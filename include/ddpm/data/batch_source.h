@@ -10,8 +10,8 @@
 namespace ddpm::data {
 
 struct Batch {
-  /// uint8 [B,C,H,W], contiguous; on the CPU (pinned if CUDA is available), or on the device that
-  /// holds resident data.
+  /// [B,C,H,W] of the data's pixel_type, contiguous; on the CPU (pinned if CUDA is available), or on
+  /// the device that holds resident data.
   torch::Tensor images;
   torch::Tensor labels;  ///< int64 [B], -1 without labels; on the images' device
   torch::Tensor ids;     ///< int64 [B], global sample index; on the images' device

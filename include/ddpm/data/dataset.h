@@ -26,8 +26,9 @@ struct SizeRange {
 };
 
 struct Example {
-  torch::Tensor image;  ///< uint8 [C,H,W]
-  int64_t label = -1;   ///< 0..class_count-1, or -1 without labels
+  /// [C,H,W], levels of 0..255: uint8, or float32 with fractions (Dataset::pixel_type).
+  torch::Tensor image;
+  int64_t label = -1;  ///< 0..class_count-1, or -1 without labels
 };
 
 /// A fixed number of labelled images of one shape.
@@ -36,6 +37,8 @@ class Dataset {
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
   virtual ImageShape shape() const = 0;
+  /// uint8, or float32 if images keep more than 8 bits (ImageOptions::depth).
+  virtual torch::Dtype pixel_type() const { return torch::kByte; }
   /// 0 if the images have no labels.
   virtual int64_t class_count() const = 0;
   /// class_count() names.

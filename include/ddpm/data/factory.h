@@ -36,9 +36,11 @@ struct DataConfig {
   std::string kind = "auto";            ///< auto (from the path), or a name of kind_names()
   std::filesystem::path path;           ///< file, folder or archive; not used by procedural
   std::optional<ImageSize> image_size;  ///< pixels; none: as in the files (procedural: 32x32)
-  /// 1 to 4; 0: as in the array, or as in the first file without alpha (procedural: 3).
+  /// 1 to 4, of an array 1 to 16; 0: as in the array, or as in the first file without alpha
+  /// (procedural: 3).
   int64_t channels = 0;
-  int64_t size = 50000;          ///< number of procedural images
+  int64_t depth = 8;     ///< bits per channel that are kept: 8, or 16, which also keeps floats
+  int64_t size = 50000;  ///< number of procedural images
   std::string theme = "shapes";  ///< of procedural images: shapes or scenes
   bool flip = false;             ///< mirror images left to right with probability 1/2
   Crop crop = Crop::kCentre;     ///< kRandom: another offset for every sample
@@ -46,7 +48,7 @@ struct DataConfig {
   double augment_probability = 0.12;           ///< of each transformation of kEdm
   BadImages on_bad_image = BadImages::kError;  ///< image files that cannot be read
   std::string layout = "auto";                 ///< axes of a NumPy array: auto, nhwc or nchw
-  std::string range = "auto";  ///< values of a NumPy array of floats: auto, 0_1, -1_1 or 0_255
+  std::string range = "auto";  ///< black and white in a NumPy array: auto, or LOW_HIGH as in 0_1
   int64_t holdout = 0;  ///< images never trained on, for the held-out loss; chosen by run.seed
   int64_t workers = 2;  ///< decoding threads
   Resident resident = Resident::kAuto;

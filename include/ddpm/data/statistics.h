@@ -9,7 +9,8 @@
 
 namespace ddpm::data {
 
-/// Number of occurrences of each value 0..255 in a channel; the statistics are exact.
+/// Number of occurrences of each value 0..255 in a channel; the statistics are exact. Pixels of more
+/// than 8 bits are rounded.
 struct ValueCounts {
   std::array<int64_t, 256> counts{};
 

@@ -37,8 +37,8 @@ using ShareBytes =
 struct ImageOptions {
   /// Resized and cropped to this; without it all must have one size.
   std::optional<ImageSize> size;
-  /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; 0: as in the array, or as in the first file without
-  /// alpha.
+  /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA, 5 to 16: an array's own; 0: as in the array, or as in
+  /// the first file without alpha.
   int64_t channels = 0;
   BadImages bad_images = BadImages::kError;
   int64_t workers = 2;                  ///< threads that read files
@@ -50,19 +50,28 @@ struct ImageOptions {
   std::filesystem::path index = {};
   /// Lets one of several processes read the files' properties; empty: each reads them itself.
   ShareBytes share = {};
+  int64_t depth = 8;  ///< bits per channel that are kept: 8, or 16, which also keeps floats
 };
 
 /// The size at which an image of size `from` just covers `to`, with its aspect ratio kept.
 ImageSize covering_size(ImageSize from, ImageSize to);
 
-/// Scales an image (bicubic, antialiased) to covering_size. chw_u8: uint8 [C,H,W].
-torch::Tensor scale_to_cover(const torch::Tensor& chw_u8, ImageSize size);
+/// Largest number of channels of an image.
+inline constexpr int64_t kMaxImageChannels = 16;
 
-/// scale_to_cover, then cuts out the middle: uint8 [C,H,W] -> uint8 [C, size.height, size.width].
-torch::Tensor resize_and_crop(const torch::Tensor& chw_u8, ImageSize size);
+/// Scales an image (bicubic, antialiased) to covering_size. chw: levels of 0..255, uint8, which are
+/// rounded, or float32; [C,H,W].
+torch::Tensor scale_to_cover(const torch::Tensor& chw, ImageSize size);
 
-/// uint8 [C,H,W] -> [channels,H,W], each of 1 to 4: grey <-> RGB; alpha, the last of 2 or 4, is
-/// kept, dropped, or added as 255.
-torch::Tensor with_channels(const torch::Tensor& chw_u8, int64_t channels);
+/// scale_to_cover, then cuts out the middle: [C,H,W] -> [C, size.height, size.width] of the same
+/// type.
+torch::Tensor resize_and_crop(const torch::Tensor& chw, ImageSize size);
+
+/// uint8 or float32 [C,H,W] -> [channels,H,W], each of 1 to 4: grey <-> RGB; alpha, the last of 2
+/// or 4, is kept, dropped, or added as 255. More channels are left alone: then the two must agree.
+torch::Tensor with_channels(const torch::Tensor& chw, int64_t channels);
+
+/// Levels of 0..255, uint8 or float32, rounded to uint8.
+torch::Tensor rounded_levels(const torch::Tensor& levels);
 
 }  // namespace ddpm::data

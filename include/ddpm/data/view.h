@@ -20,6 +20,7 @@ class View : public Dataset {
 
   int64_t size() const override { return whole_->size(); }
   ImageShape shape() const override { return whole_->shape(); }
+  torch::Dtype pixel_type() const override { return whole_->pixel_type(); }
   int64_t class_count() const override { return whole_->class_count(); }
   std::vector<std::string> class_names() const override { return whole_->class_names(); }
   Example get(int64_t index) const override { return whole_->get(index); }

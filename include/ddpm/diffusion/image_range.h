@@ -13,13 +13,16 @@ inline constexpr double kLevelVariance = (1.0 / kLevelsPerUnit) * (1.0 / kLevels
 /// A pixel's level in the model's range: u / 127.5 - 1 (Ho 2020, Sec. 3.3).
 constexpr double to_model_range(double level) { return level / kLevelsPerUnit - 1.0; }
 
-/// The same of uint8 pixels of any shape, on their device, in the float type `dtype`. `format`: the
-/// order of the result in memory.
+/// The same of pixels of any shape, uint8 or float32 levels, on their device, in the float type
+/// `dtype`. `format`: the order of the result in memory.
 torch::Tensor to_model_range(const torch::Tensor& pixels, torch::Dtype dtype,
                              torch::MemoryFormat format = torch::MemoryFormat::Preserve);
 
 /// Model range to pixels: x in [-1,1], any float type and shape -> uint8, 127.5 (x + 1) rounded to
 /// nearest and clamped. NaN becomes 0.
 torch::Tensor to_uint8(const torch::Tensor& x);
+
+/// The same with 16 bits: int32, 32767.5 (x + 1) rounded to nearest and clamped to 0..65535.
+torch::Tensor to_16_bit(const torch::Tensor& x);
 
 }  // namespace ddpm::diffusion

@@ -17,7 +17,7 @@ struct ImageInfo {
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
-  bool deep = false;  ///< 16 bits per channel; the decoded image has 8
+  bool deep = false;  ///< 16 bits per channel
   bool operator==(const ImageInfo&) const = default;
 };
 
@@ -52,10 +52,16 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int 
 /// The pixels as a tensor, uint8 [C,H,W].
 torch::Tensor to_tensor(const Image& image);
 
-/// chw_u8: uint8 [C,H,W], C = 1 to 4 (2: grey and alpha).
-std::vector<uint8_t> encode_png(const torch::Tensor& chw_u8);
+/// As decode_image, but 16 bits keep their depth: [C,H,W] in levels of 0..255, uint8, or float32
+/// with fractions, v / 257, if the file has 16 bits per channel.
+torch::Tensor decode_levels(std::span<const uint8_t> bytes, const std::string& name,
+                            int channels = 0, int64_t max_pixels = kMaxPixels);
 
-/// Writes chw_u8 (uint8 [C,H,W], C = 1 to 4) by replace_file. Throws IoError.
-void write_png(const std::filesystem::path& path, const torch::Tensor& chw_u8);
+/// pixels: [C,H,W], C = 1 to 4 (2: grey and alpha); uint8, or int32 of 0..65535 for a PNG of 16
+/// bits per channel.
+std::vector<uint8_t> encode_png(const torch::Tensor& pixels);
+
+/// Writes the pixels, as encode_png takes them, by replace_file. Throws IoError.
+void write_png(const std::filesystem::path& path, const torch::Tensor& pixels);
 
 }  // namespace ddpm::io

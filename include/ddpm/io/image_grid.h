@@ -6,7 +6,11 @@
 
 namespace ddpm::io {
 
-/// Arranges images in rows: uint8 [N,C,H,W] -> [C, rows*(H+padding)+padding,
+/// Images that a PNG can hold: [N,C,H,W] -> the same, or, with more than 4 channels, the channels as
+/// grey images side by side, [N,1,H,C*W].
+torch::Tensor viewable(const torch::Tensor& nchw);
+
+/// Arranges images in rows: uint8 [N,C,H,W], made viewable -> [C, rows*(H+padding)+padding,
 /// columns*(W+padding)+padding]. columns 0: nearly square. The background of an alpha channel (the
 /// last of 2 or 4) is 255, opaque.
 torch::Tensor make_grid(const torch::Tensor& nchw_u8, int64_t columns = 0, int64_t padding = 2,

@@ -39,4 +39,7 @@ torch::Tensor read_npy(const std::filesystem::path& path);
 /// The same from the bytes of a file, which the tensor keeps alive.
 torch::Tensor parse_npy(std::vector<uint8_t> bytes, const std::string& name);
 
+/// The bytes of a .npy file (version 1). values: uint8, uint16 or float32 of any shape.
+std::vector<uint8_t> encode_npy(const torch::Tensor& values);
+
 }  // namespace ddpm::io

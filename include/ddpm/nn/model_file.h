@@ -21,6 +21,7 @@ struct ModelDescription {
   UNetConfig unet;
   diffusion::DiffusionConfig diffusion;
   std::vector<std::string> class_names;
+  int64_t depth = 8;  ///< bits per channel of the pictures that it draws, 8 or 16: data.depth
 
   bool operator==(const ModelDescription&) const = default;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,10 @@ namespace ddpm::report {
 /// begins with `name`, if lines are damaged.
 std::vector<nlohmann::ordered_json> steps_of_lines(std::string_view text, const std::string& name,
                                                    std::vector<std::string>& warnings);
+/// The same of a file; none if it does not exist. Throws IoError.
+std::vector<nlohmann::ordered_json> steps_of_file(const std::filesystem::path& file,
+                                                  const std::string& name,
+                                                  std::vector<std::string>& warnings);
 
 /// Most rows of a metrics table; more would only make the page slow.
 inline constexpr int64_t kMaxRows = 2000;

@@ -22,13 +22,18 @@ struct PictureSet {
   std::vector<std::filesystem::path> beside;  ///< pictures that will be written outside the folder
 };
 
+/// The ending of the file of an image with so many channels: ".png", or ".npy" for more than 4.
+std::string picture_ending(int64_t channels);
+
 /// Sampled images on disk: FOLDER/000000.png, 000001.png, ... by image index, and sampling.json,
-/// which says how they were sampled and which files are this program's. So images of different
+/// which says how they were sampled and which files are this program's. An image with more than 4
+/// channels is a NumPy array [H,W,C] of uint8 or uint16, 000000.npy. So images of different
 /// settings never stand side by side, and no file of anybody else's is overwritten or deleted. A
 /// grid stands beside the folder: in it, other programs would read it as a sample.
 class PictureFolder {
  public:
-  explicit PictureFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit PictureFolder(std::filesystem::path folder, std::string ending = ".png")
+      : folder_(std::move(folder)), ending_(std::move(ending)) {}
 
   const std::filesystem::path& path() const { return folder_; }
   std::filesystem::path file_of(int64_t image) const;
@@ -47,8 +52,9 @@ class PictureFolder {
   /// height, width].
   std::vector<int64_t> missing(const std::vector<int64_t>& images,
                                const std::vector<int64_t>& shape) const;
-  /// chw_u8: uint8 [C,H,W]. The file appears whole or not at all. texts: what it says about itself.
-  void write(int64_t image, const torch::Tensor& chw_u8,
+  /// pixels: [C,H,W], uint8, or int32 of 0..65535 for 16 bits. The file appears whole or not at all.
+  /// texts: what a PNG says about itself.
+  void write(int64_t image, const torch::Tensor& pixels,
              const std::vector<io::PngText>& texts = {}) const;
   /// A grid or the like, outside the folder: marked as ours, so that a later call may replace it.
   static void write_beside(const std::filesystem::path& file, const torch::Tensor& chw_u8,
@@ -56,7 +62,7 @@ class PictureFolder {
   /// The same with an encoded PNG, as io::encode_png or io::encode_apng makes it.
   static void write_beside(const std::filesystem::path& file, const std::vector<uint8_t>& png,
                            const std::vector<io::PngText>& texts = {});
-  /// uint8 [C,H,W]. Throws IoError.
+  /// uint8 [C,H,W]; 16 bits are rounded. Throws IoError.
   torch::Tensor read(int64_t image) const;
   /// Images 0..count-1 in rows of `columns` (0: nearly square), enlarged if they are small: uint8
   /// [C,H',W']. Throws IoError.
@@ -64,6 +70,7 @@ class PictureFolder {
 
  private:
   std::filesystem::path folder_;
+  std::string ending_;
 };
 
 }  // namespace ddpm::sample
