@@ -1,6 +1,7 @@
 #include "ddpm/base/device.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 
 #include <fmt/format.h>
 #include <torch/cuda.h>
@@ -12,8 +13,8 @@ torch::Device parse_device(const std::string& name) {
     return torch::cuda::is_available() ? torch::Device(torch::kCUDA, 0) : torch::kCPU;
   if (name == "cpu") return torch::kCPU;
   int64_t index = 0;
-  const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
-                        name.find_first_not_of("0123456789", 5) == std::string::npos;
+  const bool numbered =
+      name.starts_with("cuda:") && name.size() < 9 && is_digits(std::string_view(name).substr(5));
   if (numbered) index = std::stoll(name.substr(5));
   if (name != "cuda" && !numbered) {
     throw UsageError(fmt::format("device \"{}\" is unknown; use auto, cpu, cuda or cuda:N", name));

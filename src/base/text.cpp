@@ -69,6 +69,17 @@ std::string table_row(const std::string& key, const std::string& value) {
   return fmt::format("{:<14} {}\n", key, value);
 }
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r";
+  const size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 std::string lowercase(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {

@@ -45,11 +45,10 @@ std::string describe(const nn::UNetConfig& c) {
 
 void print_model(const nn::ModelDescription& model) {
   const nn::ImageSpec& image = model.unet.image;
-  print_row("images",
-            fmt::format("{}x{}, {}{}, {}", image.height, image.width,
-                        counted(image.channels, "channel"),
-                        model.depth == 8 ? "" : fmt::format(" of {} bits", model.depth),
-                        counted(image.classes, "class")));
+  print_row("images", fmt::format("{}x{}, {}{}, {}", image.height, image.width,
+                                  counted(image.channels, "channel"),
+                                  model.depth == 8 ? "" : fmt::format(" of {} bits", model.depth),
+                                  counted(image.classes, "class")));
   print_row("network", describe(model.unet));
   if (model.unet.condition.is_set())
     print_row("condition",

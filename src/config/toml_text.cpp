@@ -48,10 +48,4 @@ std::string describe(const toml::node& node) {
                      toml::impl::node_type_friendly_names[static_cast<int>(node.type())]);
 }
 
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 }  // namespace ddpm::config

@@ -29,7 +29,4 @@ std::string render(const std::vector<T>& values) {
 /// A value as written and its type: `1.5 (floating-point)`.
 std::string describe(const toml::node& node);
 
-/// Without the spaces and tabs around it.
-std::string_view trimmed(std::string_view text);
-
 }  // namespace ddpm::config

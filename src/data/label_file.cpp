@@ -137,7 +137,7 @@ std::vector<FileLabel> parse_label_lines(const std::string& text, const fs::path
   int64_t number = 0;
   for (std::string line; std::getline(stream, line);) {
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (trimmed(line).empty()) continue;
     const std::string where = fmt::format("line {}", number);
     const nlohmann::json object = parsed(line, path, where + " ");
     const nlohmann::json* file = find_key(object, kFileKeys);
@@ -169,7 +169,7 @@ std::optional<std::vector<FileLabel>> parse_dataset_json(const std::string& text
                        lines.size()));
     const std::string file = pair[0].get<std::string>();
     const std::string label = label_text(pair[1], path, file);
-    if (label.empty() || label.find_first_not_of("0123456789") != std::string::npos)
+    if (!is_digits(label))
       fail(fmt::format("{}: the label \"{}\" is no integer from 0", file, label));
     lines.push_back({with_slashes(file), label});
   }

@@ -1,6 +1,7 @@
 #include "labels.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/data/dataset.h"
 #include "ddpm/io/file.h"
 #include "label_file.h"
@@ -51,13 +52,10 @@ ImageLabels numbered(const std::vector<std::string>& class_of_each) {
 
 // "00000/img00000000.png": names by EDM's and StyleGAN's dataset_tool.py, a thousand per folder.
 bool is_chunked(const std::vector<std::string>& names) {
-  const auto digits = [](std::string_view text, size_t count) {
-    return text.size() == count && text.find_first_not_of("0123456789") == std::string_view::npos;
-  };
   return !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
     const std::string_view v = name;
-    return v.size() > 18 && digits(v.substr(0, 5), 5) && v.substr(5, 4) == "/img" &&
-           digits(v.substr(9, 8), 8) && v[17] == '.';
+    return v.size() > 18 && is_digits(v.substr(0, 5)) && v.substr(5, 4) == "/img" &&
+           is_digits(v.substr(9, 8)) && v[17] == '.';
   });
 }
 
@@ -140,7 +138,7 @@ ImageLabels from_class_files(const std::vector<std::string>& names, const LabelS
     const size_t end = text->find_last_not_of(" \r\n\t");
     const std::string label = text->substr(0, end == std::string::npos ? 0 : end + 1);
     if (label.empty()) throw IoError(source.root / class_file_of(name), "is empty");
-    numbers = numbers && label.find_first_not_of("0123456789") == std::string::npos;
+    numbers = numbers && is_digits(label);
     labels.push_back({name, label});
   }
   return matched(labels, numbers, names, source.root);

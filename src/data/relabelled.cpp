@@ -23,9 +23,7 @@ std::vector<std::string> written(std::vector<std::string> names) {
 }
 
 bool are_numbers(const std::vector<std::string>& names) {
-  return std::all_of(names.begin(), names.end(), [](const std::string& name) {
-    return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
-  });
+  return std::all_of(names.begin(), names.end(), is_digits);
 }
 
 std::string listed(const std::vector<std::string>& names) {

@@ -1,6 +1,7 @@
 #include "ddpm/pipeline/class_choice.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 
 #include <algorithm>
@@ -13,10 +14,7 @@
 namespace ddpm::pipeline {
 namespace {
 
-bool is_number(const std::string& text) {
-  return !text.empty() && text.size() < 10 &&
-         text.find_first_not_of("0123456789") == std::string::npos;
-}
+bool is_number(const std::string& text) { return text.size() < 10 && is_digits(text); }
 
 std::optional<int64_t> place_of(const std::string& name, const std::vector<std::string>& names) {
   const auto found = std::find(names.begin(), names.end(), name);

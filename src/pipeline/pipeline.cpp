@@ -1,6 +1,7 @@
 #include "ddpm/pipeline/pipeline.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/pipeline/class_choice.h"
@@ -37,15 +38,12 @@ struct Assignment {
 };
 
 Assignment parsed(const std::string& text) {
-  const auto trimmed = [](std::string part) {
-    part.erase(0, part.find_first_not_of(' '));
-    part.erase(part.find_last_not_of(' ') + 1);
-    return part;
-  };
   const size_t equals = text.find('=');
   if (equals == std::string::npos)
     throw UsageError(fmt::format("\"{}\" must have the form key=value, as in steps=50", text));
-  return {trimmed(text.substr(0, equals)), trimmed(text.substr(equals + 1))};
+  const std::string_view whole = text;
+  return {std::string(trimmed(whole.substr(0, equals))),
+          std::string(trimmed(whole.substr(equals + 1)))};
 }
 
 std::string unquoted(const std::string& value) {

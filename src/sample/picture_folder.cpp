@@ -40,9 +40,7 @@ bool is_image(const fs::path& path) {
 // The index of an image of ours by its name; -1 if it is no such name.
 int64_t index_of(const fs::path& path) {
   const std::string stem = path.stem().string();
-  const bool digits = stem.size() >= 6 && stem.size() < 18 &&
-                      stem.find_first_not_of("0123456789") == std::string::npos;
-  if (!digits) return -1;
+  if (stem.size() < 6 || stem.size() >= 18 || !is_digits(stem)) return -1;
   const int64_t index = std::stoll(stem);
   const bool ours =
       path.filename() == name_of(index, ".png") || path.filename() == name_of(index, ".npy");

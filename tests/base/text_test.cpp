@@ -17,6 +17,18 @@ TEST(Text, WritesCommasBetweenThousands) {
   EXPECT_EQ(with_commas(-100), "-100");
 }
 
+TEST(Text, TrimsWhatIsBlankAround) {
+  EXPECT_EQ(trimmed(" \ta b\t \r"), "a b");
+  EXPECT_EQ(trimmed("a"), "a");
+  EXPECT_EQ(trimmed(" \t"), "");
+  EXPECT_EQ(trimmed(""), "");
+}
+
+TEST(Text, KnowsDigits) {
+  EXPECT_TRUE(is_digits("0123456789"));
+  for (const char* wrong : {"", "-1", "1.0", " 1", "1a", "\xb2"}) EXPECT_FALSE(is_digits(wrong));
+}
+
 TEST(Text, CountsThings) {
   EXPECT_EQ(counted(1, "block"), "1 block");
   EXPECT_EQ(counted(0, "block"), "0 blocks");

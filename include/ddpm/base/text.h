@@ -24,6 +24,12 @@ std::string counted(int64_t n, const std::string& noun);
 /// A line of a table with two columns: "images         10,000\n".
 std::string table_row(const std::string& key, const std::string& value);
 
+/// Without the spaces, tabs and carriage returns around it.
+std::string_view trimmed(std::string_view text);
+
+/// Whether the text is one or more of the digits 0 to 9, and nothing else.
+bool is_digits(std::string_view text);
+
 /// ASCII letters in lower case; other bytes unchanged.
 std::string lowercase(std::string_view text);
 
