@@ -102,8 +102,8 @@ class Model:
         except RuntimeError as error:
             raise _raised(error) from None
 
-    def sample(self, num=1, *, seed=0, first=0, batch=64, classes=None, conditions=None, to="torch",
-               progress=None, **settings):
+    def sample(self, num=1, *, seed=0, first=0, batch=64, classes=None, conditions=None, vectors=None,
+               to="torch", progress=None, **settings):
         """Draws images.
 
         num         images
@@ -112,6 +112,9 @@ class Model:
         batch       images at a time
         classes     a name, a number, or a list of them, which the images take in turn; default: all
         conditions  uint8 [M,c,h,w], of a network with model.condition; image i takes row i mod M
+        vectors     numbers [M,D], of a network with model.vector_conditional: a tensor, an array or lists;
+                    image i takes row i mod M. Default: those of training images that the network keeps.
+                    facts["vectors"] has the names of the D columns, their means and deviations
         to          "torch": float32 [num,C,H,W] on the CPU, about [-1,1], unclamped;
                     "numpy": uint8 [num,H,W,C] ([num,H,W] if C is 1), the pixels of `ddpm sample`
         progress    called with (done, total) network calls times images, about ten times a second
@@ -123,7 +126,9 @@ class Model:
             raise UsageError(f'to = {to!r}: "torch" or "numpy"')
         total = num * self.settings(**settings)["steps"]
         words = _class_words(classes)
-        call = (num, first, seed, batch, words, conditions, _assignments(settings))
+        if vectors is not None:
+            vectors = torch.as_tensor(vectors)
+        call = (num, first, seed, batch, words, conditions, vectors, _assignments(settings))
         samples = self._run(call, total, progress)
         if to == "torch":
             return samples

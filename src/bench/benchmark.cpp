@@ -186,7 +186,10 @@ class Benchmark {
             : torch::Tensor();
     return nn::make_denoiser(learner_.unet(), learner_.settings().diffusion,
                              experiment_.train.precision,
-                             {labels, nn::no_condition(experiment_.unet, count, x_.options())});
+                             {labels,
+                              nn::no_condition(experiment_.unet, count, x_.options()),
+                              {},
+                              nn::no_vectors(experiment_.unet, count, device_)});
   }
 
   // On a GPU it is a CUDA graph from the fourth call, as in sampling.

@@ -1,12 +1,12 @@
 #include "ddpm/checkpoint/rebuilt_ema.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/checkpoint/content.h"
 #include "ddpm/checkpoint/ema_snapshots.h"
 #include "ddpm/io/checksum.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -143,12 +143,8 @@ std::string ema_length_name(double length) { return fmt::format("{}{}", kEmaLeng
 
 std::optional<double> ema_length(const std::string& weights) {
   if (!weights.starts_with(kEmaLength)) return std::nullopt;
-  double length = 0.0;
-  const char* const end = weights.data() + weights.size();
-  const auto [rest, error] = std::from_chars(weights.data() + kEmaLength.size(), end, length);
-  if (error == std::errc() && rest == end && length >= nn::kMinPowerLength &&
-      length <= nn::kMaxPowerLength)
-    return length;
+  const auto length = parsed_number(std::string_view(weights).substr(kEmaLength.size()));
+  if (length && *length >= nn::kMinPowerLength && *length <= nn::kMaxPowerLength) return length;
   throw UsageError(fmt::format("{}: the length must be a number from {} to {}", weights,
                                nn::kMinPowerLength, nn::kMaxPowerLength));
 }

@@ -55,6 +55,8 @@ nn::Given given_of(const SamplePlan& plan, int64_t shift) {
   if (plan.pictures.of)
     given.condition = diffusion::condition_input(plan.pictures.of(g.images).to(g.device), g.height,
                                                  g.width, g.dtype);
+  given.vectors = nn::vectors_in_turn(g.images, plan.vectors.rows);
+  if (given.vectors.defined()) given.vectors = given.vectors.to(g.device);
   return given;
 }
 
@@ -77,6 +79,7 @@ diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
       std::make_shared<nn::DrawingNetwork>(unet, diffusion_of(plan),
                                            nn::Drawing{.classes = plan.classes,
                                                        .pictures = plan.pictures.of,
+                                                       .vectors = plan.vectors.rows,
                                                        .batch = plan.config.num,
                                                        .device = plan.generate.device,
                                                        .precision = plan.precision,
@@ -91,12 +94,10 @@ diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
 void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn::UNet& unet,
                   const nn::LabelledDenoiser& network) {
   const nn::UNetConfig& config = unet->config();
-  if (!config.class_conditional) return;
-  if (config.image.classes > 1) subject.other_class = nn::with_labels(network, given_of(plan, 1));
+  if (config.class_conditional && config.image.classes > 1)
+    subject.other_class = nn::with_labels(network, given_of(plan, 1));
   if (!config.null_class) return;
-  nn::Given null = given_of(plan, 0);
-  null.labels = torch::full_like(null.labels, config.image.classes);
-  subject.null_class = nn::with_labels(network, null);
+  subject.null_class = nn::with_labels(network, nn::without_condition(config, given_of(plan, 0)));
   subject.guided = [&plan, unet](const diffusion::Guidance& guidance) {
     return guided_network(plan, unet, guidance);
   };

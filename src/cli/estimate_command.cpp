@@ -38,9 +38,10 @@ eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan
       open_reference(o, plan.network->path), o.sample.num.value_or(kUsualImages), {});
   const nn::UNet unet = load_unet(plan);
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0) {
+  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0,
+                               const torch::Tensor& vectors) {
     return nn::make_denoiser(unet, diffusion, plan.precision,
-                             eval::given_of(plan.network->description.unet, labels, x0));
+                             eval::given_of(plan.network->description.unet, labels, x0, vectors));
   };
   return eval::measure_posterior_variance(denoiser_of, diffusion, *subject.data.images,
                                           subject.images,

@@ -152,6 +152,7 @@ nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions&
                                        : fmt::format("{} in turn", fmt::join(plan.classes, ","))},
       {"seed", options.seed}};
   if (plan.pictures.of) json["conditions"] = plan.pictures.source;
+  if (plan.vectors.rows.defined()) json["vectors"] = plan.vectors.source;
   return json;
 }
 

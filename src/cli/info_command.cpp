@@ -43,6 +43,17 @@ std::string describe(const nn::UNetConfig& c) {
                            : ", class-conditional");
 }
 
+void print_vectors(const nn::UNetConfig& unet) {
+  const nn::VectorSpec& spec = unet.vectors;
+  print_row("vectors", fmt::format("{} per image{}; {} of training images kept for sampling",
+                                   counted(spec.width(), "number"),
+                                   unet.null_class ? ", also trained without them" : "",
+                                   with_commas(std::ssize(spec.rows) / spec.width())));
+  for (size_t d = 0; d < spec.names.size(); ++d)
+    print_row("", fmt::format("{}: mean {:.4g}, deviation {:.4g}", spec.names[d], spec.mean[d],
+                              spec.deviation[d]));
+}
+
 void print_model(const nn::ModelDescription& model) {
   const nn::ImageSpec& image = model.unet.image;
   print_row("images", fmt::format("{}x{}, {}{}, {}", image.height, image.width,
@@ -58,6 +69,7 @@ void print_model(const nn::ModelDescription& model) {
     print_row("self-condition", "reads its estimate of the call before");
   if (model.unet.augment_labels)
     print_row("augmentation", "labels in training; samples are of images as they are");
+  if (model.unet.vector_conditional) print_vectors(model.unet);
   print_row("schedule", describe(model.diffusion));
   print_row("predicts", config::to_string(model.diffusion.prediction));
 }

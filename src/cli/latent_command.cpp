@@ -51,6 +51,7 @@ torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch:
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = plan.classes,
                               .pictures = plan.pictures.of,
+                              .vectors = plan.vectors.rows,
                               .batch = plan.config.num,
                               .device = plan.generate.device,
                               .precision = plan.precision});
@@ -78,6 +79,8 @@ std::string decode_command(const EncodeOptions& o, const SamplePlan& plan) {
                                     plan.network->path.string(), plan.config.steps);
   if (o.sample.spacing) command += " --spacing " + *o.sample.spacing;
   if (!plan.classes.empty()) command += fmt::format(" --class '#{}'", plan.classes.front());
+  if (!o.sample.vector.empty()) command += fmt::format(" --vector='{}'", o.sample.vector);
+  if (!o.sample.vectors.empty()) command += fmt::format(" --vectors '{}'", o.sample.vectors);
   if (plan.network->sample.guidance.weight != 1.0) command += " --guidance 1";
   if (plan.network->sample.dynamic_threshold > 0)
     command += " --dynamic-threshold 0 --dynamic-threshold-max 0";

@@ -31,11 +31,12 @@ nlohmann::ordered_json key_of(const SamplePlan& plan) {
   return key;
 }
 
-// To all classes, whichever are wanted now.
+// To all classes and the vectors that the network keeps, whichever are wanted now.
 Steps fitted_now(SamplePlan plan) {
   const nn::UNetConfig& unet = plan.network->description.unet;
   if (unet.class_conditional && plan.script_guide.empty())
     plan.classes = sample::image_range(0, unet.image.classes);
+  plan.vectors = sample_vectors("", "", unet);
   const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
   const sample::FitCost cost = sample::cost_of_fit(plan.config, schedule, plan.generate);
   spdlog::info(

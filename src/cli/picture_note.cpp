@@ -128,6 +128,8 @@ PictureNotes::PictureNotes(const SampleOptions& options, const SamplePlan& plan)
       count_(plan.config.num),
       batch_(plan.generate.batch),
       classes_(plan.classes),
+      vectors_(plan.vectors),
+      columns_(plan.network->description.unet.vectors),
       words_(repeat_words(options, plan)),
       common_{{"checkpoint", plan.network->path.string()},
               {"weights_file", plan.network->weights_file.filename().string()},
@@ -147,6 +149,8 @@ std::vector<io::PngText> PictureNotes::of_image(int64_t image,
   Json note{{"picture", "image"}, {"image", image}};
   if (!classes_.empty())
     note["class"] = classes_[static_cast<size_t>(image % std::ssize(classes_))];
+  if (vectors_.rows.defined() && columns_.width() <= static_cast<int64_t>(kLongestList))
+    note["vector"] = vectors_.of(image, columns_);
   return texts(std::move(note), words);
 }
 

@@ -38,6 +38,8 @@ class PictureNotes {
   bool on_;
   int64_t count_, batch_;
   std::vector<int64_t> classes_;
+  SampleVectors vectors_;
+  nn::VectorSpec columns_;
   std::vector<std::string> words_;  // "sample", "--ckpt", ...
   nlohmann::ordered_json common_;   // of all notes
 };

@@ -86,6 +86,18 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
           "classes to sample in turn, by name or number, as in 3 or cat,dog (default: all); "
           "#3 is a number even if a class is named 3, and \\, a comma in a name")
       ->type_name("CLASS");
+  auto* vector =
+      command
+          .add_option("--vector", options.vector,
+                      "the numbers of each image, for a network with model.vector_conditional: by "
+                      "name, others have their mean, as in smiling=1,age=0.3, or all in order "
+                      "(default: those of training images)")
+          ->type_name("NUMBERS");
+  command
+      .add_option("--vectors", options.vectors,
+                  "one vector per image, in turn, from a .csv, .tsv, .txt, .npy or .npz file")
+      ->type_name("FILE")
+      ->excludes(vector);
   command
       .add_option("--condition", options.condition,
                   "what each image is made from, for a network with model.condition: a picture, or "

@@ -15,7 +15,7 @@ namespace ddpm::cli {
 std::vector<std::string> method_words();
 
 /// --ckpt, --weights, --device, --precision, --deterministic, --cuda-graph, --batch, --seed,
-/// --class.
+/// --class, --vector, --vectors, --condition.
 void add_network_flags(CLI::App& command, SampleOptions& options);
 /// --steps, --ddim, --ddpm, --eta, --sigma, --spacing, --clip, --guidance and its relatives.
 void add_sampler_flags(CLI::App& command, SampleOptions& options);

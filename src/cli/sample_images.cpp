@@ -49,10 +49,8 @@ std::unique_ptr<nn::ScriptGuide> load_script_guide(const SamplePlan& plan) {
       std::vector<int64_t>{image.channels, image.height, image.width});
 }
 
-nn::UNet load_frozen(const SamplePlan& plan, const exchange::Model& model) {
-  nn::UNet unet = exchange::make_unet(model, plan.generate.device, plan.precision);
-  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
-  return unet;
+nn::UNet loaded(const SamplePlan& plan, const exchange::Model& model) {
+  return exchange::make_unet(model, plan.generate.device, plan.precision);
 }
 
 // The classes in turn that the network itself reads.
@@ -73,11 +71,12 @@ Drawn drawn_by(const SamplePlan& plan, const nn::UNet& unet, const diffusion::Di
   Drawn drawn{nn::DrawingNetwork(unet, diffusion,
                                  {.classes = network_classes(plan),
                                   .pictures = plan.pictures.of,
+                                  .vectors = plan.vectors.rows,
                                   .batch = batch,
                                   .device = plan.generate.device,
                                   .precision = plan.precision,
                                   .guidance = plan.config.guidance,
-                                  .guide = plan.guide ? load_frozen(plan, *plan.guide) : nullptr,
+                                  .guide = plan.guide ? loaded(plan, *plan.guide) : nullptr,
                                   .gradients = gradients}),
               load_script_guide(plan),
               {}};
@@ -102,7 +101,7 @@ int64_t calls_in_all(const SamplePlan& plan, int64_t images, int64_t batch) {
 
 }  // namespace
 
-nn::UNet load_unet(const SamplePlan& plan) { return load_frozen(plan, *plan.network); }
+nn::UNet load_unet(const SamplePlan& plan) { return loaded(plan, *plan.network); }
 
 sample::GenerateResult sample_images(const SamplePlan& plan, const nn::UNet& unet,
                                      const sample::GenerateOptions& options,

@@ -180,6 +180,8 @@ std::shared_ptr<const exchange::Model> open_guide(const SampleOptions& options,
     refuse("makes images of another shape");
   if (!(own.diffusion == other.diffusion)) refuse("has another schedule or prediction");
   if (other.unet.class_conditional && a.classes != b.classes) refuse("has other classes");
+  if (other.unet.vector_conditional && other.unet.vectors.names != own.unet.vectors.names)
+    refuse("reads other vectors");
   if (other.unet.condition.is_set() && (other.unet.condition.kind != own.unet.condition.kind ||
                                         other.unet.condition.factor != own.unet.condition.factor))
     refuse("has another condition");
@@ -215,6 +217,7 @@ SamplePlan plan_sampling(const SampleOptions& options,
   plan.config = sample_config(options, *plan.network);
   plan.classes = classes_in_turn(options, plan.network->description);
   plan.pictures = pictures_for(options, *plan.network);
+  plan.vectors = sample_vectors(options.vector, options.vectors, plan.network->description.unet);
   plan.guide = open_guide(options, *plan.network);
   plan.script_guide = options.script_guide;
   plan.guide_scale = options.guide_scale;
@@ -249,6 +252,9 @@ void expect_one_class(const SamplePlan& plan, const std::string& what) {
   if (plan.classes.size() > 1)
     throw UsageError(fmt::format(
         "{} of a class-conditional network need one class: name it with --class", what));
+  if (plan.vectors.rows.defined() && plan.vectors.rows.size(0) > 1)
+    throw UsageError(fmt::format(
+        "{} of a vector-conditional network need one vector: give it with --vector", what));
 }
 
 }  // namespace ddpm::cli

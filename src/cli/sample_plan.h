@@ -6,6 +6,7 @@
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/sampler.h"
 #include "given_flags.h"
+#include "sample_vectors.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -34,7 +35,8 @@ struct SampleOptions {
   std::string guide, guide_weights;  // --guide-ckpt, --guide-weights
   std::string script_guide;          // --guide
   double guide_scale = 1.0;
-  std::string condition;  // --condition
+  std::string vector, vectors;  // --vector, --vectors
+  std::string condition;        // --condition
   /// The conditions without --condition, of a network that has one; empty: the user must give them.
   std::function<ConditionPictures(const exchange::Model& network)> default_condition;
   int64_t seed = 0;
@@ -74,6 +76,7 @@ struct SamplePlan {
   sample::SampleConfig config;                     ///< steps resolved
   std::vector<int64_t> classes;  ///< image i is of class classes[i mod size]; empty: no classes
   ConditionPictures pictures;    ///< that the network is conditioned on
+  SampleVectors vectors;         ///< the same
   sample::GenerateOptions generate;
   Condition condition;
   std::string task_name, task_settings, task_inputs;  ///< see set_task_; "" for plain sampling
@@ -93,7 +96,7 @@ struct SamplePlan {
   }
 };
 
-/// Throws UsageError if the plan has several classes, where its images must be of one. `what`: whose
+/// Throws UsageError if the plan has several classes or vectors, where its images must be of one. `what`: whose
 /// images, for the message.
 void expect_one_class(const SamplePlan& plan, const std::string& what);
 

@@ -72,6 +72,7 @@ fs::path default_folder(const SampleOptions& options, const SamplePlan& plan,
   if (plan.precision != nn::Precision::kFp32) name += "-" + config::to_string(plan.precision);
   if (settings.contains("condition_crc32c"))
     name += fmt::format("-condition-{:08x}", settings["condition_crc32c"].get<uint32_t>());
+  if (plan.vectors.chosen) name += fmt::format("-vector-{:08x}", plan.vectors.crc32c);
   if (settings.contains("guide_crc32c"))
     name += fmt::format("-guide-{:08x}", settings["guide_crc32c"].get<uint32_t>());
   if (settings.contains("script_guide_crc32c"))
@@ -93,6 +94,27 @@ uint32_t crc32c_of(const std::vector<sample::BespokeStep>& fitted) {
   for (const sample::BespokeStep& step : fitted)
     weights.insert(weights.end(), step.weights.begin(), step.weights.end());
   return io::crc32c(io::bytes_of(std::span(weights)));
+}
+
+// What the images are made from besides noise, and the networks that guide.
+void describe_given_(const SamplePlan& plan, Json& source, Json& settings) {
+  if (plan.pictures.of) {
+    source["condition"] = plan.pictures.source;
+    settings["condition_crc32c"] = plan.pictures.crc32c;
+  }
+  if (plan.vectors.rows.defined()) {
+    source["vectors"] = plan.vectors.source;
+    settings["vectors_crc32c"] = plan.vectors.crc32c;
+  }
+  if (plan.guide) {
+    source["guide"] = plan.guide->path.string();
+    settings["guide_crc32c"] = exchange::weights_checksum(*plan.guide);
+  }
+  if (!plan.script_guide.empty()) {
+    source["script_guide"] = plan.script_guide;
+    settings["script_guide_crc32c"] = io::file_sum(plan.script_guide).crc32c;
+    settings["guide_scale"] = plan.guide_scale;
+  }
 }
 
 }  // namespace
@@ -117,19 +139,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
     settings.update(Json::parse(plan.task_settings));
     source["inputs"] = plan.task_inputs;
   }
-  if (plan.pictures.of) {
-    source["condition"] = plan.pictures.source;
-    settings["condition_crc32c"] = plan.pictures.crc32c;
-  }
-  if (plan.guide) {
-    source["guide"] = plan.guide->path.string();
-    settings["guide_crc32c"] = exchange::weights_checksum(*plan.guide);
-  }
-  if (!plan.script_guide.empty()) {
-    source["script_guide"] = plan.script_guide;
-    settings["script_guide_crc32c"] = io::file_sum(plan.script_guide).crc32c;
-    settings["guide_scale"] = plan.guide_scale;
-  }
+  describe_given_(plan, source, settings);
   if (!options.init_noise.empty()) {
     source["init_noise"] = options.init_noise;
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;

@@ -136,6 +136,7 @@ Json NetworkPainter::model() {
        model.unet.class_conditional ? model.class_names : std::vector<std::string>()},
       {"guidance", nn::can_be_guided(model.unet)},
       {"condition", condition_of_network(model.unet)},
+      {"vector_names", model.unet.vectors.names},
       {"methods", method_words()},
       {"methods_with_memory", methods_with_memory()},
       {"sigmas", names(config::names<sample::Sigma>())},
@@ -168,6 +169,10 @@ SampleOptions NetworkPainter::options_of(const serve::SampleRequest& request) co
   give_if("guidance", request.guidance, options.guidance);
   options.classes = request.classes;
   for (const std::string& word : request.classes) give("class", word);
+  if (request.vector) {
+    options.vector = *request.vector;
+    give("vector", options.vector);
+  }
   options.seed = request.seed;
   give("seed", fmt::format("{}", request.seed));
   if (!request.interpolation) {

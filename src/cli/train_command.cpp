@@ -16,6 +16,7 @@
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
 #include "flags.h"
+#include "initial_weights.h"
 #include "pictures_run.h"
 #include "processes.h"
 #include "quality_meter.h"
@@ -143,21 +144,6 @@ data::Split open_data(Setup& s, const TrainOptions& options, const fs::path& run
     train::check_same_shape(s.initial->description, options.init_from, s.experiment.unet);
   if (world.size() > 1) world.expect_same("data", data::identity_of(*data.training));
   return data;
-}
-
-// The network's weights; zeros for what it did not read before (a condition, its own
-// estimate, labels of the augmentation), which at first changes nothing.
-exchange::Model widened(exchange::Model model, const nn::UNetConfig& unet) {
-  for (io::NamedTensor& weight : model.weights) {
-    if (weight.name != "conv_in.weight") continue;
-    std::vector<int64_t> sizes = weight.tensor.sizes().vec();
-    sizes[1] = nn::input_channels(unet) - sizes[1];
-    weight.tensor = torch::cat({weight.tensor, torch::zeros(sizes, weight.tensor.options())}, 1);
-  }
-  if (unet.augment_labels && !model.description.unet.augment_labels)
-    model.weights.push_back(
-        {"augment_embedding.weight", torch::zeros({unet.channels, nn::kAugmentLabels})});
-  return model;
 }
 
 train::ResumePolicy resume_policy(const TrainOptions& options, const Setup& s) {

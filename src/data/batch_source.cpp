@@ -15,8 +15,11 @@ Batch read_batch(const Dataset& dataset, std::span<const int64_t> indices) {
     images.push_back(std::move(example.image));
     labels.push_back(example.label);
   }
-  return {torch::stack(images), torch::tensor(labels, torch::kLong),
-          torch::tensor(at::ArrayRef<int64_t>(indices.data(), indices.size()), torch::kLong)};
+  Batch batch{torch::stack(images), torch::tensor(labels, torch::kLong),
+              torch::tensor(at::ArrayRef<int64_t>(indices.data(), indices.size()), torch::kLong)};
+  if (const torch::Tensor vectors = dataset.vectors(); vectors.defined())
+    batch.vectors = vectors.index_select(0, batch.ids);
+  return batch;
 }
 
 }  // namespace ddpm::data

@@ -3,6 +3,7 @@
 #include "cifar.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
+#include "ddpm/data/vectors.h"
 #include "folder_listing.h"
 #include "idx.h"
 #include "image_folder.h"
@@ -158,6 +159,14 @@ void check_together(const config::Reader& reader, const DataConfig& config) {
   }
 }
 
+// The file of vectors: as named, or in the folder of the images.
+fs::path vectors_of(const DataConfig& config) {
+  std::error_code error;
+  const fs::path inside = config.path / config.vectors;
+  return !fs::exists(config.vectors, error) && fs::is_regular_file(inside, error) ? inside
+                                                                                  : config.vectors;
+}
+
 }  // namespace
 
 std::vector<std::string> kind_names() {
@@ -197,6 +206,7 @@ void fields(config::Fields& f, DataConfig& c) {
   f("cache_mb", c.cache_mb, config::at_least(0));
   f("labels", c.labels);
   f("max_megapixels", c.max_megapixels, {1, kMaxMegapixels});
+  if (!f.omits(c.vectors.empty())) f("vectors", c.vectors);
   if (!sides.empty()) c.image_size = ImageSize{sides.front(), sides.back()};
 }
 
@@ -240,7 +250,9 @@ std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
   const auto kind =
       std::find_if(kKinds.begin(), kKinds.end(), [&](const Kind& k) { return k.name == name; });
   TORCH_CHECK(kind != kKinds.end(), "unknown data kind ", name);
-  return kind->open(config, seed, index);
+  std::unique_ptr<Dataset> images = kind->open(config, seed, index);
+  if (config.vectors.empty()) return images;
+  return with_vectors(std::move(images), vectors_of(config));
 }
 
 }  // namespace ddpm::data

@@ -34,6 +34,8 @@ std::string identity_of(const Dataset& dataset) {
       sum = extended(sum, &index, sizeof index);
     }
   }
+  if (const torch::Tensor vectors = dataset.vectors(); vectors.defined())
+    sum = extended(sum, vectors.const_data_ptr(), vectors.nbytes());
   return fmt::format("{}; classes [{}]; checksum {:08x}", dataset.description(),
                      fmt::join(dataset.class_names(), ", "), sum);
 }

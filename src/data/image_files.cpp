@@ -65,6 +65,11 @@ class ImageFiles final : public Dataset {
   torch::Dtype pixel_type() const override { return pixel_type_; }
   int64_t class_count() const override { return static_cast<int64_t>(labels_.classes.size()); }
   std::vector<std::string> class_names() const override { return labels_.classes; }
+  std::vector<std::string> image_names() const override {
+    std::vector<std::string> names;
+    for (int64_t i = 0; i < size(); ++i) names.push_back(record(i).name);
+    return names;
+  }
   std::vector<std::string> skipped() const override { return skipped_; }
   std::vector<std::string> remarks() const override { return remarks_; }
   std::map<std::string, int64_t> passed_over() const override {

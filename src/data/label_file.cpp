@@ -107,6 +107,10 @@ nlohmann::json parsed(const std::string& text, const fs::path& path, const std::
 
 }  // namespace
 
+bool is_file_column(const std::string& name) {
+  return std::find(kFileKeys.begin(), kFileKeys.end(), lowercase(name)) != kFileKeys.end();
+}
+
 std::vector<FileLabel> parse_label_table(const std::string& text, const fs::path& path) {
   std::string_view content = text;
   if (content.starts_with("\xEF\xBB\xBF")) content.remove_prefix(3);

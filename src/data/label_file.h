@@ -13,6 +13,9 @@ struct FileLabel {
   std::string label;
 };
 
+/// Whether a column of this name holds the files: file_name, filename, file, image, path, id, ...
+bool is_file_column(const std::string& name);
+
 /// A table of file names and labels, separated by comma, semicolon or tab, fields quoted or not
 /// (RFC 4180). A first line may name the columns: file_name (or filename, file, image, path, id)
 /// and label (or class, category, target, y). Without one there are two columns. Throws IoError.

@@ -58,6 +58,8 @@ class Loader::Impl {
   void allocate_cache();
   void work();
   Batch make_batch(int64_t k) const;
+  // The vectors of batch k, float32 [B,D].
+  torch::Tensor vectors_of(int64_t k) const;
   // Image `index`, cropped unless options_.random_crop; from the cache if it is there.
   Example load(int64_t index) const;
   // Crops sample p from `image` and writes its pixels to `to`.
@@ -67,6 +69,7 @@ class Loader::Impl {
   LoaderOptions options_;
   ImageShape shape_;
   torch::Dtype pixel_type_;
+  torch::Tensor vectors_;  // of all images, or undefined
   EpochSampler order_;
   Augmentation augmentation_;
   mutable Cache cache_;
@@ -87,6 +90,7 @@ Loader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options)
       options_(checked(options)),
       shape_(dataset.shape()),
       pixel_type_(dataset.pixel_type()),
+      vectors_(dataset.vectors()),
       order_(dataset.size(), options.seed),
       augmentation_(options.seed, options.flip, options.random_crop) {
   allocate_cache();
@@ -185,7 +189,19 @@ Batch Loader::Impl::make_batch(int64_t k) const {
     batch.ids.data_ptr<int64_t>()[i] = p;
     if (augmentation_.flips(p)) flip(image, shape_.channels * shape_.height, shape_.width);
   }
+  if (vectors_.defined()) batch.vectors = vectors_of(k);
   return batch;
+}
+
+torch::Tensor Loader::Impl::vectors_of(int64_t k) const {
+  const int64_t count = options_.batch_size;
+  torch::Tensor images = torch::empty({count}, torch::kLong);
+  for (int64_t i = 0; i < count; ++i)
+    images.data_ptr<int64_t>()[i] = order_.index_of(k * options_.global_batch + options_.first + i);
+  torch::Tensor rows =
+      torch::empty({count, vectors_.size(1)},
+                   torch::TensorOptions(torch::kFloat).pinned_memory(options_.pinned));
+  return torch::index_select_out(rows, vectors_, 0, images);
 }
 
 Example Loader::Impl::load(int64_t index) const {

@@ -2,6 +2,7 @@
 
 #include "array_images.h"
 #include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/data/memory.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/file.h"
@@ -9,7 +10,6 @@
 #include "folder_listing.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -36,20 +36,15 @@ struct Range {
   double high;
 };
 
-std::optional<double> number_in(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  return whole && std::isfinite(value) ? std::optional(value) : std::nullopt;
-}
-
 // "LOW_HIGH", LOW < HIGH.
 std::optional<Range> parsed_range(const std::string& name) {
   const size_t middle = name.find('_');
   if (middle == std::string::npos) return std::nullopt;
   const std::string_view text = name;
-  const auto low = number_in(text.substr(0, middle)), high = number_in(text.substr(middle + 1));
-  if (!low || !high || !(*low < *high)) return std::nullopt;
+  const auto low = parsed_number(text.substr(0, middle));
+  const auto high = parsed_number(text.substr(middle + 1));
+  const bool fits = low && high && std::isfinite(*low) && std::isfinite(*high) && *low < *high;
+  if (!fits) return std::nullopt;
   return Range{name, *low, *high};
 }
 

@@ -30,6 +30,7 @@ class ResidentLoader::Impl {
   Augmentation augmentation_;
   torch::Tensor images_;                    // [N,C,H',W'] of the data's pixel_type
   torch::Tensor labels_;                    // int64 [N]
+  torch::Tensor vectors_;                   // float32 [N,D], or undefined
   torch::Tensor channels_, rows_, mirror_;  // 0 .. C-1, 0 .. H-1, W-1 .. 0, shaped for indexing
 };
 
@@ -52,6 +53,8 @@ ResidentLoader::Impl::Impl(const Dataset& dataset, const LoaderOptions& options,
   });
   images_ = images_.to(device);
   labels_ = labels_.to(device);
+  vectors_ = dataset.vectors();
+  if (vectors_.defined()) vectors_ = vectors_.to(device);
   const auto on_device = torch::dtype(torch::kLong).device(device);
   channels_ = torch::arange(shape_.channels, on_device).view({1, -1, 1, 1});
   rows_ = torch::arange(shape_.height, on_device).view({1, 1, -1, 1});
@@ -79,8 +82,10 @@ Batch ResidentLoader::Impl::next() {
   const torch::Tensor on_device = host.to(images_.device(), /*non_blocking=*/true);
   const auto column = [&](int64_t k) { return on_device[k].view({-1, 1, 1, 1}); };
   const torch::Tensor x = torch::where(column(4) > 0, mirror_, shape_.width - 1 - mirror_);
-  return {images_.index({column(0), channels_, column(2) + rows_, column(3) + x}),
-          labels_.index_select(0, on_device[0]), on_device[1]};
+  Batch made{images_.index({column(0), channels_, column(2) + rows_, column(3) + x}),
+             labels_.index_select(0, on_device[0]), on_device[1]};
+  if (vectors_.defined()) made.vectors = vectors_.index_select(0, on_device[0]);
+  return made;
 }
 
 ResidentLoader::ResidentLoader(const Dataset& dataset, const LoaderOptions& options,

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+#include <torch/types.h>
 
 namespace ddpm::data {
 namespace {
@@ -37,6 +38,41 @@ std::string text_of_classes(const DataScan& f) {
   if (names.size() > kShown)
     text += fmt::format("  ... and {} more (--json lists all)\n", names.size() - kShown);
   if (f.statistics.unlabelled > 0) text += line("(none)", f.statistics.unlabelled);
+  return text;
+}
+
+// One entry per column of the vectors; none without.
+Json json_of_vectors(const Dataset& dataset) {
+  Json columns = Json::array();
+  if (!dataset.vectors().defined()) return columns;
+  const torch::Tensor v = dataset.vectors().to(torch::kDouble);
+  const std::vector<std::string> names = dataset.vector_names();
+  for (int64_t d = 0; d < v.size(1); ++d) {
+    const torch::Tensor column = v.select(1, d);
+    columns.push_back({{"name", names[static_cast<size_t>(d)]},
+                       {"mean", column.mean().item<double>()},
+                       {"deviation", column.std(/*unbiased=*/false).item<double>()},
+                       {"lowest", column.min().item<double>()},
+                       {"highest", column.max().item<double>()}});
+  }
+  return columns;
+}
+
+std::string text_of_vectors(const Dataset& dataset) {
+  constexpr size_t kShown = 100;
+  const Json columns = json_of_vectors(dataset);
+  if (columns.empty()) return "";
+  std::string text =
+      fmt::format("{:<22} {:>10} {:>10}   {}\n", "vector", "mean", "deviation", "values");
+  for (size_t d = 0; d < std::min(kShown, columns.size()); ++d) {
+    const Json& c = columns[d];
+    text +=
+        fmt::format("  {:<20} {:>10.4g} {:>10.4g}   {:.4g}..{:.4g}\n", c["name"].get<std::string>(),
+                    c["mean"].get<double>(), c["deviation"].get<double>(),
+                    c["lowest"].get<double>(), c["highest"].get<double>());
+  }
+  if (columns.size() > kShown)
+    text += fmt::format("  ... and {} more (--json lists all)\n", columns.size() - kShown);
   return text;
 }
 
@@ -125,6 +161,7 @@ void add_channels(Json& json, const std::vector<ValueCounts>& channels) {
 std::string to_text(const DataScan& f, const std::string& picture) {
   std::string text = table_row("data", f.dataset->description());
   text += table_row("kind", f.kind) + text_of_images(f) + text_of_classes(f);
+  text += text_of_vectors(*f.dataset);
   if (f.statistics.images > 0) text += text_of_channels(f) + text_of_histogram(f);
   if (!picture.empty()) text += table_row("picture", picture);
   const std::string passed_over = counted_endings(f.dataset->passed_over());
@@ -149,6 +186,7 @@ Json to_json(const DataScan& f, const std::string& picture) {
             {"source_width", {sizes.min_width, sizes.max_width}},
             {"classes", json_of_classes(f)},
             {"unlabelled", f.statistics.unlabelled}};
+  if (Json vectors = json_of_vectors(*f.dataset); !vectors.empty()) json["vectors"] = vectors;
   add_channels(json, f.statistics.channels);
   json["histogram"] = histogram(f.statistics.all_channels(), kBins);
   json["passed_over"] = f.dataset->passed_over();

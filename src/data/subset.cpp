@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace ddpm::data {
 
@@ -15,6 +15,16 @@ Subset::Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indice
   const auto [low, high] = std::minmax_element(indices_.begin(), indices_.end());
   TORCH_CHECK(*low >= 0 && *high < View::size(), "images ", *low, " to ", *high, " of ",
               View::size());
+  if (const torch::Tensor all = View::vectors(); all.defined())
+    vectors_ = all.index_select(0, torch::tensor(indices_, torch::kLong));
+}
+
+std::vector<std::string> Subset::image_names() const {
+  const std::vector<std::string> all = View::image_names();
+  if (all.empty()) return all;
+  std::vector<std::string> names;
+  for (const int64_t i : indices_) names.push_back(all[static_cast<size_t>(i)]);
+  return names;
 }
 
 std::string Subset::description() const {

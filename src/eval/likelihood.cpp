@@ -157,7 +157,8 @@ Likelihood measure_likelihood(const DenoiserOf& denoiser_of, const diffusion::Di
   };
   own.visit(dataset, options.device, nn::storage_type(options.precision),
             [&](const OwnImages::Batch& batch) {
-              const diffusion::Denoiser denoiser = denoiser_of(batch.labels, batch.x0);
+              const diffusion::Denoiser denoiser =
+                  denoiser_of(batch.labels, batch.x0, batch.vectors);
               found.prior.narrow(0, batch.place, batch.ids.size(0)).copy_(chain.prior(batch.x0));
               for (int64_t i = 0; i < k; ++i) {
                 measurement.measure_(found, i, batch, denoiser);

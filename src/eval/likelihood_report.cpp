@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace ddpm::eval {
@@ -53,6 +54,12 @@ void expect_measurable(const nn::ModelDescription& model, const ReferenceData& d
     throw UsageError("the images of --reference and those of the network differ in shape");
   if (model.unet.class_conditional && data.images->class_count() == 0)
     throw UsageError("this network needs the images' classes, and --reference has none");
+  if (model.unet.vector_conditional && data.images->vector_names() != model.unet.vectors.names)
+    throw UsageError(fmt::format(
+        "this network reads a vector of each image ({}), and the images of --reference have {}; "
+        "name a config with data.vectors",
+        fmt::join(model.unet.vectors.names, ", "),
+        data.images->vectors().defined() ? "other columns" : "none"));
   if (options.variance == ModelVariance::kLearned && !model.unet.learned_variance)
     throw UsageError(
         "--variance learned needs a network with model.learned_variance; this one has none");
@@ -61,8 +68,9 @@ void expect_measurable(const nn::ModelDescription& model, const ReferenceData& d
 }  // namespace
 
 nn::Given given_of(const nn::UNetConfig& network, const torch::Tensor& labels,
-                   const torch::Tensor& x0) {
+                   const torch::Tensor& x0, const torch::Tensor& vectors) {
   nn::Given given = network.class_conditional ? labels : torch::Tensor();
+  if (network.vector_conditional) given.vectors = vectors;
   if (network.condition.is_set())
     given.condition =
         diffusion::condition_input(diffusion::condition_picture(network.condition, x0), x0.size(2),
@@ -103,9 +111,10 @@ std::string protocol_line(const LikelihoodSubject& s, const LikelihoodOptions& o
 Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& s,
                               const LikelihoodOptions& options, const dist::World& world) {
   const diffusion::Diffusion diffusion(s.model.diffusion);
-  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0) {
+  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0,
+                               const torch::Tensor& vectors) {
     return nn::make_denoiser(unet, diffusion, options.precision,
-                             given_of(s.model.unet, labels, x0));
+                             given_of(s.model.unet, labels, x0, vectors));
   };
   return measure_likelihood(denoiser_of, diffusion, *s.data.images, s.images, options, world);
 }

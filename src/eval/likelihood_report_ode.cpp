@@ -25,8 +25,9 @@ OdeLikelihood measure_ode_likelihood(const nn::UNet& unet, const LikelihoodSubje
   const diffusion::Diffusion diffusion(s.model.diffusion);
   const auto network =
       nn::make_labelled_denoiser(unet, diffusion, options.precision, nn::Gradients::kOfInput);
-  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0) {
-    return nn::with_labels(network, given_of(s.model.unet, labels, x0));
+  const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0,
+                               const torch::Tensor& vectors) {
+    return nn::with_labels(network, given_of(s.model.unet, labels, x0, vectors));
   };
   return measure_ode_likelihood(denoiser_of, diffusion, *s.data.images, s.images, options, world);
 }

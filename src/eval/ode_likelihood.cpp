@@ -144,7 +144,7 @@ OdeLikelihood measure_ode_likelihood(const DenoiserOf& denoiser_of,
   if (world.is_main()) progress.emplace("likelihood", own.size() * k);
   own.visit(dataset, options.device, nn::storage_type(options.precision),
             [&](const OwnImages::Batch& batch) {
-              const Flow flow(denoiser_of(batch.labels, batch.x0), diffusion);
+              const Flow flow(denoiser_of(batch.labels, batch.x0, batch.vectors), diffusion);
               measurement.measure_(table, batch, flow, [&](int64_t done) {
                 if (!progress) return;
                 progress->update(batch.first * k + done * batch.ids.size(0),

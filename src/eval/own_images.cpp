@@ -18,15 +18,18 @@ OwnImages::OwnImages(const std::vector<int64_t>& images, int64_t batch, const di
 
 void OwnImages::visit(const data::Dataset& dataset, const torch::Device& device, torch::Dtype dtype,
                       const std::function<void(const Batch&)>& sink) const {
-  visit_examples(
-      dataset, own_, batch_,
-      [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
-        const auto begin = own_.begin() + first;
-        const torch::Tensor ids = torch::tensor(std::vector<int64_t>(begin, begin + pixels.size(0)),
-                                                torch::dtype(torch::kLong).device(device));
-        sink({first, places_[static_cast<size_t>(first)],
-              diffusion::to_model_range(pixels.to(device), dtype), ids, labels.to(device)});
-      });
+  const torch::Tensor vectors = dataset.vectors();
+  visit_examples(dataset, own_, batch_,
+                 [&](int64_t first, const torch::Tensor& pixels, const torch::Tensor& labels) {
+                   const auto begin = own_.begin() + first;
+                   const torch::Tensor ids = torch::tensor(
+                       std::vector<int64_t>(begin, begin + pixels.size(0)), torch::kLong);
+                   const torch::Tensor own =
+                       vectors.defined() ? vectors.index_select(0, ids).to(device) : vectors;
+                   sink({first, places_[static_cast<size_t>(first)],
+                         diffusion::to_model_range(pixels.to(device), dtype), ids.to(device),
+                         labels.to(device), own});
+                 });
 }
 
 Measured mean_of_images(const torch::Tensor& x) {

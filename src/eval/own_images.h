@@ -22,11 +22,12 @@ class OwnImages {
 
   /// A batch as a network takes it, on its device.
   struct Batch {
-    int64_t first;         ///< images of this rank before it
-    int64_t place;         ///< of its first image in the list of all ranks
-    torch::Tensor x0;      ///< [B,C,H,W] in [-1,1]
-    torch::Tensor ids;     ///< int64 [B]: indices in the data set
-    torch::Tensor labels;  ///< int64 [B]
+    int64_t first;          ///< images of this rank before it
+    int64_t place;          ///< of its first image in the list of all ranks
+    torch::Tensor x0;       ///< [B,C,H,W] in [-1,1]
+    torch::Tensor ids;      ///< int64 [B]: indices in the data set
+    torch::Tensor labels;   ///< int64 [B]
+    torch::Tensor vectors;  ///< float32 [B,D]; undefined if the data has none
   };
   /// Reads them one batch ahead. Throws IoError.
   void visit(const data::Dataset& dataset, const torch::Device& device, torch::Dtype dtype,

@@ -86,7 +86,7 @@ PosteriorVariance measure_posterior_variance(const DenoiserOf& denoiser_of,
   own.visit(
       dataset, options.device, nn::storage_type(options.precision),
       [&](const OwnImages::Batch& batch) {
-        const diffusion::Denoiser denoiser = denoiser_of(batch.labels, batch.x0);
+        const diffusion::Denoiser denoiser = denoiser_of(batch.labels, batch.x0, batch.vectors);
         const int64_t b = batch.ids.size(0);
         for (int64_t i = 0; i < k; ++i) {
           const int64_t time = found.t[static_cast<size_t>(i)];

@@ -200,6 +200,10 @@ void check_expressible(const nn::UNetConfig& c) {
     throw UsageError(
         "model.self_condition: diffusers' pipelines give a UNet2DModel nothing but x_t, not its "
         "own estimate; use --to safetensors or torch");
+  if (c.vector_conditional)
+    throw UsageError(
+        "model.vector_conditional: diffusers' pipelines give a UNet2DModel a class at most, no "
+        "vector; use --to safetensors or torch");
   if (c.sinusoid.scale != 1.0)
     throw UsageError(
         "model.time_scale has no counterpart in a UNet2DModel; use --to safetensors or torch");

@@ -192,6 +192,8 @@ void check_widths(const std::vector<io::NamedTensor>& weights, const nn::UNetCon
   expect("conv_in.weight", {config.channels, nn::input_channels(config), 3, 3});
   if (config.class_conditional)
     expect("class_embedding.weight", {nn::embedded_classes(config), 4 * config.channels});
+  if (config.vector_conditional)
+    expect("vector_embedding.weight", {4 * config.channels, config.vectors.width()});
   for (size_t level = 0; level < config.channel_multipliers.size(); ++level) {
     const int64_t width = config.channels * config.channel_multipliers[level];
     expect(fmt::format("down_blocks.{}.resnets.{}.conv2.weight", level, config.blocks - 1),
@@ -290,6 +292,7 @@ nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precisio
   nn::use_channels_last_(*unet);
   load_weights_(model, *unet);
   unet->eval();
+  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
   return unet;
 }
 

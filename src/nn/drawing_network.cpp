@@ -17,7 +17,7 @@ diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const Give
     const torch::Tensor output =
         network(torch::cat({x_t, x_t}), torch::cat({t, t}),
                 {joined(a.labels, b.labels), joined(a.condition, b.condition),
-                 joined(a.estimate, b.estimate)});
+                 joined(a.estimate, b.estimate), joined(a.vectors, b.vectors)});
     return diffusion::OutputPair{output.narrow(0, 0, count), output.narrow(0, count, count)};
   };
 }
@@ -25,7 +25,8 @@ diffusion::PairDenoiser in_one_batch(const LabelledDenoiser& network, const Give
 // What `config` reads of `given`: a guiding network may know neither classes nor the condition.
 Given read_by(const UNetConfig& config, const Given& given) {
   return {config.class_conditional ? given.labels : torch::Tensor(),
-          config.condition.is_set() ? given.condition : torch::Tensor(), given.estimate};
+          config.condition.is_set() ? given.condition : torch::Tensor(), given.estimate,
+          config.vector_conditional ? given.vectors : torch::Tensor()};
 }
 
 bool remembers(const UNet& unet) { return unet && unet->config().self_condition; }
@@ -42,6 +43,9 @@ DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
   if (!drawing.classes.empty()) given_.labels = torch::zeros({drawing.batch}, on_device);
   const auto layout = torch::dtype(storage_type(drawing.precision)).device(drawing.device);
   given_.condition = no_condition(config, drawing.batch, layout);
+  given_.vectors = no_vectors(config, drawing.batch, drawing.device);
+  if (config.vector_conditional && !drawing_.vectors.defined())
+    drawing_.vectors = kept_vectors(config.vectors);
   if (remembers(unet_) || remembers(drawing.guide)) {
     const ImageSpec& image = config.image;
     memory_.emplace(diffusion,
@@ -49,11 +53,7 @@ DrawingNetwork::DrawingNetwork(UNet unet, const diffusion::Diffusion& diffusion,
                     layout);
     given_.estimate = memory_->estimate();
   }
-  null_ = given_;
-  if (config.class_conditional && config.null_class)
-    null_.labels = torch::full({drawing.batch}, config.image.classes, on_device);
-  if (config.condition.null_condition)
-    null_.condition = no_condition(config, drawing.batch, layout);
+  null_ = without_condition(config, given_);
   if (drawing.guidance.weight == 1.0) return;
   TORCH_CHECK(drawing.guide || can_be_guided(config),
               "guidance needs a null class, a null condition or a second network");
@@ -66,6 +66,7 @@ void DrawingNetwork::set_batch_(const std::vector<int64_t>& images) {
   const Given rows = first_of(given_, static_cast<int64_t>(images.size()));
   if (rows.labels.defined())
     rows.labels.copy_(labels_in_turn(images, drawing_.classes, torch::kCPU));
+  if (rows.vectors.defined()) rows.vectors.copy_(vectors_in_turn(images, drawing_.vectors));
   torch::Tensor condition = rows.condition;
   if (!condition.defined()) return;
   condition.copy_(diffusion::condition_input(drawing_.pictures(images).to(drawing_.device),

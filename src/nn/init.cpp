@@ -39,6 +39,13 @@ void initialize_(UNetImpl& unet, uint64_t seed) {
     if (name.find("class_embedding") != std::string::npos) {
       kernels::fill_normal_(host, key, torch::arange(host.size(0)),
                             static_cast<uint32_t>(position));
+    } else if (name.starts_with("vector_embedding")) {
+      // W z and b have variance 1/2 each, and W z + b that of a class's row. A bias of 0 would make
+      // the mean vector, z = 0, the same as none.
+      const torch::Tensor rows = host.dim() > 1 ? host : host.unsqueeze(1);
+      kernels::fill_normal_(rows, key, torch::arange(rows.size(0)),
+                            static_cast<uint32_t>(position));
+      host.div_(std::sqrt(2.0 * static_cast<double>(rows.size(1))));
     } else if (host.dim() > 1) {
       const double scale = starts_at_zero(name) ? 1e-10 : 1.0;
       kernels::fill_uniform_(host, key, position, variance_scaling_bound(host, scale));

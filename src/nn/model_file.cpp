@@ -68,12 +68,13 @@ ModelDescription read_model_description(const std::filesystem::path& path) {
 
 ModelDescription read_model_description(config::Document& document) {
   config::Reader image = document.section("image"), model = document.section("model"),
-                 diffusion = document.section("diffusion");
+                 vectors = document.section("vectors"), diffusion = document.section("diffusion");
   const auto section = config::read<ImageSection>(image);
   ModelDescription description;
   description.class_names = section.class_names;
   description.depth = section.depth;
   description.unet = read_unet_config(model);
+  description.unet.vectors = config::read<VectorSpec>(vectors);
   fit_to_images_(description.unet, section.shape, model);
   description.diffusion = diffusion::read_diffusion_config(diffusion);
   return description;
@@ -83,23 +84,29 @@ ModelDescription without_unused(ModelDescription description) {
   if (!description.unet.class_conditional) {
     description.unet.image.classes = 0;
     description.class_names.clear();
-    description.unet.null_class = false;
+    if (!description.unet.vector_conditional) description.unet.null_class = false;
   }
   description.depth = ModelDescription().depth;
+  if (!description.unet.vector_conditional) description.unet.vectors = {};
   description.unet.attention_resolutions = in_order(description.unet.attention_resolutions);
   description.diffusion.schedule = diffusion::without_unused(description.diffusion.schedule);
   return description;
 }
 
 std::string to_toml(const ModelDescription& d) {
-  return config::to_toml(image_section(d), "image") + "\n" + config::to_toml(d.unet, "model") +
-         "\n" + config::to_toml(d.diffusion, "diffusion");
+  std::string text = config::to_toml(image_section(d), "image") + "\n" +
+                     config::to_toml(d.unet, "model") + "\n" +
+                     config::to_toml(d.diffusion, "diffusion");
+  if (d.unet.vector_conditional) text += "\n" + config::to_toml(d.unet.vectors, "vectors");
+  return text;
 }
 
 nlohmann::ordered_json to_json(const ModelDescription& d) {
-  return {{"image", config::to_json(image_section(d))},
-          {"model", config::to_json(d.unet)},
-          {"diffusion", config::to_json(d.diffusion)}};
+  nlohmann::ordered_json json{{"image", config::to_json(image_section(d))},
+                              {"model", config::to_json(d.unet)},
+                              {"diffusion", config::to_json(d.diffusion)}};
+  if (d.unet.vector_conditional) json["vectors"] = to_json(d.unet.vectors);
+  return json;
 }
 
 std::vector<io::NamedTensor> named_weights(const torch::nn::Module& module) {
@@ -195,7 +202,8 @@ LabelledDenoiser make_labelled_denoiser(UNet unet, const diffusion::Diffusion& d
     const torch::Tensor x =
         input.x.to(storage_type(precision)).contiguous(torch::MemoryFormat::ChannelsLast);
     return unet->forward(x, input.time, given.labels,
-                         whole_condition(unet->config(), x, given.condition, given.estimate));
+                         whole_condition(unet->config(), x, given.condition, given.estimate),
+                         /*augment=*/{}, given.vectors);
   };
 }
 
@@ -207,7 +215,16 @@ diffusion::Denoiser make_denoiser(UNet unet, const diffusion::Diffusion& diffusi
 
 Given first_of(const Given& given, int64_t count) {
   const auto rows = [&](const torch::Tensor& t) { return t.defined() ? t.narrow(0, 0, count) : t; };
-  return {rows(given.labels), rows(given.condition), rows(given.estimate)};
+  return {rows(given.labels), rows(given.condition), rows(given.estimate), rows(given.vectors)};
+}
+
+Given without_condition(const UNetConfig& config, Given given) {
+  if (config.class_conditional && config.null_class)
+    given.labels = torch::full_like(given.labels, config.image.classes);
+  if (config.vector_conditional && config.null_class)
+    given.vectors = no_vectors(config, given.vectors.size(0), given.vectors.device());
+  if (config.condition.null_condition) given.condition = torch::zeros_like(given.condition);
+  return given;
 }
 
 diffusion::Denoiser with_labels(LabelledDenoiser network, const Given& given) {

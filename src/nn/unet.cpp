@@ -113,11 +113,19 @@ UNetImpl::UNetImpl(const UNetConfig& config)
         "augment_embedding",
         torch::nn::Linear(torch::nn::LinearOptions(kAugmentLabels, config.channels).bias(false)));
   }
+  if (config.vector_conditional) {
+    const VectorSpec& spec = config.vectors;
+    vector_embedding_ =
+        register_module("vector_embedding", torch::nn::Linear(spec.width(), 4 * config.channels));
+    vector_mean_ = register_buffer("vector_mean", torch::tensor(spec.mean, torch::kFloat));
+    vector_deviation_ =
+        register_buffer("vector_deviation", torch::tensor(spec.deviation, torch::kFloat));
+  }
 }
 
 torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
                                 const torch::Tensor& labels, const torch::Tensor& condition,
-                                const torch::Tensor& augment) {
+                                const torch::Tensor& augment, const torch::Tensor& vectors) {
   expect_shape(x, {-1, config_.image.channels, -1, -1}, "x");
   expect_shape(t, {x.size(0)}, "t");
   TORCH_CHECK(labels.defined() == config_.class_conditional,
@@ -126,6 +134,8 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
               "a condition goes with a network that has one, and only with one");
   TORCH_CHECK(config_.augment_labels || !augment.defined(),
               "labels of the augmentation go only with a network that reads them");
+  TORCH_CHECK(vectors.defined() == config_.vector_conditional,
+              "vectors go with a vector-conditional network, and only with one");
 
   std::optional<WeightCopies> copies;
   std::optional<WeightCopiesGuard> guard;
@@ -133,6 +143,7 @@ torch::Tensor UNetImpl::forward(const torch::Tensor& x, const torch::Tensor& t,
     guard.emplace(copies.emplace(weight_copies()));
   torch::Tensor temb = time_embedding_(t, of_augment(augment));
   if (config_.class_conditional) temb = temb + class_embedding_(labels);
+  if (config_.vector_conditional) temb = temb + of_vectors(vectors);
   temb = torch::silu(temb);  // every block begins with it: once here instead of once a block
 
   torch::Tensor h =
@@ -170,6 +181,17 @@ torch::Tensor UNetImpl::of_augment(const torch::Tensor& augment) {
   if (!augment.defined()) return {};
   const NoAutocastGuard full(augment.device().type());
   return augment_embedding_(augment.to(augment_embedding_->weight.scalar_type()));
+}
+
+// W (v - mean) / deviation + b of each image; zero of one without a vector, whose NaN reaches no
+// gradient. In float32 under autocast too, so that numbers of any size keep their digits.
+torch::Tensor UNetImpl::of_vectors(const torch::Tensor& vectors) {
+  expect_shape(vectors, {-1, config_.vectors.width()}, "vectors");
+  const NoAutocastGuard full(vectors.device().type());
+  const torch::Tensor absent = vectors.narrow(1, 0, 1).isnan();
+  const torch::Tensor v = vectors.to(vector_embedding_->weight.scalar_type());
+  const torch::Tensor z = ((v - vector_mean_) / vector_deviation_).masked_fill(absent, 0.0);
+  return vector_embedding_(z).masked_fill(absent, 0.0);
 }
 
 // The first and the last convolution run in float32 under autocast too, so that the image and the

@@ -1,6 +1,7 @@
 #include "ddpm/nn/unet.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -125,6 +126,7 @@ void fields(config::Fields& f, UNetConfig& c) {
   if (condition.is_set()) f("null_condition", condition.null_condition);
   if (!f.omits(!c.self_condition)) f("self_condition", c.self_condition);
   if (!f.omits(!c.augment_labels)) f("augment_labels", c.augment_labels);
+  if (!f.omits(!c.vector_conditional)) f("vector_conditional", c.vector_conditional);
 }
 
 UNetConfig read_unet_config(config::Reader& reader) {
@@ -152,7 +154,12 @@ void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& 
     model.fail("class_conditional",
                "is true, but the data has no labels; use data with labels, or set it to false");
   }
-  if (config.null_class && !config.class_conditional) {
+  if (config.vector_conditional && config.vectors.width() == 0) {
+    model.fail("vector_conditional",
+               "is true, but the data has no vectors; name a file of them in data.vectors, or set "
+               "it to false");
+  }
+  if (config.null_class && !config.class_conditional && !config.vector_conditional) {
     config.null_class = false;
     model.settle("null_class", false);
   }
@@ -164,7 +171,8 @@ int64_t embedded_classes(const UNetConfig& config) {
 }
 
 bool can_be_guided(const UNetConfig& config) {
-  return (config.class_conditional && config.null_class) || config.condition.null_condition;
+  const bool has_null = config.class_conditional || config.vector_conditional;
+  return (has_null && config.null_class) || config.condition.null_condition;
 }
 
 int64_t input_channels(const UNetConfig& config) {
@@ -185,6 +193,12 @@ torch::Tensor no_condition(const UNetConfig& config, int64_t count,
   if (!config.condition.is_set()) return {};
   const int64_t channels = diffusion::condition_channels(config.condition, config.image.channels);
   return torch::zeros({count, channels, config.image.height, config.image.width}, options);
+}
+
+torch::Tensor no_vectors(const UNetConfig& config, int64_t count, const torch::Device& device) {
+  if (!config.vector_conditional) return {};
+  return torch::full({count, config.vectors.width()}, std::numeric_limits<float>::quiet_NaN(),
+                     torch::dtype(torch::kFloat).device(device));
 }
 
 std::vector<int64_t> attention_levels(const UNetConfig& config) {

@@ -21,13 +21,6 @@ namespace {
 
 constexpr const char* kSource = "settings";  // in place of a file's name in messages
 
-// The network, ready to be called; without gradients, so that calls record nothing.
-nn::UNet frozen(const exchange::Model& model, const PipelineOptions& options) {
-  nn::UNet unet = exchange::make_unet(model, options.device, options.precision);
-  for (torch::Tensor& parameter : unet->parameters()) parameter.set_requires_grad(false);
-  return unet;
-}
-
 PipelineOptions settled(PipelineOptions options) {
   options.precision = nn::precision_on(options.device, options.precision);
   return options;
@@ -82,7 +75,7 @@ void check_network_has(const sample::SampleConfig& config, const nn::UNetConfig&
 Pipeline::Pipeline(const std::filesystem::path& source, const PipelineOptions& options)
     : model_(exchange::open(source, options.weights)),
       options_(settled(options)),
-      unet_(frozen(model_, options_)) {}
+      unet_(exchange::make_unet(model_, options_.device, options_.precision)) {}
 
 sample::SampleConfig Pipeline::settings(const std::vector<std::string>& assignments) const {
   sample::SampleConfig start = model_.sample;
@@ -121,6 +114,24 @@ std::vector<int64_t> Pipeline::classes_of(const SampleRequest& request) const {
   if (!request.classes.empty())
     throw UsageError("classes need a class-conditional network; this one is not");
   return {};
+}
+
+torch::Tensor Pipeline::vectors_of(const SampleRequest& request) const {
+  const nn::UNetConfig& unet = model_.description.unet;
+  const torch::Tensor& all = request.vectors;
+  if (!all.defined()) return {};
+  if (!unet.vector_conditional)
+    throw UsageError(
+        "vectors are for a network trained with model.vector_conditional; this one was not");
+  if (all.dim() != 2 || all.size(0) == 0 || all.size(1) != unet.vectors.width() || all.is_complex())
+    throw UsageError(fmt::format(
+        "this network needs vectors of shape [M,{}], at least one, not "
+        "[{}]; its columns are {}",
+        unet.vectors.width(), fmt::join(all.sizes(), ","), fmt::join(unet.vectors.names, ", ")));
+  torch::Tensor rows = all.to(torch::kCPU, torch::kFloat);
+  if (!rows.isfinite().all().item<bool>())
+    throw UsageError("vectors holds NaN or infinity; all must be finite numbers");
+  return rows;
 }
 
 std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_of(
@@ -167,6 +178,7 @@ nn::DrawingNetwork Pipeline::drawing_network(const SampleRequest& request,
   return nn::DrawingNetwork(unet_, diffusion::Diffusion(model_.description.diffusion),
                             {.classes = classes_of(request),
                              .pictures = conditions_of(request),
+                             .vectors = vectors_of(request),
                              .batch = batch,
                              .device = options_.device,
                              .precision = options_.precision,
@@ -188,6 +200,7 @@ sample::SampleConfig Pipeline::fitted(const SampleRequest& request,
   const nn::ArithmeticGuard arithmetic(options_.precision, false, cost.calls);
   SampleRequest of_all = request;
   of_all.classes.clear();
+  of_all.vectors.reset();
   nn::DrawingNetwork network = drawing_network(of_all, settings, cost.images);
   generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
   config.bespoke = sample::fit_bespoke(network.denoiser(), diffusion, settings, generate);

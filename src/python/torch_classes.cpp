@@ -85,6 +85,7 @@ class Pipeline : public torch::CustomClassHolder {
   torch::Tensor sample(int64_t num, int64_t first, int64_t seed, int64_t batch,
                        const std::vector<std::string>& classes,
                        const std::optional<torch::Tensor>& conditions,
+                       const std::optional<torch::Tensor>& vectors,
                        const std::vector<std::string>& assignments) {
     at::set_num_threads(threads_);  // OpenMP's number belongs to the calling thread
     stop_ = false;
@@ -94,7 +95,8 @@ class Pipeline : public torch::CustomClassHolder {
                                     .seed = static_cast<uint64_t>(seed),
                                     .batch = batch,
                                     .classes = classes,
-                                    .conditions = conditions.value_or(torch::Tensor())};
+                                    .conditions = conditions.value_or(torch::Tensor()),
+                                    .vectors = vectors.value_or(torch::Tensor())};
     request.progress = [this](const sample::Progress& p) {
       done_ = p.images_done * p.steps + p.step * p.batch_images;
       return !stop_;
@@ -124,8 +126,10 @@ TORCH_LIBRARY(ddpm, library) {
       .def("sample",
            [](const c10::intrusive_ptr<Pipeline>& self, int64_t num, int64_t first, int64_t seed,
               int64_t batch, std::vector<std::string> classes,
-              std::optional<torch::Tensor> conditions, std::vector<std::string> assignments) {
-             return self->sample(num, first, seed, batch, classes, conditions, assignments);
+              std::optional<torch::Tensor> conditions, std::optional<torch::Tensor> vectors,
+              std::vector<std::string> assignments) {
+             return self->sample(num, first, seed, batch, classes, conditions, vectors,
+                                 assignments);
            })
       .def("done", [](const c10::intrusive_ptr<Pipeline>& self) { return self->done(); })
       .def("stop", [](const c10::intrusive_ptr<Pipeline>& self) { self->stop(); });

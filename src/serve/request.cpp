@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace ddpm::serve {
 namespace {
@@ -21,13 +22,14 @@ constexpr int64_t kMaxPreviews = 100;
 constexpr size_t kMaxClasses = 1000;
 constexpr size_t kMaxName = 200;  // bytes of a name
 constexpr size_t kMaxEnds = 100;
+constexpr size_t kMaxNumbers = 1024;            // of a vector
 constexpr int64_t kMaxSeed = int64_t{1} << 53;  // what JavaScript's numbers hold exactly
 constexpr int64_t kMaxImage = int64_t{1} << 40;
 
 // Those of every wish, and its own.
 std::vector<std::string> known_keys(Wish wish) {
-  std::vector<std::string> keys{"method",   "steps", "eta",  "sigma",    "spacing",
-                                "guidance", "class", "seed", "previews", "condition"};
+  std::vector<std::string> keys{"method", "steps", "eta",      "sigma",     "spacing", "guidance",
+                                "class",  "seed",  "previews", "condition", "vector"};
   if (wish == Wish::kInterpolation)
     keys.insert(keys.end(), {"between", "frames"});
   else
@@ -123,6 +125,22 @@ WayEnd way_end(const PlainJson& value) {
   return end;
 }
 
+// As the flag --vector: {"age": 0.3} is "age=0.3", and [1, 0.3] is "1,0.3".
+std::string vector_text(const PlainJson& value) {
+  const bool fits = (value.is_object() || value.is_array()) && !value.empty() &&
+                    value.size() <= kMaxNumbers &&
+                    std::all_of(value.begin(), value.end(),
+                                [](const PlainJson& item) { return item.is_number(); });
+  if (!fits)
+    refuse("vector", fmt::format("must be 1 to {} numbers, by name, as {{\"age\": 0.3}}, or all in "
+                                 "order, as [1, 0.3], not {}",
+                                 kMaxNumbers, shown(value)));
+  std::vector<std::string> parts;
+  for (const auto& [name, number] : value.items())
+    parts.push_back(fmt::format("{}{}", value.is_object() ? name + "=" : "", number.get<double>()));
+  return fmt::format("{}", fmt::join(parts, ","));
+}
+
 std::vector<WayEnd> way_ends(const PlainJson& value) {
   if (!value.is_array() || value.size() < 2 || value.size() > kMaxEnds)
     refuse("between",
@@ -156,6 +174,7 @@ void take_(SampleRequest& request, const std::string& key, const PlainJson& valu
   if (key == "num") request.num = whole(key, value, 1, max_images);
   if (key == "previews") request.previews = whole(key, value, 0, kMaxPreviews);
   if (key == "condition") request.condition = picture(key, value);
+  if (key == "vector") request.vector = vector_text(value);
   if (key == "between") request.interpolation->between = way_ends(value);
   if (key == "frames") request.interpolation->frames = whole(key, value, 2, max_images);
   if (key == "image") request.inpainting->image = picture(key, value);

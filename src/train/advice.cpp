@@ -39,6 +39,9 @@ std::string narrower_network(const Experiment& e) {
 }  // namespace
 
 std::string class_hint(const Experiment& experiment, const data::Dataset& dataset) {
+  if (!experiment.unet.vector_conditional && dataset.vectors().defined())
+    return "the vectors of the data are not used; set model.vector_conditional = true to train on "
+           "them and to choose one when sampling";
   if (experiment.unet.class_conditional || dataset.class_count() < 2) return "";
   return fmt::format(
       "the {} classes of the data are not used; set model.class_conditional = true to train on "

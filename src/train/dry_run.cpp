@@ -42,7 +42,10 @@ double time_forward(const Experiment& experiment, Learner& learner, const torch:
   learner.unet()->eval();
   const auto denoiser =
       nn::make_denoiser(learner.unet(), learner.settings().diffusion, experiment.train.precision,
-                        {labels, nn::no_condition(experiment.unet, count, options)});
+                        {labels,
+                         nn::no_condition(experiment.unet, count, options),
+                         {},
+                         nn::no_vectors(experiment.unet, count, device)});
   denoiser(x, t);  // warm-up
   wait_for(device);
   const auto begin = Clock::now();

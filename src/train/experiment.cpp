@@ -274,21 +274,24 @@ void resolve_unet(Experiment& experiment, config::Document& document,
     unet.null_class = true;
     model.settle("null_class", true);
   }
+  if (unet.vector_conditional && dataset.vectors().defined())
+    unet.vectors = nn::vector_spec(dataset.vector_names(), dataset.vectors());
   nn::fit_to_images_(unet, {shape.channels, shape.height, shape.width, dataset.class_count()},
                      model);
   settle_condition_(experiment, document);
-  if (drops_labels && !unet.class_conditional && !classes_by_data)
+  if (drops_labels && !unet.class_conditional && !unet.vector_conditional && !classes_by_data)
     document.section("train").fail(
         "label_dropout",
-        "needs a class-conditional network: set model.class_conditional = true, or leave it out");
+        "needs a class-conditional network: set model.class_conditional = true or, for vectors, "
+        "model.vector_conditional = true, or leave it out");
   if (experiment.sample.guidance.weight != 1.0 && !nn::can_be_guided(unet))
     document.section("sample").fail(
         "guidance",
         unet.condition.is_set()
             ? "needs a network with a null condition: set train.condition_dropout = 0.1, or leave "
               "it out"
-            : "needs a class-conditional network with a null class: set train.label_dropout "
-              "= 0.1, or leave it out");
+            : "needs a network with classes or vectors, also trained without them: set "
+              "train.label_dropout = 0.1, or leave it out");
 }
 
 void resolve_precision(Experiment& experiment, const torch::Device& device) {

@@ -119,7 +119,15 @@ void check_same_shape(const nn::ModelDescription& network, const std::string& pa
            "one without model.self_condition");
   if (network.unet.augment_labels && !unet.augment_labels)
     refuse(path, "has model.augment_labels = true, --set says false; leave it out");
-  if (unet.null_class && !network.unet.null_class)
+  const nn::VectorSpec &had_vectors = network.unet.vectors, &has_vectors = unet.vectors;
+  if (network.unet.vector_conditional && !unet.vector_conditional)
+    refuse(path, "has model.vector_conditional = true, --set says false; leave it out");
+  if (network.unet.vector_conditional && had_vectors.names != has_vectors.names)
+    refuse(path,
+           fmt::format("reads the columns {}, the data has {}; use data.vectors with the same "
+                       "columns in the same order",
+                       fmt::join(had_vectors.names, ", "), fmt::join(has_vectors.names, ", ")));
+  if (unet.class_conditional && unet.null_class && !network.unet.null_class)
     refuse(path,
            "has no class for \"no class\", which train.label_dropout needs; leave out "
            "train.label_dropout, or train a new network");

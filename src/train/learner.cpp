@@ -171,6 +171,7 @@ void Learner::load_(const data::Batch& batch) {
   load(batch_.images, batch.images);
   load(batch_.labels, batch.labels);
   load(batch_.ids, batch.ids);
+  if (batch.vectors.defined()) load(batch_.vectors, batch.vectors);
   if (train_.noise_coupling == NoiseCoupling::kOptimalTransport)
     load(batch_.noise_ids, transported_noise_ids(settings_, batch));
 }
@@ -321,6 +322,7 @@ int64_t Learner::fit_micro_batch_() {
             torch::zeros({count, image.channels, image.height, image.width}, torch::kByte);
         batch.labels = torch::zeros({count}, torch::kLong);
         batch.ids = torch::arange(count, torch::kLong);
+        batch.vectors = nn::no_vectors(unet_->config(), count, torch::kCPU);
         accumulate_gradient(*unet_, settings_, batch, 1.0);
         unet_->zero_grad(/*set_to_none=*/true);
       });

@@ -32,6 +32,20 @@ std::string classes_text(const nn::ModelDescription& d) {
   return counted(d.unet.image.classes, "class") + names;
 }
 
+// "vectors of 40 numbers (smiling, age, ...)"
+std::string vectors_text(const nn::VectorSpec& vectors) {
+  constexpr size_t kShown = 12;
+  const std::vector<std::string> first(
+      vectors.names.begin(), vectors.names.begin() + std::min(kShown, vectors.names.size()));
+  return fmt::format("vectors of {} ({}{})", counted(vectors.width(), "number"),
+                     fmt::join(first, ", "), vectors.names.size() > kShown ? ", ..." : "");
+}
+
+// What a model.toml says of the data, not of the config.
+bool is_of_data(const config::Change& change) {
+  return change.key.starts_with("image.") || change.key.starts_with("vectors.");
+}
+
 nn::ImageSpec without_classes(nn::ImageSpec image) {
   image.classes = 0;
   return image;
@@ -41,7 +55,7 @@ nn::ImageSpec without_classes(nn::ImageSpec image) {
 std::string changed_keys(const std::vector<config::Change>& changes) {
   std::vector<std::string> parts;
   for (const config::Change& c : changes) {
-    if (c.key.starts_with("image.")) continue;
+    if (is_of_data(c)) continue;
     parts.push_back(fmt::format("{} = {}, the config says {}", c.key,
                                 c.was.empty() ? "(not set)" : c.was,
                                 c.is.empty() ? "nothing" : c.is));
@@ -64,10 +78,17 @@ void check_same_network(const fs::path& checkpoint, const RunIdentity& now) {
                               shape_text(was.unet.image), shape_text(is.unet.image), kWayOut));
   }
   const auto changed = config::changes(saved, current);
-  const bool keys = std::any_of(changed.begin(), changed.end(), [](const config::Change& c) {
-    return !c.key.starts_with("image.");
-  });
-  if (keys) throw IoError(now.run, changed_keys(changed));
+  if (!std::all_of(changed.begin(), changed.end(), is_of_data))
+    throw IoError(now.run, changed_keys(changed));
+  if (was.unet.vectors != is.unet.vectors)
+    throw IoError(
+        now.run,
+        fmt::format("was trained with {}, the data now has {}; use the same data.vectors, "
+                    "{}",
+                    vectors_text(was.unet.vectors),
+                    was.unet.vectors.names == is.unet.vectors.names ? "other numbers in them"
+                                                                    : vectors_text(is.unet.vectors),
+                    kWayOut));
   throw IoError(now.run, fmt::format("was trained with {}, the data now has {}; use the same, {}",
                                      classes_text(was), classes_text(is), kWayOut));
 }
@@ -178,8 +199,9 @@ Resumption compare_with(const fs::path& checkpoint, const RunIdentity& now) {
   compare_configs(checkpoint, now, found);
   const std::string& was = found.state.fingerprint;  // "" in files of former versions
   if (const std::string& is = now.fingerprint; !was.empty() && was != is) {
-    found.changes.push_back(fmt::format(
-        "the images of the data (as many, but with other names or sizes: {} -> {})", was, is));
+    found.changes.push_back(
+        fmt::format("the images of the data (as many, but with other names{} sizes: {} -> {})",
+                    now.data.vectors().defined() ? ", vectors or" : " or", was, is));
   }
   return found;
 }

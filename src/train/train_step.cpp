@@ -10,6 +10,7 @@
 #include "noise_coupling.h"
 
 #include <cmath>
+#include <limits>
 
 namespace ddpm::train {
 
@@ -40,6 +41,17 @@ torch::Tensor labels_of(const nn::UNetConfig& network, const StepSettings& setti
   if (!network.null_class || settings.label_dropout <= 0) return labels;
   return torch::where(is_dropped(settings, ids, settings.label_dropout),
                       torch::full_like(labels, network.image.classes), labels);
+}
+
+// The vector of each image; none, NaN, for those that lose their class. Undefined for a network that
+// reads none.
+torch::Tensor vectors_of(const nn::UNetConfig& network, const StepSettings& settings,
+                         const data::Batch& batch, const torch::Tensor& ids) {
+  if (!network.vector_conditional) return {};
+  const torch::Tensor vectors = batch.vectors.to(settings.device, /*non_blocking=*/true);
+  if (!network.null_class || settings.label_dropout <= 0) return vectors;
+  const torch::Tensor dropped = is_dropped(settings, ids, settings.label_dropout);
+  return vectors.masked_fill(dropped.view({-1, 1}), std::numeric_limits<float>::quiet_NaN());
 }
 
 // What the network reads of each image's own degradation; zeros with probability
@@ -124,7 +136,7 @@ struct Pass {
 
 // What the network reads besides x_t and t.
 struct Inputs {
-  torch::Tensor labels, picture, augment;
+  torch::Tensor labels, picture, augment, vectors;
 };
 
 torch::Tensor output_of(nn::UNetImpl& unet, const StepSettings& settings, const Pass& p,
@@ -134,7 +146,7 @@ torch::Tensor output_of(nn::UNetImpl& unet, const StepSettings& settings, const 
   const diffusion::NetworkInput input = settings.diffusion.network_input(p.x_t, p.t);
   return unet.forward(input.x, input.time, given.labels,
                       nn::whole_condition(unet.config(), input.x, given.picture, estimate),
-                      given.augment);
+                      given.augment, given.vectors);
 }
 
 // The estimates of a first pass, or zeros, of a self-conditioned network (Chen 2022, Algorithm 1);
@@ -170,7 +182,8 @@ Pass forward(nn::UNetImpl& unet, const StepSettings& settings, const data::Batch
   p.x_t = diffusion.noised(p.x0, p.t, eps);
   p.target = diffusion.target(p.x0, eps, p.x_t, p.t);
   const Inputs given{labels_of(unet.config(), settings, batch, ids),
-                     condition_of(unet.config(), settings, p.x0, ids), augment};
+                     condition_of(unet.config(), settings, p.x0, ids), augment,
+                     vectors_of(unet.config(), settings, batch, ids)};
   p.output = output_of(unet, settings, p, given, estimate_of(unet, settings, p, given, ids));
   p.loss = diffusion.unweighted_loss(p.output, p.target);
   return p;
@@ -247,7 +260,8 @@ data::Batch slice(const data::Batch& batch, int64_t first, int64_t count) {
   const auto rows = [&](const torch::Tensor& t) {
     return t.defined() ? t.narrow(0, first, count) : t;
   };
-  return {rows(batch.images), rows(batch.labels), rows(batch.ids), rows(batch.noise_ids)};
+  return {rows(batch.images), rows(batch.labels), rows(batch.ids), rows(batch.noise_ids),
+          rows(batch.vectors)};
 }
 
 }  // namespace ddpm::train

@@ -1,6 +1,8 @@
 #include "ddpm/base/text.h"
 
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include <c10/util/Exception.h>
@@ -22,6 +24,14 @@ TEST(Text, TrimsWhatIsBlankAround) {
   EXPECT_EQ(trimmed("a"), "a");
   EXPECT_EQ(trimmed(" \t"), "");
   EXPECT_EQ(trimmed(""), "");
+}
+
+TEST(Text, ReadsWholeNumbersOnly) {
+  EXPECT_EQ(parsed_number("-1.5e2"), -150.0);
+  EXPECT_EQ(parsed_number("+3"), 3.0);
+  EXPECT_TRUE(std::isnan(parsed_number("nan").value()));
+  for (const char* wrong : {"", "+", "+-1", "1 ", " 1", "1,0", "0x10", "a"})
+    EXPECT_EQ(parsed_number(wrong), std::nullopt) << wrong;
 }
 
 TEST(Text, KnowsDigits) {

@@ -37,7 +37,8 @@ Likelihood measured(const Schedule& schedule, const LikelihoodOptions& given) {
   options.precision = nn::Precision::kFp64;
   options.clip = false;
   const GaussianImages images;
-  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&) -> diffusion::Denoiser {
+  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&,
+                               const torch::Tensor&) -> diffusion::Denoiser {
     return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
       const torch::Tensor eps = best_eps(schedule, x_t, t);
       if (options.variance != ModelVariance::kLearned) return eps;

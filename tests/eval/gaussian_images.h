@@ -73,7 +73,8 @@ inline Likelihood of_gaussian_images(const Schedule& schedule, LikelihoodOptions
   const GaussianImages images(size);
   options.precision = nn::Precision::kFp64;
   options.clip = false;
-  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&) -> diffusion::Denoiser {
+  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&,
+                               const torch::Tensor&) -> diffusion::Denoiser {
     return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
       return best_eps(schedule, x_t, t);
     };

@@ -100,7 +100,8 @@ TEST(Likelihood, OfGaussianDataIsTheBoundTermByTerm) {
 TEST(Likelihood, ClampsX0UnlessToldOtherwise) {
   const Schedule schedule({.timesteps = 20});
   const GaussianImages images(8);
-  const auto denoiser_of = [](const torch::Tensor&, const torch::Tensor&) -> diffusion::Denoiser {
+  const auto denoiser_of = [](const torch::Tensor&, const torch::Tensor&,
+                              const torch::Tensor&) -> diffusion::Denoiser {
     return
         [](const torch::Tensor& x_t, const torch::Tensor&) { return torch::full_like(x_t, 1.7); };
   };
@@ -202,7 +203,8 @@ TEST(Likelihood, SeesOtherNoiseThanTrainingAndComputesAsTold) {
   torch::Tensor eps = torch::empty({4, 1, 8, 8}, torch::kDouble);
   kernels::fill_normal_(eps, rng_key(3, Purpose::kTrainingNoise), ids);
   bool tf32 = true;
-  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&) -> diffusion::Denoiser {
+  const auto denoiser_of = [&](const torch::Tensor&, const torch::Tensor&,
+                               const torch::Tensor&) -> diffusion::Denoiser {
     return [&](const torch::Tensor& x_t, const torch::Tensor& t) {
       const torch::Tensor in_training = diffusion.noised(torch::stack(x0), t, eps);
       EXPECT_GT((x_t - in_training).abs().max().item<double>(), 1e-3);

@@ -55,7 +55,7 @@ double bits_of(double log_density, double dimensions) {
 }
 
 DenoiserOf always(const diffusion::Denoiser& denoiser) {
-  return [=](const torch::Tensor&, const torch::Tensor&) { return denoiser; };
+  return [=](const torch::Tensor&, const torch::Tensor&, const torch::Tensor&) { return denoiser; };
 }
 
 OdeLikelihood measured(const diffusion::Denoiser& denoiser, const Schedule& schedule,

@@ -50,9 +50,10 @@ PosteriorVariance measured(const diffusion::Diffusion& diffusion, int64_t times)
   const GaussianPixels data;
   std::vector<int64_t> images(200);
   for (size_t i = 0; i < images.size(); ++i) images[i] = static_cast<int64_t>(i);
-  return measure_posterior_variance(
-      [&](const torch::Tensor&, const torch::Tensor&) { return exact(diffusion); }, diffusion, data,
-      images, {.times = times, .precision = nn::Precision::kFp64});
+  return measure_posterior_variance([&](const torch::Tensor&, const torch::Tensor&,
+                                        const torch::Tensor&) { return exact(diffusion); },
+                                    diffusion, data, images,
+                                    {.times = times, .precision = nn::Precision::kFp64});
 }
 
 TEST(PosteriorVariance, IsThatOfGaussianDataForEveryPrediction) {

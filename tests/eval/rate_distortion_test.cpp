@@ -74,7 +74,8 @@ TEST(RateDistortion, OfFewCallsIsOnTheCurveOfAll) {
 TEST(RateDistortion, ClampsX0UnlessToldOtherwise) {
   const Schedule schedule({.timesteps = 20});
   const GaussianImages images(8);
-  const auto denoiser_of = [](const torch::Tensor&, const torch::Tensor&) -> diffusion::Denoiser {
+  const auto denoiser_of = [](const torch::Tensor&, const torch::Tensor&,
+                              const torch::Tensor&) -> diffusion::Denoiser {
     return
         [](const torch::Tensor& x_t, const torch::Tensor&) { return torch::full_like(x_t, 1.7); };
   };

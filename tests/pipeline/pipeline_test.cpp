@@ -110,6 +110,7 @@ TEST(Pipeline, RefusesWhatDoesNotFitTheNetwork) {
   expect_contains(error({.classes = {"0"}}), "class-conditional");
   expect_contains(error({.conditions = torch::zeros({1, 1, 4, 4}, torch::kByte)}),
                   "model.condition");
+  expect_contains(error({.vectors = torch::zeros({1, 2})}), "model.vector_conditional");
   expect_contains(message_of([&] {
                     with_classes().sample({.classes = {"x"}}, with_classes().settings({"steps=2"}));
                   }),

@@ -87,6 +87,24 @@ def same_samples(ddpm, run, folder, torch):
     return model
 
 
+def takes_vectors(ddpm, run, folder, torch):
+    table = folder / "vectors.csv"
+    table.write_text("id,smiling,age\n" + "".join(f"{i},{i % 2},{i / 2}\n" for i in range(50)))
+    runs = folder / "with_vectors"
+    run("train", "--config", TINY, "--out", runs, "--set", "train.steps=4", "--set", f"data.vectors={table}",
+        "--set", "model.vector_conditional=true")
+    model = ddpm.load(runs)
+    expect(model.facts["vectors"]["names"] == ["smiling", "age"], f"facts: {model.facts['vectors']}")
+    for flags, vectors in ((["--vector", "1,-2.5"], [[1, -2.5]]), ([], None)):
+        tensors = folder / "vectors.safetensors"
+        run("sample", "--ckpt", runs, "--num", 3, "--steps", "5", "--save-tensors", tensors, "--out",
+            folder / f"vectors{len(flags)}", *flags)
+        found = model.sample(3, vectors=vectors, steps=5)
+        expect(torch.equal(found, samples_in(tensors, torch)), f"{flags}: other samples")
+    raises(ddpm.UsageError, "its columns are smiling, age", lambda: model.sample(1, vectors=[[1, 2, 3]]))
+    raises(ddpm.UsageError, "NaN", lambda: model.sample(1, vectors=[[1, float("nan")]]))
+
+
 def errors(ddpm, model, folder):
     raises(ddpm.IoError, "nowhere", lambda: ddpm.load(folder / "nowhere"))
     raises(OSError, "nowhere", lambda: ddpm.load(folder / "nowhere"))
@@ -142,6 +160,7 @@ def main(program, library):
         run("train", "--config", TINY, "--out", folder / "run", "--set", "train.steps=4", "--set",
             "model.class_conditional=true", "--set", "train.label_dropout=0.1")
         model = same_samples(ddpm, run, folder, torch)
+        takes_vectors(ddpm, run, folder, torch)
         errors(ddpm, model, folder)
         stops(model)
     print("import ddpm: the samples are those of ddpm sample")

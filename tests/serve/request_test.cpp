@@ -142,6 +142,20 @@ TEST(Request, ReadsAPictureAndItsMask) {
   EXPECT_EQ(parse_request(R"({"condition":"Zg=="})", Wish::kSamples, 1).condition, (Png{'f'}));
 }
 
+TEST(Request, AVectorIsNumbersByNameOrInOrder) {
+  const auto vector = [](const std::string& body) {
+    return parse_request(body, Wish::kSamples, 1).vector.value_or("none");
+  };
+  EXPECT_EQ(vector(R"({"vector":{"age":-0.25,"smiling":1}})"), "age=-0.25,smiling=1");
+  EXPECT_EQ(vector(R"({"vector":[3,0.1]})"), "3,0.1");
+  EXPECT_EQ(vector("{}"), "none");
+  for (const char* wrong : {"[]", "{}", "\"1\"", "[1,\"2\"]", "{\"a\":[1]}", "7"})
+    EXPECT_EQ(refusal(std::string("{\"vector\":") + wrong + "}")
+                  .find("vector: must be 1 to 1024 numbers, by name, as {\"age\": 0.3}"),
+              0u)
+        << wrong;
+}
+
 TEST(Request, APictureIsABase64Text) {
   const auto refused = [](const std::string& body) { return refusal(body, Wish::kInpainting); };
   EXPECT_EQ(refused(R"({"mask":"Zg=="})"),

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ std::string table_row(const std::string& key, const std::string& value);
 
 /// Without the spaces, tabs and carriage returns around it.
 std::string_view trimmed(std::string_view text);
+
+/// The number that the whole text is, as 3, -1.5, +2 or 1e-4, or infinite or NaN; none if it is not
+/// one.
+std::optional<double> parsed_number(std::string_view text);
 
 /// Whether the text is one or more of the digits 0 to 9, and nothing else.
 bool is_digits(std::string_view text);

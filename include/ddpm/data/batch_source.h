@@ -18,6 +18,8 @@ struct Batch {
   /// int64 [B], the samples whose noise the images are trained with; undefined: their own. A source
   /// leaves it undefined (train.noise_coupling).
   torch::Tensor noise_ids = {};
+  /// float32 [B,D], the images' vectors (Dataset::vectors), on the images' device; undefined without
+  torch::Tensor vectors = {};
 };
 
 /// The endless training data. Batch k is a function of (data set, seed, k) alone.

@@ -48,6 +48,13 @@ class Dataset {
   virtual Example get(int64_t index) const = 0;
   /// The same image, scaled to just cover shape(), without cropping: [C, >= H, >= W].
   virtual Example get_uncropped(int64_t index) const { return get(index); }
+  /// The images' files, as paths below the data's root with '/'; empty if they are none.
+  virtual std::vector<std::string> image_names() const { return {}; }
+  /// The numbers that each image comes with (data.vectors): float32 [size(),D] on the CPU, finite;
+  /// undefined if there are none.
+  virtual torch::Tensor vectors() const { return {}; }
+  /// The names of their D columns.
+  virtual std::vector<std::string> vector_names() const { return {}; }
   /// The shape of all uncropped images; none if shapes differ.
   virtual std::optional<ImageShape> uncropped_shape() const { return shape(); }
   virtual SizeRange source_sizes() const;

@@ -56,6 +56,9 @@ struct DataConfig {
   /// Source of the classes of image files: auto, folders, prefix, none, or the path of a list
   /// (src/data/labels.h).
   std::string labels = "auto";
+  /// Numbers of each image, for model.vector_conditional: a file (ddpm/data/vectors.h), seen from
+  /// here or from `path`; empty: none.
+  std::filesystem::path vectors;
   int64_t max_megapixels = io::kMaxPixels / 1'000'000;  ///< largest image that is decoded, 10^6
   bool has_config = true;  ///< whether errors may suggest keys of [data]
 };

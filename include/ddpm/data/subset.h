@@ -20,12 +20,15 @@ class Subset final : public View {
   Example get_uncropped(int64_t index) const override {
     return whole().get_uncropped(indices_.at(index));
   }
+  std::vector<std::string> image_names() const override;
+  torch::Tensor vectors() const override { return vectors_; }
   std::string description() const override;
 
   const std::vector<int64_t>& indices() const { return indices_; }
 
  private:
   std::vector<int64_t> indices_;
+  torch::Tensor vectors_;  // of these images
 };
 
 /// A data set in two disjoint parts.

@@ -25,6 +25,9 @@ class View : public Dataset {
   std::vector<std::string> class_names() const override { return whole_->class_names(); }
   Example get(int64_t index) const override { return whole_->get(index); }
   Example get_uncropped(int64_t index) const override { return whole_->get_uncropped(index); }
+  std::vector<std::string> image_names() const override { return whole_->image_names(); }
+  torch::Tensor vectors() const override { return whole_->vectors(); }
+  std::vector<std::string> vector_names() const override { return whole_->vector_names(); }
   std::optional<ImageShape> uncropped_shape() const override { return whole_->uncropped_shape(); }
   SizeRange source_sizes() const override { return whole_->source_sizes(); }
   std::vector<std::string> skipped() const override { return whole_->skipped(); }

@@ -87,10 +87,10 @@ struct Likelihood {
   std::vector<LikelihoodTerm> terms;  ///< by t, ascending
 };
 
-/// Makes the denoiser of a batch with these labels, int64 [B], and images x0 [B,C,H,W], whose
-/// conditions the network may read.
-using DenoiserOf =
-    std::function<diffusion::Denoiser(const torch::Tensor& labels, const torch::Tensor& x0)>;
+/// Makes the denoiser of a batch with these labels, int64 [B], images x0 [B,C,H,W], whose
+/// conditions the network may read, and vectors [B,D], undefined if the data has none.
+using DenoiserOf = std::function<diffusion::Denoiser(
+    const torch::Tensor& labels, const torch::Tensor& x0, const torch::Tensor& vectors)>;
 
 /// The bound on these images of a data set (Ho 2020, Sec. 4.2; values are levels of 0..255). The
 /// ranks of `world` measure whole batches in turn; the result is on every rank, the same bits as

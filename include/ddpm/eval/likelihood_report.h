@@ -13,10 +13,10 @@
 
 namespace ddpm::eval {
 
-/// What a network reads of images besides x_t: their labels, int64 [B], if it has classes, and the
-/// conditions made from x0 [B,C,H,W], if it has a condition.
+/// What a network reads of images besides x_t: their labels, int64 [B], if it has classes, their
+/// vectors [B,D], if it reads some, and the conditions made from x0 [B,C,H,W], if it has a condition.
 nn::Given given_of(const nn::UNetConfig& network, const torch::Tensor& labels,
-                   const torch::Tensor& x0);
+                   const torch::Tensor& x0, const torch::Tensor& vectors);
 
 /// A trained network and the images that its bound is measured on.
 struct LikelihoodSubject {

@@ -85,7 +85,8 @@ std::filesystem::path run_of(const Model& model);
 /// Throws IoError, naming the source, if they are of another network.
 void load_weights_(const Model& model, nn::UNetImpl& unet);
 
-/// The network with its weights, in eval mode.
+/// The network with its weights, ready to be called: in eval mode, and without gradients of its
+/// parameters, so that calls record nothing.
 nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision);
 
 /// Returns `weights` in the order of the network's parameters. Throws IoError(source, ...) if a

@@ -24,6 +24,9 @@ struct Drawing {
   /// The pictures that these images are conditioned on: uint8 [images,c,h,w]. For a network with a
   /// condition.
   std::function<torch::Tensor(const std::vector<int64_t>& images)> pictures = {};
+  /// Image i has row i mod M of these, float32 [M,D]; undefined: of those that the network keeps
+  /// (kept_vectors). For a vector-conditional network.
+  torch::Tensor vectors = {};
   int64_t batch = 1;  ///< the largest number of images at a time
   torch::Device device = torch::kCPU;
   Precision precision = Precision::kFp32;

@@ -16,7 +16,8 @@
 namespace ddpm::nn {
 
 /// What is needed to use a network besides its weights: a checkpoint's model.toml. Its sections are
-/// [image] (shape and class names), [model] and [diffusion].
+/// [image] (shape and class names), [model], [diffusion] and, of a vector-conditional network,
+/// [vectors].
 struct ModelDescription {
   UNetConfig unet;
   diffusion::DiffusionConfig diffusion;
@@ -38,7 +39,7 @@ ModelDescription read_model_description(config::Document& document);
 
 /// The text of a model.toml: reading it gives the same description.
 std::string to_toml(const ModelDescription& description);
-/// The same as {"image": {...}, "model": {...}, "diffusion": {...}}.
+/// The same as {"image": {...}, "model": {...}, "diffusion": {...}}, with "vectors" without its rows.
 nlohmann::ordered_json to_json(const ModelDescription& description);
 
 /// Parameters under their names, or other tensors (averages, moments) under the same names with a
@@ -73,14 +74,24 @@ torch::Tensor labels_in_turn(const std::vector<int64_t>& images,
 /// What a network reads of each image of a batch besides x_t and t, on its device.
 struct Given {
   Given(torch::Tensor labels = {}, torch::Tensor condition = {},  // labels alone are enough
-        torch::Tensor estimate = {})
-      : labels(std::move(labels)), condition(std::move(condition)), estimate(std::move(estimate)) {}
+        torch::Tensor estimate = {}, torch::Tensor vectors = {})
+      : labels(std::move(labels)),
+        condition(std::move(condition)),
+        estimate(std::move(estimate)),
+        vectors(std::move(vectors)) {}
 
   torch::Tensor labels;     ///< int64 [B]; undefined for a network without classes
   torch::Tensor condition;  ///< [B,c,H,W] (diffusion::condition_input); undefined without one
   /// [B,C,H,W], the former estimate of x0 (diffusion::SelfConditioning); undefined: zeros
   torch::Tensor estimate;
+  /// [B,D], as in the data, a row of NaN for an image without one; undefined for a network that
+  /// reads none
+  torch::Tensor vectors;
 };
+
+/// The same images without their classes, vectors and conditions, of what `config` has been trained
+/// without.
+Given without_condition(const UNetConfig& config, Given given);
 
 /// The network as samplers use it (diffusion::Denoiser), without gradients: it reads what
 /// diffusion.network_input says. The caller sets eval mode. given: of each image of a batch.

@@ -4,6 +4,7 @@
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/nn/stage.h"
 #include "ddpm/nn/time_embedding.h"
+#include "ddpm/nn/vector_spec.h"
 #include "ddpm/nn/weight_copies.h"
 
 #include <vector>
@@ -46,8 +47,12 @@ struct UNetConfig {
   bool learned_variance = false;   ///< as many outputs again: v of Nichol 2021, Eq. 15, in [-1,1]
   bool class_conditional = false;  ///< a learned class vector joins the time embedding
   bool classes_by_data = false;    ///< class_conditional = "auto": see fit_to_images_
-  /// One class more, number image.classes: "no class", for classifier-free guidance.
+  /// For classifier-free guidance, the network also works without what an image comes with: it has
+  /// one class more, number image.classes, "no class", and was trained without vectors, too.
   bool null_class = false;
+  bool vector_conditional =
+      false;           ///< a linear map of each image's vector joins the time embedding
+  VectorSpec vectors;  ///< of the data, if vector_conditional; else empty
   diffusion::ConditionConfig condition;  ///< a picture that joins x_t as further input channels
   /// The former estimate of x0 joins them as the last input channels (Chen 2022, Analog Bits).
   bool self_condition = false;
@@ -67,8 +72,9 @@ UNetConfig read_unet_config(config::Reader& reader);
 /// Completes a network's config for images of that shape. class_conditional = "auto" becomes true
 /// if there are several classes. Throws ConfigError, located in `model`, if the images cannot be
 /// halved often enough, no level has a resolution of attention_resolutions, heads do not divide a
-/// level's channels, the condition does not fit, or class_conditional is true but the data has no
-/// classes. null_class has no effect without class_conditional and becomes false.
+/// level's channels, the condition does not fit, or class_conditional or vector_conditional is true
+/// but the data has no classes, or config.vectors is empty. null_class has no effect without either
+/// and becomes false.
 void fit_to_images_(UNetConfig& config, const ImageSpec& image, config::Reader& model);
 
 /// Rows of the class embedding: the classes of the data and the null class; 0 if the network is
@@ -77,6 +83,10 @@ int64_t embedded_classes(const UNetConfig& config);
 
 /// Whether the network can guide itself: it has a null class or a null condition.
 bool can_be_guided(const UNetConfig& config);
+
+/// The vectors of `count` images that have none: NaN, float32 [count,D]; undefined if the network
+/// reads no vectors.
+torch::Tensor no_vectors(const UNetConfig& config, int64_t count, const torch::Device& device);
 
 /// How many numbers say how an image was augmented.
 inline constexpr int64_t kAugmentLabels = 9;
@@ -111,11 +121,12 @@ class UNetImpl : public torch::nn::Module {
   /// x: [B, C, H, W]; t: int64 [B], 0..T-1; labels: int64 [B], 0..embedded_classes - 1, where
   /// class_conditional, else undefined; condition: whole_condition, [B, C', H, W] of any dtype;
   /// augment: where augment_labels, [B, kAugmentLabels] of any float dtype; undefined for images that
-  /// are not augmented, which is the same as zeros. Returns [B, C, H, W], or [B, 2C, H, W] where
-  /// learned_variance.
+  /// are not augmented, which is the same as zeros; vectors: where vector_conditional, [B, D] of any
+  /// float dtype, as in the data, a row that begins with NaN for an image without one; else
+  /// undefined. Returns [B, C, H, W], or [B, 2C, H, W] where learned_variance.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& t,
                         const torch::Tensor& labels = {}, const torch::Tensor& condition = {},
-                        const torch::Tensor& augment = {});
+                        const torch::Tensor& augment = {}, const torch::Tensor& vectors = {});
 
   /// Gradient checkpointing: see StageImpl::set_recompute_. Changes no bit of any result.
   void set_recompute_(bool recompute);
@@ -130,6 +141,7 @@ class UNetImpl : public torch::nn::Module {
 
  private:
   torch::Tensor of_augment(const torch::Tensor& augment);
+  torch::Tensor of_vectors(const torch::Tensor& vectors);
   torch::Tensor of_image(const torch::Tensor& x);
   torch::Tensor to_image(const torch::Tensor& h);
 
@@ -142,7 +154,9 @@ class UNetImpl : public torch::nn::Module {
   std::vector<UpStage> up_blocks_;  // lowest resolution first
   torch::nn::GroupNorm conv_norm_out_;
   torch::nn::Conv2d conv_out_;
-  torch::nn::Linear augment_embedding_{nullptr};  // the last, so that other weights begin as ever
+  // The last, so that other weights begin as ever.
+  torch::nn::Linear augment_embedding_{nullptr}, vector_embedding_{nullptr};
+  torch::Tensor vector_mean_, vector_deviation_;  // [D], buffers
 };
 TORCH_MODULE(UNet);
 

@@ -33,6 +33,9 @@ struct SampleRequest {
   std::vector<std::string> classes = {};  ///< in turn, by name or number; empty: all
   /// Of a network with a condition: uint8 [M,c,h,w]; image i has row i mod M.
   torch::Tensor conditions = {};
+  /// Of a vector-conditional network: [M,D] of any type of real numbers; image i has row i mod M;
+  /// undefined: the training vectors that the network keeps.
+  torch::Tensor vectors = {};
   /// Called after each step; false stops, and the samples are empty.
   std::function<bool(const sample::Progress&)> progress = {};
 };
@@ -61,6 +64,7 @@ class Pipeline {
 
  private:
   std::vector<int64_t> classes_of(const SampleRequest& request) const;
+  torch::Tensor vectors_of(const SampleRequest& request) const;
   std::function<torch::Tensor(const std::vector<int64_t>&)> conditions_of(
       const SampleRequest& request) const;
   sample::GenerateOptions generate_options(const SampleRequest& request) const;

@@ -44,7 +44,8 @@ struct SampleRequest {
   std::optional<std::string> method, sigma, spacing;
   std::optional<int64_t> steps;
   std::optional<double> eta, guidance;
-  std::vector<std::string> classes;  ///< in turn, by name or number; empty: all
+  std::vector<std::string> classes;   ///< in turn, by name or number; empty: all
+  std::optional<std::string> vector;  ///< of all images: "smiling=1,age=0.3" or "1,0.3"
   int64_t seed = 0;
   int64_t num = 4;               ///< images, those of an interpolation too
   int64_t previews = 10;         ///< x0 estimates on the way, at most

@@ -58,7 +58,7 @@ struct TrainConfig {
   int64_t batch_size = 128;        ///< images per update
   int64_t accumulate = 1;          ///< micro-batches per update; more: less memory, same result
   bool fit_micro_batch = false;    ///< micro_batch = "auto": more micro-batches if memory is short
-  double label_dropout = 0.0;      ///< share of images trained without their class; see null_class
+  double label_dropout = 0.0;      ///< share of images trained without class and vector
   double condition_dropout = 0.0;  ///< share of images trained without their condition
   double self_condition_probability = 0.5;  ///< see StepSettings
   double offset_noise = 0.0;                ///< see StepSettings

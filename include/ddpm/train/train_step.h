@@ -60,7 +60,8 @@ struct StepSettings {
   /// The probability that a self-conditioned network reads its own estimate of an image, of a first
   /// pass without gradient; else it reads zeros.
   double self_condition_probability = 0.5;
-  double label_dropout = 0.0;  ///< the probability that an image gets the null class
+  /// The probability that an image gets the null class and no vector.
+  double label_dropout = 0.0;
   /// The probability that an image gets no condition. One number of each image decides both: with
   /// equal probabilities the same images lose both.
   double condition_dropout = 0.0;
