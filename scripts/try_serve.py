@@ -218,6 +218,27 @@ def condition_by_upload(person, url, folder):
     person.look("12-condition")
 
 
+def sample_by_numbers(person, url):
+    from selenium.webdriver.common.keys import Keys
+    person.driver.get(url)
+    person.wait_for("!document.getElementById('vector-part').hidden", "the form with numbers")
+    person.ask("document.getElementById('vector').focus()")
+    person.press("size=big")
+    person.enter_at("e.id === 'go'")
+    person.wait_for("document.getElementById('problem').textContent.startsWith('Numbers: write size=1, shade=1')",
+                    "the message about a word in place of a number")
+    person.ask("document.getElementById('vector').focus()")
+    person.retype("shade=-0.5, size=2")
+    person.enter_at("e.id === 'go'")
+    person.wait_for(DONE.format(jobs=1) + f" && {PICTURES}.length > 0", "pictures by numbers")
+    person.look("13-numbers")
+    person.ask("document.getElementById('vector').focus()")
+    person.retype("")
+    person.press(Keys.DELETE)
+    person.ask("[...document.querySelectorAll('#jobs button')].find(b => b.textContent === 'Use these settings').click()")
+    person.wait_for("document.getElementById('vector').value === 'shade=-0.5,size=2'", "the numbers of the job")
+
+
 def look_around(person):
     person.wait_for("document.querySelectorAll('#run-charts canvas').length >= 1", "the curves")
     for scheme in ("light", "dark"):
@@ -238,7 +259,7 @@ def log_in(person, url):
     person.wait_for("!document.getElementById('sample').hidden", "the page after the login")
 
 
-def tried(program, run, conditioned, out, folder):
+def tried(program, run, conditioned, numbered, out, folder):
     driver = start_browser()
     person = Person(driver, out)
     try:
@@ -269,6 +290,11 @@ def tried(program, run, conditioned, out, folder):
         stop_server(server)
         server, url = start_server(program, conditioned)
         condition_by_upload(person, url, folder)
+        person.collect_errors()
+        driver.get("about:blank")
+        stop_server(server)
+        server, url = start_server(program, numbered)
+        sample_by_numbers(person, url)
         person.collect_errors()
         driver.get("about:blank")
         stop_server(server)
@@ -303,7 +329,10 @@ def main():
             return run
         run = arguments.run or train("tiny", "model.class_conditional=true")
         conditioned = train("grey", 'model.condition="grey"')
-        errors = tried(program, run, conditioned, arguments.out, pathlib.Path(folder))
+        table = pathlib.Path(folder) / "numbers.csv"
+        table.write_text("size,shade\n" + "".join(f"{i % 7},{i / 50}\n" for i in range(50)))
+        numbered = train("numbers", f"data.vectors={table}", "model.vector_conditional=true")
+        errors = tried(program, run, conditioned, numbered, arguments.out, pathlib.Path(folder))
     print("\n".join(errors) if errors else "no errors")
     sys.exit(1 if errors else 0)
 

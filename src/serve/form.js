@@ -1,7 +1,7 @@
 "use strict";
 // The page of `ddpm serve`: the settings, and the task that they are for.
 
-const fieldNames = ["method", "steps", "eta", "sigma", "spacing", "guidance", "class", "seed", "num"];
+const fieldNames = ["method", "steps", "eta", "sigma", "spacing", "guidance", "class", "vector", "seed", "num"];
 const numbers = new Set(["steps", "eta", "guidance", "seed", "num"]);
 const kTasks = {
   sample: { path: "/v1/samples", button: "Sample", note: "New images from noise." },
@@ -56,6 +56,9 @@ function fillForm(limits) {
   byId("class-field").hidden = network.classes === 0;
   byId("class").replaceChildren(element("option", { value: "" }, "all in turn"), ...Array.from({ length: network.classes }, (_, i) =>
     element("option", { value: i }, network.class_names[i] || String(i))));
+  byId("vector-part").hidden = network.vector_names.length === 0;
+  byId("vector").placeholder = network.vector_names.slice(0, 2).map((name) => name + "=1").join(", ");
+  byId("vector-names").textContent = network.vector_names.join(", ");
   byId("condition-part").hidden = !network.condition;
   if (network.condition) byId("condition-what").textContent = "This network makes images from pictures. It needs " + network.condition.what + ".";
   // A start that is quick: few steps of a method for few steps.
@@ -63,6 +66,18 @@ function fillForm(limits) {
   byId("steps").value = Math.min(20, network.timesteps);
   byId("steps-list").value = [5, 10, 20, 50].filter((n) => n <= network.timesteps).join(", ");
   showTask();
+}
+
+// "age=30, smiling=1", or all numbers in order, as the API wants them; null if the text is neither.
+function vectorIn(text) {
+  const pairs = text.split(",").map((part) => {
+    const at = part.lastIndexOf("=");
+    return [part.slice(0, Math.max(at, 0)).trim(), part.slice(at + 1).trim()];
+  });
+  if (pairs.some(([, number]) => number === "" || !Number.isFinite(Number(number)))) return null;
+  const named = pairs.filter(([name]) => name !== "").length;
+  if (named === 0) return pairs.map(([, number]) => Number(number));
+  return named < pairs.length ? null : Object.fromEntries(pairs.map(([name, number]) => [name, Number(number)]));
 }
 
 const numberIn = (id) => (byId(id).value.trim() === "" ? undefined : Number(byId(id).value));
@@ -74,6 +89,10 @@ function settingsAsked() {
     const text = byId(name).value.trim();
     if (text === "") continue;
     wish[name] = numbers.has(name) || name === "class" ? Number(text) : text;
+  }
+  if ("vector" in wish) {
+    wish.vector = vectorIn(wish.vector);
+    if (wish.vector === null) throw new Error("Numbers: write " + byId("vector").placeholder + ", or all " + network.vector_names.length + " in order.");
   }
   if (network.condition) {
     if (condition.base64 === "") throw new Error("Choose a condition first: " + network.condition.what + ".");
@@ -107,6 +126,7 @@ function wishOf(job) {
   if ((s.method === "ddpm" || s.method === "ddim") && s.sigma !== "small") wish.sigma = s.sigma;
   if (network.guidance) wish.guidance = s.guidance;
   if (s.classes && s.classes.length === 1) wish.class = s.classes[0];
+  if (job.source.vectors && vectorIn(job.source.vectors) !== null) wish.vector = job.source.vectors;
   return wish;
 }
 
