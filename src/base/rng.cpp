@@ -48,6 +48,7 @@ namespace {
     case Purpose::kDequantisation:
     case Purpose::kTraceProbe:
     case Purpose::kEstimateNoise:
+    case Purpose::kFitNoise:
       return true;
   }
   return false;

@@ -96,8 +96,8 @@ struct SamplePlan {
   }
 };
 
-/// Throws UsageError if the plan has several classes or vectors, where its images must be of one. `what`: whose
-/// images, for the message.
+/// Throws UsageError if the plan has several classes or vectors, where its images must be of one.
+/// `what`: whose images, for the message.
 void expect_one_class(const SamplePlan& plan, const std::string& what);
 
 /// Opens the network (exchange::open) unless it is given, and checks every flag against it. Writes

@@ -27,7 +27,8 @@ void leave_batches_of_only_(const SampleOptions& options, SamplePlan& plan);
 /// Leaves the images that the folder lacks; returns how many exist.
 int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptions& generate);
 
-/// Writes a batch, or the images of it that --only names. pixels: uint8 [B,C,H,W].
+/// Writes a batch, or the images of it that --only names. pixels: as
+/// PictureWriter::write takes them.
 void write_batch(sample::PictureWriter& writer, const PictureNotes& notes,
                  const std::vector<int64_t>& batch, const std::vector<int64_t>& only,
                  const torch::Tensor& pixels);

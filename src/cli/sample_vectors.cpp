@@ -1,19 +1,18 @@
 #include "sample_vectors.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/vectors.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <sstream>
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
@@ -22,13 +21,6 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-// At most so many columns are named in a message.
-std::string column_list(const Names& names) {
-  constexpr size_t kShown = 12;
-  const Names first(names.begin(), names.begin() + std::min(kShown, names.size()));
-  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > kShown ? ", ..." : "");
-}
-
 Names parts_of(const std::string& text) {
   Names parts;
   std::stringstream stream(text);
@@ -36,14 +28,11 @@ Names parts_of(const std::string& text) {
   return parts;
 }
 
-float finite_number(std::string text, const std::string& part) {
-  if (text.starts_with('+')) text.erase(0, 1);
-  float value = 0.0F;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
-    throw UsageError(
-        fmt::format("--vector: \"{}\" holds no finite number; write 0.3, or age=0.3", part));
-  return value;
+float finite_number(const std::string& text, const std::string& part) {
+  const auto value = static_cast<float>(parsed_number(text).value_or(NAN));
+  if (std::isfinite(value)) return value;
+  throw UsageError(
+      fmt::format("--vector: \"{}\" holds no finite number; write 0.3, or age=0.3", part));
 }
 
 int64_t column_named(const std::string& name, const Names& names) {
@@ -51,7 +40,7 @@ int64_t column_named(const std::string& name, const Names& names) {
   if (found != names.end()) return found - names.begin();
   const std::string meant = nearest(name, names);
   throw UsageError(fmt::format("--vector: this network reads no \"{}\"; {}", name,
-                               meant.empty() ? fmt::format("it reads {}", column_list(names))
+                               meant.empty() ? fmt::format("it reads {}", name_list(names))
                                              : fmt::format("did you mean {}?", meant)));
 }
 
@@ -85,7 +74,7 @@ torch::Tensor vector_in(const std::string& text, const nn::VectorSpec& spec) {
     if (std::ssize(row) != spec.width())
       throw UsageError(fmt::format("--vector: has {}, this network reads {}: {}",
                                    counted(std::ssize(row), "number"), spec.width(),
-                                   column_list(spec.names)));
+                                   name_list(spec.names)));
   }
   return torch::tensor(row, torch::kFloat).unsqueeze(0);
 }
@@ -96,14 +85,14 @@ torch::Tensor vectors_in(const std::string& file, const nn::VectorSpec& spec) {
     if (table.rows.size(1) == spec.width()) return table.rows;
     throw IoError(file, fmt::format("holds {} per row, this network reads {}: {}",
                                     counted(table.rows.size(1), "number"), spec.width(),
-                                    column_list(spec.names)));
+                                    name_list(spec.names)));
   }
   std::vector<int64_t> order;
   for (const std::string& name : spec.names) {
     const auto found = std::find(table.columns.begin(), table.columns.end(), name);
     if (found == table.columns.end())
       throw IoError(file, fmt::format("has no column {}, which this network reads; it has {}", name,
-                                      column_list(table.columns)));
+                                      name_list(table.columns)));
     order.push_back(found - table.columns.begin());
   }
   return table.rows.index_select(1, torch::tensor(order, torch::kLong)).contiguous();

@@ -1,6 +1,7 @@
 #include "ddpm/data/relabelled.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
 #include "ddpm/base/utf8.h"
 
@@ -27,11 +28,7 @@ bool are_numbers(const std::vector<std::string>& names) {
 }
 
 std::string listed(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 12;
-  if (names.empty()) return "";
-  const std::vector<std::string> first(names.begin(),
-                                       names.begin() + std::min(kShown, names.size()));
-  return fmt::format(" ({}{})", fmt::join(first, ", "), names.size() > kShown ? ", ..." : "");
+  return names.empty() ? "" : fmt::format(" ({})", name_list(names));
 }
 
 class Relabelled final : public View {

@@ -1,5 +1,6 @@
 #include "ddpm/train/resume.h"
 
+#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/relabelled.h"
 #include "ddpm/io/file.h"
@@ -34,11 +35,8 @@ std::string classes_text(const nn::ModelDescription& d) {
 
 // "vectors of 40 numbers (smiling, age, ...)"
 std::string vectors_text(const nn::VectorSpec& vectors) {
-  constexpr size_t kShown = 12;
-  const std::vector<std::string> first(
-      vectors.names.begin(), vectors.names.begin() + std::min(kShown, vectors.names.size()));
-  return fmt::format("vectors of {} ({}{})", counted(vectors.width(), "number"),
-                     fmt::join(first, ", "), vectors.names.size() > kShown ? ", ..." : "");
+  return fmt::format("vectors of {} ({})", counted(vectors.width(), "number"),
+                     name_list(vectors.names));
 }
 
 // What a model.toml says of the data, not of the config.

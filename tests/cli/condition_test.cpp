@@ -36,25 +36,6 @@ class Conditioned : public CliTest {
   static torch::Tensor small(int64_t i) {
     return (torch::arange(16).view({1, 4, 4}) * 6 + 20 + 100 * i).to(torch::kByte);
   }
-  torch::Tensor pixels(const fs::path& file) {
-    return io::to_tensor(io::decode_image(io::read_file(folder_ / file), file.string()));
-  }
-  nlohmann::json json_of(std::vector<std::string> flags) {
-    flags.emplace_back("--json");
-    const ProgramResult result = run(flags);
-    EXPECT_EQ(result.status, 0) << result.err;
-    return nlohmann::json::parse(result.out);
-  }
-  std::vector<torch::Tensor> images_of(const nlohmann::json& json) {
-    std::vector<torch::Tensor> images;
-    for (const std::string file : json.at("files")) images.push_back(pixels(file));
-    return images;
-  }
-  std::vector<torch::Tensor> sampled(const std::vector<std::string>& more) {
-    std::vector<std::string> flags{"sample", "--steps", "5", "--ddim"};
-    flags.insert(flags.end(), more.begin(), more.end());
-    return images_of(json_of(flags));
-  }
 };
 
 TEST_F(Conditioned, SamplesFromAPictureOrAFolderOfThem) {

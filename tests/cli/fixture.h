@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/io/file.h"
+#include "ddpm/io/image.h"
 #include "tests/cli/program.h"
 #include "tests/io/temporary_folder.h"
 
@@ -9,6 +10,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <torch/types.h>
 
 namespace ddpm {
 
@@ -43,6 +46,32 @@ class CliTest : public testing::Test {
     EXPECT_NE(result.err.find(text, line), std::string::npos)
         << "wanted: " << text << "\ngot: " << result.err;
     EXPECT_EQ(result.out, "");
+  }
+
+  /// uint8 [C,H,W].
+  torch::Tensor pixels(const std::filesystem::path& file) {
+    return io::to_tensor(io::decode_image(io::read_file(folder_ / file), file.string()));
+  }
+
+  /// What a command prints with --json; expects success.
+  nlohmann::json json_of(std::vector<std::string> arguments) {
+    arguments.emplace_back("--json");
+    const ProgramResult result = run(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out, nullptr, /*allow_exceptions=*/false);
+  }
+
+  std::vector<torch::Tensor> images_of(const nlohmann::json& json) {
+    std::vector<torch::Tensor> images;
+    for (const std::string file : json.at("files")) images.push_back(pixels(file));
+    return images;
+  }
+
+  /// Images of the newest run by 5 steps of DDIM.
+  std::vector<torch::Tensor> sampled(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"sample", "--steps", "5", "--ddim"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return images_of(json_of(arguments));
   }
 
   std::filesystem::path checkpoint(const std::string& run, int64_t step) const {

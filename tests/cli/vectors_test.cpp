@@ -35,23 +35,6 @@ class Vectors : public Distributed {
     train("runs/small",
           with_vectors({"--set", "train.sample_every=12", "--set", "train.sample_count=3"}));
   }
-  torch::Tensor pixels(const fs::path& file) {
-    return io::to_tensor(io::decode_image(io::read_file(folder_ / file), file.string()));
-  }
-  nlohmann::json json_of(std::vector<std::string> flags) {
-    flags.emplace_back("--json");
-    const ProgramResult result = run(flags);
-    EXPECT_EQ(result.status, 0) << result.err;
-    return nlohmann::json::parse(result.out, nullptr, false);
-  }
-  std::vector<torch::Tensor> sampled(const std::vector<std::string>& more) {
-    std::vector<std::string> flags{"sample", "--steps", "5", "--ddim"};
-    flags.insert(flags.end(), more.begin(), more.end());
-    std::vector<torch::Tensor> images;
-    const nlohmann::json json = json_of(flags);
-    for (const std::string file : json.at("files")) images.push_back(pixels(file));
-    return images;
-  }
 };
 
 TEST_F(Vectors, OneForAllByNameOrInOrderIsTheSame) {

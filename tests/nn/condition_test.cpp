@@ -12,20 +12,14 @@
 namespace ddpm::nn {
 namespace {
 
-UNetConfig small_config(bool conditioned = true) {
-  UNetConfig config;
-  config.image = {1, 8, 8, 0};
-  config.channels = 8;
-  config.channel_multipliers = {1, 2};
-  config.blocks = 1;
-  config.attention_resolutions = {4};
-  config.groups = 4;
+UNetConfig conditioned_config(bool conditioned = true) {
+  UNetConfig config = small_config();
   if (conditioned)
     config.condition = {diffusion::ConditionKind::kDownsample, 2, /*null_condition=*/true};
   return config;
 }
 
-UNet conditioned_unet(const UNetConfig& config = small_config()) {
+UNet conditioned_unet(const UNetConfig& config = conditioned_config()) {
   UNet unet = moved_unet(config);
   unet->eval();
   return unet;
@@ -67,8 +61,9 @@ TEST_F(ConditionedNetwork, APermutedConditionPermutesTheOutput) {
 TEST_F(ConditionedNetwork, NeedsItsConditionAndNoOther) {
   const torch::Tensor t = torch::zeros({1}, torch::kLong);
   EXPECT_THROW(unet_->forward(noise(1), t), c10::Error);
-  EXPECT_THROW(UNet(small_config(false))->forward(noise(1).to(torch::kFloat), t, {}, noise(1)),
-               c10::Error);
+  EXPECT_THROW(
+      UNet(conditioned_config(false))->forward(noise(1).to(torch::kFloat), t, {}, noise(1)),
+      c10::Error);
   EXPECT_THROW(DrawingNetwork(unet_, diffusion_, {.batch = 2}), c10::Error);
 }
 
@@ -106,7 +101,7 @@ TEST_F(ConditionedNetwork, IsGuidedByItselfWithoutTheCondition) {
 }
 
 TEST_F(ConditionedNetwork, WithoutANullConditionCannotGuideItself) {
-  UNetConfig config = small_config();
+  UNetConfig config = conditioned_config();
   config.condition.null_condition = false;
   EXPECT_THROW(DrawingNetwork(conditioned_unet(config), diffusion_,
                               {.pictures = pictures_of, .guidance = {.weight = 2.0}}),
@@ -116,7 +111,7 @@ TEST_F(ConditionedNetwork, WithoutANullConditionCannotGuideItself) {
 // As --init-from does: further input channels of weight zero change nothing.
 TEST_F(ConditionedNetwork, WithZeroWeightsIsTheUnconditionalNetwork) {
   const torch::NoGradGuard no_grad;
-  UNet plain = conditioned_unet(small_config(false));
+  UNet plain = conditioned_unet(conditioned_config(false));
   std::vector<io::NamedTensor> weights = named_weights(*plain);
   for (io::NamedTensor& w : weights)
     if (w.name == "conv_in.weight")
@@ -130,11 +125,11 @@ TEST_F(ConditionedNetwork, WithZeroWeightsIsTheUnconditionalNetwork) {
 std::string model_text(const UNetConfig& config) { return to_toml({config, {}, {}}); }
 
 TEST(ConditionConfig, IsNotInTheTextOfANetworkWithoutOne) {
-  EXPECT_EQ(model_text(small_config(false)).find("condition ="), std::string::npos);
-  EXPECT_EQ(model_text(small_config(false)).find("null_condition"), std::string::npos);
-  const std::string text = model_text(small_config());
+  EXPECT_EQ(model_text(conditioned_config(false)).find("condition ="), std::string::npos);
+  EXPECT_EQ(model_text(conditioned_config(false)).find("null_condition"), std::string::npos);
+  const std::string text = model_text(conditioned_config());
   config::Document document = config::Document::parse(text, "model.toml");
-  EXPECT_EQ(read_model_description(document).unet, small_config());
+  EXPECT_EQ(read_model_description(document).unet, conditioned_config());
   EXPECT_NE(text.find("condition = \"downsample\"\ncondition_factor = 2\nnull_condition = true\n"),
             std::string::npos)
       << text;

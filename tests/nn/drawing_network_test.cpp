@@ -43,13 +43,7 @@ TEST(DrawingNetwork, NeedsNoClassesWhereTheNetworkKnowsNone) {
 
 // A small network with 3 classes and a null class; all its weights matter.
 UNet guided_unet(bool null_class = true) {
-  UNetConfig config;
-  config.image = {1, 8, 8, 3};
-  config.channels = 8;
-  config.channel_multipliers = {1, 2};
-  config.blocks = 1;
-  config.attention_resolutions = {4};
-  config.groups = 4;
+  UNetConfig config = small_config(3);
   config.class_conditional = true;
   config.null_class = null_class;
   UNet unet = moved_unet(config);

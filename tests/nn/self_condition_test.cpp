@@ -12,14 +12,8 @@
 namespace ddpm::nn {
 namespace {
 
-UNetConfig small_config(bool self_condition = true) {
-  UNetConfig config;
-  config.image = {1, 8, 8, 3};
-  config.channels = 8;
-  config.channel_multipliers = {1, 2};
-  config.blocks = 1;
-  config.attention_resolutions = {4};
-  config.groups = 4;
+UNetConfig own_config(bool self_condition = true) {
+  UNetConfig config = small_config(3);
   config.class_conditional = config.null_class = true;
   config.self_condition = self_condition;
   return config;
@@ -56,7 +50,7 @@ class SelfConditionedNetwork : public testing::Test {
     return diffusion_.estimate(output, x, t).x0.clamp(-1, 1);
   }
 
-  UNet unet_ = evaluated(small_config());
+  UNet unet_ = evaluated(own_config());
   diffusion::Diffusion diffusion_{diffusion::DiffusionConfig{}};
 };
 
@@ -68,12 +62,12 @@ TEST_F(SelfConditionedNetwork, ReadsTheEstimateAsItsLastChannels) {
   EXPECT_GT((found - output(x, 30, {0, 2}, {})).abs().max().item<double>(), 1e-3);
   EXPECT_TRUE(output(x, 30, {0, 2}, {}).equal(output(x, 30, {0, 2}, torch::zeros_like(x))));
   // After those of a condition.
-  UNetConfig both = small_config();
+  UNetConfig both = own_config();
   both.condition = {diffusion::ConditionKind::kDownsample, 2, false};
   const torch::Tensor picture = noise(2, 2.0);
   EXPECT_TRUE(whole_condition(both, x, picture, own).equal(torch::cat({picture, own}, 1)));
   EXPECT_EQ(input_channels(both), 3);
-  EXPECT_FALSE(whole_condition(small_config(false), x, {}, own).defined());
+  EXPECT_FALSE(whole_condition(own_config(false), x, {}, own).defined());
 }
 
 TEST_F(SelfConditionedNetwork, EachCallOfABatchReadsTheEstimateOfTheOneBefore) {
@@ -112,7 +106,7 @@ TEST_F(SelfConditionedNetwork, GuidanceGivesBothHalvesTheGuidedEstimate) {
 
 TEST_F(SelfConditionedNetwork, ASecondNetworkReadsItIfItCan) {
   for (const bool guide_reads : {false, true}) {
-    const UNet guide = evaluated(small_config(guide_reads));
+    const UNet guide = evaluated(own_config(guide_reads));
     DrawingNetwork network(unet_, diffusion_, drawing({.weight = 0.0}, guide));
     network.set_batch_({0, 1});
     const torch::Tensor x = noise(2), labels = torch::tensor({2, 0});
@@ -126,7 +120,7 @@ TEST_F(SelfConditionedNetwork, ASecondNetworkReadsItIfItCan) {
 
 // As --init-from does: further input channels of weight zero change nothing.
 TEST_F(SelfConditionedNetwork, WithZeroWeightsIsTheNetworkWithoutAnEstimate) {
-  UNet plain = evaluated(small_config(false));
+  UNet plain = evaluated(own_config(false));
   std::vector<io::NamedTensor> weights = named_weights(*plain);
   for (io::NamedTensor& w : weights)
     if (w.name == "conv_in.weight")
@@ -143,10 +137,10 @@ TEST_F(SelfConditionedNetwork, WithZeroWeightsIsTheNetworkWithoutAnEstimate) {
 }
 
 TEST(SelfConditionConfig, IsNotInTheTextOfANetworkWithoutIt) {
-  const auto text = [](bool self) { return to_toml({small_config(self), {}, {}}); };
+  const auto text = [](bool self) { return to_toml({own_config(self), {}, {}}); };
   EXPECT_EQ(text(false).find("self_condition"), std::string::npos);
   config::Document document = config::Document::parse(text(true), "model.toml");
-  EXPECT_EQ(read_model_description(document).unet, small_config(true));
+  EXPECT_EQ(read_model_description(document).unet, own_config(true));
 }
 
 }  // namespace

@@ -26,14 +26,8 @@ VectorSpec small_spec() {
           .rows = {1.0, -3.0, 2.0, 0.1, -2.5, 2.0}};
 }
 
-UNetConfig small_config(bool vectors = true) {
-  UNetConfig config;
-  config.image = {1, 8, 8, 0};
-  config.channels = 8;
-  config.channel_multipliers = {1, 2};
-  config.blocks = 1;
-  config.attention_resolutions = {4};
-  config.groups = 4;
+UNetConfig vector_config(bool vectors = true) {
+  UNetConfig config = small_config();
   config.vector_conditional = vectors;
   config.null_class = vectors;
   if (vectors) config.vectors = small_spec();
@@ -55,7 +49,7 @@ class VectorNetwork : public testing::Test {
   torch::Tensor parameter(const std::string& name) { return unet_->named_parameters()[name]; }
 
   const torch::NoGradGuard no_grad_;
-  UNet unet_ = moved_unet(small_config());
+  UNet unet_ = moved_unet(vector_config());
   torch::Tensor x_ = torch::linspace(-1, 1, 128, torch::kDouble).view({2, 1, 8, 8});
   torch::Tensor t_ = torch::tensor({500, 20});
   torch::Tensor v_ = rows_of({{1.5, -2.0, 0.0}, {-4.0, -3.0, 2.0}});
@@ -66,7 +60,7 @@ class VectorNetwork : public testing::Test {
 TEST_F(VectorNetwork, AddsALinearMapOfTheStandardisedVectorToTheTimeEmbedding) {
   const torch::Tensor both = output(unet_, v_);
   const torch::Tensor z = rows_of({{0.5, 4.0, -2.0}, {-2.25, 0.0, 0.0}});
-  UNet plain = moved_unet(small_config(false));
+  UNet plain = moved_unet(vector_config(false));
   plain->eval();
   for (const auto& item : plain->named_parameters()) item.value().copy_(parameter(item.key()));
   torch::Tensor bias = plain->named_parameters()["time_embedding.linear_2.bias"];
@@ -80,7 +74,7 @@ TEST_F(VectorNetwork, AddsALinearMapOfTheStandardisedVectorToTheTimeEmbedding) {
 }
 
 TEST_F(VectorNetwork, ARowOfNaNIsNoVector) {
-  UNet plain = moved_unet(small_config(false));
+  UNet plain = moved_unet(vector_config(false));
   plain->eval();
   for (const auto& item : plain->named_parameters()) item.value().copy_(parameter(item.key()));
   const torch::Tensor none = output(unet_, torch::full({2, 3}, kNan, torch::kDouble));
@@ -112,13 +106,13 @@ TEST_F(VectorNetwork, AnImageWithoutAVectorHasNoGradientThere) {
 TEST_F(VectorNetwork, WantsVectorsIfItReadsThem) {
   EXPECT_THROW(unet_->forward(x_, t_), c10::Error);
   EXPECT_THROW(output(unet_, v_.narrow(1, 0, 2)), c10::Error);
-  UNet plain = moved_unet(small_config(false));
+  UNet plain = moved_unet(vector_config(false));
   EXPECT_THROW(output(plain, v_), c10::Error);
 }
 
 // W z + b of standardised numbers, and rows of a class embedding, have variance 1.
 TEST_F(VectorNetwork, BeginsAsLargeAsAClassAndOtherWeightsBeginAsEver) {
-  UNetConfig wide = small_config();
+  UNetConfig wide = vector_config();
   wide.vectors = {};
   for (int64_t d = 0; d < 64; ++d) {
     wide.vectors.names.push_back(std::to_string(d));
@@ -145,19 +139,19 @@ TEST_F(VectorNetwork, BeginsAsLargeAsAClassAndOtherWeightsBeginAsEver) {
 }
 
 TEST_F(VectorNetwork, ItsDescriptionIsReadAsWritten) {
-  const ModelDescription description{small_config(), {}, {}};
+  const ModelDescription description{vector_config(), {}, {}};
   config::Document document = config::Document::parse(to_toml(description), "model.toml");
   EXPECT_EQ(read_model_description(document), description);
   EXPECT_EQ(without_unused(description), description);
   const nlohmann::ordered_json json = to_json(description);
   EXPECT_EQ(json["vectors"]["names"], (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_EQ(json["vectors"]["rows"], 2) << "their number";
-  const std::string plain = to_toml({small_config(false), {}, {}});
+  const std::string plain = to_toml({vector_config(false), {}, {}});
   EXPECT_EQ(plain.find("vector"), std::string::npos) << "as before the keys existed";
 }
 
 TEST_F(VectorNetwork, ADescriptionWhoseNumbersDoNotFitIsRefused) {
-  const std::string text = to_toml({small_config(), {}, {}});
+  const std::string text = to_toml({vector_config(), {}, {}});
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"names = [\"a\", \"b\", \"c\"]", "names = [\"a\", \"b\"]"},
            {"deviation = [2.0", "deviation = [0.0"},
@@ -241,7 +235,7 @@ TEST_F(DrawingVectors, WeightOneIsTheVectorAndWeightZeroIsNone) {
 }
 
 TEST_F(DrawingVectors, ANetworkWithoutVectorsGuidesOneWithThem) {
-  UNet guide = moved_unet(small_config(false));
+  UNet guide = moved_unet(vector_config(false));
   guide->eval();
   const torch::Tensor rows = rows_of({{1, 2, 3}, {4, 5, 6}}).to(torch::kFloat);
   const torch::Tensor with = of(rows),
@@ -251,17 +245,17 @@ TEST_F(DrawingVectors, ANetworkWithoutVectorsGuidesOneWithThem) {
 }
 
 TEST_F(DrawingVectors, ANetworkThatWasNeverTrainedWithoutDoesNotGuideItself) {
-  UNetConfig config = small_config();
+  UNetConfig config = vector_config();
   config.null_class = false;
   EXPECT_FALSE(can_be_guided(config));
-  EXPECT_TRUE(can_be_guided(small_config()));
+  EXPECT_TRUE(can_be_guided(vector_config()));
   EXPECT_THROW(DrawingNetwork(moved_unet(config), diffusion_, {.guidance = {.weight = 2.0}}),
                c10::Error);
 }
 
 // Class and vector are left out together.
 TEST_F(DrawingVectors, GuidanceLeavesOutClassAndVector) {
-  UNetConfig config = small_config();
+  UNetConfig config = vector_config();
   config.image.classes = 3;
   config.class_conditional = true;
   unet_ = moved_unet(config);

@@ -17,13 +17,7 @@ namespace ddpm::train {
 namespace {
 
 nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
-  nn::UNetConfig config;
-  config.image = {1, 8, 8, 0};
-  config.channels = 8;
-  config.channel_multipliers = {1, 2};
-  config.blocks = 1;
-  config.attention_resolutions = {4};
-  config.groups = 4;
+  nn::UNetConfig config = nn::small_config();
   return nn::moved_unet(config, dtype);
 }
 

@@ -16,8 +16,8 @@ class PictureWriter {
   /// `folder` must outlive it.
   explicit PictureWriter(const PictureFolder& folder) : folder_(folder) {}
   /// Waits for the batch before, then starts. images: the indices of `pixels`, uint8 or int32
-  /// [B,C,H,W] on the CPU, as PictureFolder::write takes them. texts: those of each picture, or none at all. Throws what writing the batch before
-  /// threw.
+  /// [B,C,H,W] on the CPU, as PictureFolder::write takes them. texts: those of each picture, or none
+  /// at all. Throws what writing the batch before threw.
   void write(std::vector<int64_t> images, const torch::Tensor& pixels,
              std::vector<std::vector<io::PngText>> texts = {});
   /// Returns when all is written. Throws what writing threw.
