@@ -152,9 +152,9 @@ VectorTable parse_table(const std::string& text, bool is_txt, const fs::path& pa
   for (size_t i = 1; i < lines.size(); ++i) {
     const TableLine& row = lines[i];
     if (std::ssize(row.cells) != width + static_cast<int64_t>(first))
-      throw IoError(path, fmt::format("line {} has {} cells, and {} are expected: {}{} numbers",
-                                      row.number, row.cells.size(), width + first,
-                                      files ? "a file name and " : "", width));
+      throw IoError(path, fmt::format("line {} has {}, and {} are expected: {}{} numbers",
+                                      row.number, ddpm::counted(std::ssize(row.cells), "cell"),
+                                      width + first, files ? "a file name and " : "", width));
     if (files) table.files.push_back(row.cells.front());
     table.lines.push_back(row.number);
     for (int64_t d = 0; d < width; ++d)
