@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <torch/types.h>
@@ -49,7 +50,14 @@ Steps fitted_now(SamplePlan plan) {
     bar.update(++done);
     return true;
   };
-  return fit_to(plan, load_unet(plan), options);
+  const Steps steps = fit_to(plan, load_unet(plan), options);
+  if (sample::tries_exponents(plan.config)) {
+    std::vector<int64_t> times;
+    for (const sample::BespokeStep& step : steps) times.push_back(step.t);
+    spdlog::info("method bespoke: spacing power takes t = {} for this network",
+                 fmt::join(times, ", "));
+  }
+  return steps;
 }
 
 // The numbers of a fit in one tensor, and back: every rank knows how many there are.

@@ -261,8 +261,8 @@ void add_spacing_flag(CLI::App& command, SampleOptions& options) {
   command
       .add_option("--spacing", options.spacing,
                   "how the S steps are spread over 1..T; trailing begins at T and suits few steps, "
-                  "power too, with smaller ones near the image, optimal is the best for the "
-                  "likelihood, measured on first use (Bao 2022; default: "
+                  "power too, with smaller ones near the image (bespoke chooses them), optimal is "
+                  "the best for the likelihood, measured on first use (Bao 2022; default: "
                   "leading)")
       ->check(one_of(config::names<sample::Spacing>()))
       ->group(kSampler);

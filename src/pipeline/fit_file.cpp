@@ -5,6 +5,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/folder.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/sample/bespoke_fit.h"
 #include "ddpm/sample/image_settings.h"
 
 #include <fmt/format.h>
@@ -34,6 +35,7 @@ std::vector<sample::BespokeStep> parsed_fit(const std::string& text, const Json&
 Json fit_key(const sample::SampleConfig& config, uint32_t weights_crc32c) {
   Json key = sample::image_settings(config);
   key["weights_crc32c"] = weights_crc32c;
+  if (sample::tries_exponents(config)) key["exponents"] = sample::kFitExponents;
   return key;
 }
 

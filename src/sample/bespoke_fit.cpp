@@ -4,6 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/kernels/random.h"
+#include "fit_trials.h"
 #include "jump.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <set>
 #include <utility>
 
 #include <ATen/ops/linalg_solve.h>
@@ -20,7 +22,6 @@ namespace ddpm::sample {
 namespace {
 
 constexpr const char* kBespoke = "bespoke";
-constexpr int64_t kFineCalls = 60;
 
 // So many that a weight is known to about a thousandth, whatever the size of an image.
 int64_t images_to_fit(const GenerateOptions& o) {
@@ -28,28 +29,11 @@ int64_t images_to_fit(const GenerateOptions& o) {
   return std::clamp(kPixels / (o.channels * o.height * o.width), kFewest, kMost);
 }
 
-// The plan's timesteps, and others evenly between them; after the last one they gather at 0, where
-// the finest details appear.
-std::vector<int64_t> fine_times(const std::vector<PlanStep>& plan) {
-  const int64_t even = std::max<int64_t>(2, kFineCalls / std::ssize(plan));
-  std::vector<int64_t> times;
-  for (const PlanStep& step : plan) {
-    const int64_t parts = step.s == 0 ? 2 * even : even;
-    for (int64_t k = 0; k < parts; ++k) {
-      const double left = 1 - static_cast<double>(k) / static_cast<double>(parts);
-      const double share = step.s == 0 ? left * left : left;
-      const int64_t t = step.s + std::lround(share * static_cast<double>(step.t - step.s));
-      if (t >= 1 && (times.empty() || t < times.back())) times.push_back(t);
-    }
-  }
-  return times;
-}
-
-SampleConfig fine_config(const SampleConfig& config, const std::vector<PlanStep>& plan) {
+SampleConfig fine_config(const SampleConfig& config, const std::vector<int64_t>& times) {
   SampleConfig fine = config;
   fine.method = "unipc";
-  fine.steps_at = fine_times(plan);
-  fine.steps = std::ssize(fine.steps_at);
+  fine.steps_at = times;
+  fine.steps = std::ssize(times);
   return fine;
 }
 
@@ -121,43 +105,80 @@ GenerateOptions of_fit(const GenerateOptions& options) {
   return own;
 }
 
+void refuse_if_stopped(const GenerateResult& result) {
+  if (result.stopped) throw Error("the fit of method bespoke was stopped");
+}
+
+// The fine solution wherever a step of a plan ends.
+States fine_states(const diffusion::Denoiser& denoiser, const diffusion::Diffusion& diffusion,
+                   const SampleConfig& config, GenerateOptions options, const FitTrials& trials) {
+  std::set<int64_t> ends;
+  for (const auto& plan : trials.plans)
+    for (const PlanStep& step : plan) ends.insert(step.s);
+  States states;
+  options.observer = [&](int64_t, const TrajectoryPoint& point) {
+    if (ends.count(point.step.t) > 0) states[point.step.t] = point.x_t;
+  };
+  const auto finished = [&](int64_t, const torch::Tensor& x) { states[0] = x; };
+  refuse_if_stopped(
+      generate(denoiser, diffusion, fine_config(config, trials.fine), options, finished));
+  return states;
+}
+
+SampleConfig at(SampleConfig config, const std::vector<PlanStep>& plan) {
+  config.steps_at.clear();
+  for (const PlanStep& step : plan) config.steps_at.push_back(step.t);
+  return config;
+}
+
+struct Fit {
+  std::vector<BespokeStep> steps;
+  double error = 0;  // of the images against the fine solution's, in what is compared
+};
+
+Fit fit_to(const diffusion::Denoiser& denoiser, const diffusion::Diffusion& diffusion,
+           const SampleConfig& config, const GenerateOptions& options, const States& states) {
+  Fit fit;
+  const ReverseProcess process(diffusion, config, [&] {
+    return std::make_unique<Fitting>(diffusion.schedule(), states, fit.steps);
+  });
+  const auto finished = [&](int64_t, const torch::Tensor& x) {
+    fit.error = (compared(x) - compared(states.at(0))).norm().item<double>();
+  };
+  refuse_if_stopped(generate(denoiser, process, options, finished));
+  return fit;
+}
+
 }  // namespace
 
 bool needs_fit(const SampleConfig& config) {
   return config.method == kBespoke && config.bespoke.empty();
 }
 
+bool tries_exponents(const SampleConfig& config) {
+  return config.spacing == Spacing::kPower && config.steps_at.empty();
+}
+
 FitCost cost_of_fit(const SampleConfig& config, const diffusion::Schedule& schedule,
                     const GenerateOptions& options) {
-  const std::vector<PlanStep> plan = timestep_plan(schedule, config);
-  return {images_to_fit(options), std::ssize(plan) + std::ssize(fine_times(plan))};
+  const FitTrials trials = trials_of_fit(config, schedule);
+  int64_t calls = std::ssize(trials.fine);
+  for (const auto& plan : trials.plans) calls += std::ssize(plan);
+  return {images_to_fit(options), calls};
 }
 
 std::vector<BespokeStep> fit_bespoke(const diffusion::Denoiser& denoiser,
                                      const diffusion::Diffusion& diffusion,
                                      const SampleConfig& config, const GenerateOptions& options) {
-  const std::vector<PlanStep> plan = timestep_plan(diffusion.schedule(), config);
-  GenerateOptions own = of_fit(options);
-  // 1. The fine solution at the plan's timesteps.
-  States states;
-  own.observer = [&](int64_t, const TrajectoryPoint& point) {
-    const int64_t t = point.step.t;
-    const auto ends_at_t = [t](const PlanStep& step) { return step.s == t; };
-    if (std::any_of(plan.begin(), plan.end(), ends_at_t)) states[t] = point.x_t;
-  };
-  const auto finished = [&](int64_t, const torch::Tensor& x) { states[plan.back().s] = x; };
-  const GenerateResult fine =
-      generate(denoiser, diffusion, fine_config(config, plan), own, finished);
-  if (fine.stopped) throw Error("the fit of method bespoke was stopped");
-  // 2. The weights, step by step.
-  std::vector<BespokeStep> fitted;
-  own.observer = nullptr;
-  const ReverseProcess process(diffusion, config, [&] {
-    return std::make_unique<Fitting>(diffusion.schedule(), states, fitted);
-  });
-  if (generate(denoiser, process, own, [](int64_t, const torch::Tensor&) {}).stopped)
-    throw Error("the fit of method bespoke was stopped");
-  return fitted;
+  const FitTrials trials = trials_of_fit(config, diffusion.schedule());
+  const GenerateOptions own = of_fit(options);
+  const States states = fine_states(denoiser, diffusion, config, own, trials);
+  Fit best;
+  for (const auto& plan : trials.plans) {
+    Fit fit = fit_to(denoiser, diffusion, at(config, plan), own, states);
+    if (best.steps.empty() || fit.error < best.error) best = std::move(fit);
+  }
+  return best.steps;
 }
 
 }  // namespace ddpm::sample

@@ -12,12 +12,29 @@
 
 namespace ddpm::sample {
 
+namespace {
+
+// With spacing power, a fit of method bespoke chooses the timesteps too.
+bool has_fitted_plan(const SampleConfig& config, int64_t steps) {
+  return config.method == "bespoke" && config.spacing == Spacing::kPower &&
+         std::ssize(config.bespoke) == steps;
+}
+
+std::vector<PlanStep> fitted_plan(const SampleConfig& config) {
+  std::vector<PlanStep> plan;
+  for (const BespokeStep& step : config.bespoke) plan.push_back({step.t, step.s});
+  return plan;
+}
+
+}  // namespace
+
 std::vector<PlanStep> timestep_plan(const diffusion::Schedule& schedule,
                                     const SampleConfig& config) {
   if (!config.steps_at.empty()) return jumps_of({config.steps_at.rbegin(), config.steps_at.rend()});
   const int64_t timesteps = schedule.timesteps();
   const int64_t calls = calls_of(config, schedule);
   const int64_t steps = method_named(config.method).jumps(calls, schedule);
+  if (has_fitted_plan(config, steps)) return fitted_plan(config);
   if (config.spacing == Spacing::kLogSnr || config.spacing == Spacing::kKarras)
     return jumps_of(timesteps_by_noise(schedule, steps, config.spacing));
   if (config.spacing == Spacing::kOptimal)

@@ -83,6 +83,14 @@ TEST_F(SampleMethods, BespokeIsFittedOnceAndKept) {
   // Other settings have a fit of their own; a damaged one is made again.
   EXPECT_TRUE(begins(fitted("clipped.safetensors", {"--clip", "none"})));
   EXPECT_EQ(files().size(), 2u);
+  // With spacing power the fit chooses the timesteps, and says which.
+  const ProgramResult powered = fitted("powered.safetensors", {"--spacing", "power"});
+  EXPECT_NE(powered.err.find("method bespoke: spacing power takes t = "), std::string::npos)
+      << powered.err;
+  EXPECT_EQ(files().size(), 3u);
+  const ProgramResult kept = fitted("kept.safetensors", {"--spacing", "power"});
+  EXPECT_FALSE(begins(kept)) << kept.err;
+  EXPECT_TRUE(torch::equal(tensor("kept.safetensors"), tensor("powered.safetensors")));
   for (const auto& file : files()) std::filesystem::resize_file(file, 60);
   const ProgramResult mended = fitted("mended.safetensors", {"--class", "1"});
   EXPECT_NE(mended.err.find("is damaged"), std::string::npos) << mended.err;

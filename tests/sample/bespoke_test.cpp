@@ -5,7 +5,9 @@
 #include "ddpm/sample/reverse_process.h"
 #include "tests/sample/exact_denoiser.h"
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -165,6 +167,90 @@ TEST(Bespoke, TheFitTakesTheCallsThatItSaysAndIsTheSameEachTime) {
   EXPECT_EQ(fit_bespoke(network, diffusion, config, options), fitted);
   options.progress = [](const Progress& p) { return p.step < 3; };
   EXPECT_THROW(fit_bespoke(network, diffusion, config, options), Error);
+}
+
+// t = T x^p as nearest whole numbers, fitted on its own.
+SampleConfig fitted_at(const diffusion::Denoiser& network, const Diffusion& diffusion,
+                       const SampleConfig& like, double exponent) {
+  SampleConfig config = like;
+  for (int64_t i = like.steps; i >= 1; --i) {
+    const double share = static_cast<double>(i) / static_cast<double>(like.steps);
+    config.steps_at.push_back(std::lround(1000 * std::pow(share, exponent)));
+  }
+  config.bespoke = fit_bespoke(network, diffusion, config, of_side(16));
+  return config;
+}
+
+// Of networks whose best exponents differ (1.3 and 1.5), the fit finds each one's: with noise that it
+// has not seen, it is as near to the fine solution as the best exponent, and nearer than the worst.
+TEST(Bespoke, ChoosesTheExponentOfSpacingPower) {
+  std::set<int64_t> chosen;
+  for (const auto kind : {diffusion::ScheduleKind::kCosine, diffusion::ScheduleKind::kLinear}) {
+    const Diffusion diffusion(Schedule({.kind = kind}), Prediction::kEpsilon);
+    const auto network = mixture_denoiser(diffusion.schedule(), {{0.3, 0.7}, {-0.8, 0.5}, 0.0004});
+    const torch::Tensor x_T = noise_of(8, 16);
+    const torch::Tensor fine = run(network, diffusion, config_of("unipc", 300), x_T);
+    SampleConfig config = config_of("bespoke", 5);
+    config.spacing = Spacing::kPower;
+    const auto off = [&](const SampleConfig& c) {
+      return rms(run(network, diffusion, c, x_T) - fine);
+    };
+    std::vector<double> errors;
+    for (const double exponent : kFitExponents)
+      errors.push_back(off(fitted_at(network, diffusion, config, exponent)));
+    config.bespoke = fit_bespoke(network, diffusion, config, of_side(16));
+    const double own = off(config);
+    chosen.insert(config.bespoke[1].t);
+    EXPECT_LT(own, 1.1 * *std::min_element(errors.begin(), errors.end()));
+    EXPECT_LT(own, 0.8 * *std::max_element(errors.begin(), errors.end()));
+  }
+  EXPECT_EQ(chosen.size(), 2u);
+}
+
+// The fitted steps are the plan, whichever exponent they come from; of another number, they are not.
+TEST(Bespoke, WithSpacingPowerTheFittedStepsAreThePlan) {
+  SampleConfig config = config_of("bespoke", 2);
+  config.spacing = Spacing::kPower;
+  const Schedule schedule({.timesteps = 100});
+  const std::vector<PlanStep> before = timestep_plan(schedule, config);
+  config.bespoke = {{100, 30, {0.0, 0.0}}, {30, 0, {0.0, 0.0, 0.0}}};
+  EXPECT_EQ(timestep_plan(schedule, config), (std::vector<PlanStep>{{100, 30}, {30, 0}}));
+  SampleConfig other = config;
+  other.steps = 3;
+  EXPECT_EQ(std::ssize(timestep_plan(schedule, other)), 3);
+  other = config;
+  other.method = kDdim;
+  EXPECT_EQ(timestep_plan(schedule, other), before);
+  other = config;
+  other.spacing = Spacing::kTrailing;
+  EXPECT_EQ(timestep_plan(schedule, other), (std::vector<PlanStep>{{100, 50}, {50, 0}}));
+  other.spacing = Spacing::kPower;
+  other.steps_at = {90, 10};
+  EXPECT_EQ(timestep_plan(schedule, other), (std::vector<PlanStep>{{90, 10}, {10, 0}}));
+}
+
+// Also where the steps are many for so few timesteps, or one.
+TEST(Bespoke, AFitWithSpacingPowerTakesItsCallsAndAnyNumberOfSteps) {
+  for (const int64_t T : {7, 20, 100, 1000})
+    for (const int64_t steps : {1, 2, 5, 7}) {
+      const Diffusion diffusion(Schedule({.timesteps = T}), Prediction::kV);
+      const auto exact = gaussian_denoiser(diffusion.schedule(), 0.1, 0.25, Prediction::kV);
+      int64_t calls = 0;
+      const auto network = [&](const torch::Tensor& x, const torch::Tensor& t) {
+        ++calls;
+        return exact(x, t);
+      };
+      SampleConfig config = config_of("bespoke", steps);
+      config.spacing = Spacing::kPower;
+      const FitCost cost = cost_of_fit(config, diffusion.schedule(), of_side(4));
+      config.bespoke = fit_bespoke(network, diffusion, config, of_side(4));
+      EXPECT_EQ(calls, cost.calls) << T << ", " << steps;
+      const std::vector<PlanStep> plan = timestep_plan(diffusion.schedule(), config);
+      ASSERT_EQ(std::ssize(plan), steps) << T;
+      EXPECT_EQ(plan.front().t, T);
+      EXPECT_EQ(plan.back().s, 0);
+      for (size_t i = 0; i + 1 < plan.size(); ++i) EXPECT_EQ(plan[i].s, plan[i + 1].t);
+    }
 }
 
 TEST(Bespoke, RefusesPlansWhoseStepsDoNotMeet) {
