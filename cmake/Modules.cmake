@@ -21,9 +21,8 @@ function(ddpm_add_pch)
   add_library(ddpm_pch STATIC "${PROJECT_BINARY_DIR}/pch.cpp")
   ddpm_common(ddpm_pch)
   # Not <torch/torch.h>: GCC repeats its pending instantiations in every file that uses it. This
-  # takes 10 s per file instead of 2.5 s.
-  target_precompile_headers(ddpm_pch PRIVATE <torch/types.h> <torch/utils.h> <torch/cuda.h> <torch/nn/module.h>
-    <fmt/format.h>)
+  # takes 10 s per file instead of 2.5 s. And everything waits until it is compiled.
+  target_precompile_headers(ddpm_pch PRIVATE <torch/types.h> <torch/utils.h> <torch/cuda.h> <fmt/format.h>)
 endfunction()
 
 function(ddpm_use_pch target)
@@ -50,7 +49,7 @@ function(ddpm_add_module name)
   add_library(ddpm_${name} STATIC ${sources} ${cuda_sources})
   ddpm_common(ddpm_${name})
   target_precompile_headers(ddpm_${name} REUSE_FROM ddpm_pch)
-  set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 9)
+  set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 16)
   target_link_libraries(ddpm_${name} PUBLIC ${arg_LINK})
   if(DDPM_HAS_CUDA)
     # LibTorch's CUDA headers include those of the runtime and the libraries: NVIDIA's wheels have

@@ -24,7 +24,7 @@ namespace ddpm::io {
 namespace {
 
 // "\x93NUMPY", version (two bytes), length of the text that follows (2 bytes in version 1, else 4).
-constexpr std::array<uint8_t, 6> kSignature = {0x93, 'N', 'U', 'M', 'P', 'Y'};
+constexpr std::array<uint8_t, 6> kNpySignature = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 constexpr size_t kMaxText = 64 * 1024;
 constexpr size_t kMaxAxes = 8;
 
@@ -167,13 +167,13 @@ bool count_values(const NpyHeader& header, int64_t* count) {
 }
 
 // Bytes that live as long as `owner`.
-struct Bytes {
+struct OwnedBytes {
   uint8_t* data;
   size_t size;
   std::shared_ptr<void> owner;
 };
 
-Bytes map_file(const std::filesystem::path& path) {
+OwnedBytes map_file(const std::filesystem::path& path) {
   const auto fail = [&](const char* call) {
     throw IoError(path, fmt::format("cannot {} ({})", call, std::strerror(errno)));
   };
@@ -224,7 +224,7 @@ torch::ScalarType type_of(const NpyHeader& header) {
 }
 
 // The values in file order: [count].
-torch::Tensor flat_values(const NpyHeader& header, const Bytes& file, int64_t count) {
+torch::Tensor flat_values(const NpyHeader& header, const OwnedBytes& file, int64_t count) {
   uint8_t* data = file.data + header.data_offset;
   const bool aligned =
       reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(header.item_size) == 0;
@@ -257,7 +257,7 @@ torch::Tensor shaped(const torch::Tensor& flat, const NpyHeader& header) {
   return flat.view(backwards).permute(axes);
 }
 
-torch::Tensor array_of(const Bytes& file, const std::string& name) {
+torch::Tensor array_of(const OwnedBytes& file, const std::string& name) {
   const NpyHeader header = parse_npy_header({file.data, file.size}, name);
   const uint64_t expected = header.byte_count(), have = file.size - header.data_offset;
   if (expected != have) {
@@ -286,7 +286,7 @@ uint64_t NpyHeader::byte_count() const {
 }
 
 NpyHeader parse_npy_header(std::span<const uint8_t> bytes, const std::string& name) {
-  if (bytes.size() < 10 || !begins_with(bytes, kSignature)) {
+  if (bytes.size() < 10 || !begins_with(bytes, kNpySignature)) {
     refuse_foreign_text(name, bytes);
     throw IoError(name, "is not a .npy file (it does not begin like one); save it with numpy.save");
   }
@@ -337,7 +337,7 @@ std::vector<uint8_t> encode_npy(const torch::Tensor& values) {
   constexpr size_t kBeforeText = 10, kMultiple = 64;
   const size_t length =
       (kBeforeText + header.size() + kMultiple) / kMultiple * kMultiple - kBeforeText;
-  std::vector<uint8_t> bytes(kSignature.begin(), kSignature.end());
+  std::vector<uint8_t> bytes(kNpySignature.begin(), kNpySignature.end());
   bytes.insert(bytes.end(),
                {1, 0, static_cast<uint8_t>(length), static_cast<uint8_t>(length >> 8)});
   bytes.insert(bytes.end(), header.begin(), header.end());

@@ -12,10 +12,8 @@ namespace ddpm::nn {
 
 AttentionBlockImpl::AttentionBlockImpl(const AttentionBlockConfig& config)
     : heads_(config.heads),
-      group_norm_(register_module(
-          "group_norm",
-          torch::nn::GroupNorm(
-              torch::nn::GroupNormOptions(config.groups, config.channels).eps(config.norm_eps)))),
+      group_norm_(register_module("group_norm",
+                                  GroupNorm(config.groups, config.channels, config.norm_eps))),
       to_q_(register_module("to_q", torch::nn::Linear(config.channels, config.channels))),
       to_k_(register_module("to_k", torch::nn::Linear(config.channels, config.channels))),
       to_v_(register_module("to_v", torch::nn::Linear(config.channels, config.channels))),

@@ -8,11 +8,6 @@
 namespace ddpm::nn {
 namespace {
 
-torch::nn::GroupNorm group_norm(const ResnetBlockConfig& config, int64_t channels) {
-  return torch::nn::GroupNorm(
-      torch::nn::GroupNormOptions(config.groups, channels).eps(config.norm_eps));
-}
-
 torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
 }
@@ -28,12 +23,14 @@ ResnetBlockImpl::ResnetBlockImpl(const ResnetBlockConfig& config)
     : dropout_(config.dropout),
       time_scale_shift_(config.time_scale_shift),
       resample_(config.resample),
-      norm1_(register_module("norm1", group_norm(config, config.in_channels))),
+      norm1_(
+          register_module("norm1", GroupNorm(config.groups, config.in_channels, config.norm_eps))),
       conv1_(register_module("conv1", conv3x3(config.in_channels, config.out_channels))),
       time_emb_proj_(register_module(
           "time_emb_proj", torch::nn::Linear(config.time_channels,
                                              (time_scale_shift_ ? 2 : 1) * config.out_channels))),
-      norm2_(register_module("norm2", group_norm(config, config.out_channels))),
+      norm2_(
+          register_module("norm2", GroupNorm(config.groups, config.out_channels, config.norm_eps))),
       conv2_(register_module("conv2", conv3x3(config.out_channels, config.out_channels))) {
   if (config.in_channels == config.out_channels) return;
   conv_shortcut_ = register_module(

@@ -49,9 +49,7 @@ UNetImpl::UNetImpl(const UNetConfig& config)
       time_embedding_(register_module(
           "time_embedding", TimeEmbedding(config.channels, 4 * config.channels, config.sinusoid))),
       conv_norm_out_(register_module(
-          "conv_norm_out",
-          torch::nn::GroupNorm(torch::nn::GroupNormOptions(config.groups, last_channels(config))
-                                   .eps(config.norm_eps)))),
+          "conv_norm_out", GroupNorm(config.groups, last_channels(config), config.norm_eps))),
       conv_out_(register_module(
           "conv_out", torch::nn::Conv2d(torch::nn::Conv2dOptions(last_channels(config),
                                                                  output_channels(config), 3)

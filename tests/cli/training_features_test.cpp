@@ -12,7 +12,7 @@
 
 // Augmentation, self-conditioning and coupled noise, as a user meets them.
 
-namespace ddpm {
+namespace ddpm::training_features_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -156,4 +156,4 @@ TEST_F(TrainingFeatures, LabelsWithoutAugmentationAreRefused) {
 }
 
 }  // namespace
-}  // namespace ddpm
+}  // namespace ddpm::training_features_test

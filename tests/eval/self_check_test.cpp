@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::eval {
+namespace ddpm::eval::self_check_test {
 namespace {
 
 TEST(SelfCheck, EveryRowOfABestNetworkIsOk) {
@@ -177,4 +177,4 @@ TEST(SelfCheck, ShortAndOddSchedulesHaveNoFailure) {
 }
 
 }  // namespace
-}  // namespace ddpm::eval
+}  // namespace ddpm::eval::self_check_test

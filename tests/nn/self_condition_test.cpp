@@ -9,7 +9,7 @@
 
 // Networks that read their former estimate of x0.
 
-namespace ddpm::nn {
+namespace ddpm::nn::self_condition_test {
 namespace {
 
 UNetConfig own_config(bool self_condition = true) {
@@ -144,4 +144,4 @@ TEST(SelfConditionConfig, IsNotInTheTextOfANetworkWithoutIt) {
 }
 
 }  // namespace
-}  // namespace ddpm::nn
+}  // namespace ddpm::nn::self_condition_test

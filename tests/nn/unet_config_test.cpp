@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::nn {
+namespace ddpm::nn::unet_config_test {
 namespace {
 
 UNetConfig read(const std::string& model, const ImageSpec& image = {3, 32, 32, 10}) {
@@ -184,4 +184,4 @@ TEST(UNetConfig, AcceptedNetworksRun) {
 }
 
 }  // namespace
-}  // namespace ddpm::nn
+}  // namespace ddpm::nn::unet_config_test

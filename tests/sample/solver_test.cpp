@@ -17,7 +17,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::solver_test {
 namespace {
 
 using diffusion::Prediction;
@@ -204,4 +204,4 @@ TEST(SolverOrder, OfIpndmAndPndmIsFullForEvenStepsInSigma) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::solver_test

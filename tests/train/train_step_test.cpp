@@ -13,7 +13,7 @@
 #include <torch/cuda.h>
 #include <torch/utils.h>
 
-namespace ddpm::train {
+namespace ddpm::train::train_step_test {
 namespace {
 
 nn::UNet small_unet(torch::Dtype dtype = torch::kDouble) {
@@ -368,4 +368,4 @@ TEST(TrainStepGpu, GradientsEqualTheCpus) {
 }
 
 }  // namespace
-}  // namespace ddpm::train
+}  // namespace ddpm::train::train_step_test

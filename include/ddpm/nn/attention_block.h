@@ -1,8 +1,9 @@
 #pragma once
 
+#include "ddpm/nn/group_norm.h"
+
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 namespace ddpm::nn {
 
@@ -22,7 +23,7 @@ class AttentionBlockImpl : public torch::nn::Module {
 
  private:
   int64_t heads_;
-  torch::nn::GroupNorm group_norm_;
+  GroupNorm group_norm_;
   torch::nn::Linear to_q_, to_k_, to_v_;
   torch::nn::ModuleList to_out_;  // one Linear, named to_out.0 as in diffusers
 };

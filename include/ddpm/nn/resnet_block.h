@@ -1,10 +1,10 @@
 #pragma once
 
 #include "ddpm/kernels/residual_block.h"
+#include "ddpm/nn/group_norm.h"
 
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 namespace ddpm::nn {
 
@@ -54,10 +54,10 @@ class ResnetBlockImpl : public torch::nn::Module {
   double dropout_;
   bool time_scale_shift_;
   Resample resample_;
-  torch::nn::GroupNorm norm1_;
+  GroupNorm norm1_;
   torch::nn::Conv2d conv1_;
   torch::nn::Linear time_emb_proj_;
-  torch::nn::GroupNorm norm2_;
+  GroupNorm norm2_;
   torch::nn::Conv2d conv2_;
   torch::nn::Conv2d conv_shortcut_{nullptr};  // 1x1, only where in != out
 };

@@ -2,6 +2,7 @@
 
 #include "ddpm/config/fields.h"
 #include "ddpm/diffusion/condition.h"
+#include "ddpm/nn/group_norm.h"
 #include "ddpm/nn/stage.h"
 #include "ddpm/nn/time_embedding.h"
 #include "ddpm/nn/vector_spec.h"
@@ -12,7 +13,6 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 namespace ddpm::nn {
 
@@ -152,7 +152,7 @@ class UNetImpl : public torch::nn::Module {
   std::vector<DownStage> down_blocks_;  // highest resolution first
   MidStage mid_block_{nullptr};
   std::vector<UpStage> up_blocks_;  // lowest resolution first
-  torch::nn::GroupNorm conv_norm_out_;
+  GroupNorm conv_norm_out_;
   torch::nn::Conv2d conv_out_;
   // The last, so that other weights begin as ever.
   torch::nn::Linear augment_embedding_{nullptr}, vector_embedding_{nullptr};
