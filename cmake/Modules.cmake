@@ -1,4 +1,4 @@
-# ddpm_add_pch()                          the shared precompiled header (tensors; no whole torch.h)
+# ddpm_add_pch()                          the shared precompiled header, precompiled.h
 # ddpm_use_pch(target)                    compiles a target with it
 # ddpm_add_module(name LINK lib... [HOST file...])
 #   src/<name>/*.cpp and the folders cpu/ and amx/ in it as the static library ddpm_<name>. Of its folder cuda/: if there
@@ -20,9 +20,7 @@ function(ddpm_add_pch)
   file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/pch.cpp" CONTENT "// Owns the precompiled header that every other target reuses.\n")
   add_library(ddpm_pch STATIC "${PROJECT_BINARY_DIR}/pch.cpp")
   ddpm_common(ddpm_pch)
-  # Not <torch/torch.h>: GCC repeats its pending instantiations in every file that uses it. This
-  # takes 10 s per file instead of 2.5 s. And everything waits until it is compiled.
-  target_precompile_headers(ddpm_pch PRIVATE <torch/types.h> <torch/utils.h> <torch/cuda.h> <fmt/format.h>)
+  target_precompile_headers(ddpm_pch PRIVATE "${PROJECT_SOURCE_DIR}/cmake/precompiled.h")
 endfunction()
 
 function(ddpm_use_pch target)

@@ -48,6 +48,7 @@ set(cli_shards SHARDS 4)  # its tests start the program some hundred times
 foreach(module IN LISTS modules)
   ddpm_add_tests(${module} LINK ddpm_${module} ddpm_io ${${module}_shards})  # io: tests read golden files
 endforeach()
+target_compile_options(kernels_test PRIVATE -Wno-unknown-pragmas)  # it runs bodies of cuda/ on the host
 # The examples of docs/extending.md.
 ddpm_add_tests(extending LINK ddpm_eval ddpm_io)
 # End-to-end tests drive the real binary.

@@ -16,28 +16,29 @@ constexpr int64_t kFormatVersion = 1;
 
 // nlohmann::json would truncate a fraction, and return an arbitrary value if a number is too large.
 template <typename Integer>
-Integer as_integer(const nlohmann::json& value, const char* key) {
+Integer as_integer(const nlohmann::ordered_json& value, const char* key) {
   if (value.is_number_unsigned()
           ? value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX) || std::is_unsigned_v<Integer>
           : value.is_number_integer() && value.get<int64_t>() >= 0)
     return value.get<Integer>();
   throw nlohmann::json::other_error::create(
-      501, fmt::format("{} is {}; must be an integer from 0 on", key, value.dump()), &value);
+      501, fmt::format("{} is {}; must be an integer from 0 on", key, io::json_text(value)),
+      &value);
 }
 
-void read(const nlohmann::json& json, const char* key, int64_t& value) {
+void read(const nlohmann::ordered_json& json, const char* key, int64_t& value) {
   value = as_integer<int64_t>(json.at(key), key);
 }
-void read(const nlohmann::json& json, const char* key, uint64_t& value) {
+void read(const nlohmann::ordered_json& json, const char* key, uint64_t& value) {
   value = as_integer<uint64_t>(json.at(key), key);
 }
 template <typename T>
-void read(const nlohmann::json& json, const char* key, T& value) {
+void read(const nlohmann::ordered_json& json, const char* key, T& value) {
   json.at(key).get_to(value);
 }
 // Reads a key that older files do not have.
 template <typename T>
-void read_newer(const nlohmann::json& json, const char* key, T& value) {
+void read_newer(const nlohmann::ordered_json& json, const char* key, T& value) {
   if (json.contains(key)) read(json, key, value);
 }
 
@@ -68,7 +69,7 @@ std::string to_json_text(const TrainingState& s) {
 
 TrainingState parse_training_state(const std::filesystem::path& path, const std::string& text) {
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto json = io::parsed_json(text);
     if (const auto version = as_integer<int64_t>(json.at("format_version"), "format_version");
         version > kFormatVersion) {
       throw IoError(

@@ -6,6 +6,7 @@
 #include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_lines.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/report/sample_grids.h"
 #include "sample_plan.h"
 
@@ -43,7 +44,7 @@ std::string quality_text(const fs::path& run, int64_t step) {
 
 // The table and the protocol line of a sweep; "" if it is of other weights.
 std::string sweep_text(const fs::path& folder, uint32_t weights_crc32c) {
-  Json protocol = Json::parse(io::read_text(folder / "protocol.json"));
+  Json protocol = io::parsed_json(io::read_text(folder / "protocol.json"));
   if (protocol.value("settings", int64_t{0}) != static_cast<int>(weights_crc32c)) return "";
   protocol.erase("settings");
   protocol.erase("samples");  // a path of this machine

@@ -1,4 +1,5 @@
 #include "ddpm/cli/app.h"
+#include "ddpm/io/json_text.h"
 #include "edit_inputs.h"
 #include "flags.h"
 #include "inpainting.h"
@@ -57,7 +58,7 @@ int run_edit(EditOptions o) {
   const nlohmann::ordered_json settings{{"strength", o.strength},
                                         {"inputs_crc32c", checksum_of(inputs)}};
   set_task_(plan, o.sample, fmt::format("edit-{}-{:08x}", o.strength, checksum_of(inputs)),
-            settings.dump(), fmt::format("{}", fmt::join(o.images, ", ")));
+            io::json_text(settings), fmt::format("{}", fmt::join(o.images, ", ")));
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 

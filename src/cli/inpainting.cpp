@@ -1,6 +1,7 @@
 #include "inpainting.h"
 
 #include "ddpm/diffusion/image_range.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/inpaint.h"
 #include "edit_inputs.h"
 #include "input_images.h"
@@ -31,7 +32,7 @@ void inpaint_(SamplePlan& plan, const SampleOptions& options, const InpaintInput
   const nlohmann::ordered_json settings{
       {"rounds", rounds}, {"inputs_crc32c", images_sum}, {"mask_crc32c", mask_sum}};
   set_task_(plan, options, fmt::format("inpaint-{}-{:08x}", rounds, images_sum ^ mask_sum),
-            settings.dump(), inputs.names);
+            io::json_text(settings), inputs.names);
 }
 
 }  // namespace ddpm::cli

@@ -1,6 +1,7 @@
 #include "interpolation.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/latent.h"
 #include "sample_run.h"
 
@@ -103,7 +104,7 @@ void interpolate_(SamplePlan& plan, const SampleOptions& options, const std::vec
   }
   const nlohmann::ordered_json settings{{"between", between}, {"frames", frames}};
   set_task_(plan, options, fmt::format("between-{}-frames-{}", fmt::join(names, "-"), frames),
-            settings.dump(), options.init_noise);
+            io::json_text(settings), options.init_noise);
 }
 
 torch::Tensor noise_of_way(const SamplePlan& plan, const std::vector<NoiseEnd>& ends,

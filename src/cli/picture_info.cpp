@@ -33,7 +33,7 @@ struct Weights {
 
 std::string text_value(const Json& json, const char* key) {
   const Json value = json.value(key, Json());
-  return as_utf8(value.is_string() ? value.get<std::string>() : value.dump());
+  return value.is_string() ? as_utf8(value.get<std::string>()) : io::json_text(value);
 }
 
 // Whether a checkpoint of this program lists the file with that checksum.
@@ -112,7 +112,7 @@ std::string subject_of(const Json& note) {
 std::string shown_setting(const std::string& key, const Json& value) {
   if (key.ends_with("_crc32c") && value.is_number_unsigned())
     return fmt::format("{:08x}", value.get<uint32_t>());
-  return as_utf8(value.is_string() ? value.get<std::string>() : value.dump());
+  return value.is_string() ? as_utf8(value.get<std::string>()) : io::json_text(value);
 }
 
 // One line each, without control characters: the file may be anybody's.

@@ -92,7 +92,7 @@ Words repeat_words(const SampleOptions& options, const SamplePlan& plan) {
 
 // The settings without lists that would make every file larger; the command line has them.
 Json short_settings(const std::string& settings) {
-  Json json = Json::parse(settings);
+  Json json = io::parsed_json(settings);
   json.erase("classes");
   for (auto item = json.begin(); item != json.end();)
     item = item->is_array() && item->size() > kLongestList ? json.erase(item) : std::next(item);
@@ -174,7 +174,7 @@ std::vector<io::PngText> PictureNotes::texts(Json note, const Words& words) cons
 std::optional<Json> read_note(const std::vector<io::PngText>& texts, const std::string& name) {
   for (const io::PngText& text : texts) {
     if (text.keyword != kNoteKeyword) continue;
-    Json note = Json::parse(text.text, nullptr, /*allow_exceptions=*/false);
+    Json note = io::json_or_discarded(text.text);
     if (!is_sound(note))
       throw IoError(name, "its note of how it was made is damaged, or not of this program");
     return note;

@@ -1,5 +1,6 @@
 #include "ddpm/base/error.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/restore.h"
 #include "edit_inputs.h"
 #include "flags.h"
@@ -111,7 +112,7 @@ int run_restore(RestoreOptions o) {
   name += fmt::format("-{:08x}", checksum_of(inputs) ^ task.mask_crc32c);
   std::string from = fmt::format("{}", fmt::join(o.images, ", "));
   if (!o.mask.empty()) from += " with " + o.mask;
-  set_task_(plan, options, name, settings.dump(), from);
+  set_task_(plan, options, name, io::json_text(settings), from);
   return sample_to_folder(options, plan, alone, signal);
 }
 

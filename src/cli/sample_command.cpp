@@ -4,6 +4,7 @@
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/folder.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/picture_writer.h"
 #include "estimates.h"
@@ -129,8 +130,8 @@ void add_up(Sampled& sampled, const dist::World& world) {
 // One fact per key of the settings, a JSON object.
 dist::Facts facts_of(const std::string& settings) {
   dist::Facts facts;
-  const auto json = nlohmann::json::parse(settings);
-  for (const auto& [name, value] : json.items()) facts[name] = value.dump();
+  const auto json = io::parsed_json(settings);
+  for (const auto& [name, value] : json.items()) facts[name] = io::json_text(value);
   return facts;
 }
 

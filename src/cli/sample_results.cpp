@@ -118,8 +118,8 @@ void print_summary(const SampleOptions& options, const SamplePlan& plan,
                fmt::join(beside.grid.empty() ? files : std::vector{beside.grid.string()}, "\n"));
     return;
   }
-  auto json = nlohmann::ordered_json::parse(plan.source);
-  json.update(nlohmann::ordered_json::parse(plan.settings));
+  auto json = io::parsed_json(plan.source);
+  json.update(io::parsed_json(plan.settings));
   json["images"] = only.empty() ? result.images : std::ssize(only);
   json["kept"] = sampled.kept;
   json["network_calls"] = result.network_calls > 0 ? result.network_calls : plan.config.steps;

@@ -136,7 +136,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
   settings["weights_crc32c"] = plan.weights_crc32c;
   settings.update(diffusion_settings(plan.network->description.diffusion));
   if (!plan.task_settings.empty()) {
-    settings.update(Json::parse(plan.task_settings));
+    settings.update(io::parsed_json(plan.task_settings));
     source["inputs"] = plan.task_inputs;
   }
   describe_given_(plan, source, settings);
@@ -145,7 +145,7 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
     settings["init_noise_crc32c"] = io::file_sum(options.init_noise).crc32c;
   }
   plan.source = io::json_text(source);
-  plan.settings = settings.dump();
+  plan.settings = io::json_text(settings);
   plan.folder =
       options.out.empty() ? default_folder(options, plan, settings) : fs::path(options.out);
 }
@@ -156,7 +156,7 @@ sample::PictureSet picture_set(const SamplePlan& plan) {
   defaults.update(diffusion_settings({}));
   return {.count = plan.config.num,
           .settings = plan.settings,
-          .defaults = defaults.dump(),
+          .defaults = io::json_text(defaults),
           .source = plan.source,
           .beside = {}};
 }

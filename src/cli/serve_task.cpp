@@ -3,6 +3,7 @@
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/image_grid.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/io/png_text.h"
 #include "sample_images.h"
 
@@ -34,8 +35,8 @@ class SampleTask : public serve::Task {
       : work_(std::move(work)), loaded_(std::move(loaded)), threads_(threads) {}
 
   std::string command() const override { return work_.command; }
-  TaskJson settings() const override { return TaskJson::parse(plan_.settings); }
-  TaskJson source() const override { return TaskJson::parse(plan_.source); }
+  TaskJson settings() const override { return io::parsed_json(plan_.settings); }
+  TaskJson source() const override { return io::parsed_json(plan_.source); }
   std::vector<serve::TaskInput> inputs() const override { return work_.inputs; }
 
   void run(const serve::TaskHooks& hooks) override {

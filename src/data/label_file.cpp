@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 #include <array>
@@ -77,29 +78,30 @@ std::optional<size_t> column_of(const Row& header, std::span<const std::string_v
 }
 
 // A label in JSON: a string or an integer.
-std::string label_text(const nlohmann::json& value, const fs::path& path,
+std::string label_text(const nlohmann::ordered_json& value, const fs::path& path,
                        const std::string& where) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_integer()) return value.dump();
+  if (value.is_number_integer()) return io::json_text(value);
   if (value.is_array() || value.is_object()) {
     throw IoError(path,
                   fmt::format("{}: the label holds {} values; {}", where, value.size(), kVectors));
   }
-  throw IoError(
-      path, fmt::format("{}: the label is {}, neither text nor an integer", where, value.dump()));
+  throw IoError(path, fmt::format("{}: the label is {}, neither text nor an integer", where,
+                                  io::json_text(value)));
 }
 
 // The first of the object's keys that is one of `names`.
-const nlohmann::json* find_key(const nlohmann::json& object,
-                               std::span<const std::string_view> names) {
+const nlohmann::ordered_json* find_key(const nlohmann::ordered_json& object,
+                                       std::span<const std::string_view> names) {
   for (const std::string_view name : names) {
     if (const auto found = object.find(name); found != object.end()) return &*found;
   }
   return nullptr;
 }
 
-nlohmann::json parsed(const std::string& text, const fs::path& path, const std::string& where) {
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+nlohmann::ordered_json parsed(const std::string& text, const fs::path& path,
+                              const std::string& where) {
+  nlohmann::ordered_json json = io::json_or_discarded(text);
   if (!json.is_object())
     throw IoError(path, fmt::format("{}is no JSON object; is it damaged?", where));
   return json;
@@ -143,9 +145,9 @@ std::vector<FileLabel> parse_label_lines(const std::string& text, const fs::path
     ++number;
     if (trimmed(line).empty()) continue;
     const std::string where = fmt::format("line {}", number);
-    const nlohmann::json object = parsed(line, path, where + " ");
-    const nlohmann::json* file = find_key(object, kFileKeys);
-    const nlohmann::json* label = find_key(object, kLabelKeys);
+    const nlohmann::ordered_json object = parsed(line, path, where + " ");
+    const nlohmann::ordered_json* file = find_key(object, kFileKeys);
+    const nlohmann::ordered_json* label = find_key(object, kLabelKeys);
     if (file == nullptr || !file->is_string() || label == nullptr) {
       throw IoError(path, fmt::format("{} has no file_name or no label; expected {{\"file_name\": "
                                       "\"a.png\", \"label\": \"cat\"}}",
@@ -158,7 +160,7 @@ std::vector<FileLabel> parse_label_lines(const std::string& text, const fs::path
 
 std::optional<std::vector<FileLabel>> parse_dataset_json(const std::string& text,
                                                          const fs::path& path) {
-  const nlohmann::json object = parsed(text, path, "");
+  const nlohmann::ordered_json object = parsed(text, path, "");
   const auto labels = object.find("labels");
   if (labels == object.end()) return std::nullopt;
   std::vector<FileLabel> lines;
@@ -167,7 +169,7 @@ std::optional<std::vector<FileLabel>> parse_dataset_json(const std::string& text
     throw IoError(path, what + "; expected [[\"00000/img00000000.png\", 6], ...]");
   };
   if (!labels->is_array()) fail("\"labels\" is no list");
-  for (const nlohmann::json& pair : *labels) {
+  for (const nlohmann::ordered_json& pair : *labels) {
     if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string())
       fail(fmt::format("entry {} of \"labels\" is no pair of a file name and a label",
                        lines.size()));

@@ -113,7 +113,7 @@ std::string to_json_text(const PosteriorVariance& measured, uint32_t weights_crc
                     {"images", measured.images},
                     {"t", measured.t},
                     {"variance", measured.variance}};
-  json["crc32c"] = io::crc32c(json.dump());
+  json["crc32c"] = io::crc32c(io::json_text(json));
   return io::json_text(json, 1) + "\n";
 }
 
@@ -121,10 +121,10 @@ PosteriorVariance parse_posterior_variance(const std::string& text, uint32_t wei
                                            const std::string& source) {
   const char* remedy = "delete it, or run ddpm estimate";
   try {
-    ordered_json json = ordered_json::parse(text);
+    ordered_json json = io::parsed_json(text);
     const auto sum = json.at("crc32c").get<uint32_t>();
     json.erase("crc32c");
-    if (io::crc32c(json.dump()) != sum)
+    if (io::crc32c(io::json_text(json)) != sum)
       throw IoError(source, fmt::format("is damaged (checksum); {}", remedy));
     if (json.at("weights_crc32c").get<uint32_t>() != weights_crc32c)
       throw IoError(source, fmt::format("belongs to other weights; {}", remedy));

@@ -3,6 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/eval/jackknife.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 
 #include <memory>
 
@@ -16,23 +17,23 @@ namespace {
 namespace fs = std::filesystem;
 
 // The sampling.json of `ddpm sample`; an empty object if there is none.
-nlohmann::json record_of(const fs::path& folder) {
+nlohmann::ordered_json record_of(const fs::path& folder) {
   const fs::path file = folder / "sampling.json";
-  if (!fs::is_regular_file(file)) return nlohmann::json::object();
-  auto json = nlohmann::json::parse(io::read_text(file), nullptr, false);
-  return json.is_object() ? json : nlohmann::json::object();
+  if (!fs::is_regular_file(file)) return nlohmann::ordered_json::object();
+  auto json = io::json_or_discarded(io::read_text(file));
+  return json.is_object() ? json : nlohmann::ordered_json::object();
 }
 
 // How many classes `ddpm sample` sampled in turn; 0 if that is unknown.
 int64_t number_of_classes(const fs::path& folder, int64_t images) {
   if (!fs::exists(folder / fmt::format("{:06}.png", images - 1))) return 0;
-  const nlohmann::json json = record_of(folder);
-  const nlohmann::json::json_pointer classes("/settings/classes");
+  const nlohmann::ordered_json json = record_of(folder);
+  const nlohmann::ordered_json::json_pointer classes("/settings/classes");
   return json.contains(classes) && json[classes].is_array() ? std::ssize(json[classes]) : 0;
 }
 
 void warn_if_interrupted(const fs::path& folder, int64_t images) {
-  const nlohmann::json json = record_of(folder);
+  const nlohmann::ordered_json json = record_of(folder);
   if (!json.contains("images") || !json["images"].is_number_integer()) return;
   const int64_t asked = json["images"].get<int64_t>();
   if (asked > images)

@@ -38,7 +38,7 @@ std::optional<double> optional_number(const ordered_json& json, const char* name
 // The checksum of a cell's numbers and its strip.
 int64_t checksum_of(ordered_json json, const fs::path& strip) {
   json.erase("crc32c");
-  return io::crc32c(io::read_file(strip), io::crc32c(json.dump()));
+  return io::crc32c(io::read_file(strip), io::crc32c(io::json_text(json)));
 }
 
 // uint8 [C,H,W] -> [3,H,W].
@@ -60,7 +60,7 @@ std::optional<SweepResult> SweepFolder::find(const SweepCell& cell) const {
   if (!fs::exists(file) || !fs::exists(folder_ / (cell.name() + ".png"))) return std::nullopt;
   try {
     const fs::path strip = folder_ / (cell.name() + ".png");
-    const ordered_json json = ordered_json::parse(io::read_text(file), nullptr, false);
+    const ordered_json json = io::json_or_discarded(io::read_text(file));
     if (!json.is_object() || json.value("protocol", "") != protocol_digest_) return std::nullopt;
     if (json.value("crc32c", int64_t{-1}) != checksum_of(json, strip)) return std::nullopt;
     SweepResult r{json.at("frechet"),

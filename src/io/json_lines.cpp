@@ -1,6 +1,7 @@
 #include "ddpm/io/json_lines.h"
 
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 
 #include <sstream>
 #include <string>
@@ -15,7 +16,7 @@ JsonLines parse_json_lines(std::string_view text) {
   for (std::string line; std::getline(in, line);) {
     ++number;
     if (line.empty()) continue;
-    auto json = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+    auto json = json_or_discarded(line);
     if (json.is_object() && json.contains("step") && json["step"].is_number_integer()) {
       lines.objects.push_back(std::move(json));
     } else if (lines.damaged++ == 0) {

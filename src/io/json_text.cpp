@@ -26,4 +26,10 @@ Json escaped(const Json& json) {
 
 std::string json_text(const Json& json, int indent) { return escaped(json).dump(indent); }
 
+Json parsed_json(std::string_view text) { return Json::parse(text); }
+
+Json json_or_discarded(std::string_view text) {
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 }  // namespace ddpm::io

@@ -19,10 +19,10 @@ using Json = nlohmann::ordered_json;
 
 // Throws nlohmann's exceptions, or Error for another checksum or key.
 std::vector<sample::BespokeStep> parsed_fit(const std::string& text, const Json& key) {
-  Json json = Json::parse(text);
+  Json json = io::parsed_json(text);
   const auto sum = json.at("crc32c").get<uint32_t>();
   json.erase("crc32c");
-  if (io::crc32c(json.dump()) != sum) throw Error("checksum");
+  if (io::crc32c(io::json_text(json)) != sum) throw Error("checksum");
   if (json.at("key") != key) throw Error("another fit");
   std::vector<sample::BespokeStep> steps;
   for (const Json& step : json.at("steps"))
@@ -42,7 +42,7 @@ Json fit_key(const sample::SampleConfig& config, uint32_t weights_crc32c) {
 fs::path fit_file(const exchange::Model& network, const Json& key) {
   return exchange::run_of(network) / "estimates" /
          fmt::format("bespoke-{}-{:08x}.json", key.at("steps").get<int64_t>(),
-                     io::crc32c(key.dump()));
+                     io::crc32c(io::json_text(key)));
 }
 
 std::vector<sample::BespokeStep> read_fit(const fs::path& file, const Json& key) {
@@ -66,7 +66,7 @@ void keep_fit(const fs::path& file, const Json& key,
              "newest first"},
             {"key", key},
             {"steps", list}};
-  json["crc32c"] = io::crc32c(json.dump());
+  json["crc32c"] = io::crc32c(io::json_text(json));
   try {
     io::make_folder(file.parent_path());
     io::write_file_atomic(file, io::json_text(json, 1) + "\n");

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
 
 #include <algorithm>
@@ -51,7 +52,7 @@ double distance_in_calls(const Evidence& evidence, int64_t calls) {
 std::optional<Evidence> best_of(const fs::path& file, int64_t calls,
                                 const diffusion::Guidance& guidance) {
   std::optional<Evidence> best;
-  const Json sweep = Json::parse(io::read_text(file));
+  const Json sweep = io::parsed_json(io::read_text(file));
   for (const Json& cell : sweep.at("cells")) {
     const Evidence e = evidence_of(cell, file);
     const double away = distance_in_calls(e, calls);

@@ -3,6 +3,7 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/base/error.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/pipeline/pipeline.h"
 
@@ -78,7 +79,8 @@ class Pipeline : public torch::CustomClassHolder {
 
   // Checks settings, and returns them in full as JSON.
   std::string settings(const std::vector<std::string>& assignments) const {
-    return named_errors([&] { return config::to_json(pipeline_.settings(assignments)).dump(); });
+    return named_errors(
+        [&] { return io::json_text(config::to_json(pipeline_.settings(assignments))); });
   }
 
   // float32 [N,C,H,W]; [0,C,H,W] if stop() was called meanwhile. May run in any thread.

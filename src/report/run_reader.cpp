@@ -7,6 +7,7 @@
 #include "ddpm/config/document.h"
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/report/metrics_table.h"
 #include "log_events.h"
@@ -60,7 +61,7 @@ Json sweeps_of(const fs::path& run, Warnings& warnings) {
   std::sort(files.begin(), files.end());
   for (const fs::path& file : files) {
     or_warn(warnings, file, [&] {
-      const Json sweep = Json::parse(io::read_text(file));
+      const Json sweep = io::parsed_json(io::read_text(file));
       Json cells = Json::array();
       for (const Json& cell : sweep.at("cells"))
         cells.push_back({{"method", cell.at("method")},

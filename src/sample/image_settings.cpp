@@ -2,6 +2,7 @@
 
 #include "ddpm/config/fields.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/json_text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -37,7 +38,7 @@ std::string short_name(const SampleConfig& config) {
     const std::string text = value.is_string()         ? value.get<std::string>()
                              : value.is_array()        ? joined(value)
                              : value.is_number_float() ? fmt::format("{}", value.get<double>())
-                                                       : value.dump();
+                                                       : io::json_text(value);
     name += bare ? fmt::format("-{}", text) : fmt::format("-{}-{}", key, text);
   }
   return name;

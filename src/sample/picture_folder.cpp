@@ -180,8 +180,8 @@ void PictureFolder::prepare(const PictureSet& set, bool overwrite) const {
       const std::string name = relative_to(folder_, file);
       if (std::find(kept.begin(), kept.end(), name) == kept.end()) kept.push_back(name);
     }
-    record.settings = PictureRecord::Json::parse(set.settings);
-    record.source = PictureRecord::Json::parse(set.source);
+    record.settings = io::parsed_json(set.settings);
+    record.source = io::parsed_json(set.source);
     record.images = set.count;
     record.beside = kept;
     record.write(folder_);

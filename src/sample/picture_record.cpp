@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/json_text.h"
 
 #include <algorithm>
 
@@ -41,7 +42,7 @@ std::string relative_to(const fs::path& folder, const fs::path& file) {
 PictureRecord PictureRecord::read(const fs::path& folder) {
   const fs::path file = folder / kRecordName;
   if (!fs::exists(file)) return {};
-  const Json json = Json::parse(io::read_text(file), nullptr, /*allow_exceptions=*/false);
+  const Json json = io::json_or_discarded(io::read_text(file));
   PictureRecord record;
   try {
     // An earlier version listed no files: its settings stood alone.
@@ -70,10 +71,10 @@ bool PictureRecord::lists_beside(const fs::path& folder, const fs::path& file) c
 }
 
 std::string first_difference(const PictureRecord& record, const PictureSet& set) {
-  Json was = Json::parse(set.defaults), now = was;
+  Json was = io::parsed_json(set.defaults), now = was;
   was.update(record.settings);
-  now.update(Json::parse(set.settings));
-  const Json source = Json::parse(set.source);
+  now.update(io::parsed_json(set.settings));
+  const Json source = io::parsed_json(set.source);
   std::vector<std::string> keys;
   for (const auto& item : now.items()) keys.push_back(item.key());
   for (const auto& item : was.items()) keys.push_back(item.key());

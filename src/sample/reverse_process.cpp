@@ -1,6 +1,7 @@
 #include "ddpm/sample/reverse_process.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/json_text.h"
 #include "ddpm/sample/methods.h"
 
 #include <limits>
@@ -16,7 +17,7 @@ namespace {
 
 std::string shown(const SampleConfig& config, const std::string& key) {
   const nlohmann::ordered_json value = config::to_json(config).at(key);
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : io::json_text(value);
 }
 
 std::vector<PlanStep> checked_plan(const SampleConfig& config,

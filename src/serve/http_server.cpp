@@ -113,7 +113,7 @@ struct Routes {
   }
 
   void login(const std::string& body, Response& res) const {
-    const auto json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+    const auto json = io::json_or_discarded(body);
     const bool given = json.is_object() && json.contains("token") && json["token"].is_string();
     if (!given) throw Refused(400, "token: missing; send {\"token\": \"...\"}");
     if (own.options_.token.empty() ||

@@ -25,7 +25,7 @@ fs::path ending_file(const fs::path& run) { return run / "finish.json"; }
 
 Ending read_ending(const fs::path& file) {
   try {
-    const auto json = nlohmann::ordered_json::parse(io::read_text(file));
+    const auto json = io::parsed_json(io::read_text(file));
     const Ending ending{json.at("begin"), json.at("steps")};
     if (ending.begin >= 0 && ending.steps > ending.begin) return ending;
   } catch (const nlohmann::json::exception&) {

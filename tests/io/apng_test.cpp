@@ -94,8 +94,11 @@ TEST(Apng, ChunksStandInTheOrderOfTheSpecification) {
     EXPECT_EQ(control.number(0, 4), chunks.size() == 9 ? 3u : 2u) << "frames";
     EXPECT_EQ(control.number(4, 4), 0u) << "without end";
     uint64_t sequence = 0;  // one count for fcTL and fdAT
-    for (const Chunk& chunk : chunks)
-      if (chunk.type == "fcTL" || chunk.type == "fdAT") EXPECT_EQ(chunk.number(0, 4), sequence++);
+    for (const Chunk& chunk : chunks) {
+      if (chunk.type == "fcTL" || chunk.type == "fdAT") {
+        EXPECT_EQ(chunk.number(0, 4), sequence++);
+      }
+    }
   }
 }
 
