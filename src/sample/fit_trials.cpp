@@ -27,7 +27,7 @@ std::vector<int64_t> fine_times(const std::vector<PlanStep>& plan) {
   return times;
 }
 
-// S jumps that end at t = T x^exponent for x = 1/S .. 1, or as near as the fine solution has a timestep.
+// S jumps from t = T x^exponent, x = 1/S .. 1, or from the timestep of the fine solution nearest to it.
 std::vector<PlanStep> power_plan(const std::vector<int64_t>& fine, int64_t steps, double exponent) {
   std::vector<int64_t> ascending;
   const auto t_of = [&](int64_t i) { return fine[static_cast<size_t>(std::ssize(fine) - 1 - i)]; };

@@ -33,8 +33,9 @@ FitCost cost_of_fit(const SampleConfig& config, const diffusion::Schedule& sched
 /// the weights with which x_s comes nearest to a fine solution of the probability-flow ODE, by least
 /// squares over differences of neighbouring pixels of some images of their own noise. The fine
 /// solution is UniPC's with some 60 calls. With spacing "power" the plan is the one of kFitExponents
-/// whose images come nearest, and the timesteps of the result are what counts (timestep_plan). `options`: the images' size, the device, the dtype and before_batch; its images, seed and
-/// noise are not read. Throws NotFinite, and Error if `options.progress` stops it.
+/// whose images come nearest, and the timesteps of the result are what counts (timestep_plan).
+/// `options`: the images' size, the device, the dtype and before_batch; its images, seed and noise are
+/// not read. Throws NotFinite, and Error if `options.progress` stops it.
 std::vector<BespokeStep> fit_bespoke(const diffusion::Denoiser& denoiser,
                                      const diffusion::Diffusion& diffusion,
                                      const SampleConfig& config, const GenerateOptions& options);
