@@ -47,7 +47,7 @@ function(ddpm_add_module name)
   add_library(ddpm_${name} STATIC ${sources} ${cuda_sources})
   ddpm_common(ddpm_${name})
   target_precompile_headers(ddpm_${name} REUSE_FROM ddpm_pch)
-  set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 16)
+  set_target_properties(ddpm_${name} PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 32)
   target_link_libraries(ddpm_${name} PUBLIC ${arg_LINK})
   if(DDPM_HAS_CUDA)
     # LibTorch's CUDA headers include those of the runtime and the libraries: NVIDIA's wheels have

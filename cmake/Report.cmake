@@ -14,6 +14,6 @@ set(chart "${DDPM_CHART_JS}")
 if(NOT chart)
   set(chart "-")
 endif()
-ddpm_embed(report HEADER ddpm/report/assets.h FILES kPage "${page}.html" kStyle "${page}.css"
+ddpm_embed(report HEADER ddpm/report/report.h FILES kPage "${page}.html" kStyle "${page}.css"
   kCharts "${PROJECT_SOURCE_DIR}/src/report/charts.js" kScript "${page}.js" kChart "${chart}")
 target_compile_definitions(ddpm_report PRIVATE DDPM_VERSION="${PROJECT_VERSION}")

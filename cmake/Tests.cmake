@@ -15,7 +15,7 @@ function(ddpm_add_tests name)
     DDPM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" DDPM_TEST_DATA="${DDPM_TEST_DATA}" DDPM_PROGRAM="$<TARGET_FILE:ddpm>")
   ddpm_use_pch(${name}_test)
   # Files that share headers are compiled together, with less optimisation than the program.
-  set_target_properties(${name}_test PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 16)
+  set_target_properties(${name}_test PROPERTIES UNITY_BUILD ${DDPM_UNITY} UNITY_BUILD_BATCH_SIZE 32)
   target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
   if(arg_SHARDS)
     math(EXPR last "${arg_SHARDS} - 1")

@@ -1,6 +1,5 @@
-#include "ddpm/base/core_use.h"
-
 #include "ddpm/base/clock.h"
+#include "ddpm/base/host.h"
 
 #include <algorithm>
 #include <cctype>

@@ -1,4 +1,4 @@
-#include "ddpm/base/cpu_quota.h"
+#include "ddpm/base/host.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "ddpm/base/cuda_driver.h"
+#include "ddpm/base/device.h"
 
 #include <fstream>
 #include <regex>

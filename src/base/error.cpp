@@ -1,6 +1,6 @@
 #include "ddpm/base/error.h"
 
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "ddpm/base/name_list.h"
+#include "ddpm/base/text.h"
 
 #include <algorithm>
 

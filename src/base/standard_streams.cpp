@@ -1,4 +1,4 @@
-#include "ddpm/base/standard_streams.h"
+#include "ddpm/base/console.h"
 
 #include <cerrno>
 #include <cstdio>

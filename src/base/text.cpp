@@ -85,6 +85,12 @@ std::optional<double> parsed_number(std::string_view text) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
+std::string single_quoted(std::string_view text) {
+  std::string result = "'";
+  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return result + "'";
+}
+
 bool is_digits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }

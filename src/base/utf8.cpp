@@ -1,4 +1,4 @@
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 
 #include <cstdint>
 

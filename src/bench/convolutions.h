@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/bench/op_recorder.h"
+#include "ddpm/bench/profile.h"
 
 #include <vector>
 

@@ -1,6 +1,6 @@
 #include "doctor_rules.h"
 
-#include "ddpm/base/cpu_quota.h"
+#include "ddpm/base/host.h"
 #include "ddpm/base/text.h"
 
 #include <vector>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/base/cuda_driver.h"
+#include "ddpm/base/device.h"
 #include "ddpm/bench/doctor.h"
 #include "ddpm/bench/machine.h"
 

@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/dist/connection.h"
+#include "ddpm/dist/launch.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/kernels/device.h"
 

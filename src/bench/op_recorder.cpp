@@ -1,6 +1,5 @@
-#include "ddpm/bench/op_recorder.h"
-
 #include "ddpm/base/clock.h"
+#include "ddpm/bench/profile.h"
 
 #include <atomic>
 #include <chrono>

@@ -1,6 +1,6 @@
 #include "scratch_folder.h"
 
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 
 #include <fstream>
 #include <string>

@@ -1,7 +1,6 @@
-#include "ddpm/checkpoint/ema_snapshots.h"
-
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/checkpoint/content.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
 
 #include <fmt/format.h>

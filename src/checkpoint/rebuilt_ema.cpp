@@ -1,9 +1,7 @@
-#include "ddpm/checkpoint/rebuilt_ema.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/checkpoint/content.h"
-#include "ddpm/checkpoint/ema_snapshots.h"
 #include "ddpm/io/checksum.h"
 
 #include <algorithm>

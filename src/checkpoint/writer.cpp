@@ -1,7 +1,6 @@
-#include "ddpm/checkpoint/writer.h"
-
 #include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
+#include "ddpm/checkpoint/content.h"
 
 #include <chrono>
 

@@ -1,5 +1,4 @@
-#include "ddpm/checkpoint/young_average.h"
-
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/checkpoint/content.h"
 #include "ddpm/nn/ema.h"
 

@@ -2,7 +2,6 @@
 
 #include "command_words.h"
 #include "ddpm/base/console.h"
-#include "ddpm/base/standard_streams.h"
 #include "ddpm/bench/machine.h"
 #include "ddpm/train/micro_batch.h"
 #include "flags.h"

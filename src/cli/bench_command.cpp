@@ -2,7 +2,7 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/bench/benchmark.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/dist/threads.h"
+#include "ddpm/dist/launch.h"
 #include "flags.h"
 #include "shared_flags.h"
 

@@ -3,11 +3,11 @@
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/state.h"
 #include "ddpm/eval/evaluator.h"
-#include "ddpm/exchange/weights_checksum.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_lines.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/report/sample_grids.h"
+#include "ddpm/report/report.h"
 #include "sample_plan.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/exchange/model_card.h"
+#include "ddpm/exchange/write.h"
 
 namespace ddpm::cli {
 

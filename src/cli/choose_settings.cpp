@@ -6,9 +6,8 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/data/memory.h"
 #include "ddpm/data/statistics.h"
-#include "ddpm/train/fit_to_time.h"
 #include "ddpm/train/resume.h"
-#include "ddpm/train/suggestion_text.h"
+#include "ddpm/train/suggest.h"
 #include "flags.h"
 #include "processes.h"
 
@@ -39,7 +38,7 @@ class QuietLog {
   spdlog::level::level_enum level_;
 };
 
-bool has_colours(const torch::Tensor& image) {
+bool has_visible_colours(const torch::Tensor& image) {
   constexpr int kVisible = 24;  // above what JPEG does to grey
   const torch::Tensor values = image.to(torch::kInt);
   return (std::get<0>(values.max(0)) - std::get<0>(values.min(0))).max().item<int>() > kVisible;
@@ -49,7 +48,7 @@ bool has_colours(const torch::Tensor& image) {
 void look_inside_(train::Facts& facts, const data::Dataset& pictures) {
   for (const int64_t i : data::spread_indices(pictures.size(), kLooks)) {
     try {
-      facts.coloured = has_colours(pictures.get(i).image) || facts.coloured;
+      facts.coloured = has_visible_colours(pictures.get(i).image) || facts.coloured;
     } catch (const IoError& error) {
       spdlog::warn("{}", error.what());
       ++facts.damaged;

@@ -1,5 +1,7 @@
 #include "completion.h"
 
+#include "ddpm/base/text.h"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -16,13 +18,6 @@ std::string escaped(const std::string& text, const std::string& characters) {
     result += c;
   }
   return result;
-}
-
-// In single quotes, as all shells but fish read them.
-std::string quoted(const std::string& text) {
-  std::string result = "'";
-  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return result + "'";
 }
 
 // Up to the first of these, which begin an explanation.
@@ -154,7 +149,7 @@ std::string zsh_flags(const CommandInfo& command) {
   for (const FlagInfo& flag : command.flags) {
     const std::string about = escaped(first_part(flag.text), "[]:\\");
     for (const std::string& name : flag.names) {
-      text += " \\\n    " + quoted(fmt::format("{}[{}]{}", name, about, zsh_value(flag)));
+      text += " \\\n    " + single_quoted(fmt::format("{}[{}]{}", name, about, zsh_value(flag)));
     }
   }
   return text;
@@ -166,7 +161,7 @@ std::string zsh_leaf(const CommandInfo& command) {
   text += zsh_flags(command);
   const auto words = plain_words(command);
   if (!words.empty()) {
-    text += " \\\n    " + quoted(fmt::format("*:argument:({})", fmt::join(words, " ")));
+    text += " \\\n    " + single_quoted(fmt::format("*:argument:({})", fmt::join(words, " ")));
   } else if (takes_paths(command)) {
     text += " \\\n    '*:path:_files'";
   }
@@ -180,8 +175,8 @@ std::string zsh_branch(const CommandInfo& command) {
       "commands=(\n",
       zsh_function(command));
   for (const CommandInfo& below : command.commands) {
-    text +=
-        "    " + quoted(below.words.back() + ":" + escaped(first_part(below.text), ":\\")) + "\n";
+    text += "    " +
+            single_quoted(below.words.back() + ":" + escaped(first_part(below.text), ":\\")) + "\n";
   }
   text += "  )\n  _arguments -C" + zsh_flags(command) +
           " \\\n    '1:command:->command' '*::argument:->argument'\n  case $state in\n"

@@ -1,8 +1,8 @@
 #include "condition_pictures.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/batch_source.h"
-#include "ddpm/data/folder_files.h"
+#include "ddpm/data/factory.h"
+#include "ddpm/data/loader.h"
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/diffusion/image_range.h"
 #include "input_images.h"

@@ -1,7 +1,6 @@
 #include "card_facts.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/exchange/diffusers_config.h"
-#include "ddpm/exchange/diffusers_script.h"
 #include "ddpm/exchange/write.h"
 #include "flags.h"
 #include "shared_flags.h"

@@ -1,7 +1,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/data/scan.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/io/png_mark.h"
+#include "ddpm/io/png.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "output_path.h"

@@ -1,7 +1,7 @@
 #include "dry_run_report.h"
 
-#include "ddpm/base/core_use.h"
 #include "ddpm/base/error.h"
+#include "ddpm/base/host.h"
 #include "ddpm/base/text.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/kernels/device.h"

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "ddpm/data/subset.h"
-#include "ddpm/train/cluster_cost.h"
+#include "ddpm/data/view.h"
+#include "ddpm/train/dry_run.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/resume.h"
 

@@ -3,7 +3,6 @@
 #include "ddpm/eval/likelihood_report.h"
 #include "ddpm/eval/posterior_variance.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
 #include "estimates.h"

@@ -1,5 +1,7 @@
 #include "given_flags.h"
 
+#include "ddpm/base/text.h"
+
 #include <algorithm>
 #include <string_view>
 
@@ -21,9 +23,7 @@ std::string quoted(const std::string& word) {
   constexpr std::string_view kPlain =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,:=+@%";
   if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
+  return single_quoted(word);
 }
 
 }  // namespace

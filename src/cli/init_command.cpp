@@ -1,7 +1,7 @@
 #include "choose_settings.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/dist/threads.h"
+#include "ddpm/dist/launch.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "output_path.h"

@@ -2,7 +2,7 @@
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/sample/inpaint.h"
+#include "ddpm/sample/restore.h"
 #include "edit_inputs.h"
 #include "input_images.h"
 #include "sample_run.h"

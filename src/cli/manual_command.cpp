@@ -3,7 +3,6 @@
 #include "completion.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "flags.h"
 #include "man_page.h"
 #include "shared_flags.h"

@@ -1,7 +1,7 @@
 #include "method_fit.h"
 
 #include "ddpm/base/progress.h"
-#include "ddpm/exchange/weights_checksum.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/pipeline/fit_file.h"
 #include "ddpm/sample/bespoke_fit.h"

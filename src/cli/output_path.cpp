@@ -1,8 +1,8 @@
 #include "output_path.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/io/folder.h"
-#include "ddpm/io/png_mark.h"
+#include "ddpm/io/file.h"
+#include "ddpm/io/png.h"
 #include "ddpm/io/safetensors.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "ddpm/eval/images.h"
 #include "ddpm/eval/paired.h"
-#include "ddpm/eval/samples.h"
 #include "eval_setup.h"
 #include "processes.h"
 #include "sample_plan.h"

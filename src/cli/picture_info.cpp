@@ -1,16 +1,15 @@
 #include "picture_info.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 #include "ddpm/checkpoint/manifest.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/exchange/model.h"
-#include "ddpm/exchange/weights_checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/sample/image_settings.h"
+#include "ddpm/sample/sample_config.h"
 #include "picture_note.h"
 #include "print_row.h"
 

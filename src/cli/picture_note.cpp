@@ -1,10 +1,10 @@
 #include "picture_note.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/pipeline/method_choice.h"
-#include "ddpm/sample/image_settings.h"
+#include "ddpm/pipeline/choices.h"
+#include "ddpm/sample/sample_config.h"
 #include "image_numbers.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/io/png_text.h"
+#include "ddpm/io/png.h"
 #include "sample_plan.h"
 
 #include <cstdint>

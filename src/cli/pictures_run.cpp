@@ -2,7 +2,6 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/train/experiment.h"
 #include "ddpm/train/run_folder.h"
 

@@ -2,7 +2,7 @@
 
 #include "ddpm/base/console.h"
 #include "ddpm/base/text.h"
-#include "ddpm/dist/threads.h"
+#include "ddpm/dist/launch.h"
 #include "ddpm/io/file.h"
 #include "ddpm/train/experiment.h"
 

@@ -1,5 +1,5 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "ddpm/report/report.h"
 #include "flags.h"
 #include "shared_flags.h"

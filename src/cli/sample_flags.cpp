@@ -1,6 +1,6 @@
 #include "sample_flags.h"
 
-#include "ddpm/pipeline/method_choice.h"
+#include "ddpm/pipeline/choices.h"
 #include "ddpm/sample/methods.h"
 #include "flags.h"
 #include "shared_flags.h"

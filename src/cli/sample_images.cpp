@@ -2,7 +2,7 @@
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/nn/drawing_network.h"
-#include "ddpm/nn/script_guide.h"
+#include "ddpm/nn/script_module.h"
 #include "ddpm/sample/bespoke_fit.h"
 #include "ddpm/sample/methods.h"
 

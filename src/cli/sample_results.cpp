@@ -2,10 +2,10 @@
 
 #include "ddpm/base/text.h"
 #include "ddpm/diffusion/condition.h"
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
-#include "ddpm/sample/animation.h"
+#include "ddpm/sample/trajectory.h"
 #include "sample_subset.h"
 
 #include <algorithm>

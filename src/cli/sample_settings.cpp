@@ -1,10 +1,10 @@
 #include "sample_settings.h"
 
-#include "ddpm/exchange/weights_checksum.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/sample/image_settings.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <algorithm>
 

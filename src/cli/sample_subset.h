@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/sample/picture_writer.h"
+#include "ddpm/sample/picture_folder.h"
 #include "picture_note.h"
 #include "sample_plan.h"
 

@@ -1,7 +1,6 @@
 #include "sample_vectors.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/vectors.h"
 #include "ddpm/io/bytes.h"

@@ -2,7 +2,7 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/store.h"
-#include "ddpm/pipeline/method_choice.h"
+#include "ddpm/pipeline/choices.h"
 #include "ddpm/sample/bespoke_fit.h"
 #include "ddpm/sample/methods.h"
 #include "ddpm/train/experiment.h"

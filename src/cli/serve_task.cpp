@@ -2,9 +2,8 @@
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/io/png_text.h"
+#include "ddpm/io/png.h"
 #include "sample_images.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "shared_flags.h"
 
-#include "ddpm/checkpoint/rebuilt_ema.h"
+#include "ddpm/checkpoint/averages.h"
 #include "flags.h"
 
 #include <fmt/format.h>

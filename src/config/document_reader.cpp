@@ -1,5 +1,4 @@
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/config/document.h"
 #include "document_state.h"
 #include "toml_text.h"

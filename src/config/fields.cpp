@@ -1,6 +1,6 @@
 #include "ddpm/config/fields.h"
 
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 #include "toml_text.h"
 
 #include <concepts>

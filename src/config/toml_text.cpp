@@ -1,6 +1,6 @@
 #include "toml_text.h"
 
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,4 +1,4 @@
-#include "ddpm/data/batch_source.h"
+#include "ddpm/data/loader.h"
 
 #include <utility>
 #include <vector>

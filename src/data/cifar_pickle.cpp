@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/memory.h"
-#include "ddpm/io/pickle_file.h"
+#include "ddpm/io/torch_file.h"
 #include "folder_listing.h"
 
 #include <fmt/format.h>

@@ -1,5 +1,4 @@
-#include "ddpm/data/folder_files.h"
-
+#include "ddpm/data/factory.h"
 #include "folder_listing.h"
 #include "image_names.h"
 #include "natural_order.h"

@@ -1,6 +1,5 @@
-#include "ddpm/data/identity.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/data/dataset.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/io/checksum.h"
 

@@ -3,9 +3,9 @@
 #include "array_images.h"
 #include "ddpm/base/error.h"
 #include "ddpm/data/memory.h"
+#include "ddpm/io/archive.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/foreign_text.h"
-#include "ddpm/io/gzip.h"
 #include "folder_listing.h"
 
 #include <algorithm>

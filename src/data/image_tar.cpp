@@ -3,7 +3,7 @@
 #include "archive_tree.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/io/tar.h"
+#include "ddpm/io/archive.h"
 
 namespace ddpm::data {
 namespace {

@@ -1,9 +1,6 @@
-#include "ddpm/data/relabelled.h"
-
 #include "ddpm/base/error.h"
-#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
+#include "ddpm/data/view.h"
 
 #include <algorithm>
 #include <numeric>

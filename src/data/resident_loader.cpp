@@ -1,7 +1,6 @@
-#include "ddpm/data/resident_loader.h"
-
 #include "augmentation.h"
 #include "ddpm/data/epoch_sampler.h"
+#include "ddpm/data/loader.h"
 #include "kept_images.h"
 #include "parallel.h"
 

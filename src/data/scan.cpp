@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/transform.h"
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/image.h"
 
 namespace ddpm::data {
 

@@ -1,6 +1,5 @@
-#include "ddpm/data/subset.h"
-
 #include "ddpm/base/rng.h"
+#include "ddpm/data/view.h"
 
 #include <algorithm>
 

@@ -1,6 +1,5 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/data/vectors.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/file.h"

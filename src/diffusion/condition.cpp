@@ -1,6 +1,5 @@
 #include "ddpm/diffusion/condition.h"
 
-#include "ddpm/diffusion/degradation.h"
 #include "ddpm/diffusion/image_range.h"
 
 #include <vector>

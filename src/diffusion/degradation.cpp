@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/degradation.h"
+#include "ddpm/diffusion/condition.h"
 
 #include <algorithm>
 #include <cmath>

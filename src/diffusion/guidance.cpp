@@ -1,6 +1,6 @@
 #include "ddpm/diffusion/guidance.h"
 
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
 
 #include <cmath>
 #include <vector>

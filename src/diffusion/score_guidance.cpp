@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/score_guidance.h"
+#include "ddpm/diffusion/guidance.h"
 
 #include <utility>
 

@@ -2,8 +2,8 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/host.h"
-#include "ddpm/dist/connection.h"
 #include "ddpm/dist/gradient_reducer.h"
+#include "ddpm/dist/launch.h"
 #include "rendezvous.h"
 #include "sockets.h"
 

@@ -1,6 +1,5 @@
-#include "ddpm/dist/threads.h"
-
-#include "ddpm/base/cpu_quota.h"
+#include "ddpm/base/host.h"
+#include "ddpm/dist/launch.h"
 
 #include <algorithm>
 #include <cstdlib>

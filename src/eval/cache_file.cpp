@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/checksum.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 
 #include <utility>
 

@@ -1,8 +1,8 @@
 #include "check_chain.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/diffusion/noise_level.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/sample/reverse_process.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
 #include "check_schedule.h"
 
 #include "check_row.h"
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
 
 #include <algorithm>
 #include <cmath>

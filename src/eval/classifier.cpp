@@ -5,11 +5,11 @@
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/data/epoch_sampler.h"
-#include "ddpm/data/subset.h"
+#include "ddpm/data/view.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/images.h"
 #include "ddpm/io/checksum.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/nn/precision.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 
 #include "classifier.h"
 #include "ddpm/base/error.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "digest.h"
 

@@ -1,6 +1,5 @@
-#include "ddpm/eval/feature_set.h"
-
 #include "ddpm/base/progress.h"
+#include "ddpm/eval/features.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,7 +1,7 @@
 #include "ddpm/eval/images.h"
 
-#include "ddpm/data/batch_source.h"
 #include "ddpm/data/factory.h"
+#include "ddpm/data/loader.h"
 #include "ddpm/data/transform.h"
 
 #include <algorithm>

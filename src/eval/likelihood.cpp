@@ -4,7 +4,7 @@
 #include "chart.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "own_images.h"
 #include "rate_distortion.h"
 

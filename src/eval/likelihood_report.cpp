@@ -1,7 +1,7 @@
 #include "ddpm/eval/likelihood_report.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/data/relabelled.h"
+#include "ddpm/data/view.h"
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"

@@ -1,4 +1,4 @@
-#include "ddpm/eval/moments.h"
+#include "ddpm/eval/frechet.h"
 
 #include <utility>
 

@@ -1,10 +1,9 @@
-#include "ddpm/eval/ode_likelihood.h"
-
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/diffusion/noise_level.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/eval/likelihood.h"
+#include "ddpm/kernels/elementwise.h"
 #include "flow.h"
 #include "own_images.h"
 

@@ -3,10 +3,10 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/sample/sample_config.h"
 #include "own_images.h"
 

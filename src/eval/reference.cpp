@@ -2,7 +2,7 @@
 
 #include "cache_file.h"
 #include "ddpm/base/error.h"
-#include "ddpm/eval/feature_set.h"
+#include "ddpm/eval/features.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/npy.h"

@@ -3,7 +3,6 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 
 #include <algorithm>
 

@@ -1,6 +1,5 @@
-#include "ddpm/eval/samples.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/eval/images.h"
 #include "ddpm/eval/jackknife.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"

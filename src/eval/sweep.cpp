@@ -6,7 +6,6 @@
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "unknown.h"
 

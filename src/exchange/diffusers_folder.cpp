@@ -2,9 +2,8 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/exchange/diffusers_config.h"
-#include "ddpm/exchange/diffusers_script.h"
+#include "ddpm/exchange/write.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "json_text.h"
 #include "networks_in.h"
 #include "state_dict.h"

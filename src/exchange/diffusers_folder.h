@@ -2,7 +2,7 @@
 
 #include "ddpm/exchange/diffusers_config.h"
 #include "ddpm/exchange/model.h"
-#include "ddpm/exchange/model_card.h"
+#include "ddpm/exchange/write.h"
 
 #include <filesystem>
 

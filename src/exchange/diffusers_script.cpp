@@ -1,6 +1,5 @@
 // The Python program that samples from a folder if diffusers' pipelines cannot.
-#include "ddpm/exchange/diffusers_script.h"
-
+#include "ddpm/exchange/write.h"
 #include "diffusers_config_solvers.h"
 
 #include <fmt/format.h>

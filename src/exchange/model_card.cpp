@@ -1,10 +1,7 @@
-#include "ddpm/exchange/model_card.h"
-
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/checkpoint/state.h"
 #include "ddpm/exchange/diffusers_config.h"
-#include "ddpm/exchange/diffusers_script.h"
+#include "ddpm/exchange/write.h"
 #include "ddpm/io/json_text.h"
 
 #include <algorithm>

@@ -1,7 +1,6 @@
-#include "ddpm/exchange/weights_checksum.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/manifest.h"
+#include "ddpm/exchange/model.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 

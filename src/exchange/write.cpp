@@ -4,7 +4,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/manifest.h"
 #include "ddpm/checkpoint/state.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/torch_file.h"
 #include "diffusers_folder.h"
 #include "model_text.h"

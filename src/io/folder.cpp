@@ -1,5 +1,3 @@
-#include "ddpm/io/folder.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 

@@ -1,6 +1,5 @@
-#include "ddpm/io/gzip.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/io/archive.h"
 #include "ddpm/io/file.h"
 
 #include <algorithm>

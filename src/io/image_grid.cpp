@@ -1,4 +1,4 @@
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/image.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 #include "ddpm/io/json_text.h"
 
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,6 @@
-#include "ddpm/io/pickle_file.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/foreign_text.h"
+#include "ddpm/io/torch_file.h"
 #include "pickle.h"
 
 #include <fmt/format.h>

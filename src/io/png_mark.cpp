@@ -1,9 +1,8 @@
-#include "ddpm/io/png_mark.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/png.h"
 #include "png_chunk.h"
 
 #include <algorithm>

@@ -1,8 +1,7 @@
-#include "ddpm/io/png_text.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/png.h"
 #include "image_format.h"
 #include "png_chunk.h"
 
@@ -16,7 +15,7 @@
 namespace ddpm::io {
 namespace {
 
-constexpr size_t kPngSignature = 8;  // bytes
+constexpr size_t kSignatureBytes = 8;
 constexpr size_t kLongestText = size_t{1} << 20;
 
 std::string utf8_of_latin1(std::string_view text) {
@@ -98,7 +97,7 @@ std::vector<PngText> png_texts(std::span<const uint8_t> bytes, const std::string
   if (const std::string damage = image_damage(bytes, ImageFormat::kPng); !damage.empty())
     throw IoError(name, "is not a readable PNG: it " + damage);
   std::vector<PngText> texts;
-  for (size_t at = kPngSignature; bytes.size() - at >= 12;) {
+  for (size_t at = kSignatureBytes; bytes.size() - at >= 12;) {
     const auto size = static_cast<size_t>(big_endian(bytes.subspan(at).first<4>()));
     const std::string_view type = text_of(bytes.subspan(at + 4, 4));
     if (type == "IEND") break;
@@ -114,7 +113,7 @@ std::vector<PngText> png_texts(std::span<const uint8_t> bytes, const std::string
 bool begins_like_png(const std::filesystem::path& file) {
   try {
     const InputFile input(file);
-    std::array<uint8_t, kPngSignature> beginning{};
+    std::array<uint8_t, kSignatureBytes> beginning{};
     if (input.size() < beginning.size()) return false;
     input.read_at(0, beginning);
     return image_format(beginning, "") == ImageFormat::kPng;

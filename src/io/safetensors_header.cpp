@@ -1,6 +1,6 @@
 #include "safetensors_header.h"
 
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 
 #include <unordered_set>
 #include <utility>

@@ -1,6 +1,5 @@
-#include "ddpm/io/tar.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/io/archive.h"
 
 #include <algorithm>
 #include <array>
@@ -96,7 +95,7 @@ struct Ahead {
   std::optional<uint64_t> size;
 };
 
-std::string text_of(const InputFile& file, uint64_t offset, uint64_t size) {
+std::string text_at(const InputFile& file, uint64_t offset, uint64_t size) {
   std::vector<uint8_t> bytes(size);
   file.read_at(offset, bytes);
   return {bytes.begin(), bytes.end()};
@@ -145,7 +144,7 @@ void TarReader::list_entries() {
     if (type == 'S') fail("holds a sparse file, which cannot be read; pack it without --sparse");
     if (type == 'x' || type == 'L') {
       if (size > kMaxNameBytes) fail(fmt::format("is damaged: a name of {} bytes", size));
-      take_ahead_(ahead, type, text_of(file_, begin, size));
+      take_ahead_(ahead, type, text_at(file_, begin, size));
     } else if (type != 'g' && type != 'K') {  // global records and long links name no file
       const std::string name = without_dot(ahead.name.empty() ? name_of(header) : ahead.name);
       if (regular && !name.empty() && name.back() != '/') found[name] = {name, begin, size};

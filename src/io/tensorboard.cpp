@@ -4,7 +4,7 @@
 #include "ddpm/base/host.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 
 #include <bit>

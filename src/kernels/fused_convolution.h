@@ -1,7 +1,7 @@
 #pragma once
 
 #include "amx/tiles.h"
-#include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/kernels/residual_block.h"
 
 #include <torch/types.h>
 

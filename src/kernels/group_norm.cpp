@@ -1,7 +1,6 @@
-#include "ddpm/kernels/group_norm.h"
-
 #include "autograd_arguments.h"
 #include "ddpm/base/shape.h"
+#include "ddpm/kernels/residual_block.h"
 #include "norm_pass.h"
 
 #include <optional>

@@ -1,7 +1,6 @@
-#include "ddpm/kernels/linear.h"
-
 #include "autocast.h"
 #include "channel_operations.h"
+#include "ddpm/kernels/attention.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 

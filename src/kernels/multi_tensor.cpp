@@ -1,6 +1,5 @@
-#include "ddpm/kernels/multi_tensor.h"
-
 #include "cuda/kernels.h"
+#include "ddpm/kernels/elementwise.h"
 #include "device_call.h"
 
 #include <torch/csrc/autograd/custom_function.h>

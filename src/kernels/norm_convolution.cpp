@@ -1,6 +1,5 @@
-#include "ddpm/kernels/norm_convolution.h"
-
 #include "ddpm/kernels/convolution.h"
+#include "ddpm/kernels/residual_block.h"
 #include "fused_convolution.h"
 
 // The halves of a residual block: one fused operation if fused_convolution.h supports it, else

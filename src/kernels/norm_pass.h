@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/kernels/residual_block.h"
 #include "group_norm_buffers.h"
 
 #include <torch/types.h>

@@ -1,7 +1,6 @@
-#include "ddpm/kernels/random.h"
-
 #include "cuda/kernels.h"
 #include "ddpm/base/shape.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>

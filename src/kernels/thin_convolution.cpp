@@ -1,5 +1,3 @@
-#include "ddpm/kernels/thin_convolution.h"
-
 #include "channel_operations.h"
 #include "cuda/kernels.h"
 #include "ddpm/kernels/convolution.h"

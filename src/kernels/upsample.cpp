@@ -1,6 +1,5 @@
-#include "ddpm/kernels/upsample.h"
-
 #include "cuda/kernels.h"
+#include "ddpm/kernels/convolution.h"
 #include "device_call.h"
 
 #include <ATen/ops/upsample_nearest2d.h>

@@ -1,7 +1,5 @@
-#include "ddpm/nn/attention_block.h"
-
 #include "ddpm/kernels/attention.h"
-#include "ddpm/kernels/linear.h"
+#include "ddpm/nn/blocks.h"
 #include "fused.h"
 
 #include <torch/types.h>

@@ -1,7 +1,6 @@
 #include "ddpm/nn/ema.h"
 
-#include "ddpm/kernels/multi_tensor.h"
-#include "ddpm/nn/power_ema.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <algorithm>
 #include <cmath>

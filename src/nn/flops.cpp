@@ -1,4 +1,4 @@
-#include "ddpm/nn/flops.h"
+#include "ddpm/nn/unet.h"
 
 #include <cstdint>
 #include <string>

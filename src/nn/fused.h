@@ -1,9 +1,8 @@
 #pragma once
 
 #include "ddpm/kernels/convolution.h"
-#include "ddpm/kernels/group_norm.h"
-#include "ddpm/kernels/norm_convolution.h"
-#include "ddpm/nn/group_norm.h"
+#include "ddpm/kernels/residual_block.h"
+#include "ddpm/nn/blocks.h"
 #include "ddpm/nn/weight_copies.h"
 
 #include <torch/nn/modules/conv.h>

@@ -1,4 +1,4 @@
-#include "ddpm/nn/group_norm.h"
+#include "ddpm/nn/blocks.h"
 
 namespace ddpm::nn {
 

@@ -1,6 +1,5 @@
-#include "ddpm/nn/init.h"
-
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
+#include "ddpm/nn/unet.h"
 
 #include <cmath>
 

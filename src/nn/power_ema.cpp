@@ -1,4 +1,4 @@
-#include "ddpm/nn/power_ema.h"
+#include "ddpm/nn/ema.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,5 @@
-#include "ddpm/nn/resample.h"
-
-#include "ddpm/kernels/upsample.h"
+#include "ddpm/kernels/convolution.h"
+#include "ddpm/nn/blocks.h"
 #include "fused.h"
 
 #include <torch/types.h>

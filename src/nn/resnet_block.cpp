@@ -1,6 +1,5 @@
-#include "ddpm/nn/resnet_block.h"
-
-#include "ddpm/kernels/linear.h"
+#include "ddpm/kernels/attention.h"
+#include "ddpm/nn/blocks.h"
 #include "fused.h"
 
 #include <torch/types.h>

@@ -1,5 +1,3 @@
-#include "ddpm/nn/script_guide.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/nn/script_module.h"
 

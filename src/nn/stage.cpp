@@ -1,4 +1,4 @@
-#include "ddpm/nn/stage.h"
+#include "ddpm/nn/blocks.h"
 
 #include <torch/types.h>
 

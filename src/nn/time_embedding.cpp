@@ -1,6 +1,5 @@
-#include "ddpm/nn/time_embedding.h"
-
-#include "ddpm/kernels/linear.h"
+#include "ddpm/kernels/attention.h"
+#include "ddpm/nn/blocks.h"
 #include "ddpm/nn/weight_copies.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
 #include "ddpm/nn/unet.h"
 
 #include "ddpm/base/shape.h"
-#include "ddpm/kernels/thin_convolution.h"
+#include "ddpm/kernels/convolution.h"
 #include "ddpm/nn/precision.h"
 #include "fused.h"
 

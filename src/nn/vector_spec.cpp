@@ -1,4 +1,4 @@
-#include "ddpm/nn/vector_spec.h"
+#include "ddpm/nn/unet.h"
 
 #include <algorithm>
 #include <charconv>

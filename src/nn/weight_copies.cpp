@@ -1,6 +1,6 @@
 #include "ddpm/nn/weight_copies.h"
 
-#include "ddpm/kernels/multi_tensor.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,8 +1,6 @@
-#include "ddpm/pipeline/class_choice.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
+#include "ddpm/pipeline/choices.h"
 
 #include <algorithm>
 #include <optional>

@@ -3,10 +3,9 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/folder.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/sample/bespoke_fit.h"
-#include "ddpm/sample/image_settings.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

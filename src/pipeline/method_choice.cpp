@@ -1,6 +1,4 @@
-#include "ddpm/pipeline/method_choice.h"
-
-#include "ddpm/pipeline/sweep_evidence.h"
+#include "ddpm/pipeline/choices.h"
 
 #include <spdlog/spdlog.h>
 

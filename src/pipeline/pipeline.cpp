@@ -3,10 +3,9 @@
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/diffusion/condition.h"
-#include "ddpm/exchange/weights_checksum.h"
-#include "ddpm/pipeline/class_choice.h"
+#include "ddpm/exchange/model.h"
+#include "ddpm/pipeline/choices.h"
 #include "ddpm/pipeline/fit_file.h"
-#include "ddpm/pipeline/method_choice.h"
 #include "ddpm/sample/bespoke_fit.h"
 
 #include <algorithm>

@@ -1,8 +1,7 @@
-#include "ddpm/pipeline/sweep_evidence.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/choices.h"
 #include "ddpm/sample/methods.h"
 
 #include <algorithm>

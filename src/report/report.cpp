@@ -1,11 +1,10 @@
 #include "ddpm/report/report.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/base/utf8.h"
+#include "ddpm/base/text.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/report/assets.h"
 #include "run_reader.h"
 
 #include <algorithm>

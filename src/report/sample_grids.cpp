@@ -3,8 +3,8 @@
 #include "base64.h"
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
-#include "ddpm/io/png_text.h"
-#include "ddpm/report/sample_grids.h"
+#include "ddpm/io/png.h"
+#include "ddpm/report/report.h"
 
 #include <algorithm>
 #include <map>

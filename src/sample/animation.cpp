@@ -1,7 +1,6 @@
-#include "ddpm/sample/animation.h"
-
-#include "ddpm/io/apng.h"
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/image.h"
+#include "ddpm/io/png.h"
+#include "ddpm/sample/trajectory.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 #include "bespoke.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "fit_trials.h"
 #include "jump.h"
 

@@ -3,7 +3,7 @@
 #include "ddpm/base/clock.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "graphed_denoiser.h"
 
 #include <algorithm>

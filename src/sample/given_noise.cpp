@@ -1,7 +1,6 @@
-#include "ddpm/sample/given_noise.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/sample/generate.h"
 
 #include <string>
 

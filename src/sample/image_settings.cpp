@@ -1,8 +1,7 @@
-#include "ddpm/sample/image_settings.h"
-
 #include "ddpm/config/fields.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "ddpm/sample/inpaint.h"
+#include "ddpm/sample/restore.h"
 
 #include <cmath>
 #include <utility>

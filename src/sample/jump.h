@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/diffusion/diffusion.h"
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
 #include "ddpm/sample/timestep_plan.h"
 
 #include <cstdint>

@@ -4,10 +4,9 @@
 #include "ddpm/base/text.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/npy.h"
-#include "ddpm/io/png_mark.h"
+#include "ddpm/io/png.h"
 #include "picture_record.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include "ddpm/sample/picture_writer.h"
+#include "ddpm/sample/picture_folder.h"
 
 namespace ddpm::sample {
 

@@ -2,7 +2,6 @@
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/image.h"
-#include "ddpm/io/image_grid.h"
 
 #include <algorithm>
 

@@ -6,7 +6,7 @@
 #include "ddpm/base/text.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
-#include "ddpm/report/assets.h"
+#include "ddpm/report/report.h"
 #include "http_answers.h"
 #include "request.h"
 

@@ -2,7 +2,6 @@
 
 #include "base64.h"
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 
 #include <algorithm>
 #include <cmath>

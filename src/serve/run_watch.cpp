@@ -3,7 +3,7 @@
 #include "ddpm/base/error.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/report/metrics_table.h"
-#include "ddpm/report/sample_grids.h"
+#include "ddpm/report/report.h"
 #include "ddpm/train/run_view.h"
 
 #include <chrono>
@@ -76,8 +76,7 @@ std::string RunWatch::read(Snapshot& snapshot) const {
     add_view_(json, train::view_of_run(run_));
     for (const std::string name : {"metrics", "quality"}) {
       const std::string file = name + ".jsonl";
-      json[name] =
-          report::metrics_table(report::steps_of_file(run_ / file, file, warnings), kRows);
+      json[name] = report::metrics_table(report::steps_of_file(run_ / file, file, warnings), kRows);
     }
     json["grids"] = grids_of(run_);
   } catch (const Error& error) {  // a run that has just begun, or was deleted

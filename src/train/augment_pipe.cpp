@@ -2,7 +2,7 @@
 
 #include "ddpm/base/rng.h"
 #include "ddpm/base/shape.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <cmath>
 #include <vector>

@@ -1,6 +1,5 @@
-#include "ddpm/train/cluster_cost.h"
-
 #include "ddpm/dist/gradient_reducer.h"
+#include "ddpm/train/dry_run.h"
 
 #include <algorithm>
 #include <cmath>

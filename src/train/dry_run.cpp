@@ -4,7 +4,6 @@
 #include "ddpm/base/error.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/nn/model_file.h"
-#include "ddpm/train/cluster_cost.h"
 #include "ddpm/train/learner.h"
 
 #include <algorithm>

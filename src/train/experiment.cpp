@@ -2,7 +2,7 @@
 
 #include "ddpm/base/device.h"
 #include "ddpm/base/text.h"
-#include "ddpm/data/resident_loader.h"
+#include "ddpm/data/loader.h"
 #include "share.h"
 
 #include <algorithm>

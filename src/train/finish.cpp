@@ -1,9 +1,8 @@
-#include "ddpm/train/finish.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/train/resume.h"
 
 #include <algorithm>
 

@@ -1,6 +1,5 @@
-#include "ddpm/train/fit_to_time.h"
-
 #include "ddpm/base/text.h"
+#include "ddpm/train/suggest.h"
 
 #include <algorithm>
 #include <array>
@@ -15,8 +14,8 @@ namespace {
 constexpr double kTrainingShare = 0.93;
 constexpr double kGridShare = 0.1, kHoldoutShare = 0.05;
 constexpr int64_t kMaxSteps = 800000;  // Ho 2020 on CIFAR-10
-constexpr double kSaveAfter = 300.0;    // seconds
-constexpr double kEmaShare = 0.05;      // of the steps, which the EMA averages over
+constexpr double kSaveAfter = 300.0;   // seconds
+constexpr double kEmaShare = 0.05;     // of the steps, which the EMA averages over
 constexpr double kMaxEma = 0.9999;
 constexpr double kMeasuredImages =
     36.0;  // in the network call of a dry run: suggest's sample_count

@@ -1,9 +1,7 @@
-#include "ddpm/train/init_from.h"
-
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/data/dataset.h"
-#include "ddpm/data/relabelled.h"
+#include "ddpm/data/view.h"
+#include "ddpm/train/beginning.h"
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
 #include "ddpm/train/learner.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/diffusion/noise_level.h"
-#include "ddpm/nn/init.h"
-#include "ddpm/nn/power_ema.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/nn/ema.h"
+#include "ddpm/nn/unet.h"
 #include "ddpm/train/micro_batch.h"
 #include "noise_coupling.h"
 #include "share.h"

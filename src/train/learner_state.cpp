@@ -1,4 +1,4 @@
-#include "ddpm/checkpoint/ema_snapshots.h"
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/train/learner.h"
 
 #include <fmt/format.h>

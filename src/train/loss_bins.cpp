@@ -1,4 +1,4 @@
-#include "ddpm/train/loss_bins.h"
+#include "ddpm/train/metrics.h"
 
 #include <algorithm>
 #include <cmath>

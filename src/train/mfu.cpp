@@ -1,6 +1,6 @@
 #include "mfu.h"
 
-#include "ddpm/base/cuda_driver.h"
+#include "ddpm/base/device.h"
 
 #include <array>
 #include <string_view>

@@ -4,7 +4,7 @@
 #include "augment_pipe.h"
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <torch/utils.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/data/batch_source.h"
+#include "ddpm/data/loader.h"
 #include "ddpm/train/train_step.h"
 
 #include <torch/types.h>

@@ -1,6 +1,5 @@
-#include "ddpm/train/noise_scale.h"
-
 #include "ddpm/base/text.h"
+#include "ddpm/train/metrics.h"
 
 #include <cmath>
 #include <limits>

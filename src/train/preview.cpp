@@ -1,9 +1,9 @@
 #include "preview.h"
 
-#include "ddpm/data/batch_source.h"
+#include "ddpm/data/loader.h"
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/io/image_grid.h"
+#include "ddpm/io/image.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/sample/generate.h"
 

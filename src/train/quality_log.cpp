@@ -1,7 +1,7 @@
 #include "quality_log.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/io/file.h"
 #include "json_lines.h"
 
 #include <algorithm>

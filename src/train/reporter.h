@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/base/core_use.h"
+#include "ddpm/base/host.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/checkpoint/state.h"

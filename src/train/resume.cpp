@@ -1,8 +1,7 @@
 #include "ddpm/train/resume.h"
 
-#include "ddpm/base/name_list.h"
 #include "ddpm/base/text.h"
-#include "ddpm/data/relabelled.h"
+#include "ddpm/data/view.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/checkpoint/store.h"
-#include "ddpm/checkpoint/writer.h"
 #include "ddpm/train/deadline.h"
 
 #include <cstdint>

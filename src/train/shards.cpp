@@ -1,4 +1,4 @@
-#include "ddpm/train/shards.h"
+#include "ddpm/train/optimizer.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,4 +1,4 @@
-#include "ddpm/train/shared_settings.h"
+#include "ddpm/train/resume.h"
 
 #include <array>
 #include <sstream>

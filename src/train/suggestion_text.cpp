@@ -1,8 +1,6 @@
-#include "ddpm/train/suggestion_text.h"
-
 #include "ddpm/base/text.h"
-#include "ddpm/base/utf8.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/train/suggest.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

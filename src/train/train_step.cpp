@@ -4,7 +4,7 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/diffusion/self_conditioning.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/timestep_history.h"
 #include "noise_coupling.h"

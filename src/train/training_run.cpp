@@ -2,8 +2,8 @@
 
 #include "ddpm/base/clock.h"
 #include "ddpm/base/text.h"
-#include "ddpm/checkpoint/ema_snapshots.h"
-#include "ddpm/io/folder.h"
+#include "ddpm/checkpoint/averages.h"
+#include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/micro_batch.h"
 #include "ddpm/train/run_folder.h"

@@ -1,6 +1,6 @@
 #include "ddpm/base/clock.h"
 #include "ddpm/base/text.h"
-#include "ddpm/checkpoint/ema_snapshots.h"
+#include "ddpm/checkpoint/averages.h"
 #include "training_run.h"
 
 #include <spdlog/spdlog.h>

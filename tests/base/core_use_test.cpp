@@ -1,4 +1,4 @@
-#include "ddpm/base/core_use.h"
+#include "ddpm/base/host.h"
 
 #include <chrono>
 

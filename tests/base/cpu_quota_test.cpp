@@ -1,5 +1,4 @@
-#include "ddpm/base/cpu_quota.h"
-
+#include "ddpm/base/host.h"
 #include "tests/io/temporary_folder.h"
 
 #include <filesystem>

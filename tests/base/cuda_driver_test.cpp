@@ -1,4 +1,4 @@
-#include "ddpm/base/cuda_driver.h"
+#include "ddpm/base/device.h"
 
 #include <gtest/gtest.h>
 #include <torch/cuda.h>

@@ -34,6 +34,12 @@ TEST(Text, ReadsWholeNumbersOnly) {
     EXPECT_EQ(parsed_number(wrong), std::nullopt) << wrong;
 }
 
+TEST(Text, SingleQuotedIsOneWordForAShell) {
+  EXPECT_EQ(single_quoted(""), "''");
+  EXPECT_EQ(single_quoted("two words $HOME"), "'two words $HOME'");
+  EXPECT_EQ(single_quoted("it's"), "'it'\\''s'");
+}
+
 TEST(Text, KnowsDigits) {
   EXPECT_TRUE(is_digits("0123456789"));
   for (const char* wrong : {"", "-1", "1.0", " 1", "1a", "\xb2"}) EXPECT_FALSE(is_digits(wrong));

@@ -1,6 +1,5 @@
-#include "ddpm/bench/device_profile.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/bench/profile.h"
 
 #include <fstream>
 

@@ -1,6 +1,5 @@
-#include "ddpm/nn/flops.h"
-
-#include "ddpm/bench/op_recorder.h"
+#include "ddpm/bench/profile.h"
+#include "ddpm/nn/unet.h"
 
 #include <vector>
 

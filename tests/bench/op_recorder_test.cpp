@@ -1,5 +1,4 @@
-#include "ddpm/bench/op_recorder.h"
-
+#include "ddpm/bench/profile.h"
 #include "src/bench/convolutions.h"
 
 #include <thread>

@@ -1,5 +1,4 @@
-#include "ddpm/checkpoint/writer.h"
-
+#include "ddpm/checkpoint/content.h"
 #include "ddpm/io/safetensors.h"
 #include "tests/io/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "ddpm/diffusion/degradation.h"
+#include "ddpm/diffusion/condition.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"

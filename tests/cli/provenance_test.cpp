@@ -1,5 +1,5 @@
 #include "ddpm/io/image.h"
-#include "ddpm/io/png_text.h"
+#include "ddpm/io/png.h"
 #include "ddpm/io/safetensors.h"
 #include "tests/cli/fixture.h"
 

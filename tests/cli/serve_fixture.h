@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/io/image.h"
-#include "ddpm/io/png_text.h"
+#include "ddpm/io/png.h"
 #include "tests/cli/fixture.h"
 
 #include <chrono>

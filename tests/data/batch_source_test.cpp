@@ -1,5 +1,4 @@
-#include "ddpm/data/batch_source.h"
-
+#include "ddpm/data/loader.h"
 #include "src/data/procedural.h"
 
 #include <vector>

@@ -1,6 +1,5 @@
-#include "ddpm/data/relabelled.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/data/view.h"
 #include "src/data/array_images.h"
 
 #include <gtest/gtest.h>

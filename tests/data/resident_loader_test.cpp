@@ -1,5 +1,4 @@
-#include "ddpm/data/resident_loader.h"
-
+#include "ddpm/data/loader.h"
 #include "ddpm/data/view.h"
 #include "src/data/procedural.h"
 

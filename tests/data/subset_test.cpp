@@ -1,5 +1,4 @@
-#include "ddpm/data/subset.h"
-
+#include "ddpm/data/view.h"
 #include "src/data/procedural.h"
 
 #include <algorithm>

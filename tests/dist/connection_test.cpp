@@ -1,5 +1,4 @@
-#include "ddpm/dist/connection.h"
-
+#include "ddpm/dist/launch.h"
 #include "tests/dist/free_port.h"
 
 #include <string>

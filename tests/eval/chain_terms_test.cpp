@@ -1,7 +1,7 @@
 // The bound of a chain that visits only some timesteps.
 
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/eval/gaussian_images.h"
 
 #include <array>

@@ -4,7 +4,7 @@
 
 #include "ddpm/base/rng.h"
 #include "ddpm/eval/likelihood.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/base/test_purpose.h"
 
 #include <cmath>

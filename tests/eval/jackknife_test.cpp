@@ -1,7 +1,7 @@
 #include "ddpm/eval/jackknife.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/base/test_purpose.h"
 
 #include <algorithm>

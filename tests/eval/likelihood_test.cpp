@@ -1,7 +1,7 @@
 #include "ddpm/eval/likelihood.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/eval/gaussian_images.h"
 #include "tests/eval/golden.h"
 

@@ -1,6 +1,5 @@
-#include "ddpm/eval/ode_likelihood.h"
-
-#include "ddpm/diffusion/noise_level.h"
+#include "ddpm/diffusion/schedule.h"
+#include "ddpm/eval/likelihood.h"
 #include "ddpm/eval/likelihood_report.h"
 #include "src/eval/flow.h"
 #include "tests/eval/gaussian_images.h"

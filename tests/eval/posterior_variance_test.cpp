@@ -1,7 +1,7 @@
 #include "ddpm/eval/posterior_variance.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <cmath>
 

@@ -2,8 +2,8 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/data/factory.h"
-#include "ddpm/data/subset.h"
-#include "ddpm/eval/feature_set.h"
+#include "ddpm/data/view.h"
+#include "ddpm/eval/features.h"
 #include "ddpm/eval/metrics.h"
 #include "ddpm/io/file.h"
 #include "src/data/procedural.h"

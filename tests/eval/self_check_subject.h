@@ -3,7 +3,7 @@
 // Networks that could not be better, for tests of the self-check.
 
 #include "ddpm/eval/self_check.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "src/eval/checked_parts.h"
 #include "tests/base/test_purpose.h"
 

@@ -1,7 +1,7 @@
 #include "ddpm/base/rng.h"
-#include "ddpm/eval/feature_set.h"
+#include "ddpm/eval/features.h"
 #include "ddpm/eval/metrics.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/base/test_purpose.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
 #include "ddpm/eval/frechet.h"
 #include "ddpm/eval/manifold.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "src/eval/inception_score.h"
 #include "src/eval/kernel_distance.h"
 #include "tests/base/test_purpose.h"
@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
-namespace ddpm::eval {
+namespace ddpm::eval::statistics_test {
 namespace {
 
 constexpr double kRelative = 1e-6;  // against scipy and numpy, in another order of arithmetic
@@ -271,4 +271,4 @@ TEST(Manifold, AuthenticityKnowsCopiesOfWhatIsThereTwice) {
 }
 
 }  // namespace
-}  // namespace ddpm::eval
+}  // namespace ddpm::eval::statistics_test

@@ -1,5 +1,3 @@
-#include "ddpm/exchange/model_card.h"
-
 #include "ddpm/exchange/write.h"
 #include "ddpm/io/file.h"
 #include "tests/io/temporary_folder.h"

@@ -1,8 +1,7 @@
 // An encoded image: the checks before stb_image, EXIF's orientation, the decoder, and a PNG's texts.
-#include "fuzz.h"
-
 #include "ddpm/io/image.h"
-#include "ddpm/io/png_text.h"
+#include "ddpm/io/png.h"
+#include "fuzz.h"
 
 namespace ddpm::fuzz {
 

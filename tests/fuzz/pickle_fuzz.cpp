@@ -1,9 +1,7 @@
 // The pickle in the old format of torch.save, without the zip archive whose checksum stops a fuzzer, and
 // a file of pickle.dump.
-#include "fuzz.h"
-
-#include "ddpm/io/pickle_file.h"
 #include "ddpm/io/torch_file.h"
+#include "fuzz.h"
 
 #include <vector>
 
@@ -11,9 +9,9 @@ namespace ddpm::fuzz {
 
 void run(Bytes bytes) {
   // The magic number, the protocol 1001 and the system's dictionary of torch.save before 1.6.
-  static constexpr uint8_t kHead[] = {0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20,
-                                      0x6a, 0xa8, 0x50, 0x19, '.',  0x80, 2,    'M',  0xe9, 3,
-                                      '.',  0x80, 2,    '}',  '.'};
+  static constexpr uint8_t kHead[] = {0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46, 0xf9,
+                                      0x20, 0x6a, 0xa8, 0x50, 0x19, '.',  0x80, 2,    'M',
+                                      0xe9, 3,    '.',  0x80, 2,    '}',  '.'};
   std::vector<uint8_t> file(std::begin(kHead), std::end(kHead));
   file.insert(file.end(), bytes.begin(), bytes.end());
   const auto path = write_file("fuzz.pt", file);

@@ -1,7 +1,6 @@
 // A tar archive.
+#include "ddpm/io/archive.h"
 #include "fuzz.h"
-
-#include "ddpm/io/tar.h"
 
 namespace ddpm::fuzz {
 

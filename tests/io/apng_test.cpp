@@ -1,7 +1,6 @@
-#include "ddpm/io/apng.h"
-
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/png.h"
 
 #include <string>
 #include <vector>

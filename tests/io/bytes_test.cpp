@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace ddpm::io {
+namespace ddpm::io::bytes_test {
 namespace {
 
 constexpr std::array<uint8_t, 8> kBytes = {0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0xF8};
@@ -42,4 +42,4 @@ TEST(Bytes, KnowABeginning) {
 }
 
 }  // namespace
-}  // namespace ddpm::io
+}  // namespace ddpm::io::bytes_test

@@ -1,6 +1,5 @@
-#include "ddpm/io/gzip.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/io/archive.h"
 #include "tests/io/fixtures.h"
 #include "tests/io/temporary_folder.h"
 

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::io {
+namespace ddpm::io::npy_test {
 namespace {
 
 using fixtures::Bytes;
@@ -188,4 +188,4 @@ TEST(Npy, DamageIsRefusedOrReadButNeverCrashes) {
 }
 
 }  // namespace
-}  // namespace ddpm::io
+}  // namespace ddpm::io::npy_test

@@ -1,8 +1,7 @@
-#include "ddpm/io/png_text.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/io/png.h"
 #include "tests/io/temporary_folder.h"
 
 #include <string>

@@ -1,6 +1,5 @@
-#include "ddpm/io/tar.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/io/archive.h"
 #include "tests/io/temporary_folder.h"
 
 #include <fstream>

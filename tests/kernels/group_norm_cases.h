@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/kernels/group_norm.h"
+#include "ddpm/kernels/residual_block.h"
 #include "src/kernels/dropout.h"
 #include "src/kernels/group_norm_math.h"
 #include "tests/base/test_purpose.h"

@@ -1,5 +1,4 @@
-#include "ddpm/kernels/group_norm.h"
-
+#include "ddpm/kernels/residual_block.h"
 #include "src/kernels/cpu/loops.h"
 #include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"

@@ -1,7 +1,6 @@
-#include "ddpm/kernels/multi_tensor.h"
-
-#include "ddpm/kernels/linear.h"
-#include "ddpm/kernels/upsample.h"
+#include "ddpm/kernels/attention.h"
+#include "ddpm/kernels/convolution.h"
+#include "ddpm/kernels/elementwise.h"
 #include "src/kernels/channel_operations.h"
 #include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 
 #include <torch/types.h>
 

@@ -1,5 +1,4 @@
-#include "ddpm/kernels/random.h"
-
+#include "ddpm/kernels/elementwise.h"
 #include "tests/base/test_purpose.h"
 
 #include <algorithm>

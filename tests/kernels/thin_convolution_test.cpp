@@ -1,5 +1,4 @@
-#include "ddpm/kernels/thin_convolution.h"
-
+#include "ddpm/kernels/convolution.h"
 #include "tests/base/test_purpose.h"
 #include "tests/kernels/normal.h"
 

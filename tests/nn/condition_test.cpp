@@ -1,7 +1,7 @@
 #include "ddpm/config/document.h"
 #include "ddpm/nn/drawing_network.h"
-#include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/nn/unet.h"
 #include "tests/nn/moved_unet.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,4 @@
-#include "ddpm/nn/init.h"
-
+#include "ddpm/nn/unet.h"
 #include "golden.h"
 
 #include <cmath>

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "ddpm/nn/init.h"
 #include "ddpm/nn/unet.h"
 
 #include <cstdint>

@@ -1,5 +1,3 @@
-#include "ddpm/nn/power_ema.h"
-
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/ema.h"
 

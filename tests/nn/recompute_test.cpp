@@ -1,7 +1,7 @@
 #include "ddpm/nn/recompute.h"
 
+#include "ddpm/nn/blocks.h"
 #include "ddpm/nn/precision.h"
-#include "ddpm/nn/resnet_block.h"
 #include "golden.h"
 
 #include <algorithm>

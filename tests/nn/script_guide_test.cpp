@@ -1,6 +1,5 @@
-#include "ddpm/nn/script_guide.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/nn/script_module.h"
 
 #include <cmath>
 #include <filesystem>

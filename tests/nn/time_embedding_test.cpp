@@ -1,4 +1,4 @@
-#include "ddpm/nn/time_embedding.h"
+#include "ddpm/nn/blocks.h"
 
 #include <cmath>
 

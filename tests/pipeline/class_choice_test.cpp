@@ -1,6 +1,5 @@
-#include "ddpm/pipeline/class_choice.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/pipeline/choices.h"
 #include "tests/io/fixtures.h"
 
 #include <gtest/gtest.h>

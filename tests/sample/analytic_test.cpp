@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-namespace ddpm::sample {
+namespace ddpm::sample::analytic_test {
 namespace {
 
 constexpr double kVariance = 0.25;  // of the data, N(0, 0.25)
@@ -93,4 +93,4 @@ TEST(Analytic, NeedsTheVariances) {
 }
 
 }  // namespace
-}  // namespace ddpm::sample
+}  // namespace ddpm::sample::analytic_test

@@ -2,7 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "tests/sample/exact_denoiser.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include "ddpm/sample/image_settings.h"
+#include "ddpm/sample/sample_config.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,5 @@
-#include "ddpm/sample/inpaint.h"
-
 #include "ddpm/sample/methods.h"
+#include "ddpm/sample/restore.h"
 #include "ddpm/sample/reverse_process.h"
 #include "tests/sample/exact_denoiser.h"
 

@@ -1,7 +1,6 @@
-#include "ddpm/sample/picture_writer.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/file.h"
+#include "ddpm/sample/picture_folder.h"
 #include "tests/io/temporary_folder.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,4 @@
-#include "ddpm/diffusion/score_guidance.h"
-
+#include "ddpm/diffusion/guidance.h"
 #include "tests/sample/exact_denoiser.h"
 
 #include <cmath>

@@ -1,6 +1,5 @@
-#include "ddpm/train/cluster_cost.h"
-
 #include "ddpm/nn/unet.h"
+#include "ddpm/train/dry_run.h"
 #include "ddpm/train/experiment.h"
 
 #include <string>

@@ -1,6 +1,4 @@
-#include "ddpm/checkpoint/ema_snapshots.h"
-
-#include "ddpm/checkpoint/rebuilt_ema.h"
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/train/trainer.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/train/small_experiment.h"

@@ -1,5 +1,5 @@
 #include "ddpm/checkpoint/content.h"
-#include "ddpm/nn/init.h"
+#include "ddpm/nn/unet.h"
 #include "ddpm/train/learner.h"
 #include "tests/io/temporary_folder.h"
 #include "tests/train/small_experiment.h"

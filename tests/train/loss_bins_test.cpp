@@ -1,7 +1,6 @@
-#include "ddpm/train/loss_bins.h"
-
 #include "ddpm/train/holdout.h"
 #include "ddpm/train/learner.h"
+#include "ddpm/train/metrics.h"
 #include "tests/train/small_experiment.h"
 
 #include <cmath>

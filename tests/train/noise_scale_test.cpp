@@ -1,6 +1,5 @@
-#include "ddpm/train/noise_scale.h"
-
 #include "ddpm/train/learner.h"
+#include "ddpm/train/metrics.h"
 #include "tests/train/small_experiment.h"
 
 #include <cmath>

@@ -1,5 +1,5 @@
 #include "ddpm/base/rng.h"
-#include "ddpm/nn/power_ema.h"
+#include "ddpm/nn/ema.h"
 #include "ddpm/train/learner.h"
 #include "tests/base/tape_recorder.h"
 #include "tests/train/small_experiment.h"

@@ -1,8 +1,8 @@
 #include "ddpm/train/resume.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/checkpoint/run_lock.h"
-#include "ddpm/checkpoint/young_average.h"
 #include "ddpm/io/file.h"
 #include "ddpm/nn/model_file.h"
 #include "src/data/array_images.h"

@@ -1,6 +1,6 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/learner.h"
 #include "ddpm/train/train_step.h"

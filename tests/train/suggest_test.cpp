@@ -1,5 +1,5 @@
-#include "ddpm/train/fit_to_time.h"
-#include "ddpm/train/suggestion_text.h"
+#include "ddpm/train/suggest.h"
+
 #include "tests/io/fixtures.h"
 
 #include <cmath>

@@ -1,10 +1,10 @@
 #include "ddpm/train/train_step.h"
 
 #include "ddpm/base/rng.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/nn/ema.h"
-#include "ddpm/nn/init.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/nn/unet.h"
 #include "ddpm/train/metrics.h"
 #include "ddpm/train/optimizer.h"
 #include "tests/nn/moved_unet.h"

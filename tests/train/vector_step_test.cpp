@@ -1,7 +1,7 @@
 #include "ddpm/base/rng.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/diffusion/image_range.h"
-#include "ddpm/kernels/random.h"
+#include "ddpm/kernels/elementwise.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/train/advice.h"
 #include "ddpm/train/holdout.h"

@@ -32,6 +32,9 @@ std::string_view trimmed(std::string_view text);
 /// one.
 std::optional<double> parsed_number(std::string_view text);
 
+/// The text in single quotes, as all shells but fish read it.
+std::string single_quoted(std::string_view text);
+
 /// Whether the text is one or more of the digits 0 to 9, and nothing else.
 bool is_digits(std::string_view text);
 
@@ -50,5 +53,18 @@ int columns(std::string_view text);
 /// `text` in lines of at most `width` columns, broken between words. A longer word gets its own
 /// line; existing line breaks are kept.
 std::vector<std::string> wrapped(std::string_view text, int width);
+
+/// "cat, dog, bird": at most twelve names for a message; "..." stands for the others.
+std::string name_list(const std::vector<std::string>& names);
+
+// File names are bytes; JSON, TOML and terminals need UTF-8.
+
+/// Whether `text` is well-formed UTF-8 (Unicode 15, Table 3-7): no overlong forms, no surrogates,
+/// at most U+10FFFF.
+bool is_utf8(std::string_view text);
+
+/// The text with each byte that is not part of valid UTF-8 written as \xE9. Valid UTF-8 is
+/// unchanged.
+std::string as_utf8(std::string_view text);
 
 }  // namespace ddpm

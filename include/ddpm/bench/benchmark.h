@@ -1,10 +1,9 @@
 #pragma once
 
-#include "ddpm/bench/device_profile.h"
-#include "ddpm/bench/op_recorder.h"
+#include "ddpm/bench/profile.h"
 #include "ddpm/bench/timing.h"
 #include "ddpm/config/document.h"
-#include "ddpm/data/subset.h"
+#include "ddpm/data/view.h"
 #include "ddpm/train/experiment.h"
 
 #include <cstdint>

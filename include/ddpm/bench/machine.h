@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/base/cuda_driver.h"
+#include "ddpm/base/device.h"
 
 #include <cstdint>
 #include <string>

@@ -82,4 +82,8 @@ class Dataset {
 /// Class names "0" to "count-1", for classes without names.
 std::vector<std::string> numbered_classes(int64_t count);
 
+/// Identifies the data, to check that all processes of a run read the same: description, classes,
+/// and a checksum of some images and their labels, spread over all.
+std::string identity_of(const Dataset& dataset);
+
 }  // namespace ddpm::data

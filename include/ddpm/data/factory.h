@@ -89,4 +89,8 @@ std::unique_ptr<Dataset> open_dataset(const DataConfig& config, uint64_t seed,
 /// The kind that "auto" means at `path`. Throws IoError if it is none.
 std::string kind_of_path(const std::filesystem::path& path, bool has_config = true);
 
+/// The image files directly in a folder, hidden ones aside, in natural order ("2" before "10").
+/// Throws IoError naming the folder if it cannot be listed.
+std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder);
+
 }  // namespace ddpm::data

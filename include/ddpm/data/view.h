@@ -2,6 +2,7 @@
 
 #include "ddpm/data/dataset.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -43,5 +44,55 @@ class View : public Dataset {
  private:
   std::shared_ptr<const Dataset> whole_;
 };
+
+/// Some images of another data set.
+class Subset final : public View {
+ public:
+  /// At least one index, each of an image of `whole`.
+  Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indices);
+
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  Example get(int64_t index) const override { return whole().get(indices_.at(index)); }
+  Example get_uncropped(int64_t index) const override {
+    return whole().get_uncropped(indices_.at(index));
+  }
+  std::vector<std::string> image_names() const override;
+  torch::Tensor vectors() const override { return vectors_; }
+  std::string description() const override;
+
+  const std::vector<int64_t>& indices() const { return indices_; }
+
+ private:
+  std::vector<int64_t> indices_;
+  torch::Tensor vectors_;  // of these images
+};
+
+/// A data set in two disjoint parts.
+struct Split {
+  std::shared_ptr<const Dataset> training;
+  std::shared_ptr<const Dataset> held_out;  ///< nullptr if nothing is held out
+};
+
+/// Holds out `count` images, chosen uniformly by `seed`. 0 <= count < whole.size().
+Split hold_out(std::shared_ptr<const Dataset> whole, int64_t count, uint64_t seed);
+
+/// Classes of a trained network.
+struct KnownClasses {
+  int64_t count = 0;
+  std::vector<std::string> names;  ///< one per class, or empty
+};
+
+/// For each class of the data, its number among the known ones: by name if every name is known;
+/// else by number if the counts agree, or if one side has only numbers as names. Throws Error,
+/// which begins with "the data has", if neither is possible.
+std::vector<int64_t> class_numbers(const std::vector<std::string>& classes,
+                                   const KnownClasses& known);
+
+/// The same images with the known classes: class c becomes numbers[c].
+std::shared_ptr<const Dataset> relabelled(std::shared_ptr<const Dataset> dataset,
+                                          std::vector<int64_t> numbers, KnownClasses known);
+/// Both parts; a missing part stays missing.
+Split relabelled(const Split& split, const std::vector<int64_t>& numbers,
+                 const KnownClasses& known);
 
 }  // namespace ddpm::data

@@ -3,9 +3,9 @@
 #include "ddpm/data/dataset.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/features.h"
+#include "ddpm/eval/images.h"
 #include "ddpm/eval/metrics.h"
 #include "ddpm/eval/reference.h"
-#include "ddpm/eval/samples.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -3,7 +3,6 @@
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/evaluator.h"
 #include "ddpm/eval/likelihood.h"
-#include "ddpm/eval/ode_likelihood.h"
 #include "ddpm/nn/model_file.h"
 
 #include <cstdint>

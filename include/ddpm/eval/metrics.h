@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/eval/feature_set.h"
+#include "ddpm/eval/features.h"
 #include "ddpm/eval/frechet.h"
 #include "ddpm/eval/manifold.h"
 #include "ddpm/eval/reference.h"

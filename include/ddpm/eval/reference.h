@@ -3,7 +3,7 @@
 #include "ddpm/data/dataset.h"
 #include "ddpm/dist/world.h"
 #include "ddpm/eval/features.h"
-#include "ddpm/eval/moments.h"
+#include "ddpm/eval/frechet.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/eval/evaluator.h"
-#include "ddpm/eval/samples.h"
+#include "ddpm/eval/images.h"
 
 #include <array>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ddpm/checkpoint/rebuilt_ema.h"
+#include "ddpm/checkpoint/averages.h"
 #include "ddpm/nn/model_file.h"
 #include "ddpm/sample/sample_config.h"
 
@@ -50,7 +50,7 @@ struct Hints {
 
 /// Reads a network from
 ///   - a checkpoint of this program (the folder itself; `weights`: raw, ema, ema-2, ..., or
-///     ema-length-0.07: rebuilt from the run's snapshots, checkpoint/rebuilt_ema.h),
+///     ema-length-0.07: rebuilt from the run's snapshots, checkpoint/averages.h),
 ///   - a diffusers folder: UNet2DModel with a DDPM or DDIM scheduler,
 ///   - a file of safetensors or torch.save, distinguished by its first bytes. The description is in
 ///     the file, or in model.toml or config.json in the same folder. For ports of Ho's network,
@@ -94,5 +94,9 @@ nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precisio
 std::vector<io::NamedTensor> arranged(const std::vector<io::NamedTensor>& weights,
                                       const nn::UNetConfig& unet,
                                       const std::filesystem::path& source);
+
+/// CRC32C of the selected weights: of their file if the model is a checkpoint of this program, else
+/// of the tensors' bytes. Of rebuilt weights: checkpoint::checksum. Throws IoError.
+uint32_t weights_checksum(const Model& model);
 
 }  // namespace ddpm::exchange

@@ -6,6 +6,7 @@
 #include "ddpm/sample/sample_config.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <vector>
 
@@ -86,5 +87,9 @@ GenerateResult generate(const diffusion::Denoiser& denoiser, const diffusion::Di
 /// The same with the caller's process.
 GenerateResult generate(const diffusion::Denoiser& denoiser, const ReverseProcess& process,
                         const GenerateOptions& options, const Sink& sink);
+
+/// Reads the noise of a .safetensors into the options: x_T [N,C,H,W], and z [S,N,C,H,W] if it holds
+/// one. Throws IoError if x_T is missing or has no images, and if a number is NaN or infinite.
+void read_noise_(const std::filesystem::path& path, GenerateOptions& options);
 
 }  // namespace ddpm::sample

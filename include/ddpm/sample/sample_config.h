@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace ddpm::sample {
 
 /// Names of methods; methods.h has the table.
@@ -115,5 +117,12 @@ void fields(config::Fields& f, SampleConfig& c);
 
 /// Throws ConfigError, also for a conflict.
 SampleConfig read_sample_config(config::Reader& reader);
+
+/// The keys of [sample] that decide how an image looks: all but num and batch.
+nlohmann::ordered_json image_settings(const SampleConfig& config);
+
+/// "ddpm-1000", "ddim-50-eta-0.5", "ddpm-50-large-trailing", ...: method, steps, and every other
+/// such setting that is not the default. For folder names.
+std::string short_name(const SampleConfig& config);
 
 }  // namespace ddpm::sample

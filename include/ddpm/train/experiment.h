@@ -1,10 +1,9 @@
 #pragma once
 
 #include "ddpm/config/fields.h"
-#include "ddpm/data/batch_source.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/data/loader.h"
-#include "ddpm/data/subset.h"
+#include "ddpm/data/view.h"
 #include "ddpm/diffusion/diffusion_config.h"
 #include "ddpm/diffusion/loss_weight.h"
 #include "ddpm/dist/world.h"

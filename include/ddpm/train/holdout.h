@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/data/dataset.h"
-#include "ddpm/train/loss_bins.h"
+#include "ddpm/train/metrics.h"
 #include "ddpm/train/train_step.h"
 
 #include <functional>

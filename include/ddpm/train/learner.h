@@ -8,12 +8,9 @@
 #include "ddpm/nn/ema.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/train/experiment.h"
-#include "ddpm/train/loss_bins.h"
 #include "ddpm/train/loss_uncertainty.h"
 #include "ddpm/train/metrics.h"
-#include "ddpm/train/noise_scale.h"
 #include "ddpm/train/optimizer.h"
-#include "ddpm/train/shards.h"
 #include "ddpm/train/timestep_history.h"
 #include "ddpm/train/train_step.h"
 

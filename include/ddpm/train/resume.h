@@ -3,7 +3,8 @@
 #include "ddpm/checkpoint/content.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/config/document.h"
-#include "ddpm/data/subset.h"
+#include "ddpm/data/view.h"
+#include "ddpm/dist/world.h"
 #include "ddpm/nn/unet.h"
 #include "ddpm/train/experiment.h"
 
@@ -74,5 +75,20 @@ bool begins_anew(const std::filesystem::path& run, const ResumePolicy& policy);
 /// for a resumed one. `given`: the run begins with the weights of another network.
 void check_trainable(const Experiment& experiment, config::Document& document, bool begins,
                      bool given);
+
+/// The settings that must be the same on all ranks of a run, for example "train.batch_size": "128".
+/// Settings of a machine (threads, workers, devices) may differ.
+dist::Facts shared_settings(const config::Document& document);
+
+/// Lets the run end well from where it is (`ddpm train --finish`): sets train.steps to the step of
+/// its newest checkpoint plus optimizer.decay_steps, over which optimizer.decay = "stable" falls to
+/// 0. The number is kept in RUN/finish.json, so that the same command resumes towards the same end.
+/// Also sets the two keys of `document`. Collective. Throws UsageError if the decay is another one,
+/// or the run has no checkpoint; IoError if finish.json is damaged.
+void finish_from_here_(Experiment& experiment, config::Document& document,
+                       const std::filesystem::path& run, const dist::World& world);
+
+/// Throws UsageError if the run has been told to finish: it would return to the full rate.
+void expect_not_finishing(const std::filesystem::path& run);
 
 }  // namespace ddpm::train

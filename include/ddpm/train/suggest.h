@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ddpm/data/dataset.h"
+#include "ddpm/train/dry_run.h"
 #include "ddpm/train/experiment.h"
 
 #include <cstdint>
@@ -56,5 +57,24 @@ int64_t usual_size(const data::SizeRange& sizes, int64_t limit);
 /// have the asked size, or the usual size of at most `limit` (0: what the device is good for).
 /// Reads no file.
 Suggestion suggest(const Facts& facts, int64_t limit = 0);
+
+/// The suggestion as a config with comments: its reasons, and why a key is as in the presets.
+/// `notes`: lines of the comment at its beginning.
+std::string to_toml(const Suggestion& suggestion, const std::vector<std::string>& notes);
+
+/// The largest usual image size for which the time of the facts allows enough steps, at most that of
+/// the suggestion; that one itself if the user asked for it. `measured`: a dry run of the suggestion.
+/// A step's cost is taken as proportional to the pixels.
+int64_t affordable_size(const Suggestion& suggestion, const Facts& facts,
+                        const DryRunReport& measured);
+
+/// Sets the length: train.steps for the minutes of the facts, and what depends on it: warm-up, EMA,
+/// and the steps between log lines, checkpoints, sample grids and held-out losses. `measured`: a dry
+/// run of the suggestion. Adds the reasons, and a warning if the steps are few.
+void fit_to_time_(Suggestion& suggestion, const Facts& facts, const DryRunReport& measured);
+
+/// The predicted seconds of the training, including sample grids and held-out losses.
+double suggested_seconds(const Suggestion& suggestion, const Facts& facts,
+                         const DryRunReport& measured);
 
 }  // namespace ddpm::train

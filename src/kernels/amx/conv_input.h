@@ -2,7 +2,7 @@
 
 #include "../group_norm_buffers.h"
 #include "conv_shapes.h"
-#include "ddpm/kernels/norm_convolution.h"
+#include "ddpm/kernels/residual_block.h"
 
 #include <optional>
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// Operations of one pass over memory: see ../channel_operations.h and upsample.h.
+// Operations of one pass over memory: see ../channel_operations.h and ddpm/kernels/convolution.h.
 
 namespace ddpm::kernels::cuda {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// Random numbers of kernels/random.h on CUDA: Philox is a function of (key, id, step, position), so
+// Random numbers of kernels/elementwise.h on CUDA: Philox is a function of (key, id, step, position), so
 // each thread computes its four numbers on its own, and they equal the CPU's. kernels.h describes
 // the arguments.
 

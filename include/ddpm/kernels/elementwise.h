@@ -2,7 +2,11 @@
 
 #include "ddpm/base/rng.h"
 
+#include <vector>
+
 #include <torch/types.h>
+
+// Operations on each element of tensors: random numbers, casts, averages.
 
 namespace ddpm::kernels {
 
@@ -22,5 +26,14 @@ void fill_uniform_int_(const torch::Tensor& out, RngKey key, const torch::Tensor
 /// out uniform in [-bound, bound), a function of (key, id, position). out: float32 or float64, on
 /// the CPU.
 void fill_uniform_(const torch::Tensor& out, RngKey key, uint64_t id, double bound);
+
+/// The tensors in bfloat16. On a GPU all casts are two or three launches, and so are those of the
+/// gradients back to float32. tensors: float32.
+std::vector<torch::Tensor> cast_all_to_bf16(const std::vector<torch::Tensor>& tensors);
+
+/// to += weight (from - to) of each pair, at::_foreach_lerp_; weight: one number, on the tensors'
+/// device. On a GPU, if all are float32, two or three launches.
+void lerp_all_(const std::vector<torch::Tensor>& to, const std::vector<torch::Tensor>& from,
+               const torch::Tensor& weight);
 
 }  // namespace ddpm::kernels
