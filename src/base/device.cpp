@@ -29,4 +29,10 @@ torch::Device parse_device(const std::string& name) {
   return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
 }
 
+std::string describe_device(const torch::Device& device) {
+  const int threads = at::get_num_threads();
+  return device.is_cpu() ? "the CPU, " + counted(threads, "thread")
+                         : fmt::format("{}, {}", device.str(), counted(threads, "CPU thread"));
+}
+
 }  // namespace ddpm

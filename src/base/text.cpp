@@ -9,6 +9,7 @@
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace ddpm {
 namespace {
@@ -126,6 +127,13 @@ std::string nearest(std::string_view wrong, const std::vector<std::string>& know
     }
   }
   return best;
+}
+
+std::string problem_of_choice(const std::string& word, const std::vector<std::string>& words) {
+  if (std::find(words.begin(), words.end(), word) != words.end()) return "";
+  const std::string near = nearest(word, words);
+  return fmt::format("is {}; must be one of {}{}", word, fmt::join(words, ", "),
+                     near.empty() ? "" : fmt::format("; did you mean {}?", near));
 }
 
 int columns(std::string_view text) {

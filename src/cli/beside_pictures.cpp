@@ -12,7 +12,7 @@ namespace ddpm::cli {
 
 namespace fs = std::filesystem;
 
-Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder) {
+Beside beside_of(const pipeline::SampleOptions& options, const sample::PictureFolder& folder) {
   if (!options.only.empty()) return {};
   const fs::path grid = options.grid.empty() ? folder.beside("grid") : fs::path(options.grid);
   const Beside beside{grid, folder.beside("trajectory"), folder.beside("animation")};

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/picture_folder.h"
-#include "sample_plan.h"
 
 #include <filesystem>
 
@@ -13,6 +13,6 @@ struct Beside {
 };
 
 /// Throws UsageError if the grid would be read as a sample, IoError if it cannot be written.
-Beside beside_of(const SampleOptions& options, const sample::PictureFolder& folder);
+Beside beside_of(const pipeline::SampleOptions& options, const sample::PictureFolder& folder);
 
 }  // namespace ddpm::cli

@@ -7,8 +7,8 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_lines.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/report/report.h"
-#include "sample_plan.h"
 
 #include <algorithm>
 

@@ -7,10 +7,11 @@
 #include "ddpm/io/json_text.h"
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/pipeline/fit_file.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "estimates.h"
 #include "eval_setup.h"
 #include "flags.h"
-#include "sample_images.h"
 #include "sample_run.h"
 #include "shared_flags.h"
 
@@ -29,12 +30,12 @@ namespace {
 namespace fs = std::filesystem;
 
 struct CheckFlags {
-  SampleOptions sample;
+  pipeline::SampleOptions sample;
   int64_t num = 4, steps = 10;
 };
 
-SamplePlan plan_check(const CheckFlags& flags) {
-  SampleOptions sampling = flags.sample;
+pipeline::SamplePlan plan_check(const CheckFlags& flags) {
+  pipeline::SampleOptions sampling = flags.sample;
   sampling.num = flags.num;
   sampling.batch = flags.num;
   sampling.ddim = true;  // whatever the checkpoint's [sample] says
@@ -42,12 +43,12 @@ SamplePlan plan_check(const CheckFlags& flags) {
   sampling.dynamic_threshold = sampling.dynamic_threshold_max = 0.0;
   sampling.guidance = 1.0;
   condition_on_data_(sampling, {}, flags.num);
-  return plan_sampling(sampling);
+  return pipeline::plan_sampling(sampling);
 }
 
 // The classes of the plan's images moved on by `shift`, of a network with classes, and their
 // conditions, of one with a condition.
-nn::Given given_of(const SamplePlan& plan, int64_t shift) {
+nn::Given given_of(const pipeline::SamplePlan& plan, int64_t shift) {
   std::vector<int64_t> classes = plan.classes;
   for (int64_t& c : classes) c = (c + shift) % plan.network->description.unet.image.classes;
   const sample::GenerateOptions& g = plan.generate;
@@ -60,12 +61,12 @@ nn::Given given_of(const SamplePlan& plan, int64_t shift) {
   return given;
 }
 
-diffusion::Diffusion diffusion_of(const SamplePlan& plan) {
+diffusion::Diffusion diffusion_of(const pipeline::SamplePlan& plan) {
   return diffusion::Diffusion(plan.network->description.diffusion);
 }
 
 // The same weights in another arithmetic. Loads them at each call: it is called once.
-diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision) {
+diffusion::Denoiser in_precision(const pipeline::SamplePlan& plan, nn::Precision precision) {
   return [&plan, precision](const torch::Tensor& x_t, const torch::Tensor& t) {
     const nn::UNet unet = exchange::make_unet(*plan.network, plan.generate.device, precision);
     return nn::make_denoiser(unet, diffusion_of(plan), precision, given_of(plan, 0))(x_t, t);
@@ -73,7 +74,7 @@ diffusion::Denoiser in_precision(const SamplePlan& plan, nn::Precision precision
 }
 
 // A guided network for the plan's images, as ddpm sample makes it.
-diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
+diffusion::Denoiser guided_network(const pipeline::SamplePlan& plan, const nn::UNet& unet,
                                    const diffusion::Guidance& guidance) {
   const auto network =
       std::make_shared<nn::DrawingNetwork>(unet, diffusion_of(plan),
@@ -91,8 +92,8 @@ diffusion::Denoiser guided_network(const SamplePlan& plan, const nn::UNet& unet,
   };
 }
 
-void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn::UNet& unet,
-                  const nn::LabelledDenoiser& network) {
+void add_classes_(eval::CheckSubject& subject, const pipeline::SamplePlan& plan,
+                  const nn::UNet& unet, const nn::LabelledDenoiser& network) {
   const nn::UNetConfig& config = unet->config();
   if (config.class_conditional && config.image.classes > 1)
     subject.other_class = nn::with_labels(network, given_of(plan, 1));
@@ -103,8 +104,8 @@ void add_classes_(eval::CheckSubject& subject, const SamplePlan& plan, const nn:
   };
 }
 
-void add_variance_(eval::CheckSubject& subject, const SamplePlan& plan) {
-  const fs::path file = estimates_file(plan);
+void add_variance_(eval::CheckSubject& subject, const pipeline::SamplePlan& plan) {
+  const fs::path file = pipeline::estimates_file(plan);
   subject.no_variance =
       fmt::format("not measured; ddpm estimate --ckpt {} does it", plan.network->path.string());
   if (fs::exists(file))
@@ -113,8 +114,8 @@ void add_variance_(eval::CheckSubject& subject, const SamplePlan& plan) {
 }
 
 // `plan` must outlive it.
-eval::CheckSubject subject_of(const SamplePlan& plan) {
-  const nn::UNet unet = load_unet(plan);
+eval::CheckSubject subject_of(const pipeline::SamplePlan& plan) {
+  const nn::UNet unet = pipeline::load_unet(plan);
   const nn::LabelledDenoiser network =
       nn::make_labelled_denoiser(unet, diffusion_of(plan), plan.precision);
   sample::GenerateOptions noise = plan.generate;
@@ -131,7 +132,7 @@ eval::CheckSubject subject_of(const SamplePlan& plan) {
   return subject;
 }
 
-std::vector<eval::CheckRow> measure(const CheckFlags& flags, const SamplePlan& plan) {
+std::vector<eval::CheckRow> measure(const CheckFlags& flags, const pipeline::SamplePlan& plan) {
   const nn::ArithmeticGuard arithmetic(plan.precision, plan.deterministic);
   const eval::CheckSubject subject = subject_of(plan);
   std::optional<Progress> progress;
@@ -155,7 +156,7 @@ nlohmann::ordered_json json_of(const eval::CheckRow& row) {
           {"note", row.note}};
 }
 
-void print_rows(const CheckFlags& flags, const SamplePlan& plan,
+void print_rows(const CheckFlags& flags, const pipeline::SamplePlan& plan,
                 const std::vector<eval::CheckRow>& rows) {
   if (!flags.sample.json) {
     fmt::print("{} ({}), {} images, {} steps, {}\n\n{}", plan.network->path.string(),
@@ -177,7 +178,7 @@ void print_rows(const CheckFlags& flags, const SamplePlan& plan,
 int run_check(const CheckFlags& flags) {
   const EndOnSignal ending("nothing was written");
   const Processes alone = join_alone("ddpm check", flags.sample);
-  SamplePlan plan = plan_check(flags);
+  pipeline::SamplePlan plan = plan_check(flags);
   plan.generate.device = alone.device;
   const std::vector<eval::CheckRow> rows = measure(flags, plan);
   print_rows(flags, plan, rows);

@@ -1,9 +1,9 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/inputs.h"
+#include "ddpm/pipeline/tasks.h"
 #include "edit_inputs.h"
 #include "flags.h"
-#include "inpainting.h"
-#include "input_images.h"
 #include "sample_run.h"
 
 #include <memory>
@@ -28,7 +28,7 @@ struct InpaintOptions : InputOptions {
 constexpr const char* kImageHelp = "the images, of the network's size";
 
 // SDEdit (Meng 2022, Algorithm 1): the steps from t = strength T on, from the noised input.
-void start_from_inputs_(SamplePlan& plan, const torch::Tensor& inputs, double strength) {
+void start_from_inputs_(pipeline::SamplePlan& plan, const torch::Tensor& inputs, double strength) {
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   const double top = strength * static_cast<double>(diffusion.schedule().timesteps());
   std::vector<int64_t> times;
@@ -52,25 +52,27 @@ void start_from_inputs_(SamplePlan& plan, const torch::Tensor& inputs, double st
 int run_edit(EditOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm edit", o.sample);
-  SamplePlan plan = plan_for_inputs(o, alone);
-  const torch::Tensor inputs = read_inputs(o.images, plan.network->description.unet.image);
+  pipeline::SamplePlan plan = plan_for_inputs(o, alone);
+  const torch::Tensor inputs =
+      pipeline::read_inputs(o.images, plan.network->description.unet.image);
   start_from_inputs_(plan, inputs, o.strength);
   const nlohmann::ordered_json settings{{"strength", o.strength},
-                                        {"inputs_crc32c", checksum_of(inputs)}};
-  set_task_(plan, o.sample, fmt::format("edit-{}-{:08x}", o.strength, checksum_of(inputs)),
-            io::json_text(settings), fmt::format("{}", fmt::join(o.images, ", ")));
+                                        {"inputs_crc32c", pipeline::checksum_of(inputs)}};
+  pipeline::set_task_(plan, o.sample,
+                      fmt::format("edit-{}-{:08x}", o.strength, pipeline::checksum_of(inputs)),
+                      io::json_text(settings), fmt::format("{}", fmt::join(o.images, ", ")));
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 
 int run_inpaint(InpaintOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm inpaint", o.sample);
-  SamplePlan plan = plan_for_inputs(o, alone);
+  pipeline::SamplePlan plan = plan_for_inputs(o, alone);
   const nn::ImageSpec& spec = plan.network->description.unet.image;
-  inpaint_(plan, o.sample,
-           {read_inputs(o.images, spec), read_mask(o.mask, spec),
-            fmt::format("{} with {}", fmt::join(o.images, ", "), o.mask)},
-           o.rounds);
+  pipeline::inpaint_(plan, o.sample,
+                     {pipeline::read_inputs(o.images, spec), pipeline::read_mask(o.mask, spec),
+                      fmt::format("{} with {}", fmt::join(o.images, ", "), o.mask)},
+                     o.rounds);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 

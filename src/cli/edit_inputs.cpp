@@ -26,27 +26,17 @@ void add_input_flags(CLI::App& command, InputOptions& o, const std::string& help
   add_output_flags(command, o.sample);
 }
 
-SamplePlan plan_for_inputs(InputOptions& o, const Processes& alone) {
+pipeline::SamplePlan plan_for_inputs(InputOptions& o, const Processes& alone) {
   if (!o.sample.num) o.sample.num = std::ssize(o.images);
-  SamplePlan plan = plan_sampling(o.sample);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(o.sample);
   settle_(plan, o.sample, alone);
   return plan;
 }
 
-torch::Tensor inputs_in_turn(const SamplePlan& plan, const torch::Tensor& inputs) {
+torch::Tensor inputs_in_turn(const pipeline::SamplePlan& plan, const torch::Tensor& inputs) {
   const torch::Tensor rows = torch::arange(plan.config.num).remainder(inputs.size(0));
   return diffusion::to_model_range(inputs.index_select(0, rows), plan.generate.dtype)
       .to(plan.generate.device);
-}
-
-void expect_no_memory(const SamplePlan& plan, const std::string& what, const std::string& way_out) {
-  if (!sample::method_named(plan.config.method).remembers) return;
-  std::vector<std::string> others;
-  for (const sample::MethodEntry& method : sample::methods())
-    if (!method.remembers) others.emplace_back(method.name);
-  throw UsageError(
-      fmt::format("{} needs a method without memory ({}): {} remembers former steps; {}", what,
-                  fmt::join(others, ", "), plan.config.method, way_out));
 }
 
 }  // namespace ddpm::cli

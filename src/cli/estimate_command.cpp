@@ -5,11 +5,11 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/pipeline/fit_file.h"
+#include "ddpm/pipeline/sample_images.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "estimates.h"
 #include "flags.h"
-#include "method_fit.h"
-#include "sample_images.h"
-#include "sample_settings.h"
 #include "shared_flags.h"
 
 #include <memory>
@@ -30,12 +30,12 @@ struct EstimateOptions : EvalOptions {
   int64_t times = 50;
 };
 
-eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan,
+eval::PosteriorVariance measure(const EstimateOptions& o, const pipeline::SamplePlan& plan,
                                 const Processes& processes) {
   const eval::LikelihoodSubject subject = eval::likelihood_subject(
       plan.network->description, plan.network->path.string(), plan.weights_name(),
       open_reference(o, plan.network->path), o.sample.num.value_or(kUsualImages), {});
-  const nn::UNet unet = load_unet(plan);
+  const nn::UNet unet = pipeline::load_unet(plan);
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   const auto denoiser_of = [&](const torch::Tensor& labels, const torch::Tensor& x0,
                                const torch::Tensor& vectors) {
@@ -53,31 +53,27 @@ eval::PosteriorVariance measure(const EstimateOptions& o, const SamplePlan& plan
                                           processes.world);
 }
 
-void write(const eval::PosteriorVariance& found, const SamplePlan& plan, const dist::World& world) {
-  const fs::path file = estimates_file(plan);
+void write(const eval::PosteriorVariance& found, const pipeline::SamplePlan& plan,
+           const dist::World& world) {
+  const fs::path file = pipeline::estimates_file(plan);
   world.on_main("write the estimate", [&] {
     io::make_folder(file.parent_path(), "make it writable");
     io::write_file_atomic(file, eval::to_json_text(found, plan.weights_crc32c));
   });
 }
 
-void set_variances_(SamplePlan& plan, const eval::PosteriorVariance& found) {
-  const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
-  plan.config.posterior_variance = found.at_every_t(schedule);
-}
-
 int run_estimate(const EstimateOptions& o) {
   const EndOnSignal ending("the measurements are lost");
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
-  SampleOptions sampling = o.sample;
+  pipeline::SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure
   take_own_conditions_(sampling);
-  SamplePlan plan = plan_sampling(sampling);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(sampling);
   plan.generate.device = processes.device;
   const eval::PosteriorVariance found = measure(o, plan, processes);
   write(found, plan, processes.world);
   if (!processes.world.is_main()) return kOk;
-  const std::string file = estimates_file(plan).string();
+  const std::string file = pipeline::estimates_file(plan).string();
   if (o.json) {
     fmt::print("{}\n", io::json_text({{"file", file},
                                       {"images", found.images},
@@ -94,14 +90,10 @@ int run_estimate(const EstimateOptions& o) {
 }
 
 // Returns whether the plan changed.
-bool settle_variances_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+bool settle_variances_(pipeline::SamplePlan& plan, const pipeline::SampleOptions& options,
+                       const Processes& processes) {
   if (!sample::needs_posterior_variance(plan.config)) return false;
-  const fs::path file = estimates_file(plan);
-  if (fs::exists(file)) {
-    set_variances_(plan, eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c,
-                                                        file.string()));
-    return true;
-  }
+  if (pipeline::read_variances_(plan)) return true;
   spdlog::info(
       "{}: measuring the optimal variance, once for these weights",
       plan.config.sigma == sample::Sigma::kAnalytic ? "sigma analytic" : "spacing optimal");
@@ -111,21 +103,19 @@ bool settle_variances_(SamplePlan& plan, const SampleOptions& options, const Pro
   o.sample.seed = 0;
   const eval::PosteriorVariance found = measure(o, plan, processes);
   write(found, plan, processes.world);
-  set_variances_(plan, found);
+  plan.config.posterior_variance =
+      found.at_every_t(diffusion::Schedule(plan.network->description.diffusion.schedule));
   return true;
 }
 
 }  // namespace
 
-fs::path estimates_file(const SamplePlan& plan) {
-  return exchange::run_of(*plan.network) / "estimates" /
-         fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
-}
-
-void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes) {
+void settle_(pipeline::SamplePlan& plan, const pipeline::SampleOptions& options,
+             const Processes& processes) {
   plan.generate.device = processes.device;
   const bool measured = settle_variances_(plan, options, processes);
-  if (settle_fit_(plan, processes) || measured) describe_settings(options, plan);
+  if (pipeline::settle_fit_(plan, processes.world) || measured)
+    pipeline::describe_settings(options, plan);
 }
 
 void add_estimate(CLI::App& app, Command& chosen) {

@@ -1,10 +1,8 @@
 #pragma once
 
+#include "ddpm/pipeline/sample_plan.h"
 #include "eval_setup.h"
 #include "processes.h"
-#include "sample_plan.h"
-
-#include <filesystem>
 
 namespace ddpm::cli {
 
@@ -12,10 +10,7 @@ namespace ddpm::cli {
 /// variances: from the file beside the checkpoint, or measured now on the data of the checkpoint's
 /// config, and kept there; with method bespoke, its weights in the same way (settle_fit_).
 /// Collective. Throws UsageError if neither is possible.
-void settle_(SamplePlan& plan, const SampleOptions& options, const Processes& processes);
-
-/// The file: RUN/estimates/... for a checkpoint of a run, else estimates/... here; another one for
-/// other weights.
-std::filesystem::path estimates_file(const SamplePlan& plan);
+void settle_(pipeline::SamplePlan& plan, const pipeline::SampleOptions& options,
+             const Processes& processes);
 
 }  // namespace ddpm::cli

@@ -74,7 +74,7 @@ ConditionImages expect_pairs(const std::optional<ConditionImages>& conditions,
           : "--paired needs the images that the conditions were made from; leave out --condition");
 }
 
-void keep_first_(SamplePlan& plan, int64_t num) {
+void keep_first_(pipeline::SamplePlan& plan, int64_t num) {
   if (num >= plan.config.num) return;
   plan.config.num = num;
   plan.generate.images = sample::image_range(0, num);
@@ -82,7 +82,7 @@ void keep_first_(SamplePlan& plan, int64_t num) {
 }
 
 Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
-  SampleOptions options = o.sample;
+  pipeline::SampleOptions options = o.sample;
   const std::string near = nearest(options.checkpoint, {"likelihood", "sweep"});
   if (!near.empty() && !fs::exists(options.checkpoint)) {
     throw UsageError(fmt::format("{}: no such checkpoint; did you mean ddpm eval {}?",
@@ -90,7 +90,7 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
   }
   options.num = options.num.value_or(kDefaultSamples);
   const auto conditions = condition_on_data_(options, o, *options.num);
-  SamplePlan plan = plan_sampling(options);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(options);
   settle_(plan, options, world);
   Subject s;
   if (o.paired) {

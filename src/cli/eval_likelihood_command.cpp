@@ -4,11 +4,11 @@
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "estimates.h"
 #include "eval_setup.h"
 #include "eval_subcommands.h"
 #include "flags.h"
-#include "sample_images.h"
 #include "shared_flags.h"
 
 #include <algorithm>
@@ -48,7 +48,7 @@ void refuse_unused_flags(const VlbOptions& o) {
 
 // --variance, else the checkpoint's sigma; small for those that a bound does not have, or not without
 // a measurement.
-eval::ModelVariance chosen_variance(const VlbOptions& o, const SamplePlan& plan) {
+eval::ModelVariance chosen_variance(const VlbOptions& o, const pipeline::SamplePlan& plan) {
   const std::string name =
       o.variance.empty() ? config::to_string(plan.network->sample.sigma) : o.variance;
   const auto variance = config::value_named<eval::ModelVariance>(name);
@@ -59,18 +59,18 @@ eval::ModelVariance chosen_variance(const VlbOptions& o, const SamplePlan& plan)
 
 // The network and the timesteps that are asked for: those of `ddpm sample --ddpm --steps`, or of the
 // flow.
-SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
-  SampleOptions sampling = o.sample;
+pipeline::SamplePlan plan_measurement(const VlbOptions& o, const Processes& processes) {
+  pipeline::SampleOptions sampling = o.sample;
   sampling.num.reset();  // --num is the number of images to measure
   take_own_conditions_(sampling);
   if (!has_own_chain(o)) {
-    SamplePlan plan = plan_sampling(sampling);
+    pipeline::SamplePlan plan = pipeline::plan_sampling(sampling);
     plan.generate.device = processes.device;
     return plan;
   }
   sampling.ddpm = true;
   if (o.variance == "analytic") sampling.sigma = o.variance;
-  SamplePlan plan = plan_sampling(sampling);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(sampling);
   if (!o.sample.steps) {
     const int64_t timesteps = plan.network->description.diffusion.schedule.timesteps;
     plan.config.steps = o.ode ? std::min(kFlowSteps, timesteps) : timesteps;
@@ -88,7 +88,7 @@ std::string spacing_of(const sample::SampleConfig& config) {
   return text;
 }
 
-eval::LikelihoodOptions likelihood_options(const VlbOptions& o, const SamplePlan& plan) {
+eval::LikelihoodOptions likelihood_options(const VlbOptions& o, const pipeline::SamplePlan& plan) {
   eval::LikelihoodOptions options{.variance = chosen_variance(o, plan),
                                   .clip = plan.config.clip != sample::Clip::kNone,
                                   .calls = o.calls,
@@ -106,8 +106,8 @@ eval::LikelihoodOptions likelihood_options(const VlbOptions& o, const SamplePlan
 }
 
 // The folder of the results. It may hold results of the same protocol.
-fs::path open_bound_folder(const VlbOptions& o, const SamplePlan& plan, const std::string& protocol,
-                           const dist::World& world) {
+fs::path open_bound_folder(const VlbOptions& o, const pipeline::SamplePlan& plan,
+                           const std::string& protocol, const dist::World& world) {
   nlohmann::ordered_json json{{"protocol_line", protocol}, {"weights_crc32c", plan.weights_crc32c}};
   const std::vector<double>& measured = plan.config.posterior_variance;
   if (!measured.empty())
@@ -142,7 +142,7 @@ void print_bound(const VlbOptions& o, const eval::Likelihood& found, const std::
   fmt::print("{}{}\n{}\n", eval::to_text(found), protocol, picture);
 }
 
-eval::OdeOptions ode_options(const VlbOptions& o, const SamplePlan& plan) {
+eval::OdeOptions ode_options(const VlbOptions& o, const pipeline::SamplePlan& plan) {
   const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
   return {.times = eval::flow_times(schedule, sample::timestep_plan(schedule, plan.config)),
           .spacing = spacing_of(plan.config),
@@ -174,7 +174,7 @@ void print_flow(const VlbOptions& o, const eval::OdeLikelihood& found, const std
                                     {"protocol_line", protocol}}));
 }
 
-eval::LikelihoodSubject open_subject(const VlbOptions& o, const SamplePlan& plan,
+eval::LikelihoodSubject open_subject(const VlbOptions& o, const pipeline::SamplePlan& plan,
                                      const eval::LikelihoodOptions& options,
                                      const dist::World& world) {
   eval::LikelihoodSubject subject = eval::likelihood_subject(
@@ -190,10 +190,10 @@ eval::LikelihoodSubject open_subject(const VlbOptions& o, const SamplePlan& plan
   return subject;
 }
 
-int run_flow(const VlbOptions& o, const SamplePlan& plan, const dist::World& world) {
+int run_flow(const VlbOptions& o, const pipeline::SamplePlan& plan, const dist::World& world) {
   const eval::OdeOptions options = ode_options(o, plan);
   const eval::LikelihoodSubject subject = open_subject(o, plan, {}, world);
-  const nn::UNet unet = load_unet(plan);
+  const nn::UNet unet = pipeline::load_unet(plan);
   const std::string protocol = eval::protocol_line(subject, options);
   const fs::path folder = open_bound_folder(o, plan, protocol, world);
   const auto found = eval::measure_ode_likelihood(unet, subject, options, world);
@@ -203,10 +203,10 @@ int run_flow(const VlbOptions& o, const SamplePlan& plan, const dist::World& wor
   return kOk;
 }
 
-int run_bound(const VlbOptions& o, const SamplePlan& plan, const dist::World& world) {
+int run_bound(const VlbOptions& o, const pipeline::SamplePlan& plan, const dist::World& world) {
   const eval::LikelihoodOptions options = likelihood_options(o, plan);
   const eval::LikelihoodSubject subject = open_subject(o, plan, options, world);
-  const nn::UNet unet = load_unet(plan);
+  const nn::UNet unet = pipeline::load_unet(plan);
   const std::string protocol = eval::protocol_line(subject, options);
   const fs::path folder = open_bound_folder(o, plan, protocol, world);
   const eval::Likelihood found = eval::measure_likelihood(unet, subject, options, world);
@@ -222,7 +222,7 @@ int run_likelihood(const VlbOptions& o) {
   refuse_unused_flags(o);
   const EndOnSignal ending("the measurements are lost");
   const Processes processes = join_to_sample(detected_launch(), o.sample.device);
-  const SamplePlan plan = plan_measurement(o, processes);
+  const pipeline::SamplePlan plan = plan_measurement(o, processes);
   return o.ode ? run_flow(o, plan, processes.world) : run_bound(o, plan, processes.world);
 }
 

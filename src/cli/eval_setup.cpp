@@ -3,9 +3,9 @@
 #include "ddpm/data/factory.h"
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/jackknife.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
-#include "sample_images.h"
 #include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
@@ -100,34 +100,33 @@ ConditionImages condition_images(const EvalOptions& options, const fs::path& che
   return {data.images, data.split, eval::representative_indices(data.images->size(), num)};
 }
 
-std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(SampleOptions& sample,
-                                                                         const EvalOptions& options,
-                                                                         int64_t num) {
+std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(
+    pipeline::SampleOptions& sample, const EvalOptions& options, int64_t num) {
   auto opened = std::make_shared<std::optional<ConditionImages>>();
   sample.default_condition = [=](const exchange::Model& network) {
     if (!*opened) *opened = condition_images(options, network.path, num);
     const ConditionImages& from = **opened;
-    return condition_pictures(
+    return pipeline::condition_pictures(
         from.images, from.chosen, network.description.unet,
         fmt::format("{} images of {}", from.split, from.images->description()));
   };
   return opened;
 }
 
-void take_own_conditions_(SampleOptions& sample) {
+void take_own_conditions_(pipeline::SampleOptions& sample) {
   if (!sample.condition.empty())
     throw UsageError(
         "--condition: this command measures images, each with its own condition; leave it out");
-  sample.default_condition = [](const exchange::Model&) { return ConditionPictures(); };
+  sample.default_condition = [](const exchange::Model&) { return pipeline::ConditionPictures(); };
 }
 
-eval::Samples samples_of(const SamplePlan& plan) {
-  const nn::UNet unet = load_unet(plan);
+eval::Samples samples_of(const pipeline::SamplePlan& plan) {
+  const nn::UNet unet = pipeline::load_unet(plan);
   const auto source = [plan, unet](const std::vector<int64_t>& images,
                                    const eval::ImageSink& sink) {
     sample::GenerateOptions generate = plan.generate;
     generate.images = images;
-    sample_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
+    pipeline::sample_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
       sink(first, diffusion::to_uint8(batch.cpu()).contiguous());
     });
   };
@@ -138,7 +137,8 @@ eval::Samples samples_of(const SamplePlan& plan) {
           eval::classes_in_turn(g.images, std::ssize(plan.classes))};
 }
 
-nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options) {
+nlohmann::ordered_json samples_json(const pipeline::SamplePlan& plan,
+                                    const pipeline::SampleOptions& options) {
   const bool all =
       plan.classes == sample::image_range(0, plan.network->description.unet.image.classes);
   std::string precision = config::to_string(plan.precision);

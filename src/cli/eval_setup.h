@@ -21,7 +21,7 @@ namespace ddpm::cli {
 
 /// The flags that `ddpm eval` and its subcommands share.
 struct EvalOptions {
-  SampleOptions sample;                ///< --ckpt, --num, --seed, --steps, ...
+  pipeline::SampleOptions sample;      ///< --ckpt, --num, --seed, --steps, ...
   std::string reference;               ///< config, images or statistics; "": the checkpoint's data
   std::vector<std::string> overrides;  ///< of the reference's config
   std::string split;                   ///< of a config's data; "": see open_reference
@@ -61,19 +61,19 @@ ConditionImages condition_images(const EvalOptions& options,
 
 /// Lets a network with a condition sample from the conditions of such images, if --condition is not
 /// given. The data is opened if it is needed, once; the result holds it from then on.
-std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(SampleOptions& sample,
-                                                                         const EvalOptions& options,
-                                                                         int64_t num);
+std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(
+    pipeline::SampleOptions& sample, const EvalOptions& options, int64_t num);
 
 /// For commands that measure images of a data set, each with its own condition: --condition is a
 /// UsageError.
-void take_own_conditions_(SampleOptions& sample);
+void take_own_conditions_(pipeline::SampleOptions& sample);
 
 /// The plan's images, sampled when they are asked for, as `ddpm sample` does. Reads the weights.
-eval::Samples samples_of(const SamplePlan& plan);
+eval::Samples samples_of(const pipeline::SamplePlan& plan);
 
 /// The settings of a plan's images besides the sampler's: checkpoint, weights, precision, classes
 /// and seed.
-nlohmann::ordered_json samples_json(const SamplePlan& plan, const SampleOptions& options);
+nlohmann::ordered_json samples_json(const pipeline::SamplePlan& plan,
+                                    const pipeline::SampleOptions& options);
 
 }  // namespace ddpm::cli

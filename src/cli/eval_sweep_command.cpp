@@ -40,7 +40,7 @@ struct SweepOptions : EvalOptions {
 // A row, and the flags of `ddpm sample` for it.
 struct Sampling {
   eval::SweepRow row;
-  SampleOptions flags;
+  pipeline::SampleOptions flags;
 };
 
 // DDIM with this eta: a number of 0 to 1, or "hat". Throws UsageError.
@@ -98,7 +98,7 @@ void check_lists(const SweepOptions& o) {
 // Every row with each of these values; all rows as they are if there are none.
 std::vector<Sampling> times(const std::vector<Sampling>& rows, const std::vector<double>& values,
                             const std::string& name,
-                            const std::function<void(SampleOptions&, double)>& set) {
+                            const std::function<void(pipeline::SampleOptions&, double)>& set) {
   if (values.empty()) return rows;
   std::vector<Sampling> product;
   for (const Sampling& row : rows) {
@@ -126,8 +126,8 @@ std::vector<Sampling> rows_of(const SweepOptions& o) {
     ways.insert(ways.end(), rows.begin(), rows.end());
   }
   ways = times(ways, o.guidances, "guidance",
-               [](SampleOptions& flags, double value) { flags.guidance = value; });
-  return times(ways, o.ema_lengths, "ema-length", [](SampleOptions& flags, double value) {
+               [](pipeline::SampleOptions& flags, double value) { flags.guidance = value; });
+  return times(ways, o.ema_lengths, "ema-length", [](pipeline::SampleOptions& flags, double value) {
     flags.weights = checkpoint::ema_length_name(value);
   });
 }
@@ -146,7 +146,7 @@ Network network_of(const Sampling& row, const SweepOptions& o, const Network& co
 }
 
 // The plan of every cell, by the cell's name.
-using Plans = std::map<std::string, SamplePlan>;
+using Plans = std::map<std::string, pipeline::SamplePlan>;
 
 Plans plans_of(const std::vector<Sampling>& rows, const SweepOptions& o, const Network& common,
                const Processes& processes) {
@@ -154,17 +154,18 @@ Plans plans_of(const std::vector<Sampling>& rows, const SweepOptions& o, const N
   std::map<std::string, Network> rebuilt;
   for (const Sampling& sampling : rows)
     for (const int64_t s : o.steps) {
-      SampleOptions flags = sampling.flags;
+      pipeline::SampleOptions flags = sampling.flags;
       flags.steps = s;
       const eval::SweepCell cell{s, sampling.row};
-      SamplePlan plan = plan_sampling(flags, network_of(sampling, o, common, rebuilt));
+      pipeline::SamplePlan plan =
+          pipeline::plan_sampling(flags, network_of(sampling, o, common, rebuilt));
       settle_(plan, flags, processes);
       plans.emplace(cell.name(), std::move(plan));
     }
   return plans;
 }
 
-nlohmann::ordered_json protocol_of(const SweepOptions& o, const SamplePlan& plan,
+nlohmann::ordered_json protocol_of(const SweepOptions& o, const pipeline::SamplePlan& plan,
                                    const eval::Evaluator& evaluator) {
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
                                   {"sampler", sample::describe_spacing(plan.config)}};
@@ -176,7 +177,7 @@ nlohmann::ordered_json protocol_of(const SweepOptions& o, const SamplePlan& plan
 }
 
 // CRC32C of the weights: of all rows together if they differ.
-uint32_t weights_of(const SweepOptions& o, const Plans& plans, const SamplePlan& first) {
+uint32_t weights_of(const SweepOptions& o, const Plans& plans, const pipeline::SamplePlan& first) {
   if (o.ema_lengths.empty()) return first.weights_crc32c;
   std::string sums;
   for (const auto& [name, plan] : plans) sums += fmt::format("{:08x} ", plan.weights_crc32c);
@@ -184,8 +185,9 @@ uint32_t weights_of(const SweepOptions& o, const Plans& plans, const SamplePlan&
 }
 
 // The folder of the results. It may hold results of the same protocol.
-eval::SweepFolder open_sweep_folder(const SweepOptions& o, const SamplePlan& plan, uint32_t weights,
-                                    nlohmann::ordered_json protocol, const dist::World& world) {
+eval::SweepFolder open_sweep_folder(const SweepOptions& o, const pipeline::SamplePlan& plan,
+                                    uint32_t weights, nlohmann::ordered_json protocol,
+                                    const dist::World& world) {
   // As an int, as in existing folders: a folder with another text is refused.
   protocol["settings"] = static_cast<int>(weights);
   const std::string settings = io::json_text(protocol, 1);
@@ -231,14 +233,14 @@ int run_sweep(SweepOptions o) {
   if (!o.ema_lengths.empty() && !o.sample.weights.empty())
     throw UsageError("--ema-lengths chooses the weights; leave out --weights and --ema-length");
   condition_on_data_(o.sample, o, *o.sample.num);
-  const Network network = plan_sampling(o.sample).network;
+  const Network network = pipeline::plan_sampling(o.sample).network;
   if (o.steps.empty())
     o.steps = eval::default_sweep_steps(network->description.diffusion.schedule.timesteps);
   const std::vector<Sampling> rows = rows_of(o);
   eval::SweepTable table{o.steps, {}, {}};
   for (const Sampling& s : rows) table.rows.push_back(s.row);
   const Plans plans = plans_of(rows, o, network, processes);  // checks all before any work
-  const SamplePlan& first = plans.at(table.cells().front().name());
+  const pipeline::SamplePlan& first = plans.at(table.cells().front().name());
   const eval::Evaluator evaluator = open_evaluator(o, network->path, processes);
   evaluator.expect_shape({first.generate.channels, first.generate.height, first.generate.width});
   for (const std::string& warning : evaluator.network().warnings) spdlog::warn("{}", warning);

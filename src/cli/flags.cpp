@@ -67,10 +67,7 @@ CLI::Validator real(double low, double high) {
 CLI::Validator one_of(std::vector<std::string> words) {
   const std::string description = fmt::format("{{{}}}", fmt::join(words, ","));
   const auto check = [words = std::move(words)](const std::string& text) -> std::string {
-    if (std::find(words.begin(), words.end(), text) != words.end()) return "";
-    const std::string near = nearest(text, words);
-    return fmt::format("is {}; must be one of {}{}", text, fmt::join(words, ", "),
-                       near.empty() ? "" : fmt::format("; did you mean {}?", near));
+    return problem_of_choice(text, words);
   };
   return {check, description};
 }

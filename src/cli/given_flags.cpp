@@ -19,28 +19,15 @@ std::vector<std::string> values_of(const CLI::Option& option) {
   return {fmt::format("{}", fmt::join(option.results(), std::string(1, delimiter)))};
 }
 
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,:=+@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  return single_quoted(word);
-}
-
 }  // namespace
 
-GivenFlags given_flags(const CLI::App& command) {
-  GivenFlags given{command.get_name(), {}};
+pipeline::GivenFlags given_flags(const CLI::App& command) {
+  pipeline::GivenFlags given{command.get_name(), {}};
   for (const CLI::Option* option : command.get_options()) {
     if (option->count() == 0 || option->get_lnames().empty()) continue;
     given.flags.push_back({option->get_lnames().front(), values_of(*option)});
   }
   return given;
-}
-
-std::string shell_line(const std::vector<std::string>& words) {
-  std::vector<std::string> shown(words.size());
-  std::transform(words.begin(), words.end(), shown.begin(), quoted);
-  return fmt::format("{}", fmt::join(shown, " "));
 }
 
 }  // namespace ddpm::cli

@@ -1,4 +1,3 @@
-#include "condition_pictures.h"
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/averages.h"
 #include "ddpm/checkpoint/content.h"
@@ -7,6 +6,7 @@
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/png.h"
 #include "ddpm/nn/model_file.h"
+#include "ddpm/pipeline/inputs.h"
 #include "picture_info.h"
 #include "print_row.h"
 #include "shared_flags.h"
@@ -61,7 +61,7 @@ void print_model(const nn::ModelDescription& model) {
   print_row("network", describe(model.unet));
   if (model.unet.condition.is_set())
     print_row("condition",
-              fmt::format("{}{}", describe_condition(model.unet),
+              fmt::format("{}{}", pipeline::describe_condition(model.unet),
                           model.unet.condition.null_condition ? ", also trained without it" : ""));
   if (model.unet.self_condition)
     print_row("self-condition", "reads its estimate of the call before");

@@ -5,14 +5,14 @@
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
 #include "ddpm/nn/drawing_network.h"
+#include "ddpm/pipeline/inputs.h"
+#include "ddpm/pipeline/sample_images.h"
+#include "ddpm/pipeline/tasks.h"
 #include "ddpm/sample/latent.h"
 #include "estimates.h"
 #include "flags.h"
-#include "input_images.h"
-#include "interpolation.h"
 #include "output_path.h"
 #include "sample_flags.h"
-#include "sample_images.h"
 #include "sample_run.h"
 #include "shared_flags.h"
 
@@ -28,13 +28,13 @@ namespace ddpm::cli {
 namespace {
 
 struct EncodeOptions {
-  SampleOptions sample;
+  pipeline::SampleOptions sample;
   std::vector<std::string> images;
   std::string out = "noise.safetensors";
 };
 
 struct InterpolateOptions {
-  SampleOptions sample;
+  pipeline::SampleOptions sample;
   std::vector<std::string> between;
   int64_t frames = 9;
 };
@@ -46,7 +46,8 @@ std::vector<double> psnr_of_each(const torch::Tensor& a, const torch::Tensor& b)
 }
 
 // The noise of these pixels by the plan's DDIM.
-torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& pixels) {
+torch::Tensor encoded(const pipeline::SamplePlan& plan, const nn::UNet& unet,
+                      const torch::Tensor& pixels) {
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
   nn::DrawingNetwork network(unet, diffusion,
                              {.classes = plan.classes,
@@ -62,19 +63,20 @@ torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch:
 }
 
 // The images of that noise by the plan's DDIM, uint8.
-torch::Tensor decoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& x_T) {
+torch::Tensor decoded(const pipeline::SamplePlan& plan, const nn::UNet& unet,
+                      const torch::Tensor& x_T) {
   sample::GenerateOptions generate = plan.generate;
   generate.initial_noise = x_T;
   generate.batch = plan.config.num;
   torch::Tensor pixels;
-  sample_images(plan, unet, generate, [&](int64_t, const torch::Tensor& images) {
+  pipeline::sample_images(plan, unet, generate, [&](int64_t, const torch::Tensor& images) {
     pixels = diffusion::to_uint8(images.cpu());
   });
   return pixels;
 }
 
 // The command that decodes the noise, with the settings that decide its images.
-std::string decode_command(const EncodeOptions& o, const SamplePlan& plan) {
+std::string decode_command(const EncodeOptions& o, const pipeline::SamplePlan& plan) {
   std::string command = fmt::format("ddpm sample --ckpt {} --ddim --steps {} --clip none",
                                     plan.network->path.string(), plan.config.steps);
   if (o.sample.spacing) command += " --spacing " + *o.sample.spacing;
@@ -87,7 +89,7 @@ std::string decode_command(const EncodeOptions& o, const SamplePlan& plan) {
   return command + " --init-noise " + o.out;
 }
 
-void print_encoded(const EncodeOptions& o, const SamplePlan& plan,
+void print_encoded(const EncodeOptions& o, const pipeline::SamplePlan& plan,
                    const std::vector<double>& quality) {
   if (o.sample.json) {
     fmt::print("{}\n", io::json_text({{"noise", o.out},
@@ -110,12 +112,13 @@ int run_encode(EncodeOptions o) {
   o.sample.clip = "none";
   o.sample.dynamic_threshold = o.sample.dynamic_threshold_max = 0.0;
   o.sample.guidance = 1.0;
-  SamplePlan plan = plan_sampling(o.sample);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(o.sample);
   settle_(plan, o.sample, alone);
-  expect_one_class(plan, "encoded images");
+  pipeline::expect_one_class(plan, "encoded images");
   for (const std::string& image : o.images) expect_beside_input("--out", o.out, "an image", image);
-  const torch::Tensor pixels = read_inputs(o.images, plan.network->description.unet.image);
-  const nn::UNet unet = load_unet(plan);
+  const torch::Tensor pixels =
+      pipeline::read_inputs(o.images, plan.network->description.unet.image);
+  const nn::UNet unet = pipeline::load_unet(plan);
   const torch::Tensor x_T = encoded(plan, unet, pixels);
   io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
   print_encoded(o, plan, psnr_of_each(pixels, decoded(plan, unet, x_T)));
@@ -125,11 +128,11 @@ int run_encode(EncodeOptions o) {
 int run_interpolate(InterpolateOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm interpolate", o.sample);
-  SamplePlan plan = plan_sampling(o.sample);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(o.sample);
   settle_(plan, o.sample, alone);
-  const std::vector<NoiseEnd> ends = noise_ends(o.between);
-  interpolate_(plan, o.sample, ends, o.frames);
-  plan.generate.initial_noise = noise_of_way(plan, ends, o.frames);
+  const std::vector<pipeline::NoiseEnd> ends = pipeline::noise_ends(o.between);
+  pipeline::interpolate_(plan, o.sample, ends, o.frames);
+  plan.generate.initial_noise = pipeline::noise_of_way(plan, ends, o.frames);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 

@@ -1,8 +1,8 @@
 #include "paired_meter.h"
 
-#include "condition_pictures.h"
 #include "ddpm/data/transform.h"
 #include "ddpm/diffusion/condition.h"
+#include "ddpm/pipeline/inputs.h"
 
 #include <cmath>
 
@@ -29,7 +29,7 @@ void put_(nlohmann::ordered_json& json, const std::string& key, const eval::Meas
 
 }  // namespace
 
-PairedMeter::PairedMeter(ConditionImages from, const SamplePlan& plan)
+PairedMeter::PairedMeter(ConditionImages from, const pipeline::SamplePlan& plan)
     : from_(std::move(from)),
       pictures_(plan.pictures.of),
       sample_sum_(plan.config.num, std::ssize(from_.chosen)),
@@ -48,7 +48,7 @@ eval::ImageSource PairedMeter::around(eval::ImageSource source) {
 
 void PairedMeter::add(const std::vector<int64_t>& images, const torch::Tensor& samples) {
   const torch::Tensor originals =
-      data::rounded_levels(originals_in_turn(*from_.images, from_.chosen, images));
+      data::rounded_levels(pipeline::originals_in_turn(*from_.images, from_.chosen, images));
   sample_sum_.add(images, samples, originals);
   condition_sum_.add(images,
                      diffusion::condition_image(pictures_(images), samples.size(1), samples.size(2),

@@ -2,9 +2,9 @@
 
 #include "ddpm/eval/images.h"
 #include "ddpm/eval/paired.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "eval_setup.h"
 #include "processes.h"
-#include "sample_plan.h"
 
 #include <cstdint>
 #include <string>
@@ -18,7 +18,7 @@ namespace ddpm::cli {
 /// and the conditions themselves, enlarged, which any network should surpass.
 class PairedMeter {
  public:
-  PairedMeter(ConditionImages from, const SamplePlan& plan);
+  PairedMeter(ConditionImages from, const pipeline::SamplePlan& plan);
 
   /// The same images. The meter must outlive the source.
   eval::ImageSource around(eval::ImageSource source);

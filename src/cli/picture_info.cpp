@@ -9,8 +9,8 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/picture_note.h"
 #include "ddpm/sample/sample_config.h"
-#include "picture_note.h"
 #include "print_row.h"
 
 #include <algorithm>
@@ -149,13 +149,13 @@ void print_note(const fs::path& file, const io::ImageInfo& info, const Json& not
 int print_picture(const fs::path& file, bool json) {
   const std::vector<uint8_t> bytes = io::read_file(file);
   const io::ImageInfo info = io::image_info(bytes, file.string());
-  const auto note = read_note(io::png_texts(bytes, file.string()), file.string());
+  const auto note = pipeline::read_note(io::png_texts(bytes, file.string()), file.string());
   if (!note)
     throw IoError(file,
                   "does not say how it was made: not a picture of ddpm sample, or sampled with "
                   "--no-provenance, or saved anew by another program");
   const Weights weights = find_weights(*note);
-  const std::string command = "ddpm " + shell_line(words_of(*note, weights));
+  const std::string command = "ddpm " + pipeline::shell_line(words_of(*note, weights));
   if (!json) {
     print_note(file, info, *note, weights, command);
     return kOk;

@@ -68,12 +68,6 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
   return {launch, device, timeout, identity, on_lost_rank};
 }
 
-std::string describe_device(const torch::Device& device) {
-  const int threads = at::get_num_threads();
-  return device.is_cpu() ? "the CPU, " + counted(threads, "thread")
-                         : fmt::format("{}, {}", device.str(), counted(threads, "CPU thread"));
-}
-
 dist::Launch detected_launch() {
   return dist::detect_launch(dist::process_environment(), ::isatty(STDIN_FILENO) == 1);
 }

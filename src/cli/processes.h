@@ -24,9 +24,6 @@ dist::World join(const dist::Launch& launch, const torch::Device& device,
 /// From here on this process logs as rank 0 does.
 void log_as_main();
 
-/// "the CPU, 2 threads" or "cuda:0, 2 CPU threads".
-std::string describe_device(const torch::Device& device);
-
 /// How this process was started, from its environment.
 dist::Launch detected_launch();
 

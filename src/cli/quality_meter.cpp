@@ -39,7 +39,7 @@ std::unique_ptr<Reference> open(const std::filesystem::path& checkpoint,
 
 train::MeasureQuality quality_meter(const train::Experiment& experiment,
                                     const Processes& processes) {
-  SampleOptions options;
+  pipeline::SampleOptions options;
   options.ddim = true;
   options.steps = experiment.train.sample_steps;
   options.num = experiment.train.eval_num;
@@ -49,12 +49,12 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
   condition_on_data_(options, {}, experiment.train.eval_num);
   auto reference = std::make_shared<std::unique_ptr<Reference>>();
   return [options, reference, &processes](const std::filesystem::path& checkpoint) {
-    SampleOptions of_this = options;
+    pipeline::SampleOptions of_this = options;
     of_this.checkpoint = checkpoint.string();
     // All together: a lost rank may have interrupted some of them.
     if (processes.world.any(!*reference)) *reference = open(checkpoint, processes);
     const Reference& known = **reference;
-    SamplePlan plan = plan_sampling(of_this);
+    pipeline::SamplePlan plan = pipeline::plan_sampling(of_this);
     settle_(plan, of_this, processes);
     eval::AppearanceSum drawn;  // by this rank
     eval::Samples samples = samples_of(plan);

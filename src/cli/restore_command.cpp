@@ -1,10 +1,10 @@
 #include "ddpm/base/error.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/inputs.h"
 #include "ddpm/sample/restore.h"
 #include "edit_inputs.h"
 #include "flags.h"
-#include "input_images.h"
 #include "sample_flags.h"
 #include "sample_run.h"
 
@@ -66,7 +66,7 @@ Task grey_task(const nn::ImageSpec& spec) {
   return task;
 }
 
-Task task_of(const RestoreOptions& o, const SamplePlan& plan) {
+Task task_of(const RestoreOptions& o, const pipeline::SamplePlan& plan) {
   const nn::ImageSpec& spec = plan.network->description.unet.image;
   const auto layout = torch::dtype(plan.generate.dtype).device(plan.generate.device);
   if (o.blur)
@@ -74,15 +74,15 @@ Task task_of(const RestoreOptions& o, const SamplePlan& plan) {
             diffusion::gaussian_blur(*o.blur, spec.height, spec.width, layout), spec};
   if (o.downsample) return downsampling_task(*o.downsample, spec);
   if (o.grey) return grey_task(spec);
-  const torch::Tensor mask = read_mask(o.mask, spec);
+  const torch::Tensor mask = pipeline::read_mask(o.mask, spec);
   Task task{"mask", diffusion::missing_pixels(mask.to(plan.generate.device)), spec};
-  task.mask_crc32c = checksum_of(mask);
+  task.mask_crc32c = pipeline::checksum_of(mask);
   return task;
 }
 
 // The condition on the samples: y = A x_0, for each batch of images.
-Condition condition_of(const RestoreOptions& o, const SamplePlan& plan, const Task& task,
-                       const torch::Tensor& inputs) {
+pipeline::Condition condition_of(const RestoreOptions& o, const pipeline::SamplePlan& plan,
+                                 const Task& task, const torch::Tensor& inputs) {
   torch::Tensor measured = inputs_in_turn(plan, inputs);
   if (!o.mask.empty()) measured = task.degrade(measured);  // missing pixels of the file say nothing
   return {.around =
@@ -98,21 +98,21 @@ Condition condition_of(const RestoreOptions& o, const SamplePlan& plan, const Ta
 int run_restore(RestoreOptions o) {
   StopSignal signal;
   expect_one_operator(o);
-  SampleOptions& options = o.sample;
+  pipeline::SampleOptions& options = o.sample;
   const Processes alone = join_alone("ddpm restore", options);
-  SamplePlan plan = plan_for_inputs(o, alone);
-  expect_no_memory(plan, "ddpm restore", "use --ddim or --ddpm");
+  pipeline::SamplePlan plan = plan_for_inputs(o, alone);
+  pipeline::expect_no_memory(plan, "ddpm restore", "use --ddim or --ddpm");
   const Task task = task_of(o, plan);
-  const torch::Tensor inputs = read_inputs(o.images, task.degraded, task.wanted);
+  const torch::Tensor inputs = pipeline::read_inputs(o.images, task.degraded, task.wanted);
   plan.condition = condition_of(o, plan, task, inputs);
   nlohmann::ordered_json settings{
-      {"restore", task.name}, {"scale", o.scale}, {"inputs_crc32c", checksum_of(inputs)}};
+      {"restore", task.name}, {"scale", o.scale}, {"inputs_crc32c", pipeline::checksum_of(inputs)}};
   if (!o.mask.empty()) settings["mask_crc32c"] = task.mask_crc32c;
   std::string name = fmt::format("restore-{}-scale-{}", task.name, o.scale);
-  name += fmt::format("-{:08x}", checksum_of(inputs) ^ task.mask_crc32c);
+  name += fmt::format("-{:08x}", pipeline::checksum_of(inputs) ^ task.mask_crc32c);
   std::string from = fmt::format("{}", fmt::join(o.images, ", "));
   if (!o.mask.empty()) from += " with " + o.mask;
-  set_task_(plan, options, name, io::json_text(settings), from);
+  pipeline::set_task_(plan, options, name, io::json_text(settings), from);
   return sample_to_folder(options, plan, alone, signal);
 }
 

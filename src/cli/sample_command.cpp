@@ -1,20 +1,22 @@
 #include "beside_pictures.h"
+#include "ddpm/base/device.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/checkpoint/run_lock.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/sample_images.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/picture_folder.h"
 #include "estimates.h"
 #include "flags.h"
+#include "given_flags.h"
 #include "output_path.h"
 #include "processes.h"
 #include "sample_flags.h"
-#include "sample_images.h"
 #include "sample_results.h"
 #include "sample_run.h"
-#include "sample_settings.h"
 #include "sample_subset.h"
 #include "shared_flags.h"
 
@@ -32,7 +34,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_sample_flags(const SampleOptions& options, const dist::Launch& launch) {
+void check_sample_flags(const pipeline::SampleOptions& options, const dist::Launch& launch) {
   const char* single = options.trajectory              ? "--trajectory"
                        : options.animate               ? "--animate"
                        : !options.save_tensors.empty() ? "--save-tensors"
@@ -56,10 +58,10 @@ void warn_of_small_times(const std::vector<sample::PlanStep>& steps, int64_t tim
 }
 
 // Checks and makes the folder. The lock keeps out a second process, which would mix its images in.
-void prepare_folder(const SampleOptions& options, const SamplePlan& plan,
+void prepare_folder(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                     const sample::PictureFolder& folder, const Beside& beside,
                     std::optional<checkpoint::RunLock>& lock) {
-  sample::PictureSet set = picture_set(plan);
+  sample::PictureSet set = pipeline::picture_set(plan);
   if (!beside.grid.empty()) set.beside.push_back(beside.grid);
   if (options.trajectory) set.beside.push_back(beside.trajectory);
   if (options.animate) set.beside.push_back(beside.animation);
@@ -77,14 +79,14 @@ void show_progress(Progress& bar, const sample::Progress& p) {
               .rate = p.images_done > 0 ? fmt::format("{:.2f} images/s", rate) : ""});
 }
 
-Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& options,
-                    SamplePlan& plan, const PictureNotes& notes, Observed& observed,
-                    const dist::World& world, StopSignal& signal) {
+Sampled sample_into(const sample::PictureFolder& folder, const pipeline::SampleOptions& options,
+                    pipeline::SamplePlan& plan, const pipeline::PictureNotes& notes,
+                    Observed& observed, const dist::World& world, StopSignal& signal) {
   sample::GenerateOptions& generate = plan.generate;
   Sampled sampled;
   if (options.keep) sampled.kept = keep_existing(folder, generate);
   if (generate.images.empty() && options.keep) return sampled;
-  const nn::UNet unet = load_unet(plan);
+  const nn::UNet unet = pipeline::load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.network->path.string(),
                plan.weights_name(), generate.images.size(), plan.config.method, plan.config.steps,
                nn::describe_arithmetic(plan.precision, plan.deterministic, generate.device),
@@ -105,10 +107,11 @@ Sampled sample_into(const sample::PictureFolder& folder, const SampleOptions& op
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
     const auto image = generate.images.begin() + first;
-    write_batch(writer, notes, {image, image + host.size(0)}, only, pixels_of(plan, host));
+    write_batch(writer, notes, {image, image + host.size(0)}, only,
+                pipeline::pixels_of(plan, host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
-  sampled.result = sample_images(plan, unet, generate, sink);
+  sampled.result = pipeline::sample_images(plan, unet, generate, sink);
   writer.wait();
   return sampled;
 }
@@ -136,8 +139,8 @@ dist::Facts facts_of(const std::string& settings) {
 
 }  // namespace
 
-int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Processes& processes,
-                     StopSignal& signal) {
+int sample_to_folder(const pipeline::SampleOptions& options, pipeline::SamplePlan& plan,
+                     const Processes& processes, StopSignal& signal) {
   check_only(options);
   if (options.keep && options.overwrite)
     throw UsageError("--continue keeps the images that --overwrite deletes; leave one out");
@@ -149,7 +152,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
   Observed observed = to_observe(options, plan, steps);
   const sample::PictureFolder folder(plan.folder, sample::picture_ending(plan.generate.channels));
   const Beside beside = beside_of(options, folder);
-  const PictureNotes notes(options, plan);
+  const pipeline::PictureNotes notes(options, plan);
   leave_batches_of_only_(options, plan);
   std::optional<checkpoint::RunLock> lock;
   world.on_main("make the folder", [&] { prepare_folder(options, plan, folder, beside, lock); });
@@ -169,7 +172,7 @@ int sample_to_folder(const SampleOptions& options, SamplePlan& plan, const Proce
   return kOk;
 }
 
-Processes join_alone(const std::string& command, const SampleOptions& options) {
+Processes join_alone(const std::string& command, const pipeline::SampleOptions& options) {
   const dist::Launch launch = detected_launch();
   if (!launch.single())
     throw UsageError(fmt::format("{} works in a single process, but {} were started ({})", command,
@@ -177,15 +180,7 @@ Processes join_alone(const std::string& command, const SampleOptions& options) {
   return join_to_sample(launch, options.device);
 }
 
-void set_task_(SamplePlan& plan, const SampleOptions& options, const std::string& name,
-               const std::string& settings, const std::string& inputs) {
-  plan.task_name = name;
-  plan.task_settings = settings;
-  plan.task_inputs = inputs;
-  describe_settings(options, plan);
-}
-
-void add_output_flags(CLI::App& command, SampleOptions& options) {
+void add_output_flags(CLI::App& command, pipeline::SampleOptions& options) {
   command.add_option("--out", options.out, "folder for the images (default: RUN/generated/...)")
       ->type_name("FOLDER");
   command.add_flag("--continue", options.keep, "sample only the images missing from the folder");
@@ -217,12 +212,12 @@ void add_output_flags(CLI::App& command, SampleOptions& options) {
 
 namespace {
 
-int run_sample(const SampleOptions& options) {
+int run_sample(const pipeline::SampleOptions& options) {
   StopSignal signal;
   signal.end_at_once("stopped before an image was sampled; run the same command again", kStopped);
   const dist::Launch launch = detected_launch();
   check_sample_flags(options, launch);
-  SamplePlan plan = plan_sampling(options);
+  pipeline::SamplePlan plan = pipeline::plan_sampling(options);
   expect_beside_input("--save-tensors", options.save_tensors, "the weights", plan.network->path);
   expect_beside_input("--save-tensors", options.save_tensors, "the noise", options.init_noise);
   if (!options.save_tensors.empty())
@@ -235,7 +230,7 @@ int run_sample(const SampleOptions& options) {
 }  // namespace
 
 void add_sample(CLI::App& app, Command& chosen) {
-  auto o = std::make_shared<SampleOptions>();
+  auto o = std::make_shared<pipeline::SampleOptions>();
   CLI::App* command = app.add_subcommand(
       "sample",
       "Sample images from a trained network (Algorithm 2, DDIM, DPM-Solver++, UniPC, ...)");

@@ -27,7 +27,7 @@ std::string method_help() {
          "15 steps and --spacing power, else dpmpp_2m_sde and --spacing trailing";
 }
 
-void add_device_flags(CLI::App& command, SampleOptions& options) {
+void add_device_flags(CLI::App& command, pipeline::SampleOptions& options) {
   add_precision_flag(command, options.precision);
   command
       .add_flag("--deterministic", options.deterministic,
@@ -61,13 +61,7 @@ void add_sampling_device_flag(CLI::App& command, std::string& device) {
       ->capture_default_str();
 }
 
-std::vector<std::string> method_words() {
-  std::vector<std::string> words = sample::method_names();
-  words.emplace_back(pipeline::kAutoMethod);
-  return words;
-}
-
-void add_network_flags(CLI::App& command, SampleOptions& options) {
+void add_network_flags(CLI::App& command, pipeline::SampleOptions& options) {
   command
       .add_option(
           "ckpt,--ckpt", options.checkpoint,
@@ -109,7 +103,7 @@ void add_network_flags(CLI::App& command, SampleOptions& options) {
 
 namespace {
 
-void add_step_flags(CLI::App& command, SampleOptions& options) {
+void add_step_flags(CLI::App& command, pipeline::SampleOptions& options) {
   command
       .add_option(
           "--steps", options.steps,
@@ -136,7 +130,7 @@ void add_step_flags(CLI::App& command, SampleOptions& options) {
       ->group(kSampler);
 }
 
-void add_method_flags(CLI::App& command, SampleOptions& options) {
+void add_method_flags(CLI::App& command, pipeline::SampleOptions& options) {
   auto* ddim = command.add_flag("--ddim", options.ddim,
                                 "sample by DDIM (Song 2021), the method for few steps");
   ddim->group(kSampler);
@@ -147,7 +141,7 @@ void add_method_flags(CLI::App& command, SampleOptions& options) {
           ->excludes(ddim)
           ->group(kSampler);
   command.add_option("--method", options.method, method_help())
-      ->check(one_of(method_words()).description(""))
+      ->check(one_of(pipeline::method_words()).description(""))
       ->type_name("NAME")
       ->excludes(ddim)
       ->excludes(ddpm)
@@ -160,7 +154,7 @@ void add_method_flags(CLI::App& command, SampleOptions& options) {
       ->group(kSampler);
 }
 
-void add_noise_flags(CLI::App& command, SampleOptions& options) {
+void add_noise_flags(CLI::App& command, pipeline::SampleOptions& options) {
   command
       .add_option("--eta", options.eta,
                   "randomness of DDIM: 0 deterministic, 1 as in DDPM (default: 0)")
@@ -177,7 +171,7 @@ void add_noise_flags(CLI::App& command, SampleOptions& options) {
       ->group(kSampler);
 }
 
-void add_projection_flags(CLI::App& command, SampleOptions& options) {
+void add_projection_flags(CLI::App& command, pipeline::SampleOptions& options) {
   const auto number = [&](const char* flag, std::optional<double>& value, const char* help) {
     return command.add_option(flag, value, help)->group(kGuidance);
   };
@@ -198,7 +192,7 @@ void add_projection_flags(CLI::App& command, SampleOptions& options) {
 
 }  // namespace
 
-void add_sampler_flags(CLI::App& command, SampleOptions& options) {
+void add_sampler_flags(CLI::App& command, pipeline::SampleOptions& options) {
   add_step_flags(command, options);
   add_method_flags(command, options);
   add_noise_flags(command, options);
@@ -207,7 +201,7 @@ void add_sampler_flags(CLI::App& command, SampleOptions& options) {
   add_guidance_flags(command, options);
 }
 
-void add_guidance_flags(CLI::App& command, SampleOptions& options) {
+void add_guidance_flags(CLI::App& command, pipeline::SampleOptions& options) {
   const auto number = [&](const char* flag, std::optional<double>& value, const char* help) {
     return command.add_option(flag, value, help)->group(kGuidance);
   };
@@ -257,7 +251,7 @@ void add_guidance_flags(CLI::App& command, SampleOptions& options) {
       ->group(kGuidance);
 }
 
-void add_spacing_flag(CLI::App& command, SampleOptions& options) {
+void add_spacing_flag(CLI::App& command, pipeline::SampleOptions& options) {
   command
       .add_option("--spacing", options.spacing,
                   "how the S steps are spread over 1..T; trailing begins at T and suits few steps, "
@@ -275,7 +269,7 @@ void add_spacing_flag(CLI::App& command, SampleOptions& options) {
       ->group(kSampler);
 }
 
-void add_clip_flag(CLI::App& command, SampleOptions& options) {
+void add_clip_flag(CLI::App& command, pipeline::SampleOptions& options) {
   command
       .add_option(
           "--clip", options.clip,

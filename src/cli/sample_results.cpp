@@ -28,19 +28,19 @@ constexpr int64_t kTrajectoryColumns = 10;
 constexpr int64_t kAnimatedRow = 200;  // images of --animate in turn
 
 // Of the grid; 0: nearly square. One column per class, if there are several.
-int64_t columns_of(const SamplePlan& plan) {
+int64_t columns_of(const pipeline::SamplePlan& plan) {
   const auto classes = std::ssize(plan.classes);
   if (plan.grid_columns > 0) return plan.grid_columns;
   return classes > 1 && classes <= 32 ? classes : 0;
 }
 
-sample::AnimatedGrid animated_grid_of(const SamplePlan& plan) {
+sample::AnimatedGrid animated_grid_of(const pipeline::SamplePlan& plan) {
   return sample::animated_grid(plan.config.num, plan.generate.height, plan.generate.width,
                                columns_of(plan));
 }
 
-std::vector<uint8_t> animation_of(const SamplePlan& plan, const sample::PictureFolder& folder,
-                                  const Observed& observed) {
+std::vector<uint8_t> animation_of(const pipeline::SamplePlan& plan,
+                                  const sample::PictureFolder& folder, const Observed& observed) {
   if (observed.animation) {
     const auto [images, columns] = animated_grid_of(plan);
     return sample::denoising_animation(*observed.animation, folder.grid(images, columns), columns);
@@ -51,8 +51,9 @@ std::vector<uint8_t> animation_of(const SamplePlan& plan, const sample::PictureF
   return sample::back_and_forth(torch::stack(images));
 }
 
-void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder,
-                     const fs::path& file, const PictureNotes& notes, const Observed& observed) {
+void write_animation(const pipeline::SamplePlan& plan, const sample::PictureFolder& folder,
+                     const fs::path& file, const pipeline::PictureNotes& notes,
+                     const Observed& observed) {
   sample::PictureFolder::write_beside(file, animation_of(plan, folder, observed),
                                       notes.of_set("animation", "--animate"));
   spdlog::info("{}: {}", file.string(),
@@ -61,7 +62,7 @@ void write_animation(const SamplePlan& plan, const sample::PictureFolder& folder
 }
 
 // The first images; each beside its condition, if it has one.
-torch::Tensor grid_of(const SamplePlan& plan, const sample::PictureFolder& folder) {
+torch::Tensor grid_of(const pipeline::SamplePlan& plan, const sample::PictureFolder& folder) {
   if (!plan.pictures.of)
     return folder.grid(std::min(plan.config.num, kGridImages), columns_of(plan));
   const int64_t shown = std::min(plan.config.num, kGridImages / 2);
@@ -76,7 +77,7 @@ torch::Tensor grid_of(const SamplePlan& plan, const sample::PictureFolder& folde
 
 }  // namespace
 
-Observed to_observe(const SampleOptions& options, const SamplePlan& plan,
+Observed to_observe(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                     const std::vector<sample::PlanStep>& steps) {
   Observed observed;
   if (options.trajectory) observed.trajectory.emplace(steps, kTrajectoryRows, kTrajectoryColumns);
@@ -85,9 +86,10 @@ Observed to_observe(const SampleOptions& options, const SamplePlan& plan,
   return observed;
 }
 
-void write_results(const SampleOptions& options, const SamplePlan& plan,
+void write_results(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
-                   const PictureNotes& notes, const Observed& observed, const Sampled& sampled) {
+                   const pipeline::PictureNotes& notes, const Observed& observed,
+                   const Sampled& sampled) {
   if (!beside.grid.empty())
     sample::PictureFolder::write_beside(beside.grid, grid_of(plan, folder),
                                         notes.of_set("grid", ""));
@@ -102,7 +104,7 @@ void write_results(const SampleOptions& options, const SamplePlan& plan,
     io::write_safetensors(options.save_tensors, {{"samples", torch::cat(sampled.floats)}});
 }
 
-void print_summary(const SampleOptions& options, const SamplePlan& plan,
+void print_summary(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
                    const Sampled& sampled) {
   const sample::GenerateResult& result = sampled.result;

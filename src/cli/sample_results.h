@@ -1,12 +1,12 @@
 #pragma once
 
 #include "beside_pictures.h"
+#include "ddpm/pipeline/picture_note.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/timestep_plan.h"
 #include "ddpm/sample/trajectory.h"
-#include "picture_note.h"
-#include "sample_plan.h"
 
 #include <cstdint>
 #include <optional>
@@ -34,16 +34,17 @@ struct Observed {
 };
 
 /// What --trajectory and --animate need.
-Observed to_observe(const SampleOptions& options, const SamplePlan& plan,
+Observed to_observe(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                     const std::vector<sample::PlanStep>& steps);
 
 /// Writes what stands beside the folder: grid, trajectory, animation, tensors. Throws IoError.
-void write_results(const SampleOptions& options, const SamplePlan& plan,
+void write_results(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
-                   const PictureNotes& notes, const Observed& observed, const Sampled& sampled);
+                   const pipeline::PictureNotes& notes, const Observed& observed,
+                   const Sampled& sampled);
 
 /// The last lines of `ddpm sample`: the files, or one line of JSON.
-void print_summary(const SampleOptions& options, const SamplePlan& plan,
+void print_summary(const pipeline::SampleOptions& options, const pipeline::SamplePlan& plan,
                    const sample::PictureFolder& folder, const Beside& beside,
                    const Sampled& sampled);
 

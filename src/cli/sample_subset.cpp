@@ -1,7 +1,7 @@
 #include "sample_subset.h"
 
 #include "ddpm/base/error.h"
-#include "image_numbers.h"
+#include "ddpm/pipeline/picture_note.h"
 
 #include <algorithm>
 #include <utility>
@@ -28,7 +28,7 @@ void leave_(sample::GenerateOptions& generate, const std::vector<int64_t>& image
 
 }  // namespace
 
-void check_only(const SampleOptions& options) {
+void check_only(const pipeline::SampleOptions& options) {
   if (options.only.empty() && !options.in_batch.empty())
     throw UsageError("--in-batch is for --only: leave it out, or name images with --only");
   const char* other = options.only.empty()            ? nullptr
@@ -51,17 +51,18 @@ int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptio
   return kept;
 }
 
-std::vector<int64_t> only_images(const SampleOptions& options, const SamplePlan& plan) {
+std::vector<int64_t> only_images(const pipeline::SampleOptions& options,
+                                 const pipeline::SamplePlan& plan) {
   if (options.only.empty()) return {};
-  return image_numbers("--only", options.only, plan.config.num);
+  return pipeline::image_numbers("--only", options.only, plan.config.num);
 }
 
-void leave_batches_of_only_(const SampleOptions& options, SamplePlan& plan) {
+void leave_batches_of_only_(const pipeline::SampleOptions& options, pipeline::SamplePlan& plan) {
   sample::GenerateOptions& generate = plan.generate;
   const std::vector<int64_t> only = only_images(options, plan);
   if (only.empty()) return;
   if (!options.in_batch.empty()) {
-    const auto batch = image_numbers("--in-batch", options.in_batch, plan.config.num);
+    const auto batch = pipeline::image_numbers("--in-batch", options.in_batch, plan.config.num);
     if (!std::includes(batch.begin(), batch.end(), only.begin(), only.end()))
       throw UsageError(fmt::format("--in-batch {}: must hold the images of --only {}",
                                    options.in_batch, options.only));
@@ -77,7 +78,7 @@ void leave_batches_of_only_(const SampleOptions& options, SamplePlan& plan) {
   leave_(generate, images);
 }
 
-void write_batch(sample::PictureWriter& writer, const PictureNotes& notes,
+void write_batch(sample::PictureWriter& writer, const pipeline::PictureNotes& notes,
                  const std::vector<int64_t>& batch, const std::vector<int64_t>& only,
                  const torch::Tensor& pixels) {
   std::vector<int64_t> images, rows;

@@ -1,12 +1,12 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/cli/app.h"
+#include "ddpm/serve/network_painter.h"
 #include "ddpm/serve/server.h"
 #include "flags.h"
 #include "processes.h"
 #include "sample_flags.h"
 #include "sample_run.h"
-#include "serve_painter.h"
 #include "shared_flags.h"
 
 #include <chrono>
@@ -27,11 +27,11 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ServeFlags {
-  SampleOptions sample;  // checkpoint, weights, device, precision
+  pipeline::SampleOptions sample;  // checkpoint, weights, device, precision
   serve::ServerOptions server;
 };
 
-fs::path expect_source(const SampleOptions& options) {
+fs::path expect_source(const pipeline::SampleOptions& options) {
   const fs::path source = options.checkpoint.empty() ? "runs" : options.checkpoint;
   if (!fs::exists(source))
     throw UsageError(
@@ -75,8 +75,9 @@ int run_serve(ServeFlags flags) {
   if (!flags.sample.weights.empty())
     flags.sample.given.flags = {{"weights", {flags.sample.weights}}};
   const Shown shown = shown_of(source);
-  serve::Server server(
-      flags.server, make_painter(flags.sample, shown.newest ? shown.run : fs::path()), shown.run);
+  serve::Server server(flags.server,
+                       serve::make_painter(flags.sample, shown.newest ? shown.run : fs::path()),
+                       shown.run);
   signal.ask("stopping; open jobs are cancelled", StopSignal::Unsaved::kNothing);
   server.start();
   spdlog::info("open this address in a browser; Ctrl-C ends");

@@ -1,3 +1,4 @@
+#include "ddpm/base/device.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/text.h"
 #include "ddpm/checkpoint/averages.h"

@@ -1,6 +1,7 @@
 #include "array_images.h"
 
 #include "ddpm/base/error.h"
+#include "ddpm/io/image.h"
 #include "fingerprint.h"
 
 #include <algorithm>
@@ -78,7 +79,8 @@ class ArrayImages final : public Dataset {
 
 std::unique_ptr<Dataset> open_array(ImageArray array, const ImageOptions& options) {
   const int64_t own = array.shape.channels;
-  if (options.channels != 0 && options.channels != own && std::max(options.channels, own) > 4) {
+  if (options.channels != 0 && options.channels != own &&
+      std::max(options.channels, own) > io::kMaxImageChannels) {
     throw UsageError(fmt::format(
         "{} has {} channel{}, which cannot become {}{}", array.title, own, own == 1 ? "" : "s",
         options.channels, options.has_config ? fmt::format("; set data.channels = {}", own) : ""));

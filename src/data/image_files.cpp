@@ -46,7 +46,7 @@ class ImageFiles final : public Dataset {
     labels_ = labels_of(reader_, files());
     take(options.bad_images);
     const io::ImageInfo first = record(0).info;
-    if (options.channels > 4)
+    if (options.channels > io::kMaxImageChannels)
       throw IoError(reader_.source().root,
                     fmt::format("holds image files, which have 1 to 4 channels, but {} are asked "
                                 "for; use a NumPy array for more",

@@ -6,6 +6,7 @@
 #include "ddpm/data/memory.h"
 #include "ddpm/io/archive.h"
 #include "ddpm/io/file.h"
+#include "ddpm/io/image.h"
 #include "ddpm/io/npy.h"
 #include "folder_listing.h"
 
@@ -61,7 +62,7 @@ torch::Tensor as_nchw(const torch::Tensor& array, const std::string& file, std::
     fail(fmt::format("has the shape {}; images are [N,H,W], [N,H,W,C] or [N,C,H,W]", sizes));
   }
   if (layout == "auto") {
-    int64_t limit = 4;  // colours and alpha are more likely than other channels
+    int64_t limit = io::kMaxImageChannels;  // colours and alpha are more likely than other channels
     if (std::min(array.size(3), array.size(1)) > limit) limit = kMaxImageChannels;
     const bool last = array.size(3) <= limit, second = array.size(1) <= limit;
     if (last == second) {

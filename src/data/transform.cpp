@@ -1,5 +1,7 @@
 #include "ddpm/data/transform.h"
 
+#include "ddpm/io/image.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -65,8 +67,8 @@ torch::Tensor resize_and_crop(const torch::Tensor& chw, ImageSize size) {
 torch::Tensor with_channels(const torch::Tensor& chw, int64_t channels) {
   const int64_t present = chw.size(0);
   if (present == channels) return chw;
-  TORCH_CHECK(std::max(present, channels) <= 4, "cannot turn ", present, " channels into ",
-              channels);
+  TORCH_CHECK(std::max(present, channels) <= io::kMaxImageChannels, "cannot turn ", present,
+              " channels into ", channels);
   torch::Tensor x = with_colours(chw.narrow(0, 0, has_alpha(present) ? present - 1 : present),
                                  has_alpha(channels) ? channels - 1 : channels);
   if (has_alpha(channels)) {

@@ -2,6 +2,7 @@
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/archive.h"
+#include "ddpm/io/image.h"
 #include "ddpm/nn/precision.h"
 #include "inception.h"
 #include "script_features.h"
@@ -39,7 +40,7 @@ Features FeatureExtractor::extract(const torch::Tensor& images) const {
 
 torch::Tensor to_rgb(const torch::Tensor& images) {
   const int64_t channels = images.size(1);
-  if (channels > 4)
+  if (channels > io::kMaxImageChannels)
     throw UsageError(
         fmt::format("this feature network sees colours (1 to 4 channels), and the images have {} "
                     "channels; use --features train",

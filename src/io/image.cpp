@@ -162,7 +162,8 @@ torch::Tensor interleaved(const torch::Tensor& pixels) {
   TORCH_CHECK(known && pixels.dim() == 3, "expected uint8 or int32 [C,H,W], got ",
               pixels.scalar_type(), " ", pixels.sizes());
   const int64_t channels = pixels.size(0);
-  TORCH_CHECK(channels >= 1 && channels <= 4, "a PNG has 1 to 4 channels, not ", channels);
+  TORCH_CHECK(channels >= 1 && channels <= kMaxImageChannels, "a PNG has 1 to 4 channels, not ",
+              channels);
   TORCH_CHECK(pixels.numel() > 0, "cannot write an image of size ", pixels.sizes());
   return pixels.cpu().permute({1, 2, 0}).contiguous();
 }
@@ -175,7 +176,8 @@ struct Decodable {
 
 Decodable decodable(std::span<const uint8_t> bytes, const std::string& name, int channels,
                     int64_t max_pixels) {
-  TORCH_CHECK(channels >= 0 && channels <= 4, "channels must be 0 to 4, not ", channels);
+  TORCH_CHECK(channels >= 0 && channels <= kMaxImageChannels, "channels must be 0 to 4, not ",
+              channels);
   const ImageFormat format = format_of_whole(bytes, name);
   const ImageInfo info = read_info(bytes, format, name);
   if (info.width <= max_pixels / info.height) return {format, info};

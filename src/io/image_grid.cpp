@@ -8,7 +8,7 @@
 namespace ddpm::io {
 
 torch::Tensor viewable(const torch::Tensor& nchw) {
-  if (nchw.size(1) <= 4) return nchw;
+  if (nchw.size(1) <= kMaxImageChannels) return nchw;
   return nchw.permute({0, 2, 1, 3}).flatten(2).unsqueeze(1);
 }
 

@@ -11,6 +11,12 @@ const char* default_method(int64_t calls) { return calls < kFewCalls ? "bespoke"
 
 }  // namespace
 
+std::vector<std::string> method_words() {
+  std::vector<std::string> words = sample::method_names();
+  words.emplace_back(kAutoMethod);
+  return words;
+}
+
 void begin_with_(sample::SampleConfig& config, const std::string& method) {
   config.method = method;
   config.eta = 0.0;

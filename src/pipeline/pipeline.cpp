@@ -6,6 +6,7 @@
 #include "ddpm/exchange/model.h"
 #include "ddpm/pipeline/choices.h"
 #include "ddpm/pipeline/fit_file.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/sample/bespoke_fit.h"
 
 #include <algorithm>
@@ -72,12 +73,12 @@ void check_network_has(const sample::SampleConfig& config, const nn::UNetConfig&
 }  // namespace
 
 Pipeline::Pipeline(const std::filesystem::path& source, const PipelineOptions& options)
-    : model_(exchange::open(source, options.weights)),
+    : model_(std::make_shared<const exchange::Model>(exchange::open(source, options.weights))),
       options_(settled(options)),
-      unet_(exchange::make_unet(model_, options_.device, options_.precision)) {}
+      unet_(exchange::make_unet(*model_, options_.device, options_.precision)) {}
 
 sample::SampleConfig Pipeline::settings(const std::vector<std::string>& assignments) const {
-  sample::SampleConfig start = model_.sample;
+  sample::SampleConfig start = model_->sample;
   std::vector<Assignment> others;
   std::string method;
   for (const std::string& text : assignments) {
@@ -89,24 +90,24 @@ sample::SampleConfig Pipeline::settings(const std::vector<std::string>& assignme
   }
   if (method == kAutoMethod) {
     start.steps = changed(start, others).steps;
-    take_auto_(start, std::nullopt, model_);
+    take_auto_(start, std::nullopt, *model_);
   } else if (!method.empty()) {
     begin_with_(start, method);
   }
   sample::SampleConfig config = changed(start, others);
   if (!config.steps_at.empty()) config.steps = std::ssize(config.steps_at);
-  const int64_t timesteps = model_.description.diffusion.schedule.timesteps;
+  const int64_t timesteps = model_->description.diffusion.schedule.timesteps;
   if (const auto conflict = sample::find_conflict(config, timesteps))
     throw UsageError(conflict->key + " " + conflict->message);
-  check_network_has(config, model_.description.unet);
+  check_network_has(config, model_->description.unet);
   if (config.steps == 0) config.steps = timesteps;
   return config;
 }
 
 std::vector<int64_t> Pipeline::classes_of(const SampleRequest& request) const {
-  const nn::UNetConfig& unet = model_.description.unet;
+  const nn::UNetConfig& unet = model_->description.unet;
   if (unet.class_conditional) {
-    auto classes = chosen_classes(request.classes, model_.description.class_names,
+    auto classes = chosen_classes(request.classes, model_->description.class_names,
                                   unet.image.classes, "classes");
     return classes.empty() ? sample::image_range(0, unet.image.classes) : classes;
   }
@@ -116,7 +117,7 @@ std::vector<int64_t> Pipeline::classes_of(const SampleRequest& request) const {
 }
 
 torch::Tensor Pipeline::vectors_of(const SampleRequest& request) const {
-  const nn::UNetConfig& unet = model_.description.unet;
+  const nn::UNetConfig& unet = model_->description.unet;
   const torch::Tensor& all = request.vectors;
   if (!all.defined()) return {};
   if (!unet.vector_conditional)
@@ -135,7 +136,7 @@ torch::Tensor Pipeline::vectors_of(const SampleRequest& request) const {
 
 std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_of(
     const SampleRequest& request) const {
-  const nn::UNetConfig& unet = model_.description.unet;
+  const nn::UNetConfig& unet = model_->description.unet;
   const torch::Tensor& all = request.conditions;
   if (!unet.condition.is_set()) {
     if (!all.defined()) return {};
@@ -156,55 +157,42 @@ std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_o
   };
 }
 
-// The images' size and the device.
-sample::GenerateOptions Pipeline::generate_options(const SampleRequest& request) const {
-  const nn::ImageSpec& image = model_.description.unet.image;
-  sample::GenerateOptions generate;
-  generate.images = sample::image_range(request.first, request.num);
-  generate.channels = image.channels;
-  generate.height = image.height;
-  generate.width = image.width;
-  generate.batch = std::min(request.batch, request.num);
-  generate.seed = request.seed;
-  generate.device = options_.device;
-  generate.dtype = nn::storage_type(options_.precision);
-  return generate;
+SamplePlan Pipeline::plan_of(const SampleRequest& request,
+                             const sample::SampleConfig& settings) const {
+  const nn::ImageSpec& image = model_->description.unet.image;
+  SamplePlan plan;
+  plan.network = model_;
+  plan.config = settings;
+  plan.classes = classes_of(request);
+  plan.pictures.of = conditions_of(request);
+  plan.vectors.rows = vectors_of(request);
+  plan.precision = options_.precision;
+  plan.generate.images = sample::image_range(request.first, request.num);
+  plan.generate.channels = image.channels;
+  plan.generate.height = image.height;
+  plan.generate.width = image.width;
+  plan.generate.batch = std::min(request.batch, request.num);
+  plan.generate.seed = request.seed;
+  plan.generate.device = options_.device;
+  plan.generate.dtype = nn::storage_type(options_.precision);
+  return plan;
 }
 
-nn::DrawingNetwork Pipeline::drawing_network(const SampleRequest& request,
-                                             const sample::SampleConfig& settings,
-                                             int64_t batch) const {
-  return nn::DrawingNetwork(unet_, diffusion::Diffusion(model_.description.diffusion),
-                            {.classes = classes_of(request),
-                             .pictures = conditions_of(request),
-                             .vectors = vectors_of(request),
-                             .batch = batch,
-                             .device = options_.device,
-                             .precision = options_.precision,
-                             .guidance = settings.guidance});
-}
-
-// Method bespoke with its weights: kept beside the run, or fitted now to all classes.
-sample::SampleConfig Pipeline::fitted(const SampleRequest& request,
-                                      const sample::SampleConfig& settings) const {
-  if (!sample::needs_fit(settings)) return settings;
-  const auto key = fit_key(settings, exchange::weights_checksum(model_));
-  const auto file = fit_file(model_, key);
-  sample::SampleConfig config = settings;
-  config.bespoke = read_fit(file, key);
-  if (!config.bespoke.empty()) return config;
-  const diffusion::Diffusion diffusion(model_.description.diffusion);
-  sample::GenerateOptions generate = generate_options(request);
-  const sample::FitCost cost = sample::cost_of_fit(settings, diffusion.schedule(), generate);
-  const nn::ArithmeticGuard arithmetic(options_.precision, false, cost.calls);
-  SampleRequest of_all = request;
-  of_all.classes.clear();
-  of_all.vectors.reset();
-  nn::DrawingNetwork network = drawing_network(of_all, settings, cost.images);
-  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
-  config.bespoke = sample::fit_bespoke(network.denoiser(), diffusion, settings, generate);
-  keep_fit(file, key, config.bespoke);
-  return config;
+// Gives method bespoke its weights: kept beside the run, or fitted now to all classes.
+void Pipeline::fit_(SamplePlan& plan, const SampleRequest& request) const {
+  if (!sample::needs_fit(plan.config)) return;
+  const auto key = fit_key(plan.config, exchange::weights_checksum(*model_));
+  const auto file = fit_file(*model_, key);
+  std::vector<sample::BespokeStep> steps = read_fit(file, key);
+  if (steps.empty()) {
+    SampleRequest of_all = request;
+    of_all.classes.clear();
+    of_all.vectors.reset();
+    const SamplePlan all = plan_of(of_all, plan.config);
+    steps = fit_to(all, unet_, all.generate);
+    keep_fit(file, key, steps);
+  }
+  plan.config.bespoke = std::move(steps);
 }
 
 torch::Tensor Pipeline::sample(const SampleRequest& request,
@@ -213,22 +201,15 @@ torch::Tensor Pipeline::sample(const SampleRequest& request,
     throw UsageError(fmt::format(
         "num = {}, batch = {}, first = {}: num and batch are at least 1, first at least 0",
         request.num, request.batch, request.first));
-  const nn::ImageSpec& image = model_.description.unet.image;
-  const diffusion::Diffusion diffusion(model_.description.diffusion);
+  const nn::ImageSpec& image = model_->description.unet.image;
   const c10::OptionalDeviceGuard device(options_.device);
-  const sample::SampleConfig config = fitted(request, settings);
-  sample::GenerateOptions generate = generate_options(request);
-  generate.progress = request.progress;
-  const int64_t batches = (request.num + generate.batch - 1) / generate.batch;
-  const nn::ArithmeticGuard arithmetic(
-      options_.precision, false,
-      batches * std::ssize(sample::timestep_plan(diffusion.schedule(), config)));
-  nn::DrawingNetwork network = drawing_network(request, config, generate.batch);
-  generate.before_batch = [&](const std::vector<int64_t>& images) { network.set_batch_(images); };
+  SamplePlan plan = plan_of(request, settings);
+  fit_(plan, request);
+  plan.generate.progress = request.progress;
   std::vector<torch::Tensor> batches_done{
       torch::empty({0, image.channels, image.height, image.width})};
-  const auto result = sample::generate(
-      network.denoiser(), diffusion, config, generate, [&](int64_t, const torch::Tensor& batch) {
+  const auto result =
+      sample_images(plan, unet_, plan.generate, [&](int64_t, const torch::Tensor& batch) {
         batches_done.push_back(batch.to(torch::kCPU, torch::kFloat));
       });
   return result.stopped ? batches_done.front() : torch::cat(batches_done);

@@ -33,8 +33,7 @@ std::vector<PlanStep> power_plan(const std::vector<int64_t>& fine, int64_t steps
   const auto t_of = [&](int64_t i) { return fine[static_cast<size_t>(std::ssize(fine) - 1 - i)]; };
   int64_t from = 0;  // of those from the small end, the first that is free
   for (int64_t i = 0; i < steps; ++i) {
-    const double share = static_cast<double>(i + 1) / static_cast<double>(steps);
-    const double t = static_cast<double>(fine.front()) * std::pow(share, exponent);
+    const double t = power_time(fine.front(), i + 1, steps, exponent);
     const int64_t last = std::ssize(fine) - steps + i;  // the larger ones need a timestep each
     while (from < last && std::abs(t - static_cast<double>(t_of(from + 1))) <
                               std::abs(t - static_cast<double>(t_of(from))))

@@ -47,8 +47,7 @@ std::vector<int64_t> power_steps(int64_t timesteps, int64_t steps) {
   constexpr double kPower = 1.3;
   std::vector<int64_t> ascending;
   for (int64_t i = 0; i < steps; ++i) {
-    const double share = static_cast<double>(i + 1) / static_cast<double>(steps);
-    const int64_t t = std::lround(static_cast<double>(timesteps) * std::pow(share, kPower));
+    const int64_t t = std::lround(power_time(timesteps, i + 1, steps, kPower));
     // A repeated t moves up, never past T: t is convex in i, and S is at most T.
     ascending.push_back(std::max(t, ascending.empty() ? 1 : ascending.back() + 1));
   }
@@ -92,6 +91,11 @@ std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing sp
   TORCH_CHECK(1 <= steps && steps <= timesteps, "cannot take ", steps, " of ", timesteps,
               " timesteps");
   return jumps_of(ascending_steps(timesteps, steps, spacing));
+}
+
+double power_time(int64_t timesteps, int64_t k, int64_t steps, double exponent) {
+  const double share = static_cast<double>(k) / static_cast<double>(steps);
+  return static_cast<double>(timesteps) * std::pow(share, exponent);
 }
 
 std::vector<PlanStep> jumps_of(const std::vector<int64_t>& ascending) {

@@ -52,5 +52,17 @@ TEST_F(CliTest, WatchShowsAFinishedRunAndEnds) {
   expect_error({"watch", "runs/none"}, 1, "is not a training run");
 }
 
+TEST_F(Info, DescribesARunAndFindsDamage) {
+  train("runs/tiny");
+  const ProgramResult good = run({"info", "runs/tiny"});
+  EXPECT_EQ(good.status, 0) << good.err;
+  EXPECT_NE(good.out.find("checksums      all match"), std::string::npos) << good.out;
+  EXPECT_NE(good.out.find("96 images seen"), std::string::npos) << good.out;
+  std::filesystem::resize_file(checkpoint("runs/tiny", 12) / "state.json", 10);
+  const ProgramResult bad = run({"info", checkpoint("runs/tiny", 12)});
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_NE(bad.out.find("state.json"), std::string::npos) << bad.out;
+}
+
 }  // namespace
 }  // namespace ddpm

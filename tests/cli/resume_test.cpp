@@ -134,20 +134,6 @@ TEST_F(Resume, ATimeLimitSavesAndStopsBeforeItWithStatus75) {
   EXPECT_EQ(checkpoints, 1);
 }
 
-TEST_F(Resume, ASignalBeforeTheFirstStepEndsWithStatus75AndLosesNothing) {
-  train("whole");
-  train("run");
-  std::filesystem::remove_all(checkpoint("run", 12));
-  Program program(folder_.path(), {"train", "--config", "tiny.toml", "--out", "run"});
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  program.send(SIGTERM);  // while it starts, or reads the data or the checkpoint
-  const ProgramResult result = program.wait();
-  EXPECT_TRUE(result.status == 75 || result.status == 128 + SIGTERM || result.status == 0)
-      << result.err;
-  train("run");
-  expect_same_tensors(checkpoint("whole", 12), checkpoint("run", 12));
-}
-
 TEST_F(Resume, SavesInTheForegroundAreTheSameFiles) {
   train("background");
   train("foreground", {"--set", "train.background_saves=false"});

@@ -391,16 +391,5 @@ TEST_F(Sample, ClassesAreDrawnInTurnByNumberOrName) {
   EXPECT_NE(result.err.find("0 to 7 (disc, square"), std::string::npos) << result.err;
 }
 
-TEST_F(Sample, InfoDescribesARunAndFindsDamage) {
-  const ProgramResult good = run({"info", "runs/tiny"});
-  EXPECT_EQ(good.status, 0) << good.err;
-  EXPECT_NE(good.out.find("checksums      all match"), std::string::npos) << good.out;
-  EXPECT_NE(good.out.find("96 images seen"), std::string::npos) << good.out;
-  std::filesystem::resize_file(checkpoint("runs/tiny", 12) / "state.json", 10);
-  const ProgramResult bad = run({"info", checkpoint("runs/tiny", 12)});
-  EXPECT_EQ(bad.status, 1);
-  EXPECT_NE(bad.out.find("state.json"), std::string::npos) << bad.out;
-}
-
 }  // namespace
 }  // namespace ddpm

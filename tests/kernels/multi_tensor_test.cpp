@@ -63,7 +63,9 @@ void expect_lerp(torch::Device device) {
     lerp_all_(to, from, torch::full({}, w, torch::dtype(torch::kFloat).device(device)));
     for (size_t i = 0; i < to.size(); ++i)
       EXPECT_TRUE(torch::allclose(to[i].to(torch::kDouble), expected[i], 1e-6, 1e-6)) << i;
-    if (w == 1.0) EXPECT_TRUE(to[5].equal(from[5]));
+    if (w == 1.0) {
+      EXPECT_TRUE(to[5].equal(from[5]));
+    }
   }
 }
 

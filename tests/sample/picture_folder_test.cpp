@@ -20,7 +20,10 @@ namespace fs = std::filesystem;
 torch::Tensor picture(int64_t value) { return torch::full({3, 2, 4}, value, torch::kUInt8); }
 
 PictureSet set_of(int64_t count, const std::string& settings = R"({"steps": 50, "seed": 0})") {
-  return {.count = count, .settings = settings};
+  PictureSet set;
+  set.count = count;
+  set.settings = settings;
+  return set;
 }
 
 void fill(const PictureFolder& folder, int64_t count) {

@@ -12,6 +12,9 @@ namespace ddpm {
 /// is one. Throws UsageError.
 torch::Device parse_device(const std::string& name);
 
+/// "the CPU, 2 threads" or "cuda:0, 2 CPU threads".
+std::string describe_device(const torch::Device& device);
+
 /// A GPU, as its driver describes it.
 struct Gpu {
   std::string name;         ///< "NVIDIA H100 80GB HBM3"

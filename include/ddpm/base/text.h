@@ -47,6 +47,9 @@ std::string first_line(const std::exception& error);
 /// The known name that a misspelt one most likely means; "" if none is close enough.
 std::string nearest(std::string_view wrong, const std::vector<std::string>& known);
 
+/// "" if `word` is one of these; else "is X; must be one of A, B; did you mean B?".
+std::string problem_of_choice(const std::string& word, const std::vector<std::string>& words);
+
 /// Columns of a UTF-8 text on a terminal, one per character.
 int columns(std::string_view text);
 

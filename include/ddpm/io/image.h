@@ -11,6 +11,9 @@
 
 namespace ddpm::io {
 
+/// Channels of an image file: grey, grey and alpha, RGB, RGBA.
+inline constexpr int64_t kMaxImageChannels = 4;
+
 /// Size of an encoded image after its EXIF orientation is applied; channels 1 (grey), 2 (grey and
 /// alpha), 3 (RGB) or 4 (RGBA).
 struct ImageInfo {

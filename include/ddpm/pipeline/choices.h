@@ -28,6 +28,9 @@ inline constexpr const char* kAutoMethod = "auto";
 /// What "auto" takes for few calls where method bespoke cannot be fitted.
 inline constexpr const char* kAutoWithoutFit = "unipc";
 
+/// The methods' names and "auto".
+std::vector<std::string> method_words();
+
 /// Changes to another method, with the defaults of the settings that belong to a method.
 void begin_with_(sample::SampleConfig& config, const std::string& method);
 

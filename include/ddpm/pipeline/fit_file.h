@@ -1,6 +1,8 @@
 #pragma once
 
+#include "ddpm/dist/world.h"
 #include "ddpm/exchange/model.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <cstdint>
@@ -26,5 +28,22 @@ std::vector<sample::BespokeStep> read_fit(const std::filesystem::path& file,
 /// Keeps them. If that is not possible, a warning says that they will be fitted again.
 void keep_fit(const std::filesystem::path& file, const nlohmann::ordered_json& key,
               const std::vector<sample::BespokeStep>& steps);
+
+/// The file of the plan's fit.
+std::filesystem::path fit_file(const SamplePlan& plan);
+
+/// Gives a plan with method bespoke its weights: from that file, or fitted now and kept there.
+/// Collective. Returns whether the plan changed.
+bool settle_fit_(SamplePlan& plan, const dist::World& world);
+
+/// Where the variances of sigma = analytic and spacing = optimal are kept (`ddpm estimate`):
+/// RUN/estimates/... for a checkpoint of a run, else estimates/... here; another one for other
+/// weights.
+std::filesystem::path estimates_file(const SamplePlan& plan);
+
+/// Gives a plan with sigma = analytic or spacing = optimal the variances of that file. Returns whether
+/// the plan changed: false if it needs none, or the file does not exist. Throws IoError if it is
+/// damaged.
+bool read_variances_(SamplePlan& plan);
 
 }  // namespace ddpm::pipeline

@@ -1,14 +1,15 @@
 #pragma once
 
 #include "ddpm/exchange/model.h"
-#include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/precision.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ class Pipeline {
   /// IoError or UsageError.
   explicit Pipeline(const std::filesystem::path& source, const PipelineOptions& options = {});
 
-  const exchange::Model& model() const { return model_; }
+  const exchange::Model& model() const { return *model_; }
   const PipelineOptions& options() const { return options_; }
 
   /// The network's default settings, changed by assignments to keys of [sample] (docs/config.md) as
@@ -67,13 +68,10 @@ class Pipeline {
   torch::Tensor vectors_of(const SampleRequest& request) const;
   std::function<torch::Tensor(const std::vector<int64_t>&)> conditions_of(
       const SampleRequest& request) const;
-  sample::GenerateOptions generate_options(const SampleRequest& request) const;
-  nn::DrawingNetwork drawing_network(const SampleRequest& request,
-                                     const sample::SampleConfig& settings, int64_t batch) const;
-  sample::SampleConfig fitted(const SampleRequest& request,
-                              const sample::SampleConfig& settings) const;
+  SamplePlan plan_of(const SampleRequest& request, const sample::SampleConfig& settings) const;
+  void fit_(SamplePlan& plan, const SampleRequest& request) const;
 
-  exchange::Model model_;
+  std::shared_ptr<const exchange::Model> model_;
   PipelineOptions options_;
   nn::UNet unet_;
 };

@@ -15,8 +15,7 @@ enum class Spacing {
   kLeading,
   /// t = round(T - i T / S), halves to even: diffusers' "trailing". Starts at T.
   kTrailing,
-  /// t = 1 + round(i (T - 1) / (S - 1)), halves to even: diffusers' "linspace". Holds 1 and T. S =
-  /// 1
+  /// t = 1 + round(i (T - 1) / (S - 1)), halves to even: diffusers' "linspace". Holds 1 and T. S = 1
   /// gives t = T (where numpy's linspace would give the other end, t = 1, of no use for sampling).
   kLinspace,
   /// t = 1 + floor(0.8 T (i / (S - 1))^2): DDIM's "quad" skip, dense at small t. That formula
@@ -68,5 +67,8 @@ struct PlanStep {
 std::vector<PlanStep> timestep_plan(int64_t timesteps, int64_t steps, Spacing spacing);
 /// The jumps of a list of timesteps, ascending in 1..T. c10::Error if it is not strictly ascending.
 std::vector<PlanStep> jumps_of(const std::vector<int64_t>& ascending);
+
+/// T (k / S)^exponent, k = 1..S: the timesteps of kPower before rounding.
+double power_time(int64_t timesteps, int64_t k, int64_t steps, double exponent);
 
 }  // namespace ddpm::sample

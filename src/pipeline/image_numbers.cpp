@@ -1,13 +1,12 @@
-#include "image_numbers.h"
-
 #include "ddpm/base/error.h"
+#include "ddpm/pipeline/picture_note.h"
 
 #include <charconv>
 #include <string_view>
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 // The whole text as a number; -1 if it is none.
@@ -55,4 +54,4 @@ std::string text_of_numbers(const std::vector<int64_t>& images) {
   return text;
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,11 +1,8 @@
-#include "inpainting.h"
-
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/inputs.h"
+#include "ddpm/pipeline/tasks.h"
 #include "ddpm/sample/restore.h"
-#include "edit_inputs.h"
-#include "input_images.h"
-#include "sample_run.h"
 
 #include <memory>
 #include <utility>
@@ -13,7 +10,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 
 void inpaint_(SamplePlan& plan, const SampleOptions& options, const InpaintInputs& inputs,
               int64_t rounds) {
@@ -35,4 +32,4 @@ void inpaint_(SamplePlan& plan, const SampleOptions& options, const InpaintInput
             io::json_text(settings), inputs.names);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,9 +1,8 @@
-#include "sample_settings.h"
-
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
@@ -150,6 +149,24 @@ void describe_settings(const SampleOptions& options, SamplePlan& plan) {
       options.out.empty() ? default_folder(options, plan, settings) : fs::path(options.out);
 }
 
+void set_task_(SamplePlan& plan, const SampleOptions& options, const std::string& name,
+               const std::string& settings, const std::string& inputs) {
+  plan.task_name = name;
+  plan.task_settings = settings;
+  plan.task_inputs = inputs;
+  describe_settings(options, plan);
+}
+
+void expect_no_memory(const SamplePlan& plan, const std::string& what, const std::string& way_out) {
+  if (!sample::method_named(plan.config.method).remembers) return;
+  std::vector<std::string> others;
+  for (const sample::MethodEntry& method : sample::methods())
+    if (!method.remembers) others.emplace_back(method.name);
+  throw UsageError(
+      fmt::format("{} needs a method without memory ({}): {} remembers former steps; {}", what,
+                  fmt::join(others, ", "), plan.config.method, way_out));
+}
+
 sample::PictureSet picture_set(const SamplePlan& plan) {
   Json defaults = sample::image_settings({});
   defaults["depth"] = 8;
@@ -161,4 +178,4 @@ sample::PictureSet picture_set(const SamplePlan& plan) {
           .beside = {}};
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,18 +1,18 @@
-#include "serve_uploads.h"
+#include "uploads.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/io/image.h"
-#include "input_images.h"
+#include "ddpm/pipeline/inputs.h"
 
 #include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::serve {
 namespace {
 
-bool begins_like_png_or_jpeg(const serve::Png& bytes) {
+bool begins_like_png_or_jpeg(const Png& bytes) {
   constexpr std::array<uint8_t, 4> kPngBegin{0x89, 'P', 'N', 'G'};
   constexpr std::array<uint8_t, 3> kJpegBegin{0xff, 0xd8, 0xff};
   const auto begins = [&](const auto& with) {
@@ -21,7 +21,7 @@ bool begins_like_png_or_jpeg(const serve::Png& bytes) {
   return begins(kPngBegin) || begins(kJpegBegin);
 }
 
-void expect_whole(const serve::Png& bytes, const std::string& key) {
+void expect_whole(const Png& bytes, const std::string& key) {
   if (!begins_like_png_or_jpeg(bytes))
     throw UsageError(fmt::format("{}: is neither a PNG nor a JPEG", key));
   try {
@@ -41,25 +41,26 @@ torch::Tensor decoded_upload(const Decode& decode) {
   }
 }
 
-serve::TaskInput input_file(const std::string& key, const torch::Tensor& pixels,
-                            const torch::Tensor& shown) {
-  return {fmt::format("{}-{:08x}.png", key, checksum_of(pixels)), io::encode_png(shown)};
+TaskInput input_file(const std::string& key, const torch::Tensor& pixels,
+                     const torch::Tensor& shown) {
+  return {fmt::format("{}-{:08x}.png", key, pipeline::checksum_of(pixels)), io::encode_png(shown)};
 }
 
 }  // namespace
 
-Upload uploaded_picture(const serve::Png& bytes, const std::string& key, const nn::ImageSpec& spec,
+Upload uploaded_picture(const Png& bytes, const std::string& key, const nn::ImageSpec& spec,
                         const std::string& wanted) {
   expect_whole(bytes, key);
   const torch::Tensor pixels =
-      decoded_upload([&] { return decode_input(bytes, key, spec, wanted); });
+      decoded_upload([&] { return pipeline::decode_input(bytes, key, spec, wanted); });
   return {pixels, input_file(key, pixels, pixels)};
 }
 
-Upload uploaded_mask(const serve::Png& bytes, const std::string& key, const nn::ImageSpec& spec) {
+Upload uploaded_mask(const Png& bytes, const std::string& key, const nn::ImageSpec& spec) {
   expect_whole(bytes, key);
-  const torch::Tensor mask = decoded_upload([&] { return decode_mask(bytes, key, spec); });
+  const torch::Tensor mask =
+      decoded_upload([&] { return pipeline::decode_mask(bytes, key, spec); });
   return {mask, input_file(key, mask, mask[0].to(torch::kByte) * 255)};
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::serve

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ddpm/io/png.h"
-#include "sample_plan.h"
+#include "ddpm/pipeline/sample_plan.h"
 
 #include <cstdint>
 #include <optional>
@@ -10,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 
 /// The keyword of the PNG text that holds a note: a JSON object with the keys program, picture
 /// ("image", "grid", "trajectory", "animation"), image, class, images, arguments (the words after
@@ -49,4 +49,14 @@ class PictureNotes {
 std::optional<nlohmann::ordered_json> read_note(const std::vector<io::PngText>& texts,
                                                 const std::string& name);
 
-}  // namespace ddpm::cli
+/// Numbers of images from a flag's text, as 3 or 0-4,7: ascending, below `count`. Throws UsageError,
+/// which names the flag.
+std::vector<int64_t> image_numbers(const std::string& flag, const std::string& text, int64_t count);
+
+/// The same numbers as such a text. images: ascending.
+std::string text_of_numbers(const std::vector<int64_t>& images);
+
+/// The words of a command line as a POSIX shell reads them.
+std::string shell_line(const std::vector<std::string>& words);
+
+}  // namespace ddpm::pipeline

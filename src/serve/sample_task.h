@@ -1,9 +1,9 @@
 #pragma once
 
+#include "ddpm/pipeline/picture_note.h"
+#include "ddpm/pipeline/sample_plan.h"
+#include "ddpm/pipeline/tasks.h"
 #include "ddpm/serve/painter.h"
-#include "interpolation.h"
-#include "picture_note.h"
-#include "sample_plan.h"
 
 #include <cstdint>
 #include <memory>
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace ddpm::cli {
+namespace ddpm::serve {
 
 /// The network in memory. Only the thread of the tasks touches it.
 struct Loaded {
@@ -21,22 +21,21 @@ struct Loaded {
 
 /// The way that `ddpm interpolate` would take.
 struct Way {
-  std::vector<NoiseEnd> ends;
+  std::vector<pipeline::NoiseEnd> ends;
   int64_t frames = 0;
 };
 
 /// What a task of the server samples.
 struct ServeWork {
   std::string command;  ///< "sample", "interpolate" or "inpaint"
-  SamplePlan plan;
-  PictureNotes notes;
+  pipeline::SamplePlan plan;
+  pipeline::PictureNotes notes;
   std::optional<Way> way;  ///< its noise is drawn when the task runs
-  std::vector<serve::TaskInput> inputs;
+  std::vector<TaskInput> inputs;
   int64_t previews = 0;
 };
 
 /// A task that samples with `threads` CPU threads. Keeps the network in `loaded` for the next one.
-std::unique_ptr<serve::Task> make_serve_task(ServeWork work, std::shared_ptr<Loaded> loaded,
-                                             int threads);
+std::unique_ptr<Task> make_serve_task(ServeWork work, std::shared_ptr<Loaded> loaded, int threads);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::serve

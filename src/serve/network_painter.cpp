@@ -1,20 +1,17 @@
-#include "serve_painter.h"
+#include "ddpm/serve/network_painter.h"
 
 #include "ddpm/base/device.h"
+#include "ddpm/base/error.h"
+#include "ddpm/base/text.h"
 #include "ddpm/checkpoint/store.h"
 #include "ddpm/pipeline/choices.h"
+#include "ddpm/pipeline/fit_file.h"
+#include "ddpm/pipeline/inputs.h"
+#include "ddpm/pipeline/tasks.h"
 #include "ddpm/sample/bespoke_fit.h"
 #include "ddpm/sample/methods.h"
-#include "ddpm/train/experiment.h"
-#include "estimates.h"
-#include "flags.h"
-#include "inpainting.h"
-#include "input_images.h"
-#include "method_fit.h"
-#include "processes.h"
-#include "sample_flags.h"
-#include "serve_task.h"
-#include "serve_uploads.h"
+#include "sample_task.h"
+#include "uploads.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -27,7 +24,7 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::serve {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -48,25 +45,25 @@ std::string without_dashes(const std::string& message) {
   return text;
 }
 
-class NetworkPainter : public serve::Painter {
+class NetworkPainter : public Painter {
  public:
-  NetworkPainter(SampleOptions options, std::filesystem::path run)
+  NetworkPainter(pipeline::SampleOptions options, std::filesystem::path run)
       : base_(std::move(options)), run_(std::move(run)) {
     const auto network = newest();
     if (network && !network->description.unet.condition.is_set())
-      plan_sampling(base_, network);  // says what is wrong before anybody asks
+      pipeline::plan_sampling(base_, network);  // says what is wrong before anybody asks
   }
 
   Json model() override;
-  std::unique_ptr<serve::Task> plan(const serve::SampleRequest& request) override;
+  std::unique_ptr<Task> plan(const SampleRequest& request) override;
 
  private:
   std::shared_ptr<const exchange::Model> newest();
-  SampleOptions options_of(const serve::SampleRequest& request) const;
-  std::unique_ptr<serve::Task> planned(const serve::SampleRequest& request,
-                                       const std::shared_ptr<const exchange::Model>& network) const;
+  pipeline::SampleOptions options_of(const SampleRequest& request) const;
+  std::unique_ptr<Task> planned(const SampleRequest& request,
+                                const std::shared_ptr<const exchange::Model>& network) const;
 
-  const SampleOptions base_;
+  const pipeline::SampleOptions base_;
   const std::filesystem::path run_;  // whose newest checkpoint is the network; "": base_.checkpoint
   const std::string device_ = describe_device(parse_device(base_.device));
   const int threads_ = at::get_num_threads();
@@ -110,8 +107,8 @@ Json methods_with_memory() {
 // The pictures that a network needs, or null.
 Json condition_of_network(const nn::UNetConfig& unet) {
   if (!unet.condition.is_set()) return nullptr;
-  const nn::ImageSpec spec = condition_spec(unet);
-  return {{"what", describe_condition(unet)},
+  const nn::ImageSpec spec = pipeline::condition_spec(unet);
+  return {{"what", pipeline::describe_condition(unet)},
           {"channels", spec.channels},
           {"height", spec.height},
           {"width", spec.width}};
@@ -137,7 +134,7 @@ Json NetworkPainter::model() {
       {"guidance", nn::can_be_guided(model.unet)},
       {"condition", condition_of_network(model.unet)},
       {"vector_names", model.unet.vectors.names},
-      {"methods", method_words()},
+      {"methods", pipeline::method_words()},
       {"methods_with_memory", methods_with_memory()},
       {"sigmas", names(config::names<sample::Sigma>())},
       {"spacings", names(config::names<sample::Spacing>())},
@@ -151,8 +148,8 @@ Json NetworkPainter::model() {
 }
 
 // Both: the options themselves, and the flags that a picture's note repeats.
-SampleOptions NetworkPainter::options_of(const serve::SampleRequest& request) const {
-  SampleOptions options = base_;
+pipeline::SampleOptions NetworkPainter::options_of(const SampleRequest& request) const {
+  pipeline::SampleOptions options = base_;
   const auto give = [&](const char* name, const std::string& value) {
     options.given.flags.push_back({name, {value}});
   };
@@ -183,15 +180,14 @@ SampleOptions NetworkPainter::options_of(const serve::SampleRequest& request) co
 }
 
 void expect_one_of(const char* key, const std::optional<std::string>& value,
-                   std::vector<std::string> words) {
+                   const std::vector<std::string>& words) {
   if (!value) return;
-  std::string word = *value;
-  const std::string problem = one_of(std::move(words))(word);
+  const std::string problem = problem_of_choice(*value, words);
   if (!problem.empty()) throw UsageError(fmt::format("{}: {}", key, problem));
 }
 
-void check_request(const serve::SampleRequest& request, const nn::ImageSpec& image) {
-  expect_one_of("method", request.method, method_words());
+void check_request(const SampleRequest& request, const nn::ImageSpec& image) {
+  expect_one_of("method", request.method, pipeline::method_words());
   expect_one_of("sigma", request.sigma, config::names<sample::Sigma>());
   expect_one_of("spacing", request.spacing, config::names<sample::Spacing>());
   const int64_t most = std::max<int64_t>(1, kMaxRequestPixels / (image.height * image.width));
@@ -200,10 +196,9 @@ void check_request(const serve::SampleRequest& request, const nn::ImageSpec& ima
                                  image.height, image.width, request.num));
 }
 
-std::unique_ptr<serve::Task> NetworkPainter::plan(const serve::SampleRequest& request) {
+std::unique_ptr<Task> NetworkPainter::plan(const SampleRequest& request) {
   const auto network = newest();
-  if (!network)
-    throw serve::NoNetwork("the run has no checkpoint yet; it saves its first one soon");
+  if (!network) throw NoNetwork("the run has no checkpoint yet; it saves its first one soon");
   check_request(request, network->description.unet.image);
   try {
     return planned(request, network);
@@ -213,8 +208,8 @@ std::unique_ptr<serve::Task> NetworkPainter::plan(const serve::SampleRequest& re
 }
 
 // The condition of a request, as the flag --condition of a file that the client has.
-void take_condition_(SampleOptions& options, const serve::SampleRequest& request,
-                     const nn::UNetConfig& unet, std::vector<serve::TaskInput>& inputs) {
+void take_condition_(pipeline::SampleOptions& options, const SampleRequest& request,
+                     const nn::UNetConfig& unet, std::vector<TaskInput>& inputs) {
   if (!unet.condition.is_set()) {
     if (request.condition)
       throw UsageError(
@@ -222,34 +217,35 @@ void take_condition_(SampleOptions& options, const serve::SampleRequest& request
     return;
   }
   if (!request.condition)
-    throw UsageError(
-        fmt::format("condition: missing; this network needs {}", describe_condition(unet)));
-  const Upload upload = uploaded_picture(*request.condition, "condition", condition_spec(unet),
-                                         "this network's conditions");
+    throw UsageError(fmt::format("condition: missing; this network needs {}",
+                                 pipeline::describe_condition(unet)));
+  const Upload upload = uploaded_picture(
+      *request.condition, "condition", pipeline::condition_spec(unet), "this network's conditions");
   options.default_condition = [upload](const exchange::Model&) {
-    return condition_pictures(upload.pixels.unsqueeze(0), upload.file.name);
+    return pipeline::condition_pictures(upload.pixels.unsqueeze(0), upload.file.name);
   };
   options.given.flags.push_back({"condition", {upload.file.name}});
   inputs.push_back(upload.file);
 }
 
 // The plan as `ddpm interpolate` makes it.
-Way plan_way_(SamplePlan& plan, SampleOptions& options, const serve::Interpolation& request) {
+Way plan_way_(pipeline::SamplePlan& plan, pipeline::SampleOptions& options,
+              const Interpolation& request) {
   std::vector<std::string> words;
-  for (const serve::WayEnd& end : request.between)
+  for (const WayEnd& end : request.between)
     words.push_back(end.seed ? fmt::format("{}:{}", *end.seed, end.image)
                              : fmt::format("{}", end.image));
   options.given.command = "interpolate";
   options.given.flags.push_back({"between", {fmt::format("{}", fmt::join(words, ","))}});
   options.given.flags.push_back({"frames", {fmt::format("{}", request.frames)}});
-  Way way{noise_ends(words), request.frames};
-  interpolate_(plan, options, way.ends, way.frames);
+  Way way{pipeline::noise_ends(words), request.frames};
+  pipeline::interpolate_(plan, options, way.ends, way.frames);
   return way;
 }
 
 // The plan as `ddpm inpaint` makes it.
-void plan_inpainting_(SamplePlan& plan, SampleOptions& options, const serve::Inpainting& request,
-                      std::vector<serve::TaskInput>& inputs) {
+void plan_inpainting_(pipeline::SamplePlan& plan, pipeline::SampleOptions& options,
+                      const Inpainting& request, std::vector<TaskInput>& inputs) {
   const nn::ImageSpec& spec = plan.network->description.unet.image;
   const Upload image = uploaded_picture(request.image, "image", spec, "the network's images");
   const Upload mask = uploaded_mask(request.mask, "mask", spec);
@@ -257,18 +253,18 @@ void plan_inpainting_(SamplePlan& plan, SampleOptions& options, const serve::Inp
   options.given.flags.push_back({"image", {image.file.name}});
   options.given.flags.push_back({"mask", {mask.file.name}});
   options.given.flags.push_back({"rounds", {fmt::format("{}", request.rounds)}});
-  inpaint_(plan, options,
-           {image.pixels.unsqueeze(0), mask.pixels,
-            fmt::format("{} with {}", image.file.name, mask.file.name)},
-           request.rounds);
+  pipeline::inpaint_(plan, options,
+                     {image.pixels.unsqueeze(0), mask.pixels,
+                      fmt::format("{} with {}", image.file.name, mask.file.name)},
+                     request.rounds);
   inputs.push_back(image.file);
   inputs.push_back(mask.file);
 }
 
 // Variances and fits that a server does not measure: they must have been.
-void settle_for_serving_(SamplePlan& plan, const SampleOptions& options) {
+void settle_for_serving_(pipeline::SamplePlan& plan, const pipeline::SampleOptions& options) {
   if (sample::needs_posterior_variance(plan.config) &&
-      !std::filesystem::exists(estimates_file(plan)))
+      !std::filesystem::exists(pipeline::estimates_file(plan)))
     throw UsageError(
         "sigma analytic and spacing optimal need measured variances; run ddpm estimate on this "
         "checkpoint once");
@@ -277,39 +273,40 @@ void settle_for_serving_(SamplePlan& plan, const SampleOptions& options) {
         "method: bespoke is not fitted to this checkpoint with these settings; run ddpm sample on "
         "it once, with method bespoke and {} steps",
         plan.config.steps));
-  settle_(plan, options, {{}, plan.generate.device});
+  const bool measured = pipeline::read_variances_(plan);
+  if (pipeline::settle_fit_(plan, dist::single_process()) || measured)
+    pipeline::describe_settings(options, plan);
 }
 
 // Method auto without a fit: what comes next to it.
-SamplePlan plan_serving(SampleOptions& options,
-                        const std::shared_ptr<const exchange::Model>& network) {
-  SamplePlan plan = plan_sampling(options, network);
+pipeline::SamplePlan plan_serving(pipeline::SampleOptions& options,
+                                  const std::shared_ptr<const exchange::Model>& network) {
+  pipeline::SamplePlan plan = pipeline::plan_sampling(options, network);
   const bool is_auto = options.method == pipeline::kAutoMethod;
   if (!is_auto || !sample::needs_fit(plan.config) || std::filesystem::exists(fit_file(plan)))
     return plan;
   options.method = pipeline::kAutoWithoutFit;
   options.spacing = config::to_string(plan.config.spacing);
   // The command in a picture makes it again, also once there is a fit.
-  std::erase_if(options.given.flags, [](const GivenFlag& flag) {
+  std::erase_if(options.given.flags, [](const pipeline::GivenFlag& flag) {
     return flag.name == "method" || flag.name == "spacing";
   });
   options.given.flags.push_back({"method", {options.method}});
   options.given.flags.push_back({"spacing", {*options.spacing}});
-  return plan_sampling(options, network);
+  return pipeline::plan_sampling(options, network);
 }
 
-std::unique_ptr<serve::Task> NetworkPainter::planned(
-    const serve::SampleRequest& request,
-    const std::shared_ptr<const exchange::Model>& network) const {
-  SampleOptions options = options_of(request);
-  std::vector<serve::TaskInput> inputs;
+std::unique_ptr<Task> NetworkPainter::planned(
+    const SampleRequest& request, const std::shared_ptr<const exchange::Model>& network) const {
+  pipeline::SampleOptions options = options_of(request);
+  std::vector<TaskInput> inputs;
   take_condition_(options, request, network->description.unet, inputs);
-  SamplePlan plan = plan_serving(options, network);
+  pipeline::SamplePlan plan = plan_serving(options, network);
   settle_for_serving_(plan, options);
   std::optional<Way> way;
   if (request.interpolation) way = plan_way_(plan, options, *request.interpolation);
   if (request.inpainting) plan_inpainting_(plan, options, *request.inpainting, inputs);
-  PictureNotes notes(options, plan);
+  pipeline::PictureNotes notes(options, plan);
   return make_serve_task({options.given.command, std::move(plan), std::move(notes), std::move(way),
                           std::move(inputs), request.previews},
                          loaded_, threads_);
@@ -317,9 +314,9 @@ std::unique_ptr<serve::Task> NetworkPainter::planned(
 
 }  // namespace
 
-std::unique_ptr<serve::Painter> make_painter(const SampleOptions& options,
-                                             const std::filesystem::path& run) {
+std::unique_ptr<Painter> make_painter(const pipeline::SampleOptions& options,
+                                      const std::filesystem::path& run) {
   return std::make_unique<NetworkPainter>(options, run);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::serve

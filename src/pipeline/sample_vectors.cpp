@@ -1,10 +1,9 @@
-#include "sample_vectors.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/data/vectors.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/pipeline/inputs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -129,4 +128,4 @@ SampleVectors sample_vectors(const std::string& text, const std::string& file,
   return described(std::move(kept), std::move(source), false);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,17 +1,15 @@
-#include "condition_pictures.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/data/factory.h"
 #include "ddpm/data/loader.h"
 #include "ddpm/diffusion/condition.h"
 #include "ddpm/diffusion/image_range.h"
-#include "input_images.h"
+#include "ddpm/pipeline/inputs.h"
 
 #include <filesystem>
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
@@ -82,4 +80,4 @@ ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> datase
   return {of, source, 0};
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

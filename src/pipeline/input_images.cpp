@@ -1,20 +1,19 @@
-#include "input_images.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/image.h"
+#include "ddpm/pipeline/inputs.h"
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 // Of the right size, with these channels.
 torch::Tensor decode_sized(std::span<const uint8_t> bytes, const std::string& name,
                            int64_t channels, const nn::ImageSpec& spec, const std::string& wanted) {
-  if (channels > 4)
+  if (channels > io::kMaxImageChannels)
     throw IoError(name, fmt::format("is an image file, which has 1 to 4 channels, and {} have {}",
                                     wanted, channels));
   const io::ImageInfo info = io::image_info(bytes, name);
@@ -67,4 +66,4 @@ uint32_t checksum_of(const torch::Tensor& pixels) {
       io::bytes_of(std::span(bytes.data_ptr<uint8_t>(), static_cast<size_t>(bytes.numel()))));
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

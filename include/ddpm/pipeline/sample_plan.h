@@ -1,12 +1,11 @@
 #pragma once
 
-#include "condition_pictures.h"
 #include "ddpm/exchange/model.h"
+#include "ddpm/pipeline/inputs.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/sampler.h"
-#include "given_flags.h"
-#include "sample_vectors.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -16,7 +15,19 @@
 #include <string>
 #include <vector>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
+
+/// A flag of the command line with its values; none if it takes none.
+struct GivenFlag {
+  std::string name;  ///< without dashes
+  std::vector<std::string> values;
+};
+
+/// A parsed command line.
+struct GivenFlags {
+  std::string command;  ///< "sample"
+  std::vector<GivenFlag> flags;
+};
 
 /// The flags of `ddpm sample`.
 struct SampleOptions {
@@ -105,4 +116,21 @@ void expect_one_class(const SamplePlan& plan, const std::string& what);
 SamplePlan plan_sampling(const SampleOptions& options,
                          std::shared_ptr<const exchange::Model> network = nullptr);
 
-}  // namespace ddpm::cli
+/// Sets plan.settings, plan.source and plan.folder: everything that decides how image i looks, the
+/// files that were read, and the folder of the images (--out, else a different one for different
+/// settings).
+void describe_settings(const SampleOptions& options, SamplePlan& plan);
+
+/// The plan's images, as the folder records them.
+sample::PictureSet picture_set(const SamplePlan& plan);
+
+/// Gives the plan a task besides plain sampling: `name` for its folder, `settings` (a JSON object)
+/// for its sampling.json, `inputs` for people.
+void set_task_(SamplePlan& plan, const SampleOptions& options, const std::string& name,
+               const std::string& settings, const std::string& inputs);
+
+/// Throws UsageError if the plan's method remembers former steps, which `what` (a flag or a command)
+/// would make wrong. `way_out`: "use --rounds 1".
+void expect_no_memory(const SamplePlan& plan, const std::string& what, const std::string& way_out);
+
+}  // namespace ddpm::pipeline

@@ -1,13 +1,13 @@
 #pragma once
 
 #include "ddpm/nn/unet.h"
+#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/sample_config.h"
-#include "sample_plan.h"
 
 #include <vector>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 
 /// The plan's network with its weights, on its device, in eval mode. Throws IoError.
 nn::UNet load_unet(const SamplePlan& plan);
@@ -24,4 +24,4 @@ torch::Tensor pixels_of(const SamplePlan& plan, const torch::Tensor& batch);
 std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& unet,
                                         const sample::GenerateOptions& options);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,4 +1,4 @@
-#include "sample_plan.h"
+#include "ddpm/pipeline/sample_plan.h"
 
 #include "ddpm/base/device.h"
 #include "ddpm/checkpoint/averages.h"
@@ -6,8 +6,6 @@
 #include "ddpm/pipeline/choices.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/methods.h"
-#include "ddpm/train/experiment.h"
-#include "sample_settings.h"
 
 #include <algorithm>
 
@@ -15,7 +13,7 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
@@ -60,10 +58,10 @@ std::string method_asked_for(const SampleOptions& options, const sample::SampleC
 void take_method_(sample::SampleConfig& c, const SampleOptions& options,
                   const exchange::Model& network) {
   const std::string method = method_asked_for(options, c);
-  if (method == pipeline::kAutoMethod)
-    pipeline::take_auto_(c, options.steps, network);
+  if (method == kAutoMethod)
+    take_auto_(c, options.steps, network);
   else if (!method.empty())
-    pipeline::begin_with_(c, method);
+    begin_with_(c, method);
   if (!method.empty()) c.eta = options.eta.value_or(c.eta);
   if (options.sigma) c.sigma = config::value_named<sample::Sigma>(*options.sigma).value();
   c.order = options.order.value_or(c.order);
@@ -135,7 +133,7 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
   std::vector<int64_t> classes;
   const int64_t of_guide = classes_of_guide(options, model);
   if (!model.unet.class_conditional && of_guide > 0) {
-    classes = pipeline::chosen_classes(options.classes, {}, of_guide, "--class");
+    classes = chosen_classes(options.classes, {}, of_guide, "--class");
     return classes.empty() ? sample::image_range(0, of_guide) : classes;
   }
   if (!model.unet.class_conditional) {
@@ -145,8 +143,7 @@ std::vector<int64_t> classes_in_turn(const SampleOptions& options,
           "with model.class_conditional = true to choose classes");
     return classes;
   }
-  classes = pipeline::chosen_classes(options.classes, model.class_names, model.unet.image.classes,
-                                     "--class");
+  classes = chosen_classes(options.classes, model.class_names, model.unet.image.classes, "--class");
   if (classes.empty()) classes = sample::image_range(0, model.unet.image.classes);
   return classes;
 }
@@ -256,4 +253,4 @@ void expect_one_class(const SamplePlan& plan, const std::string& what) {
         "{} of a vector-conditional network need one vector: give it with --vector", what));
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

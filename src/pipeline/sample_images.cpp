@@ -1,4 +1,4 @@
-#include "sample_images.h"
+#include "ddpm/pipeline/sample_images.h"
 
 #include "ddpm/diffusion/image_range.h"
 #include "ddpm/nn/drawing_network.h"
@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 // The likely reason why an image is not finite, and the remedy.
@@ -153,4 +153,4 @@ std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& 
   }
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,9 +1,7 @@
-#include "interpolation.h"
-
 #include "ddpm/base/error.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/tasks.h"
 #include "ddpm/sample/latent.h"
-#include "sample_run.h"
 
 #include <algorithm>
 #include <charconv>
@@ -13,7 +11,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 constexpr int64_t kMaxEndSeed = int64_t{1} << 53;  // as --seed
@@ -119,4 +117,4 @@ torch::Tensor noise_of_way(const SamplePlan& plan, const std::vector<NoiseEnd>& 
   return torch::cat(way);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

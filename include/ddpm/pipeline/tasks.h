@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sample_plan.h"
+#include "ddpm/pipeline/sample_plan.h"
 
 #include <cstdint>
 #include <optional>
@@ -9,7 +9,19 @@
 
 #include <torch/types.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
+
+/// What `ddpm inpaint` fills in.
+struct InpaintInputs {
+  torch::Tensor images;  ///< uint8 [n,C,H,W], used in turn
+  torch::Tensor mask;    ///< bool [1,1,H,W], true where pixels are to be filled in
+  std::string names;     ///< of both, for people
+};
+
+/// Makes a plan of sampling one of inpainting (sample::InpaintSampler). Does no work on the plan's
+/// device. Throws UsageError if the method remembers former steps and there are several rounds.
+void inpaint_(SamplePlan& plan, const SampleOptions& options, const InpaintInputs& inputs,
+              int64_t rounds);
 
 /// Where a way of `ddpm interpolate` begins or ends: the noise of an image.
 struct NoiseEnd {
@@ -34,4 +46,4 @@ void interpolate_(SamplePlan& plan, const SampleOptions& options, const std::vec
 torch::Tensor noise_of_way(const SamplePlan& plan, const std::vector<NoiseEnd>& ends,
                            int64_t frames);
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,11 +1,11 @@
-#include "method_fit.h"
-
 #include "ddpm/base/progress.h"
+#include "ddpm/eval/posterior_variance.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/file.h"
 #include "ddpm/pipeline/fit_file.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/sample/bespoke_fit.h"
-#include "sample_images.h"
 
 #include <optional>
 #include <vector>
@@ -16,13 +16,13 @@
 #include <spdlog/spdlog.h>
 #include <torch/types.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 using Steps = std::vector<sample::BespokeStep>;
 
 nlohmann::ordered_json key_of(const SamplePlan& plan) {
-  nlohmann::ordered_json key = pipeline::fit_key(plan.config, plan.weights_crc32c);
+  nlohmann::ordered_json key = fit_key(plan.config, plan.weights_crc32c);
   if (plan.guide) key["guide_crc32c"] = exchange::weights_checksum(*plan.guide);
   if (!plan.script_guide.empty()) {
     key["script_guide_crc32c"] = io::file_sum(plan.script_guide).crc32c;
@@ -85,35 +85,51 @@ Steps unpacked(const torch::Tensor& table) {
   return steps;
 }
 
-Steps shared(const Steps& of_main, const SamplePlan& plan, const Processes& processes) {
-  if (processes.world.size() == 1) return of_main;
+Steps shared(const Steps& of_main, const SamplePlan& plan, const dist::World& world) {
+  if (world.size() == 1) return of_main;
   constexpr int64_t kWidth = 3 + 8;
   const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
   const int64_t rows = std::ssize(sample::timestep_plan(schedule, plan.config));
-  const torch::Tensor table = packed(of_main, kWidth, rows).to(processes.device);
-  processes.world.broadcast_({table});
+  const torch::Tensor table = packed(of_main, kWidth, rows).to(plan.generate.device);
+  world.broadcast_({table});
   return unpacked(table.cpu());
 }
 
 }  // namespace
 
 std::filesystem::path fit_file(const SamplePlan& plan) {
-  return pipeline::fit_file(*plan.network, key_of(plan));
+  return fit_file(*plan.network, key_of(plan));
 }
 
-bool settle_fit_(SamplePlan& plan, const Processes& processes) {
+bool settle_fit_(SamplePlan& plan, const dist::World& world) {
   if (!sample::needs_fit(plan.config)) return false;
   Steps steps;
-  processes.world.on_main("fit method bespoke", [&] {
+  world.on_main("fit method bespoke", [&] {
     const nlohmann::ordered_json key = key_of(plan);
-    const auto file = pipeline::fit_file(*plan.network, key);
-    steps = pipeline::read_fit(file, key);
+    const auto file = fit_file(*plan.network, key);
+    steps = read_fit(file, key);
     if (!steps.empty()) return;
     steps = fitted_now(plan);
-    pipeline::keep_fit(file, key, steps);
+    keep_fit(file, key, steps);
   });
-  plan.config.bespoke = shared(steps, plan, processes);
+  plan.config.bespoke = shared(steps, plan, world);
   return true;
 }
 
-}  // namespace ddpm::cli
+std::filesystem::path estimates_file(const SamplePlan& plan) {
+  return exchange::run_of(*plan.network) / "estimates" /
+         fmt::format("posterior-variance-{:08x}.json", plan.weights_crc32c);
+}
+
+bool read_variances_(SamplePlan& plan) {
+  if (!sample::needs_posterior_variance(plan.config)) return false;
+  const std::filesystem::path file = estimates_file(plan);
+  if (!std::filesystem::exists(file)) return false;
+  const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
+  plan.config.posterior_variance =
+      eval::parse_posterior_variance(io::read_text(file), plan.weights_crc32c, file.string())
+          .at_every_t(schedule);
+  return true;
+}
+
+}  // namespace ddpm::pipeline

@@ -1,11 +1,10 @@
-#include "picture_note.h"
+#include "ddpm/pipeline/picture_note.h"
 
 #include "ddpm/base/error.h"
 #include "ddpm/base/text.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/pipeline/choices.h"
 #include "ddpm/sample/sample_config.h"
-#include "image_numbers.h"
 
 #include <algorithm>
 #include <array>
@@ -14,7 +13,7 @@
 
 #include <fmt/format.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -78,7 +77,7 @@ Words repeat_words(const SampleOptions& options, const SamplePlan& plan) {
   Words words{options.given.command};
   add_(words, {"ckpt", {plan.network->path.string()}});
   if (plan.guide) add_(words, {"guide-ckpt", {plan.guide->path.string()}});
-  const bool chosen = options.method == pipeline::kAutoMethod;
+  const bool chosen = options.method == kAutoMethod;
   if (chosen) add_method_(words, plan.config);
   for (const GivenFlag& flag : options.given.flags) {
     if (own_flags().contains(flag.name) || (chosen && method_flags().contains(flag.name))) continue;
@@ -121,7 +120,20 @@ bool is_sound(const Json& note) {
          note.value("settings", Json()).is_object();
 }
 
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,:=+@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  return single_quoted(word);
+}
+
 }  // namespace
+
+std::string shell_line(const std::vector<std::string>& words) {
+  std::vector<std::string> shown(words.size());
+  std::transform(words.begin(), words.end(), shown.begin(), quoted);
+  return fmt::format("{}", fmt::join(shown, " "));
+}
 
 PictureNotes::PictureNotes(const SampleOptions& options, const SamplePlan& plan)
     : on_(plan.config.provenance),
@@ -182,4 +194,4 @@ std::optional<Json> read_note(const std::vector<io::PngText>& texts, const std::
   return std::nullopt;
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline
