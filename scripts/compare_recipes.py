@@ -19,6 +19,9 @@ import time
 
 import arguments
 
+# Whatever the config says: a recipe changes these, and no other one inherits them.
+USUAL = {"train.loss": "simple", "train.loss_weight": "simple", "train.t_sampling": "uniform",
+         "train.log_sigma_mean": "-1.2", "train.log_sigma_std": "1.2", "model.learned_variance": "false"}
 COSINE_V = {"diffusion.schedule": "cosine", "diffusion.prediction": "v"}
 LOG_NORMAL = {"train.t_sampling": "log_normal"}
 RECIPES = {
@@ -58,7 +61,7 @@ def kept(file, make):
 def train(o, recipe, seed, folder):
     begin = time.monotonic()
     pairs = [("train.steps", o.steps), ("run.seed", seed), ("train.sample_every", 0),
-             ("train.checkpoint_every", o.steps), *RECIPES[recipe].items()]
+             ("train.checkpoint_every", o.steps), *(USUAL | RECIPES[recipe]).items()]
     run(o, ["train", "--config", o.config, "--out", str(folder), "--resume", "auto", *settings(pairs), *o.set_words],
         folder.with_suffix(".log"))
     return {"seconds": time.monotonic() - begin}

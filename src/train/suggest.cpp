@@ -126,11 +126,34 @@ void choose_data_(Suggestion& s, const Facts& f, int64_t size, int64_t limit) {
   }
 }
 
+// The best recipes of docs/evaluation.md, "Which recipe?": measured on a CPU's networks only.
+void choose_recipe_(Suggestion& s, bool gpu) {
+  Experiment& e = s.experiment;
+  if (gpu) {
+    e.diffusion.schedule.kind = diffusion::ScheduleKind::kCosine;
+    e.diffusion.prediction = diffusion::Prediction::kV;
+    s.reasons.push_back({"diffusion.schedule",
+                         "cosine (Nichol 2021) and v (Salimans 2022), as in configs/folder.toml: "
+                         "clean images after far fewer steps than linear betas and eps"});
+    return;
+  }
+  e.diffusion.schedule.kind = diffusion::ScheduleKind::kFlow;
+  e.diffusion.prediction = diffusion::Prediction::kFlow;
+  e.train.t_sampling = TimestepDrawing::kLogNormal;
+  e.train.log_sigma_mean = 0.0;
+  e.train.log_sigma_std = 1.0;
+  e.sample.spacing = sample::Spacing::kTrailing;  // there is no signal at T, where chains begin
+  s.reasons.push_back({"diffusion.schedule",
+                       "flow matching (Lipman 2023), as in configs/folder_small.toml: the best of "
+                       "six recipes in a short training on photographs, docs/evaluation.md"});
+  s.reasons.push_back(
+      {"train.t_sampling", "logit-normal timesteps (Esser 2024), for flow matching"});
+}
+
 void choose_training_(Suggestion& s, const Facts& f, int64_t size) {
   Experiment& e = s.experiment;
   e.run.device = f.device;
-  e.diffusion.schedule.kind = diffusion::ScheduleKind::kCosine;
-  e.diffusion.prediction = diffusion::Prediction::kV;
+  choose_recipe_(s, f.gpu);
   e.train.precision = nn::Precision::kAuto;
   e.train.batch_size = !f.gpu ? 32 : size <= 32 ? 128 : size <= 128 ? 64 : 32;
   e.train.fit_micro_batch = f.gpu;

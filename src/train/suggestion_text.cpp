@@ -79,6 +79,11 @@ void write_train(Writer& w, const TrainConfig& train) {
     w.text_key("micro_batch", "auto",
                "in parts, with the same result, if the GPU's memory is short");
   w.text_key("precision", "auto", "bf16 where the device multiplies it");
+  if (train.t_sampling == TimestepDrawing::kLogNormal) {
+    w.text_key("t_sampling", config::to_string(train.t_sampling));
+    w.key("log_sigma_mean", fmt::format("{}", train.log_sigma_mean));
+    w.key("log_sigma_std", fmt::format("{}", train.log_sigma_std));
+  }
   w.key("log_every", train.log_every);
   w.key("checkpoint_every", train.checkpoint_every);
   w.key("sample_every", train.sample_every);
@@ -99,11 +104,8 @@ std::string to_toml(const Suggestion& suggestion, const std::vector<std::string>
   write_data(w, e.data);
   write_model(w, e.unet);
   w.section("diffusion");
-  w.text_key(
-      "schedule", "cosine",
-      "cosine (Nichol 2021) and v (Salimans 2022), as in the presets: clean images after far "
-      "fewer steps than linear betas and eps");
-  w.text_key("prediction", "v");
+  w.text_key("schedule", config::to_string(e.diffusion.schedule.kind));
+  w.text_key("prediction", config::to_string(e.diffusion.prediction));
   write_train(w, e.train);
   w.section("optimizer");
   w.key("lr", fmt::format("{}", e.optimizer.lr));

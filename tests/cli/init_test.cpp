@@ -38,7 +38,8 @@ TEST_F(Init, WritesAConfigThatTrains) {
   for (const char* part :
        {"# ddpm train --config my-pics.toml\n", "\npath = \"my pics\"\n", "image_size = 16\n",
         "channels = 3\n", "flip = false\n", "class_conditional = \"auto\"\n", "device = \"cpu\"\n",
-        "schedule = \"cosine\"\n", "prediction = \"v\"\n"}) {
+        "schedule = \"flow\"\n", "prediction = \"flow\"\n",
+        "\nt_sampling = \"log_normal\"\nlog_sigma_mean = 0"}) {
     EXPECT_CONTAINS(config, part);
   }
   const ProgramResult trained =

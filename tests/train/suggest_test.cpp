@@ -236,6 +236,21 @@ TEST(SuggestionText, NetworksAreThoseOfThePresets) {
   EXPECT_EQ(network(true, 64), 20761923);  // folder.toml
 }
 
+TEST(SuggestionText, RecipesAreThoseOfThePresets) {
+  for (const bool gpu : {false, true}) {
+    const Facts f = photographs(9000, 64, gpu);
+    auto chosen = config::Document::parse(to_toml(suggest(f), {}), "chosen.toml");
+    auto preset = config::Document::load(std::filesystem::path(DDPM_SOURCE_DIR) / "configs" /
+                                         (gpu ? "folder.toml" : "folder_small.toml"));
+    const Experiment a = read_experiment(chosen), b = read_experiment(preset);
+    EXPECT_EQ(a.diffusion, b.diffusion);
+    EXPECT_EQ(a.train.t_sampling, b.train.t_sampling);
+    EXPECT_EQ(a.train.log_sigma_mean, b.train.log_sigma_mean);
+    EXPECT_EQ(a.train.log_sigma_std, b.train.log_sigma_std);
+    EXPECT_EQ(a.sample.spacing, b.sample.spacing);
+  }
+}
+
 // Every size that --size accepts gives a network.
 TEST(SuggestionText, EverySizeGivesANetwork) {
   for (const bool gpu : {false, true}) {
