@@ -9,8 +9,9 @@ The rules:
     others; base and config are open to all, and of these two only config includes base
   - sample does not include nn, so that a sampler knows no network
   - no .cu or .cuh file sees a torch header, directly or through a header of ours
-  - src/<module>/<name>.cpp includes the header that declares what it defines, one of its module. A header may have
-    several bodies: io/archive.h has archive.cpp, tar.cpp and gzip.cpp
+  - src/<module>/<name>.cpp and .cu include a header of their module: the one that declares what they define. A
+    header may have several bodies: io/archive.h has archive.cpp, tar.cpp and gzip.cpp
+  - no header includes itself
   - a folder for one kind of hardware includes no other, but for amx/, which includes cpu/
   - a header in include/ is needed by another module, directly or through a header that is; others lie beside
     their bodies in src/ (checked once all else holds)
@@ -28,8 +29,7 @@ MODULE = re.compile(r"ddpm_add_module\((\w+)([^)]*)\)")
 LINKED = re.compile(r"\bddpm_(\w+)")
 FORBIDDEN = {("sample", "nn")}
 # Bodies without a header of their own: stb.cpp compiles a third party's, torch_classes.cpp registers classes, the
-# commands are declared together.
-# none.cpp takes the place of what cuda/ declares.
+# commands are declared together, none.cpp takes the place of what cuda/ declares.
 HEADERLESS = re.compile(r"io/stb\.cpp|python/torch_classes\.cpp|cli/\w+_command\.cpp|\w+/cuda/none\.cpp")
 # Folders for one kind of hardware, and the other ones that each may include.
 VARIANT_FOLDERS = {"cuda": set(), "cpu": set(), "amx": {"cpu"}}
@@ -112,6 +112,8 @@ class Tree:
                 return f"a CUDA source sees a torch header, {torch}; take raw pointers and a stream"
         if not target:
             return f"there is no {name}" if name.startswith("ddpm/") else None
+        if target == path:
+            return "includes itself"
         other = self.module(target)
         folder, other_folder = path.parent.name, target.parent.name
         if folder in VARIANT_FOLDERS and other_folder in VARIANT_FOLDERS.keys() - VARIANT_FOLDERS[folder] - {folder}:
@@ -235,6 +237,7 @@ BROKEN = [
     ("src/io/png.cpp", "", "src/io/png.cpp:1: includes no header of module io"),
     ("src/nn/png.cpp", '#include "ddpm/io/image.h"\n', "src/nn/png.cpp:1: includes no header of module nn"),
     ("include/ddpm/io/lonely.h", "", "include/ddpm/io/lonely.h:1: no other module needs it"),
+    ("src/io/own.h", '#include "own.h"\n', "src/io/own.h:1: includes itself"),
     ("src/misc/x.h", "", "src/misc/x.h:1: module misc has no place"),
     ("src/nn/utils/x.h", "", "src/nn/utils:1: a folder of leftovers"),
     ("include/ddpm/nn/gone.h", '#include "ddpm/io/gone.h"\n', "include/ddpm/nn/gone.h:1: there is no ddpm/io/gone.h"),

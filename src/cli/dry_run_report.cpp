@@ -1,5 +1,6 @@
 #include "dry_run_report.h"
 
+#include "ddpm/base/device.h"
 #include "ddpm/base/error.h"
 #include "ddpm/base/host.h"
 #include "ddpm/base/text.h"
@@ -12,6 +13,7 @@
 #include "print_row.h"
 #include "processes.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include <fmt/chrono.h>

@@ -12,6 +12,8 @@
 #include "flags.h"
 #include "shared_flags.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include <CLI/CLI.hpp>

@@ -184,7 +184,7 @@ std::shared_ptr<const exchange::Model> open_guide(const SampleOptions& options,
   return guide;
 }
 
-// The pictures of --condition, or the command's own. Throws UsageError or IoError.
+// The pictures of --condition, else those of default_condition. Throws UsageError or IoError.
 ConditionPictures pictures_for(const SampleOptions& options, const exchange::Model& network) {
   const nn::UNetConfig& unet = network.description.unet;
   if (!unet.condition.is_set()) {

@@ -1,11 +1,15 @@
+#include "ddpm/base/error.h"
 #include "ddpm/exchange/model.h"
 #include "ddpm/io/bytes.h"
 #include "ddpm/io/checksum.h"
+#include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/pipeline/sample_plan.h"
+#include "ddpm/sample/methods.h"
 #include "ddpm/sample/sample_config.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

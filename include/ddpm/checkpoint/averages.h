@@ -24,8 +24,8 @@ std::string young_average(double decay, bool warmup, int64_t steps);
 std::string young_average(const std::filesystem::path& checkpoint, const std::string& weights);
 
 // RUN/ema_snapshots: a run's power-function averages at regular steps, from which averages of other
-// lengths are rebuilt (below). A snapshot is written like a checkpoint: a folder step-N
-// with power-LENGTH.safetensors and a MANIFEST of checksums. None is removed while the run goes on.
+// lengths are rebuilt (below). A snapshot is written like a checkpoint: a folder step-N with
+// power-LENGTH.safetensors and a MANIFEST of checksums. None is removed while the run goes on.
 
 /// RUN/ema_snapshots.
 std::filesystem::path snapshots_of(const std::filesystem::path& run);

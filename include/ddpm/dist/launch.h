@@ -49,6 +49,14 @@ Launch detect_launch(const Environment& environment, bool on_terminal = false);
 /// One line: "4 processes on 2 machines (SLURM), rank 0 on cuda:0, meeting at node01:16234".
 std::string describe(const Launch& launch, const torch::Device& device);
 
+/// CPU threads for this process: `configured` if it is not 0; else its share of the cores that the
+/// machine and a container's CPU quota allow. 0: ATen's default, because OMP_NUM_THREADS is set or
+/// because all cores are its own.
+int64_t threads_of_rank(int64_t configured, const Launch& launch);
+
+/// Sets the CPU threads for tensor work; 0: keeps ATen's default.
+void set_threads(int64_t threads);
+
 // What a connection between processes needs of this machine.
 
 /// Why rank 0 cannot wait for the other processes at `port`; "" if it can. `only_this_machine`: all
@@ -57,13 +65,5 @@ std::string port_problem(int port, bool only_this_machine);
 
 /// The version of NCCL, "2.28.9"; "" if the program was built without it.
 std::string nccl_version();
-
-/// CPU threads for this process: `configured` if it is not 0; else its share of the cores that the
-/// machine and a container's CPU quota allow. 0: ATen's default, because OMP_NUM_THREADS is set or
-/// because all cores are its own.
-int64_t threads_of_rank(int64_t configured, const Launch& launch);
-
-/// Sets the CPU threads for tensor work; 0: keeps ATen's default.
-void set_threads(int64_t threads);
 
 }  // namespace ddpm::dist

@@ -108,6 +108,8 @@ torch::Tensor draw_likelihood(const Likelihood& likelihood, const std::string& t
 /// Distortion against rate (Ho 2020, Fig. 5): uint8 [3,H,W].
 torch::Tensor draw_rate_distortion(const Likelihood& likelihood, const std::string& title);
 
+// The likelihood by the flow (docs/math.md, Section 19).
+
 struct OdeOptions {
   std::vector<int64_t> times;  ///< timesteps that the flow visits, ascending (flow_times)
   std::string spacing = {};    ///< of them, for people

@@ -34,7 +34,7 @@ LikelihoodSubject likelihood_subject(nn::ModelDescription model, const std::stri
 /// "protocol: ...": everything that the number depends on.
 std::string protocol_line(const LikelihoodSubject& subject, const LikelihoodOptions& options);
 
-/// The bound of that network, with its weights in `unet`. Collective, as above.
+/// The bound of that network, with its weights in `unet`. Collective.
 Likelihood measure_likelihood(const nn::UNet& unet, const LikelihoodSubject& subject,
                               const LikelihoodOptions& options,
                               const dist::World& world = dist::single_process());

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-// README.md of a diffusers folder: a model card as huggingface.co shows it.
+// Writes networks for this and other programs. A diffusers folder has a README.md: a model card as
+// huggingface.co shows it.
 
 namespace ddpm::exchange {
 

@@ -76,8 +76,8 @@ FileSum write_torch_file(const std::filesystem::path& path, const std::vector<Na
 std::optional<std::string> torch_file_note(const std::filesystem::path& path,
                                            const std::string& name);
 
-/// Reads a file of Python's pickle.dump, protocol 2 or later. numpy's arrays of uint8 are tensors; all
-/// else is as in torch_file.h, which says how that is safe. Throws IoError, also for a file above 1 GiB.
+/// Reads a file of Python's pickle.dump, protocol 2 or later, as safely as a torch file. numpy's arrays
+/// of uint8 are tensors. Throws IoError, also for a file above 1 GiB.
 TorchValue read_pickle_file(const std::filesystem::path& path);
 
 }  // namespace ddpm::io

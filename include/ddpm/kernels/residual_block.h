@@ -93,8 +93,7 @@ struct ResidualBlock {
 /// again, for the shortcut. Returns [B,O,H,W]. On a GPU it is one operation: norm, SiLU and dropout
 /// in one kernel, which reads x and skip unjoined; conv1's bias is added by norm2; conv2's bias and
 /// the shortcut are added in one pass; so are the two gradients of x. No mask of dropout is stored.
-/// The weights may be in autocast's type already. On a CPU it is the two halves
-/// above.
+/// The weights may be in autocast's type already. On a CPU it is the two halves above.
 torch::Tensor residual_block(const ResidualBlock& block, const torch::Tensor& x,
                              const torch::Tensor& around, const torch::Tensor& skip = {});
 

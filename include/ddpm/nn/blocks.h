@@ -16,8 +16,8 @@
 namespace ddpm::nn {
 
 /// Group normalization (Wu and He 2018) with a weight and a bias per channel: the parameters of
-/// torch::nn::GroupNorm for the kernels of kernels/residual_block.h. Torch's header of it
-/// brings autograd's function templates: three seconds in every file that knows a network.
+/// torch::nn::GroupNorm for the kernels of kernels/residual_block.h. Torch's header of
+/// it brings autograd's function templates: three seconds in every file that knows a network.
 class GroupNormImpl : public torch::nn::Module {
  public:
   /// weight 1, bias 0; `groups` divides `channels`.

@@ -26,10 +26,6 @@ torch::jit::Module load_script(const std::filesystem::path& file, const torch::D
 void run_script(const std::filesystem::path& file, const std::string& inputs,
                 const std::function<void()>& work);
 
-}  // namespace ddpm::nn
-
-namespace ddpm::nn {
-
 /// A TorchScript network that guides sampling (torch.jit.save). forward(x_t, t) takes float32
 /// [B,C,H,W] in the model's range and int64 [B] in 0..T-1, and returns one of
 /// - logits [B,K] of K classes: the score is the gradient of log p(class | x_t) (Dhariwal and Nichol

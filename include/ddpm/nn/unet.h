@@ -200,10 +200,9 @@ int64_t parameter_count(const torch::nn::Module& module);
 /// Stores every 4-d parameter channels_last, the faster order for convolutions. Values stay.
 void use_channels_last_(torch::nn::Module& module);
 
-/// Ho's initialisation: convolutions and linear layers uniform with variance 1 / mean(fan_in,
-/// fan_out)
-/// ("variance scaling, fan_avg"), the last layer of each residual branch and of the network 1e-10
-/// of that, so that every branch starts as (almost) zero; biases 0; GroupNorm 1 and 0; class
+/// Ho's initialisation: convolutions and linear layers uniform with variance
+/// 1 / mean(fan_in, fan_out) ("variance scaling, fan_avg"), the last layer of each residual branch
+/// and of the network 1e-10 of that, so that every branch starts as (almost) zero; biases 0; GroupNorm 1 and 0; class
 /// vectors N(0, 1). A function of (seed, parameter's position) alone: the same weights on every
 /// device.
 void initialize_(UNetImpl& unet, uint64_t seed);

@@ -60,7 +60,8 @@ ConditionPictures condition_pictures(std::shared_ptr<const data::Dataset> datase
 torch::Tensor originals_in_turn(const data::Dataset& dataset, const std::vector<int64_t>& indices,
                                 const std::vector<int64_t>& images);
 
-/// "an 8x8 picture with 3 channels", "a grey 32x32 picture": one condition of the network.
+/// "a grey picture of 32x32 pixels", "a picture of 8x8 pixels, 4 times smaller than the images": one
+/// condition of the network.
 std::string describe_condition(const nn::UNetConfig& network);
 
 /// An encoded image for a network: uint8 [C,H,W]. Throws IoError(name, ...) if it cannot be read,

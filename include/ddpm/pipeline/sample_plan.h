@@ -1,8 +1,8 @@
 #pragma once
 
 #include "ddpm/exchange/model.h"
+#include "ddpm/nn/precision.h"
 #include "ddpm/pipeline/inputs.h"
-#include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/generate.h"
 #include "ddpm/sample/picture_folder.h"
 #include "ddpm/sample/sampler.h"

@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <string>
 
-// A run that begins with the weights of a trained network (--init-from).
+// How a run begins: anew, with the weights of a trained network (--init-from), or from a checkpoint.
 
 namespace ddpm::train {
 

@@ -20,6 +20,8 @@
 
 namespace ddpm::train {
 
+// The loss by log SNR.
+
 /// The mean loss of the samples with a log SNR in one range.
 struct LossBin {
   double log_snr = 0.0;  ///< middle of the range

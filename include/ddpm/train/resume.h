@@ -14,7 +14,7 @@
 #include <vector>
 
 // Decides whether a run begins at step 0 or resumes from a checkpoint, and checks that it can. For
-// training and dry runs.
+// training and dry runs. Also what --finish does to a run that goes on.
 
 namespace ddpm::train {
 
