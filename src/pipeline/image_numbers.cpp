@@ -1,22 +1,12 @@
 #include "ddpm/base/error.h"
 #include "ddpm/pipeline/picture_note.h"
+#include "whole_number.h"
 
-#include <charconv>
 #include <string_view>
 
 #include <fmt/format.h>
 
 namespace ddpm::pipeline {
-namespace {
-
-// The whole text as a number; -1 if it is none.
-int64_t number_of(std::string_view text) {
-  int64_t value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : -1;
-}
-
-}  // namespace
 
 std::vector<int64_t> image_numbers(const std::string& flag, const std::string& text,
                                    int64_t count) {
@@ -31,8 +21,9 @@ std::vector<int64_t> image_numbers(const std::string& flag, const std::string& t
     more = comma != std::string_view::npos;
     rest.remove_prefix(more ? comma + 1 : rest.size());
     const size_t dash = item.find('-');
-    const int64_t first = number_of(item.substr(0, dash));
-    const int64_t last = dash == std::string_view::npos ? first : number_of(item.substr(dash + 1));
+    const int64_t first = whole_number(item.substr(0, dash)).value_or(-1);
+    const int64_t last =
+        dash == std::string_view::npos ? first : whole_number(item.substr(dash + 1)).value_or(-1);
     if (first < 0 || last < first)
       refuse("must be numbers of images or ranges of them, as in 3 or 0-4,7");
     if (last >= count) refuse(fmt::format("the images are 0 to {}", count - 1));

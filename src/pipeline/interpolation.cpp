@@ -2,9 +2,9 @@
 #include "ddpm/io/json_text.h"
 #include "ddpm/pipeline/tasks.h"
 #include "ddpm/sample/latent.h"
+#include "whole_number.h"
 
 #include <algorithm>
-#include <charconv>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -18,10 +18,8 @@ constexpr int64_t kMaxEndSeed = int64_t{1} << 53;  // as --seed
 constexpr int64_t kMaxEndImage = int64_t{1} << 40;
 
 std::optional<int64_t> number_of_end(std::string_view text, int64_t most) {
-  int64_t number = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  return whole && number >= 0 && number <= most ? std::optional(number) : std::nullopt;
+  const auto number = whole_number(text);
+  return number && *number <= most ? number : std::nullopt;
 }
 
 NoiseEnd noise_end(const std::string& word) {

@@ -7,7 +7,6 @@
 #include "ddpm/pipeline/sample_images.h"
 #include "ddpm/sample/bespoke_fit.h"
 
-#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -32,12 +31,8 @@ nlohmann::ordered_json key_of(const SamplePlan& plan) {
   return key;
 }
 
-// To all classes and the vectors that the network keeps, whichever are wanted now.
-Steps fitted_now(SamplePlan plan) {
-  const nn::UNetConfig& unet = plan.network->description.unet;
-  if (unet.class_conditional && plan.script_guide.empty())
-    plan.classes = sample::image_range(0, unet.image.classes);
-  plan.vectors = sample_vectors("", "", unet);
+// With messages and a progress line.
+Steps fitted_now(const SamplePlan& plan) {
   const diffusion::Schedule schedule(plan.network->description.diffusion.schedule);
   const sample::FitCost cost = sample::cost_of_fit(plan.config, schedule, plan.generate);
   spdlog::info(
@@ -101,17 +96,25 @@ std::filesystem::path fit_file(const SamplePlan& plan) {
   return fit_file(*plan.network, key_of(plan));
 }
 
+Steps kept_fit(const SamplePlan& plan, const std::function<Steps(const SamplePlan&)>& fit) {
+  const nlohmann::ordered_json key = key_of(plan);
+  const auto file = fit_file(*plan.network, key);
+  Steps steps = read_fit(file, key);
+  if (!steps.empty()) return steps;
+  SamplePlan of_all = plan;
+  const nn::UNetConfig& unet = plan.network->description.unet;
+  if (unet.class_conditional && plan.script_guide.empty())
+    of_all.classes = sample::image_range(0, unet.image.classes);
+  of_all.vectors = sample_vectors("", "", unet);
+  steps = fit(of_all);
+  keep_fit(file, key, steps);
+  return steps;
+}
+
 bool settle_fit_(SamplePlan& plan, const dist::World& world) {
   if (!sample::needs_fit(plan.config)) return false;
   Steps steps;
-  world.on_main("fit method bespoke", [&] {
-    const nlohmann::ordered_json key = key_of(plan);
-    const auto file = fit_file(*plan.network, key);
-    steps = read_fit(file, key);
-    if (!steps.empty()) return;
-    steps = fitted_now(plan);
-    keep_fit(file, key, steps);
-  });
+  world.on_main("fit method bespoke", [&] { steps = kept_fit(plan, fitted_now); });
   plan.config.bespoke = shared(steps, plan, world);
   return true;
 }

@@ -152,9 +152,7 @@ std::function<torch::Tensor(const std::vector<int64_t>&)> Pipeline::conditions_o
         all.defined() ? fmt::format(", not {} [{}]", torch::toString(all.scalar_type()),
                                     fmt::join(all.sizes(), ","))
                       : ""));
-  return [all](const std::vector<int64_t>& images) {
-    return all.index_select(0, torch::tensor(images).remainder(all.size(0)));
-  };
+  return condition_pictures(all, "the call").of;
 }
 
 SamplePlan Pipeline::plan_of(const SampleRequest& request,
@@ -178,23 +176,6 @@ SamplePlan Pipeline::plan_of(const SampleRequest& request,
   return plan;
 }
 
-// Gives method bespoke its weights: kept beside the run, or fitted now to all classes.
-void Pipeline::fit_(SamplePlan& plan, const SampleRequest& request) const {
-  if (!sample::needs_fit(plan.config)) return;
-  const auto key = fit_key(plan.config, exchange::weights_checksum(*model_));
-  const auto file = fit_file(*model_, key);
-  std::vector<sample::BespokeStep> steps = read_fit(file, key);
-  if (steps.empty()) {
-    SampleRequest of_all = request;
-    of_all.classes.clear();
-    of_all.vectors.reset();
-    const SamplePlan all = plan_of(of_all, plan.config);
-    steps = fit_to(all, unet_, all.generate);
-    keep_fit(file, key, steps);
-  }
-  plan.config.bespoke = std::move(steps);
-}
-
 torch::Tensor Pipeline::sample(const SampleRequest& request,
                                const sample::SampleConfig& settings) const {
   if (request.num < 1 || request.batch < 1 || request.first < 0)
@@ -204,7 +185,11 @@ torch::Tensor Pipeline::sample(const SampleRequest& request,
   const nn::ImageSpec& image = model_->description.unet.image;
   const c10::OptionalDeviceGuard device(options_.device);
   SamplePlan plan = plan_of(request, settings);
-  fit_(plan, request);
+  if (sample::needs_fit(plan.config)) {
+    plan.weights_crc32c = exchange::weights_checksum(*model_);
+    plan.config.bespoke = kept_fit(
+        plan, [&](const SamplePlan& of_all) { return fit_to(of_all, unet_, of_all.generate); });
+  }
   plan.generate.progress = request.progress;
   std::vector<torch::Tensor> batches_done{
       torch::empty({0, image.channels, image.height, image.width})};

@@ -263,8 +263,8 @@ void plan_inpainting_(pipeline::SamplePlan& plan, pipeline::SampleOptions& optio
 
 // Variances and fits that a server does not measure: they must have been.
 void settle_for_serving_(pipeline::SamplePlan& plan, const pipeline::SampleOptions& options) {
-  if (sample::needs_posterior_variance(plan.config) &&
-      !std::filesystem::exists(pipeline::estimates_file(plan)))
+  const bool measured = pipeline::read_variances_(plan);
+  if (sample::needs_posterior_variance(plan.config) && !measured)
     throw UsageError(
         "sigma analytic and spacing optimal need measured variances; run ddpm estimate on this "
         "checkpoint once");
@@ -273,7 +273,6 @@ void settle_for_serving_(pipeline::SamplePlan& plan, const pipeline::SampleOptio
         "method: bespoke is not fitted to this checkpoint with these settings; run ddpm sample on "
         "it once, with method bespoke and {} steps",
         plan.config.steps));
-  const bool measured = pipeline::read_variances_(plan);
   if (pipeline::settle_fit_(plan, dist::single_process()) || measured)
     pipeline::describe_settings(options, plan);
 }
@@ -307,9 +306,9 @@ std::unique_ptr<Task> NetworkPainter::planned(
   if (request.interpolation) way = plan_way_(plan, options, *request.interpolation);
   if (request.inpainting) plan_inpainting_(plan, options, *request.inpainting, inputs);
   pipeline::PictureNotes notes(options, plan);
-  return make_serve_task({options.given.command, std::move(plan), std::move(notes), std::move(way),
-                          std::move(inputs), request.previews},
-                         loaded_, threads_);
+  return make_sample_task({options.given.command, std::move(plan), std::move(notes), std::move(way),
+                           std::move(inputs), request.previews},
+                          loaded_, threads_);
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ torch::Tensor in_a_row(const torch::Tensor& images) {
 
 class SampleTask : public Task {
  public:
-  SampleTask(ServeWork work, std::shared_ptr<Loaded> loaded, int threads)
+  SampleTask(SampleWork work, std::shared_ptr<Loaded> loaded, int threads)
       : work_(std::move(work)), loaded_(std::move(loaded)), threads_(threads) {}
 
   std::string command() const override { return work_.command; }
@@ -83,7 +83,7 @@ class SampleTask : public Task {
     hooks.preview(first, point.step.t, io::encode_png(in_a_row(io::viewable(estimates))));
   }
 
-  const ServeWork work_;
+  const SampleWork work_;
   const pipeline::SamplePlan& plan_ = work_.plan;
   std::shared_ptr<Loaded> loaded_;
   int threads_;
@@ -91,7 +91,8 @@ class SampleTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_serve_task(ServeWork work, std::shared_ptr<Loaded> loaded, int threads) {
+std::unique_ptr<Task> make_sample_task(SampleWork work, std::shared_ptr<Loaded> loaded,
+                                       int threads) {
   return std::make_unique<SampleTask>(std::move(work), std::move(loaded), threads);
 }
 

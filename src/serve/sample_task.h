@@ -26,7 +26,7 @@ struct Way {
 };
 
 /// What a task of the server samples.
-struct ServeWork {
+struct SampleWork {
   std::string command;  ///< "sample", "interpolate" or "inpaint"
   pipeline::SamplePlan plan;
   pipeline::PictureNotes notes;
@@ -36,6 +36,7 @@ struct ServeWork {
 };
 
 /// A task that samples with `threads` CPU threads. Keeps the network in `loaded` for the next one.
-std::unique_ptr<Task> make_serve_task(ServeWork work, std::shared_ptr<Loaded> loaded, int threads);
+std::unique_ptr<Task> make_sample_task(SampleWork work, std::shared_ptr<Loaded> loaded,
+                                       int threads);
 
 }  // namespace ddpm::serve

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -31,6 +32,12 @@ void keep_fit(const std::filesystem::path& file, const nlohmann::ordered_json& k
 
 /// The file of the plan's fit.
 std::filesystem::path fit_file(const SamplePlan& plan);
+
+/// The fitted steps of that file, or else those that `fit` makes, which are then kept. It is given the
+/// plan with all classes and the vectors that the network keeps, whichever the plan has.
+std::vector<sample::BespokeStep> kept_fit(
+    const SamplePlan& plan,
+    const std::function<std::vector<sample::BespokeStep>(const SamplePlan& of_all)>& fit);
 
 /// Gives a plan with method bespoke its weights: from that file, or fitted now and kept there.
 /// Collective. Returns whether the plan changed.

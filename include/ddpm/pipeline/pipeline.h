@@ -69,7 +69,6 @@ class Pipeline {
   std::function<torch::Tensor(const std::vector<int64_t>&)> conditions_of(
       const SampleRequest& request) const;
   SamplePlan plan_of(const SampleRequest& request, const sample::SampleConfig& settings) const;
-  void fit_(SamplePlan& plan, const SampleRequest& request) const;
 
   std::shared_ptr<const exchange::Model> model_;
   PipelineOptions options_;
