@@ -1,5 +1,4 @@
 #include "ddpm/cli/app.h"
-#include "ddpm/io/json_text.h"
 #include "ddpm/pipeline/inputs.h"
 #include "ddpm/pipeline/tasks.h"
 #include "edit_inputs.h"
@@ -11,7 +10,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 namespace ddpm::cli {
 namespace {
@@ -27,40 +25,15 @@ struct InpaintOptions : InputOptions {
 
 constexpr const char* kImageHelp = "the images, of the network's size";
 
-// SDEdit (Meng 2022, Algorithm 1): the steps from t = strength T on, from the noised input.
-void start_from_inputs_(pipeline::SamplePlan& plan, const torch::Tensor& inputs, double strength) {
-  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  const double top = strength * static_cast<double>(diffusion.schedule().timesteps());
-  std::vector<int64_t> times;
-  for (const sample::PlanStep& step : sample::timestep_plan(diffusion.schedule(), plan.config))
-    if (static_cast<double>(step.t) <= top) times.push_back(step.t);
-  if (times.empty())
-    throw UsageError(
-        fmt::format("--strength {}: none of the {} steps begins that low; raise it, or "
-                    "take more --steps",
-                    strength, plan.config.steps));
-  plan.config.steps_at = times;
-  plan.config.steps = std::ssize(times);
-  const torch::Tensor noise = sample::initial_noise(plan.generate);
-  plan.generate.initial_noise =
-      diffusion.noised(inputs_in_turn(plan, inputs),
-                       torch::full({plan.config.num}, times.front(),
-                                   torch::dtype(torch::kLong).device(plan.generate.device)),
-                       noise);
-}
+std::string names_of(const InputOptions& o) { return fmt::format("{}", fmt::join(o.images, ", ")); }
 
 int run_edit(EditOptions o) {
   StopSignal signal;
   const Processes alone = join_alone("ddpm edit", o.sample);
   pipeline::SamplePlan plan = plan_for_inputs(o, alone);
-  const torch::Tensor inputs =
-      pipeline::read_inputs(o.images, plan.network->description.unet.image);
-  start_from_inputs_(plan, inputs, o.strength);
-  const nlohmann::ordered_json settings{{"strength", o.strength},
-                                        {"inputs_crc32c", pipeline::checksum_of(inputs)}};
-  pipeline::set_task_(plan, o.sample,
-                      fmt::format("edit-{}-{:08x}", o.strength, pipeline::checksum_of(inputs)),
-                      io::json_text(settings), fmt::format("{}", fmt::join(o.images, ", ")));
+  pipeline::edit_(plan, o.sample,
+                  pipeline::read_inputs(o.images, plan.network->description.unet.image),
+                  names_of(o), o.strength);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 
@@ -71,7 +44,7 @@ int run_inpaint(InpaintOptions o) {
   const nn::ImageSpec& spec = plan.network->description.unet.image;
   pipeline::inpaint_(plan, o.sample,
                      {pipeline::read_inputs(o.images, spec), pipeline::read_mask(o.mask, spec),
-                      fmt::format("{} with {}", fmt::join(o.images, ", "), o.mask)},
+                      names_of(o) + " with " + o.mask},
                      o.rounds);
   return sample_to_folder(o.sample, plan, alone, signal);
 }

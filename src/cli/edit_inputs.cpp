@@ -1,16 +1,10 @@
 #include "edit_inputs.h"
 
-#include "ddpm/base/error.h"
-#include "ddpm/diffusion/image_range.h"
-#include "ddpm/sample/methods.h"
 #include "estimates.h"
 #include "flags.h"
 #include "sample_flags.h"
-#include "sample_run.h"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 namespace ddpm::cli {
 
@@ -31,12 +25,6 @@ pipeline::SamplePlan plan_for_inputs(InputOptions& o, const Processes& alone) {
   pipeline::SamplePlan plan = pipeline::plan_sampling(o.sample);
   settle_(plan, o.sample, alone);
   return plan;
-}
-
-torch::Tensor inputs_in_turn(const pipeline::SamplePlan& plan, const torch::Tensor& inputs) {
-  const torch::Tensor rows = torch::arange(plan.config.num).remainder(inputs.size(0));
-  return diffusion::to_model_range(inputs.index_select(0, rows), plan.generate.dtype)
-      .to(plan.generate.device);
 }
 
 }  // namespace ddpm::cli

@@ -6,8 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <torch/types.h>
-
 namespace CLI {
 class App;
 }
@@ -25,8 +23,5 @@ void add_input_flags(CLI::App& command, InputOptions& options, const std::string
 
 /// The plan, by default with one result per image.
 pipeline::SamplePlan plan_for_inputs(InputOptions& options, const Processes& alone);
-
-/// Input i mod n for result i: uint8 [n,C,H,W] to [num,C,H,W] in [-1,1], on the plan's device.
-torch::Tensor inputs_in_turn(const pipeline::SamplePlan& plan, const torch::Tensor& inputs);
 
 }  // namespace ddpm::cli

@@ -5,6 +5,7 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/png.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/sample/methods.h"
 #include "estimates.h"
 #include "eval_setup.h"
@@ -98,10 +99,10 @@ Subject subject_of_checkpoint(const ScoreOptions& o, const Processes& world) {
     if (!o.sample.num) keep_first_(plan, std::ssize(pairs.chosen));
     s.paired = std::make_shared<PairedMeter>(pairs, plan);
   }
-  s.samples = samples_of(plan);
+  s.samples = pipeline::samples_of(plan);
   if (s.paired) s.samples.source = s.paired->around(s.samples.source);
   s.protocol = {{"num", s.samples.indices.size()}, {"sampler", sample::describe(plan.config)}};
-  s.protocol.update(samples_json(plan, options));
+  s.protocol.update(pipeline::samples_json(plan, options));
   s.checkpoint = plan.network->path;
   return s;
 }

@@ -1,16 +1,13 @@
 #include "eval_setup.h"
 
 #include "ddpm/data/factory.h"
-#include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/jackknife.h"
-#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/train/experiment.h"
 #include "flags.h"
 #include "shared_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 namespace ddpm::cli {
 namespace {
@@ -118,42 +115,6 @@ void take_own_conditions_(pipeline::SampleOptions& sample) {
     throw UsageError(
         "--condition: this command measures images, each with its own condition; leave it out");
   sample.default_condition = [](const exchange::Model&) { return pipeline::ConditionPictures(); };
-}
-
-eval::Samples samples_of(const pipeline::SamplePlan& plan) {
-  const nn::UNet unet = pipeline::load_unet(plan);
-  const auto source = [plan, unet](const std::vector<int64_t>& images,
-                                   const eval::ImageSink& sink) {
-    sample::GenerateOptions generate = plan.generate;
-    generate.images = images;
-    pipeline::sample_images(plan, unet, generate, [&](int64_t first, const torch::Tensor& batch) {
-      sink(first, diffusion::to_uint8(batch.cpu()).contiguous());
-    });
-  };
-  const sample::GenerateOptions& g = plan.generate;
-  return {source,
-          g.images,
-          {g.channels, g.height, g.width},
-          eval::classes_in_turn(g.images, std::ssize(plan.classes))};
-}
-
-nlohmann::ordered_json samples_json(const pipeline::SamplePlan& plan,
-                                    const pipeline::SampleOptions& options) {
-  const bool all =
-      plan.classes == sample::image_range(0, plan.network->description.unet.image.classes);
-  std::string precision = config::to_string(plan.precision);
-  if (plan.deterministic) precision += ", deterministic";
-  nlohmann::ordered_json json{
-      {"samples", plan.network->path.string()},
-      {"weights", plan.weights_name()},
-      {"precision", precision},
-      {"classes", plan.classes.empty() ? "none"
-                  : all                ? fmt::format("all {} in turn", plan.classes.size())
-                                       : fmt::format("{} in turn", fmt::join(plan.classes, ","))},
-      {"seed", options.seed}};
-  if (plan.pictures.of) json["conditions"] = plan.pictures.source;
-  if (plan.vectors.rows.defined()) json["vectors"] = plan.vectors.source;
-  return json;
 }
 
 }  // namespace ddpm::cli

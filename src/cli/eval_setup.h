@@ -11,8 +11,6 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 namespace CLI {
 class App;
 }
@@ -67,13 +65,5 @@ std::shared_ptr<const std::optional<ConditionImages>> condition_on_data_(
 /// For commands that measure images of a data set, each with its own condition: --condition is a
 /// UsageError.
 void take_own_conditions_(pipeline::SampleOptions& sample);
-
-/// The plan's images, sampled when they are asked for, as `ddpm sample` does. Reads the weights.
-eval::Samples samples_of(const pipeline::SamplePlan& plan);
-
-/// The settings of a plan's images besides the sampler's: checkpoint, weights, precision, classes
-/// and seed.
-nlohmann::ordered_json samples_json(const pipeline::SamplePlan& plan,
-                                    const pipeline::SampleOptions& options);
 
 }  // namespace ddpm::cli

@@ -6,6 +6,7 @@
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/pipeline/choices.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "ddpm/sample/methods.h"
 #include "estimates.h"
 #include "eval_setup.h"
@@ -169,7 +170,7 @@ nlohmann::ordered_json protocol_of(const SweepOptions& o, const pipeline::Sample
                                    const eval::Evaluator& evaluator) {
   nlohmann::ordered_json protocol{{"num", *o.sample.num},
                                   {"sampler", sample::describe_spacing(plan.config)}};
-  protocol.update(samples_json(plan, o.sample));
+  protocol.update(pipeline::samples_json(plan, o.sample));
   if (!o.ema_lengths.empty())
     protocol["weights"] = fmt::format("ema-length {}", fmt::join(o.ema_lengths, ", "));
   protocol.update(evaluator.protocol());
@@ -249,7 +250,7 @@ int run_sweep(SweepOptions o) {
       open_sweep_folder(o, first, weights_of(o, plans, first), protocol, world);
 
   const auto samples = [&](const eval::SweepCell& cell) {
-    return samples_of(plans.at(cell.name()));
+    return pipeline::samples_of(plans.at(cell.name()));
   };
   eval::run_sweep(table, folder, evaluator, samples, first.generate.seed, world);
   if (!world.is_main()) return kOk;

@@ -1,14 +1,11 @@
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
-#include "ddpm/diffusion/image_range.h"
 #include "ddpm/eval/paired.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
-#include "ddpm/nn/drawing_network.h"
 #include "ddpm/pipeline/inputs.h"
 #include "ddpm/pipeline/sample_images.h"
 #include "ddpm/pipeline/tasks.h"
-#include "ddpm/sample/latent.h"
 #include "estimates.h"
 #include "flags.h"
 #include "output_path.h"
@@ -43,36 +40,6 @@ struct InterpolateOptions {
 std::vector<double> psnr_of_each(const torch::Tensor& a, const torch::Tensor& b) {
   const torch::Tensor decibels = eval::psnr(a, b).contiguous();
   return {decibels.const_data_ptr<double>(), decibels.const_data_ptr<double>() + decibels.numel()};
-}
-
-// The noise of these pixels by the plan's DDIM.
-torch::Tensor encoded(const pipeline::SamplePlan& plan, const nn::UNet& unet,
-                      const torch::Tensor& pixels) {
-  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  nn::DrawingNetwork network(unet, diffusion,
-                             {.classes = plan.classes,
-                              .pictures = plan.pictures.of,
-                              .vectors = plan.vectors.rows,
-                              .batch = plan.config.num,
-                              .device = plan.generate.device,
-                              .precision = plan.precision});
-  network.set_batch_(plan.generate.images);
-  return sample::encode(
-      network.denoiser(), diffusion, plan.config,
-      diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device));
-}
-
-// The images of that noise by the plan's DDIM, uint8.
-torch::Tensor decoded(const pipeline::SamplePlan& plan, const nn::UNet& unet,
-                      const torch::Tensor& x_T) {
-  sample::GenerateOptions generate = plan.generate;
-  generate.initial_noise = x_T;
-  generate.batch = plan.config.num;
-  torch::Tensor pixels;
-  pipeline::sample_images(plan, unet, generate, [&](int64_t, const torch::Tensor& images) {
-    pixels = diffusion::to_uint8(images.cpu());
-  });
-  return pixels;
 }
 
 // The command that decodes the noise, with the settings that decide its images.
@@ -119,9 +86,9 @@ int run_encode(EncodeOptions o) {
   const torch::Tensor pixels =
       pipeline::read_inputs(o.images, plan.network->description.unet.image);
   const nn::UNet unet = pipeline::load_unet(plan);
-  const torch::Tensor x_T = encoded(plan, unet, pixels);
+  const torch::Tensor x_T = pipeline::encoded(plan, unet, pixels);
   io::write_safetensors(o.out, {{"x_T", x_T.cpu().to(torch::kFloat).contiguous()}});
-  print_encoded(o, plan, psnr_of_each(pixels, decoded(plan, unet, x_T)));
+  print_encoded(o, plan, psnr_of_each(pixels, pipeline::decoded(plan, unet, x_T)));
   return kOk;
 }
 

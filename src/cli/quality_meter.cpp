@@ -2,6 +2,7 @@
 
 #include "ddpm/data/statistics.h"
 #include "ddpm/eval/appearance.h"
+#include "ddpm/pipeline/sample_images.h"
 #include "estimates.h"
 #include "eval_setup.h"
 
@@ -57,7 +58,7 @@ train::MeasureQuality quality_meter(const train::Experiment& experiment,
     pipeline::SamplePlan plan = pipeline::plan_sampling(of_this);
     settle_(plan, of_this, processes);
     eval::AppearanceSum drawn;  // by this rank
-    eval::Samples samples = samples_of(plan);
+    eval::Samples samples = pipeline::samples_of(plan);
     samples.source = eval::also_to(samples.source,
                                    [&](int64_t, const torch::Tensor& batch) { drawn.add(batch); });
     const eval::FeatureSet set =

@@ -4,6 +4,7 @@
 #include "ddpm/nn/drawing_network.h"
 #include "ddpm/nn/script_module.h"
 #include "ddpm/sample/bespoke_fit.h"
+#include "ddpm/sample/latent.h"
 #include "ddpm/sample/methods.h"
 
 #include <memory>
@@ -151,6 +152,32 @@ std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& 
   } catch (const sample::NotFinite& error) {
     throw Error(fmt::format("{}: {}", error.what(), cause_of_not_finite(plan, unet)));
   }
+}
+
+torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& pixels) {
+  const diffusion::Diffusion diffusion(plan.network->description.diffusion);
+  nn::DrawingNetwork network(unet, diffusion,
+                             {.classes = plan.classes,
+                              .pictures = plan.pictures.of,
+                              .vectors = plan.vectors.rows,
+                              .batch = plan.config.num,
+                              .device = plan.generate.device,
+                              .precision = plan.precision});
+  network.set_batch_(plan.generate.images);
+  return sample::encode(
+      network.denoiser(), diffusion, plan.config,
+      diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device));
+}
+
+torch::Tensor decoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& x_T) {
+  sample::GenerateOptions generate = plan.generate;
+  generate.initial_noise = x_T;
+  generate.batch = plan.config.num;
+  torch::Tensor pixels;
+  sample_images(plan, unet, generate, [&](int64_t, const torch::Tensor& images) {
+    pixels = diffusion::to_uint8(images.cpu());
+  });
+  return pixels;
 }
 
 }  // namespace ddpm::pipeline

@@ -4,6 +4,7 @@
 #include "ddpm/pipeline/sample_plan.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,23 @@ class PictureNotes {
 /// or does not name a command of this program.
 std::optional<nlohmann::ordered_json> read_note(const std::vector<io::PngText>& texts,
                                                 const std::string& name);
+
+/// The value of a note's key as text for people; "null" if there is none.
+std::string note_text(const nlohmann::ordered_json& note, const char* key);
+
+/// Where the weights of a picture are today.
+struct NotedWeights {
+  std::string state;            ///< "unchanged", "changed", "moved" or "missing"
+  std::string text;             ///< the same for people
+  std::filesystem::path found;  ///< their new place, if they moved
+};
+
+/// Looks for the weights of a note by their checksum: where it says, then in the checkpoints below
+/// runs/ in the current folder.
+NotedWeights find_weights(const nlohmann::ordered_json& note);
+
+/// The words after `ddpm` of a note's command line, with the present place of the weights.
+std::vector<std::string> words_of(const nlohmann::ordered_json& note, const NotedWeights& weights);
 
 /// Numbers of images from a flag's text, as 3 or 0-4,7: ascending, below `count`. Throws UsageError,
 /// which names the flag.

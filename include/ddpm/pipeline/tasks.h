@@ -11,6 +11,29 @@
 
 namespace ddpm::pipeline {
 
+/// Makes a plan of sampling one of variants of images (SDEdit, Meng 2022, Algorithm 1): the plan's
+/// steps from t = strength T on, from the noised images. images: uint8 [n,C,H,W], used in turn.
+/// `names`: theirs, for people. Throws UsageError if no step begins that low.
+void edit_(SamplePlan& plan, const SampleOptions& options, const torch::Tensor& images,
+           const std::string& names, double strength);
+
+/// What `ddpm restore` gets: degraded images, and what they went through (exactly one operator).
+struct RestoreInputs {
+  std::vector<std::string> images;    ///< files, used in turn
+  std::optional<double> blur;         ///< the Gaussian's standard deviation in pixels
+  std::optional<int64_t> downsample;  ///< each pixel is the mean of so many times so many
+  bool grey = false;                  ///< each pixel is 0.299 R + 0.587 G + 0.114 B
+  std::string mask;                   ///< pixels are missing where this image is light
+  double scale = 1.0;                 ///< zeta of diffusion posterior sampling
+};
+
+/// Throws UsageError unless the inputs name exactly one operator.
+void expect_one_operator(const RestoreInputs& inputs);
+
+/// Makes a plan of sampling one of restoring (diffusion posterior sampling, sample::RestoreSampler).
+/// Reads the files. Throws UsageError, also if the method remembers former steps, or IoError.
+void restore_(SamplePlan& plan, const SampleOptions& options, const RestoreInputs& inputs);
+
 /// What `ddpm inpaint` fills in.
 struct InpaintInputs {
   torch::Tensor images;  ///< uint8 [n,C,H,W], used in turn
