@@ -1,4 +1,4 @@
-#include "choose_settings.h"
+#include "choice_flags.h"
 #include "ddpm/base/signals.h"
 #include "ddpm/cli/app.h"
 #include "ddpm/dist/launch.h"
@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct InitOptions : ChoiceFlags {
+struct InitOptions : train::ChoiceRequest {
   std::string out;
   bool json = false;
 };
@@ -37,20 +37,20 @@ void write_config(const fs::path& file, const std::string& text) {
 
 int run_init(const InitOptions& o) {
   const EndOnSignal ending("nothing was written");
-  const std::string file = o.out.empty() ? name_of_pictures(o.pictures) + ".toml" : o.out;
+  const std::string file = o.out.empty() ? train::name_of_pictures(o.pictures) + ".toml" : o.out;
   expect_beside_input("--out", file, "the pictures", o.pictures);
   dist::set_threads(dist::threads_of_rank(0, detected_launch()));
   const std::string next = fmt::format("ddpm train --config {}", file);
-  const Choice choice = choose_settings(o, next);
+  const train::Choice choice = train::choose_settings(o, next);
   write_config(file, choice.text);
   if (o.json) {
-    nlohmann::ordered_json json = to_json(choice);
+    nlohmann::ordered_json json = train::to_json(choice);
     json["config"] = file;
     json["next"] = next;
     fmt::print("{}\n", io::json_text(json));
     return kOk;
   }
-  for (const auto& [name, text] : rows_of(choice)) print_row(name, text);
+  for (const auto& [name, text] : train::rows_of(choice)) print_row(name, text);
   print_row("written", file);
   print_row("next", next);
   return kOk;

@@ -1,3 +1,4 @@
+#include "choice_flags.h"
 #include "ddpm/base/device.h"
 #include "ddpm/base/progress.h"
 #include "ddpm/base/text.h"
@@ -17,7 +18,6 @@
 #include "dry_run_report.h"
 #include "flags.h"
 #include "initial_weights.h"
-#include "pictures_run.h"
 #include "processes.h"
 #include "quality_meter.h"
 #include "shared_flags.h"
@@ -36,7 +36,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct TrainOptions : ConfigFlags {
-  ChoiceFlags choice;  // of PICTURES, in place of --config
+  train::ChoiceRequest choice;  // of PICTURES, in place of --config
   std::string out;
   std::string resume = "auto";
   std::string init_from;
@@ -58,7 +58,7 @@ train::ResumePolicy resume_policy(const std::string& text) {
 fs::path run_folder(const TrainOptions& options) {
   if (!options.out.empty()) return options.out;
   if (!options.choice.pictures.empty())
-    return fs::path("runs") / name_of_pictures(options.choice.pictures);
+    return fs::path("runs") / train::name_of_pictures(options.choice.pictures);
   const fs::path config = options.config;
   if (config.filename() == "config.toml" && fs::exists(config.parent_path() / "checkpoints")) {
     return config.parent_path();
@@ -102,10 +102,10 @@ struct Setup {
 config::Document read_config(const TrainOptions& options, const dist::Launch& launch) {
   if (options.choice.pictures.empty()) return load_config(options.config, {});
   dist::set_threads(dist::threads_of_rank(0, launch));
-  ChoiceFlags flags = options.choice;
-  flags.device = options.device;
-  return config_for_pictures(flags, run_folder(options), options.overrides, launch.single(),
-                             !options.dry_run);
+  train::ChoiceRequest request = options.choice;
+  request.device = options.device;
+  return train::config_for_pictures(request, run_folder(options), options.overrides,
+                                    launch.single(), !options.dry_run);
 }
 
 Setup read_setup(const TrainOptions& options, const dist::Launch& launch) {

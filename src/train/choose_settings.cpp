@@ -1,4 +1,4 @@
-#include "choose_settings.h"
+#include "ddpm/train/choose_settings.h"
 
 #include "ddpm/base/device.h"
 #include "ddpm/base/error.h"
@@ -7,9 +7,6 @@
 #include "ddpm/data/memory.h"
 #include "ddpm/data/statistics.h"
 #include "ddpm/train/resume.h"
-#include "ddpm/train/suggest.h"
-#include "flags.h"
-#include "processes.h"
 
 #include <algorithm>
 #include <cctype>
@@ -18,7 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -45,7 +42,7 @@ bool has_visible_colours(const torch::Tensor& image) {
 }
 
 // Decodes a few pictures. Sets whether they have colours, and counts those that cannot be read.
-void look_inside_(train::Facts& facts, const data::Dataset& pictures) {
+void look_inside_(Facts& facts, const data::Dataset& pictures) {
   for (const int64_t i : data::spread_indices(pictures.size(), kLooks)) {
     try {
       facts.coloured = has_visible_colours(pictures.get(i).image) || facts.coloured;
@@ -56,9 +53,9 @@ void look_inside_(train::Facts& facts, const data::Dataset& pictures) {
   }
 }
 
-Choice look_at(const ChoiceFlags& flags, const torch::Device& device) {
+Choice look_at(const ChoiceRequest& request, const torch::Device& device) {
   data::DataConfig config;
-  config.path = flags.pictures;
+  config.path = request.pictures;
   config.image_size = data::ImageSize{32, 32};  // of the look alone
   config.channels = 3;
   config.on_bad_image = data::BadImages::kSkipByHeader;
@@ -66,35 +63,35 @@ Choice look_at(const ChoiceFlags& flags, const torch::Device& device) {
   const auto pictures = data::open_dataset(config, 0);
   Choice c;
   c.classes = pictures->class_count();
-  train::Facts& f = c.facts;
-  f.path = flags.pictures;
+  Facts& f = c.facts;
+  f.path = request.pictures;
   f.damaged = std::ssize(pictures->skipped());
   look_inside_(f, *pictures);
   f.count = pictures->size();
   f.sizes = pictures->source_sizes();
-  f.device = flags.device.empty() ? "auto" : flags.device;
+  f.device = request.device.empty() ? "auto" : request.device;
   f.gpu = device.is_cuda();
   f.memory = data::available_memory();
-  f.asked_size = flags.size;
-  f.minutes = flags.minutes.value_or(f.minutes);
+  f.asked_size = request.size;
+  f.minutes = request.minutes.value_or(f.minutes);
   return c;
 }
 
 // Goes the way of training, up to its first steps.
 void measure_(Choice& c, const torch::Device& device, const std::vector<std::string>& overrides) {
   config::Document document =
-      config::Document::parse(train::to_toml(c.suggestion, {}), "the chosen settings");
+      config::Document::parse(to_toml(c.suggestion, {}), "the chosen settings");
   for (const std::string& assignment : overrides) document.set(assignment);
-  train::Experiment experiment = train::read_experiment(document);
+  Experiment experiment = read_experiment(document);
   data::Split data;
   {
     const QuietLog quiet;
-    train::resolve_precision(experiment, device);
-    data = train::open_data(experiment, document);
-    train::resolve_unet(experiment, document, *data.training);
-    train::check_trainable(experiment, document, true, false);
+    resolve_precision(experiment, device);
+    data = open_data(experiment, document);
+    resolve_unet(experiment, document, *data.training);
+    check_trainable(experiment, document, true, false);
   }
-  c.measured = train::dry_run(experiment, *data.training, device, {}, 10, kMeasuring);
+  c.measured = dry_run(experiment, *data.training, device, {}, 10, kMeasuring);
   c.device = fmt::format(
       "{} on {}",
       nn::describe_arithmetic(experiment.train.precision, experiment.train.deterministic, device),
@@ -113,7 +110,7 @@ std::string describe_sizes(const data::SizeRange& s) {
 }
 
 std::string describe_pictures(const Choice& c) {
-  const train::Facts& f = c.facts;
+  const Facts& f = c.facts;
   return fmt::format("{}: {}, {}, {}{}", f.path.string(), counted(f.count, "picture"),
                      describe_sizes(f.sizes), f.coloured ? "colours" : "grey",
                      c.classes > 1 ? fmt::format(", {} classes", c.classes) : "");
@@ -122,53 +119,38 @@ std::string describe_pictures(const Choice& c) {
 std::string describe_length(const Choice& c) {
   return fmt::format("{} of {}, about {}: {}", counted(c.suggestion.experiment.train.steps, "step"),
                      counted(c.suggestion.experiment.train.batch_size, "picture"),
-                     format_duration(train::suggested_seconds(c.suggestion, c.facts, c.measured)),
-                     train::reason_for(c.suggestion, "train.steps"));
+                     format_duration(suggested_seconds(c.suggestion, c.facts, c.measured)),
+                     reason_for(c.suggestion, "train.steps"));
 }
 
 std::string with_reason(const Choice& c, const std::string& value, const std::string& key) {
-  return value + ": " + train::reason_for(c.suggestion, key);
+  return value + ": " + reason_for(c.suggestion, key);
 }
 
 }  // namespace
 
-void add_choice_flags(CLI::App& command, ChoiceFlags& flags) {
-  command
-      .add_option("--minutes", flags.minutes,
-                  "the time for the training, which sets its length (default: 60)")
-      ->check(real(0.5, 1e6))
-      ->type_name("X");
-  command
-      .add_option("--size", flags.size,
-                  "side of the images in pixels (default: what the pictures, the device and the "
-                  "time allow)")
-      ->check(whole(8, 1024))
-      ->type_name("N");
-}
-
-Choice choose_settings(const ChoiceFlags& flags, const std::string& command,
+Choice choose_settings(const ChoiceRequest& request, const std::string& command,
                        const std::vector<std::string>& overrides) {
-  const torch::Device device = parse_device(flags.device.empty() ? "auto" : flags.device);
-  if (flags.size) train::expect_possible_size(*flags.size);
-  Choice c = look_at(flags, device);
-  c.suggestion = train::suggest(c.facts);
+  const torch::Device device = parse_device(request.device.empty() ? "auto" : request.device);
+  if (request.size) expect_possible_size(*request.size);
+  Choice c = look_at(request, device);
+  c.suggestion = suggest(c.facts);
   measure_(c, device, overrides);
-  const int64_t size = train::affordable_size(c.suggestion, c.facts, c.measured);
+  const int64_t size = affordable_size(c.suggestion, c.facts, c.measured);
   if (size < image_size(c)) {
-    c.suggestion = train::suggest(c.facts, size);
+    c.suggestion = suggest(c.facts, size);
     measure_(c, device, overrides);
   }
-  train::fit_to_time_(c.suggestion, c.facts, c.measured);
-  c.text =
-      train::to_toml(c.suggestion, {command, "Pictures: " + describe_pictures(c) + ".",
-                                    fmt::format("Network: {} parameters, measured in {}.",
-                                                with_commas(c.measured.parameters), c.device),
-                                    "Base: the presets in configs/. Every key: docs/config.md."});
+  fit_to_time_(c.suggestion, c.facts, c.measured);
+  c.text = to_toml(c.suggestion, {command, "Pictures: " + describe_pictures(c) + ".",
+                                  fmt::format("Network: {} parameters, measured in {}.",
+                                              with_commas(c.measured.parameters), c.device),
+                                  "Base: the presets in configs/. Every key: docs/config.md."});
   return c;
 }
 
 std::vector<std::pair<std::string, std::string>> rows_of(const Choice& c) {
-  const train::Experiment& e = c.suggestion.experiment;
+  const Experiment& e = c.suggestion.experiment;
   std::vector<std::pair<std::string, std::string>> rows{
       {"pictures", describe_pictures(c)},
       {"device", c.device},
@@ -188,9 +170,9 @@ std::vector<std::pair<std::string, std::string>> rows_of(const Choice& c) {
 }
 
 nlohmann::ordered_json to_json(const Choice& c) {
-  const train::Experiment& e = c.suggestion.experiment;
+  const Experiment& e = c.suggestion.experiment;
   nlohmann::ordered_json reasons = nlohmann::ordered_json::object();
-  for (const train::Reason& reason : c.suggestion.reasons) reasons[reason.key] = reason.text;
+  for (const Reason& reason : c.suggestion.reasons) reasons[reason.key] = reason.text;
   return {{"pictures", c.facts.path.string()},
           {"count", c.facts.count},
           {"coloured", c.facts.coloured},
@@ -201,7 +183,7 @@ nlohmann::ordered_json to_json(const Choice& c) {
           {"batch_size", e.train.batch_size},
           {"steps", e.train.steps},
           {"step_seconds", c.measured.step_s},
-          {"seconds", train::suggested_seconds(c.suggestion, c.facts, c.measured)},
+          {"seconds", suggested_seconds(c.suggestion, c.facts, c.measured)},
           {"reasons", reasons},
           {"warnings", c.suggestion.warnings}};
 }
@@ -219,4 +201,4 @@ std::string name_of_pictures(const fs::path& pictures) {
   return first == std::string::npos ? "pictures" : name.substr(first);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::train
