@@ -60,6 +60,11 @@ std::string with_commas(int64_t n) {
   return text;
 }
 
+std::string three_digits(double value) {
+  if (!(std::abs(value) >= 999.5 && std::abs(value) < 1e15)) return fmt::format("{:.3g}", value);
+  return with_commas(std::llround(value));
+}
+
 std::string counted(int64_t n, const std::string& noun) {
   return fmt::format("{} {}{}", with_commas(n), noun,
                      n == 1                ? ""

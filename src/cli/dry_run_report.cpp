@@ -154,10 +154,11 @@ void print_cluster(const train::Experiment& experiment, const train::Cluster& cl
 
 void print_messages(const train::Experiment& experiment, const train::DryRunReport& r,
                     const train::Cluster& cluster, const train::StepCost& cost) {
-  print_row("links", fmt::format("{:.3g} GB/s within a machine, {:.3g} GB/s per process between "
-                                 "machines, {:.3g} us per hop: assumed",
-                                 cluster.node_bandwidth * 1e-9, cluster.network_bandwidth * 1e-9,
-                                 cluster.latency * 1e6));
+  print_row("links", fmt::format("{} GB/s within a machine, {} GB/s per process between "
+                                 "machines, {} us per hop: assumed",
+                                 three_digits(cluster.node_bandwidth * 1e-9),
+                                 three_digits(cluster.network_bandwidth * 1e-9),
+                                 three_digits(cluster.latency * 1e6)));
   print_row("messages",
             fmt::format("{} in {}: {}, of which {} are not hidden", format_bytes(weight_bytes(r)),
                         counted(r.buckets, "bucket"), format_duration(cost.messages_s),

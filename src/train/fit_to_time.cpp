@@ -146,8 +146,8 @@ void fit_to_time_(Suggestion& s, const Facts& f, const DryRunReport& r) {
   const auto images = static_cast<double>(train.steps * train.batch_size);
   s.reasons.push_back(
       {"train.steps",
-       fmt::format("{} a step, {:.3g} times through the pictures{}", format_duration(r.step_s),
-                   images / static_cast<double>(f.count),
+       fmt::format("{} a step, {} times through the pictures{}", format_duration(r.step_s),
+                   three_digits(images / static_cast<double>(f.count)),
                    possible > static_cast<double>(kMaxSteps) ? "; more would hardly help" : "")});
   warn_of_few_steps_(s, f);
 }

@@ -89,9 +89,9 @@ std::string batch_advice(const NoiseScaleReading& reading, int64_t batch_size) {
   }
   const double steps = (1 + scale / (2 * B)) / (1 + scale / B);
   return fmt::format(
-      "gradient noise scale {:.3g} images: batches of {} instead of {} would need {:.0f} % fewer "
+      "gradient noise scale {} images: batches of {} instead of {} would need {:.0f} % fewer "
       "steps and {:.0f} % more images",
-      scale, with_commas(2 * batch_size), with_commas(batch_size), 100 * (1 - steps),
+      three_digits(scale), with_commas(2 * batch_size), with_commas(batch_size), 100 * (1 - steps),
       100 * (2 * steps - 1));
 }
 

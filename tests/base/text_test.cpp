@@ -19,6 +19,17 @@ TEST(Text, WritesCommasBetweenThousands) {
   EXPECT_EQ(with_commas(-100), "-100");
 }
 
+TEST(ThreeDigits, NeverHasAnExponentAboveOne) {
+  EXPECT_EQ(three_digits(0.0), "0");
+  EXPECT_EQ(three_digits(0.25649), "0.256");
+  EXPECT_EQ(three_digits(24.53), "24.5");
+  EXPECT_EQ(three_digits(999.4), "999");
+  EXPECT_EQ(three_digits(999.5), "1,000");
+  EXPECT_EQ(three_digits(3840.2), "3,840");
+  EXPECT_EQ(three_digits(-12345.6), "-12,346");
+  EXPECT_EQ(three_digits(std::nan("")), "nan");
+}
+
 TEST(Text, TrimsWhatIsBlankAround) {
   EXPECT_EQ(trimmed(" \ta b\t \r"), "a b");
   EXPECT_EQ(trimmed("a"), "a");

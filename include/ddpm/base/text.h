@@ -19,6 +19,9 @@ std::string format_duration(double seconds);
 /// "12,345,678".
 std::string with_commas(int64_t n);
 
+/// Three significant digits, and from 1,000 on all digits before the point: "0.256", "24.5", "3,840".
+std::string three_digits(double value);
+
 /// "1 image", "25,600 images".
 std::string counted(int64_t n, const std::string& noun);
 
