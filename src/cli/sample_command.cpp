@@ -6,6 +6,7 @@
 #include "ddpm/cli/app.h"
 #include "ddpm/io/file.h"
 #include "ddpm/io/json_text.h"
+#include "ddpm/pipeline/picture_subset.h"
 #include "ddpm/pipeline/sample_images.h"
 #include "ddpm/pipeline/sample_plan.h"
 #include "ddpm/sample/picture_folder.h"
@@ -17,7 +18,6 @@
 #include "sample_flags.h"
 #include "sample_results.h"
 #include "sample_run.h"
-#include "sample_subset.h"
 #include "shared_flags.h"
 
 #include <algorithm>
@@ -33,6 +33,22 @@ namespace ddpm::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Throws UsageError if --only or --in-batch contradicts another flag.
+void check_only(const pipeline::SampleOptions& options) {
+  if (options.only.empty() && !options.in_batch.empty())
+    throw UsageError("--in-batch is for --only: leave it out, or name images with --only");
+  const char* other = options.only.empty()            ? nullptr
+                      : options.trajectory            ? "--trajectory"
+                      : options.animate               ? "--animate"
+                      : options.keep                  ? "--continue"
+                      : !options.save_tensors.empty() ? "--save-tensors"
+                      : !options.grid.empty()         ? "--grid"
+                                                      : nullptr;
+  if (other != nullptr)
+    throw UsageError(
+        fmt::format("{} is for the whole set of images: leave it out, or leave out --only", other));
+}
 
 void check_sample_flags(const pipeline::SampleOptions& options, const dist::Launch& launch) {
   const char* single = options.trajectory              ? "--trajectory"
@@ -84,7 +100,7 @@ Sampled sample_into(const sample::PictureFolder& folder, const pipeline::SampleO
                     Observed& observed, const dist::World& world, StopSignal& signal) {
   sample::GenerateOptions& generate = plan.generate;
   Sampled sampled;
-  if (options.keep) sampled.kept = keep_existing(folder, generate);
+  if (options.keep) sampled.kept = pipeline::keep_existing(folder, generate);
   if (generate.images.empty() && options.keep) return sampled;
   const nn::UNet unet = pipeline::load_unet(plan);
   spdlog::info("{} ({} weights): {} images by {}, {} steps, {} on {}", plan.network->path.string(),
@@ -103,12 +119,12 @@ Sampled sample_into(const sample::PictureFolder& folder, const pipeline::SampleO
     observed.observe(first, point);
   };
   sample::PictureWriter writer(folder);  // files appear batch by batch
-  const std::vector<int64_t> only = only_images(options, plan);
+  const std::vector<int64_t> only = pipeline::only_images(options, plan);
   const auto sink = [&](int64_t first, const torch::Tensor& batch) {
     const torch::Tensor host = batch.cpu();
     const auto image = generate.images.begin() + first;
-    write_batch(writer, notes, {image, image + host.size(0)}, only,
-                pipeline::pixels_of(plan, host));
+    pipeline::write_batch(writer, notes, {image, image + host.size(0)}, only,
+                          pipeline::pixels_of(plan, host));
     if (!options.save_tensors.empty()) sampled.floats.push_back(host.to(torch::kFloat));
   };
   sampled.result = pipeline::sample_images(plan, unet, generate, sink);
@@ -153,7 +169,7 @@ int sample_to_folder(const pipeline::SampleOptions& options, pipeline::SamplePla
   const sample::PictureFolder folder(plan.folder, sample::picture_ending(plan.generate.channels));
   const Beside beside = beside_of(options, folder);
   const pipeline::PictureNotes notes(options, plan);
-  leave_batches_of_only_(options, plan);
+  pipeline::leave_batches_of_only_(options, plan);
   std::optional<checkpoint::RunLock> lock;
   world.on_main("make the folder", [&] { prepare_folder(options, plan, folder, beside, lock); });
   plan.generate.images =

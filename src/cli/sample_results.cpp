@@ -5,8 +5,8 @@
 #include "ddpm/io/image.h"
 #include "ddpm/io/json_text.h"
 #include "ddpm/io/safetensors.h"
+#include "ddpm/pipeline/picture_subset.h"
 #include "ddpm/sample/trajectory.h"
-#include "sample_subset.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -110,7 +110,7 @@ void print_summary(const pipeline::SampleOptions& options, const pipeline::Sampl
   const sample::GenerateResult& result = sampled.result;
   const double rate = static_cast<double>(result.images) / std::max(result.seconds, 1e-9);
   std::vector<std::string> files;
-  const std::vector<int64_t> only = only_images(options, plan);
+  const std::vector<int64_t> only = pipeline::only_images(options, plan);
   for (const int64_t i : only.empty() ? sample::image_range(0, plan.config.num) : only)
     files.push_back(folder.file_of(i).string());
   if (!options.json) {

@@ -17,7 +17,6 @@
 #include "ddpm/train/trainer.h"
 #include "dry_run_report.h"
 #include "flags.h"
-#include "initial_weights.h"
 #include "processes.h"
 #include "quality_meter.h"
 #include "shared_flags.h"
@@ -150,7 +149,7 @@ train::ResumePolicy resume_policy(const TrainOptions& options, const Setup& s) {
   train::ResumePolicy policy = resume_policy(options.resume);
   if (s.initial)
     policy.initialize = [&s](nn::UNetImpl& unet) {
-      exchange::load_weights_(widened(*s.initial, unet.config()), unet);
+      exchange::load_weights_(exchange::widened(*s.initial, unet.config()), unet);
     };
   return policy;
 }

@@ -85,6 +85,11 @@ std::filesystem::path run_of(const Model& model);
 /// Throws IoError, naming the source, if they are of another network.
 void load_weights_(const Model& model, nn::UNetImpl& unet);
 
+/// The network's weights for a run that begins with them (--init-from): zeros for what it did not
+/// read before (a condition, its own estimate, labels of the augmentation, vectors), which at first
+/// changes nothing. Vectors with another mean and deviation give the same outputs as before.
+Model widened(Model model, const nn::UNetConfig& unet);
+
 /// The network with its weights, ready to be called: in eval mode, and without gradients of its
 /// parameters, so that calls record nothing.
 nn::UNet make_unet(const Model& model, const torch::Device& device, nn::Precision precision);

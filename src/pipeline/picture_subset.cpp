@@ -1,7 +1,6 @@
-#include "sample_subset.h"
+#include "ddpm/pipeline/picture_subset.h"
 
 #include "ddpm/base/error.h"
-#include "ddpm/pipeline/picture_note.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +8,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-namespace ddpm::cli {
+namespace ddpm::pipeline {
 namespace {
 
 // Leaves these of its images, with their rows of given noise.
@@ -28,21 +27,6 @@ void leave_(sample::GenerateOptions& generate, const std::vector<int64_t>& image
 
 }  // namespace
 
-void check_only(const pipeline::SampleOptions& options) {
-  if (options.only.empty() && !options.in_batch.empty())
-    throw UsageError("--in-batch is for --only: leave it out, or name images with --only");
-  const char* other = options.only.empty()            ? nullptr
-                      : options.trajectory            ? "--trajectory"
-                      : options.animate               ? "--animate"
-                      : options.keep                  ? "--continue"
-                      : !options.save_tensors.empty() ? "--save-tensors"
-                      : !options.grid.empty()         ? "--grid"
-                                                      : nullptr;
-  if (other != nullptr)
-    throw UsageError(
-        fmt::format("{} is for the whole set of images: leave it out, or leave out --only", other));
-}
-
 int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptions& generate) {
   const std::vector<int64_t> wanted = generate.images;
   leave_(generate, folder.missing(wanted, {generate.channels, generate.height, generate.width}));
@@ -51,18 +35,17 @@ int64_t keep_existing(const sample::PictureFolder& folder, sample::GenerateOptio
   return kept;
 }
 
-std::vector<int64_t> only_images(const pipeline::SampleOptions& options,
-                                 const pipeline::SamplePlan& plan) {
+std::vector<int64_t> only_images(const SampleOptions& options, const SamplePlan& plan) {
   if (options.only.empty()) return {};
-  return pipeline::image_numbers("--only", options.only, plan.config.num);
+  return image_numbers("--only", options.only, plan.config.num);
 }
 
-void leave_batches_of_only_(const pipeline::SampleOptions& options, pipeline::SamplePlan& plan) {
+void leave_batches_of_only_(const SampleOptions& options, SamplePlan& plan) {
   sample::GenerateOptions& generate = plan.generate;
   const std::vector<int64_t> only = only_images(options, plan);
   if (only.empty()) return;
   if (!options.in_batch.empty()) {
-    const auto batch = pipeline::image_numbers("--in-batch", options.in_batch, plan.config.num);
+    const auto batch = image_numbers("--in-batch", options.in_batch, plan.config.num);
     if (!std::includes(batch.begin(), batch.end(), only.begin(), only.end()))
       throw UsageError(fmt::format("--in-batch {}: must hold the images of --only {}",
                                    options.in_batch, options.only));
@@ -78,7 +61,7 @@ void leave_batches_of_only_(const pipeline::SampleOptions& options, pipeline::Sa
   leave_(generate, images);
 }
 
-void write_batch(sample::PictureWriter& writer, const pipeline::PictureNotes& notes,
+void write_batch(sample::PictureWriter& writer, const PictureNotes& notes,
                  const std::vector<int64_t>& batch, const std::vector<int64_t>& only,
                  const torch::Tensor& pixels) {
   std::vector<int64_t> images, rows;
@@ -92,4 +75,4 @@ void write_batch(sample::PictureWriter& writer, const pipeline::PictureNotes& no
   writer.write(images, pixels.index_select(0, torch::tensor(rows, torch::kLong)), texts);
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::pipeline

@@ -1,4 +1,4 @@
-#include "initial_weights.h"
+#include "ddpm/exchange/model.h"
 
 #include <algorithm>
 #include <string>
@@ -6,7 +6,7 @@
 
 #include <torch/utils.h>
 
-namespace ddpm::cli {
+namespace ddpm::exchange {
 namespace {
 
 // Weights and bias of a vector embedding that reads the same numbers with another mean and
@@ -30,7 +30,7 @@ void restandardise_(std::vector<io::NamedTensor>& weights, const nn::VectorSpec&
 
 }  // namespace
 
-exchange::Model widened(exchange::Model model, const nn::UNetConfig& unet) {
+Model widened(Model model, const nn::UNetConfig& unet) {
   for (io::NamedTensor& weight : model.weights) {
     if (weight.name != "conv_in.weight") continue;
     std::vector<int64_t> sizes = weight.tensor.sizes().vec();
@@ -53,4 +53,4 @@ exchange::Model widened(exchange::Model model, const nn::UNetConfig& unet) {
   return model;
 }
 
-}  // namespace ddpm::cli
+}  // namespace ddpm::exchange
