@@ -114,8 +114,10 @@ void print_summary(const pipeline::SampleOptions& options, const pipeline::Sampl
   for (const int64_t i : only.empty() ? sample::image_range(0, plan.config.num) : only)
     files.push_back(folder.file_of(i).string());
   if (!options.json) {
-    spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
-                 format_duration(result.seconds), rate, plan.config.steps, folder.path().string());
+    if (result.images > 0)
+      spdlog::info("{} images in {} ({:.2f} images/s, {} steps each) in {}", result.images,
+                   format_duration(result.seconds), rate, plan.config.steps,
+                   folder.path().string());
     fmt::print("{}\n",
                fmt::join(beside.grid.empty() ? files : std::vector{beside.grid.string()}, "\n"));
     return;

@@ -173,7 +173,7 @@ TEST_F(DryRun, OfAClusterMeasuresTheShareOfOneProcess) {
       dry({"--as-ranks", "4", "--gpus-per-node", "2", "--network-latency", "2e5"});
   ASSERT_EQ(result.status, 0) << result.err;
   for (const char* text : {"4 processes on 2 machines", "2 of 8 images", "for 2 images",
-                           "2e+05 us per hop", "efficiency 0.0", "nothing was trained"}) {
+                           "200,000 us per hop", "efficiency 0.0", "nothing was trained"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << " in " << result.out;
   }
   EXPECT_FALSE(std::filesystem::exists(folder_ / "runs"));

@@ -56,9 +56,10 @@ TEST(NoiseScale, SaysWhatALargerBatchWouldDo) {
   EXPECT_EQ(batch_advice({1.0, 100.0}, 100),
             "gradient noise scale 100 images: batches of 200 instead of 100 would need 25 % fewer "
             "steps and 50 % more images");
-  EXPECT_EQ(batch_advice({1.0, 1e6}, 10),
-            "gradient noise scale 1e+06 images: batches of 20 instead of 10 would need 50 % fewer "
-            "steps and 0 % more images");
+  EXPECT_EQ(
+      batch_advice({1.0, 1e6}, 10),
+      "gradient noise scale 1,000,000 images: batches of 20 instead of 10 would need 50 % fewer "
+      "steps and 0 % more images");
   EXPECT_EQ(
       batch_advice({-1.0, 100.0}, 10),
       "gradient noise scale: not known yet, as a batch of 10 hides the gradient in its noise");
