@@ -19,9 +19,8 @@ int run_restore(RestoreOptions o) {
   StopSignal signal;
   pipeline::expect_one_operator(o.inputs);
   const Processes alone = join_alone("ddpm restore", o.sample);
-  o.inputs.images = o.images;
   pipeline::SamplePlan plan = plan_for_inputs(o, alone);
-  pipeline::restore_(plan, o.sample, o.inputs);
+  pipeline::restore_(plan, o.sample, o.images, o.inputs);
   return sample_to_folder(o.sample, plan, alone, signal);
 }
 

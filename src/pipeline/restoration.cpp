@@ -86,16 +86,17 @@ void expect_one_operator(const RestoreInputs& o) {
                   count == 0 ? "nothing to restore" : "more than one operator"));
 }
 
-void restore_(SamplePlan& plan, const SampleOptions& options, const RestoreInputs& o) {
+void restore_(SamplePlan& plan, const SampleOptions& options,
+              const std::vector<std::string>& images, const RestoreInputs& o) {
   expect_one_operator(o);
   expect_no_memory(plan, "ddpm restore", "use --ddim or --ddpm");
   const Operator degradation = operator_of(o, plan);
-  const torch::Tensor images = read_inputs(o.images, degradation.degraded, degradation.wanted);
-  plan.condition = condition_of(o, plan, degradation, images);
-  const uint32_t sum = checksum_of(images);
+  const torch::Tensor inputs = read_inputs(images, degradation.degraded, degradation.wanted);
+  plan.condition = condition_of(o, plan, degradation, inputs);
+  const uint32_t sum = checksum_of(inputs);
   nlohmann::ordered_json settings{
       {"restore", degradation.name}, {"scale", o.scale}, {"inputs_crc32c", sum}};
-  std::string names = fmt::format("{}", fmt::join(o.images, ", "));
+  std::string names = fmt::format("{}", fmt::join(images, ", "));
   if (!o.mask.empty()) {
     settings["mask_crc32c"] = degradation.mask_crc32c;
     names += " with " + o.mask;

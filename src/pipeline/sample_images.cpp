@@ -156,16 +156,10 @@ std::vector<sample::BespokeStep> fit_to(const SamplePlan& plan, const nn::UNet& 
 
 torch::Tensor encoded(const SamplePlan& plan, const nn::UNet& unet, const torch::Tensor& pixels) {
   const diffusion::Diffusion diffusion(plan.network->description.diffusion);
-  nn::DrawingNetwork network(unet, diffusion,
-                             {.classes = plan.classes,
-                              .pictures = plan.pictures.of,
-                              .vectors = plan.vectors.rows,
-                              .batch = plan.config.num,
-                              .device = plan.generate.device,
-                              .precision = plan.precision});
-  network.set_batch_(plan.generate.images);
+  Drawn drawn = drawn_by(plan, unet, diffusion, plan.config.num, nn::Gradients::kNone);
+  begin_batch_(drawn, plan, plan.generate.images);
   return sample::encode(
-      network.denoiser(), diffusion, plan.config,
+      drawn.denoiser, diffusion, plan.config,
       diffusion::to_model_range(pixels, plan.generate.dtype).to(plan.generate.device));
 }
 

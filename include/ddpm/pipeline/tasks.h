@@ -17,9 +17,8 @@ namespace ddpm::pipeline {
 void edit_(SamplePlan& plan, const SampleOptions& options, const torch::Tensor& images,
            const std::string& names, double strength);
 
-/// What `ddpm restore` gets: degraded images, and what they went through (exactly one operator).
+/// What the images of `ddpm restore` went through (exactly one operator), and how they are used.
 struct RestoreInputs {
-  std::vector<std::string> images;    ///< files, used in turn
   std::optional<double> blur;         ///< the Gaussian's standard deviation in pixels
   std::optional<int64_t> downsample;  ///< each pixel is the mean of so many times so many
   bool grey = false;                  ///< each pixel is 0.299 R + 0.587 G + 0.114 B
@@ -31,8 +30,10 @@ struct RestoreInputs {
 void expect_one_operator(const RestoreInputs& inputs);
 
 /// Makes a plan of sampling one of restoring (diffusion posterior sampling, sample::RestoreSampler).
-/// Reads the files. Throws UsageError, also if the method remembers former steps, or IoError.
-void restore_(SamplePlan& plan, const SampleOptions& options, const RestoreInputs& inputs);
+/// Reads the files `images`, which are used in turn. Throws UsageError, also if the method remembers
+/// former steps, or IoError.
+void restore_(SamplePlan& plan, const SampleOptions& options,
+              const std::vector<std::string>& images, const RestoreInputs& inputs);
 
 /// What `ddpm inpaint` fills in.
 struct InpaintInputs {
